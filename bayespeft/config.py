@@ -1,0 +1,127 @@
+"""Settings: immutable, validated, JSON both ways.
+
+pydantic models rather than plain dataclasses, because a method supplies defaults for what the user left out: that
+needs to be known field by field (`model_fields_set`), and every value needs checking with the field's name in the error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
+
+from bayespeft import registry
+from bayespeft.errors import ConfigError
+
+T = TypeVar("T", bound="Config")
+
+
+class Config(BaseModel):
+    """Base of all settings: frozen, no unknown fields, errors as `ConfigError` that name the field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def __init__(self, **data: Any) -> None:
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']} (got {e['input']!r})" for e in error.errors()
+            )
+            raise ConfigError(
+                f"{type(self).__name__}: {problems}. Fields: {', '.join(type(self).model_fields)}."
+            ) from None
+
+    def replace(self: T, **changes: Any) -> T:
+        """Return a copy with some fields changed (and validated), remembering which fields were set explicitly."""
+        set_fields = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self)(**{**set_fields, **changes})
+
+    def over(self: T, defaults: T) -> T:
+        """Return these settings on top of `defaults`: what was set explicitly here wins, the rest comes from there."""
+        return defaults.replace(**{name: getattr(self, name) for name in self.model_fields_set})
+
+
+class Plugin(Config):
+    """A setting that is also a choice among registered classes of one room (adapters, guides, likelihoods, priors).
+
+    Its JSON carries `kind`, the registered name, so that `Plugin` fields read back as the class they were.
+    """
+
+    room: ClassVar[str]
+
+    @property
+    def kind(self) -> str:
+        """The registered name: by the house's rule, the name of the module that defines the class."""
+        return registry.name_of(type(self))
+
+    @model_serializer(mode="wrap")
+    def _write_kind(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {"kind": self.kind, **handler(self)}
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read_kind(cls, value: Any, handler: Callable[[Any], Any]) -> Any:
+        if isinstance(value, str):
+            value = {"kind": value}
+        if isinstance(value, dict) and "kind" in value:
+            fields = {name: field for name, field in value.items() if name != "kind"}
+            return registry.get(cls.room, value["kind"])(**fields)
+        return handler(value)
+
+
+class Targets(Config):
+    """Which layers get an adapter.
+
+    Attributes:
+        modules: "auto" (query and value projections of the known architectures), "all-linear" (every linear layer but
+            the head), a list of module names (whole names or their last parts, as in peft), or one regular
+            expression that must match a module's whole name.
+        layers: keep only modules inside these blocks, as (first, last), both included, counted from 0; a module's
+            block is the first number in its dotted name.
+    """
+
+    modules: str | list[str] = "auto"
+    layers: tuple[int, int] | None = None
+
+
+class TrainConfig(Config):
+    """How to train. Whatever is left out comes from the method; these are the values for a method that says nothing.
+
+    Attributes:
+        steps: optimiser steps; overrides `epochs`.
+        epochs: passes over the data.
+        batch_size: examples per optimiser step and micro-batch (a `DataLoader` brings its own).
+        accumulate: micro-batches per optimiser step; the loss does not depend on it.
+        lr: peak learning rate of adapter factors: point factors and variational means.
+        variational_lr: peak learning rate of the variational spread parameters.
+        head_lr: peak learning rate of a freshly made head; `None` means `lr`.
+        warmup: fraction of the steps over which the learning rate rises linearly; then it falls linearly to 0.
+        weight_decay: AdamW's decoupled decay, on adapter factors and head only, never on spread parameters.
+        clip: maximal norm of the gradient over all parameters; 0 switches it off.
+        kl_weight: weight of the prior terms (KL of latents, -log prior of points); 1 is the ELBO.
+        kl_warmup: fraction of the steps over which `kl_weight` rises linearly from 0.
+        kl_schedule: "constant", or "blob": the official BLoB reweighting (cycles of 2^i; over-weights the KL).
+        precision: "auto" (bf16 autocast on a GPU that has it, else "float32"), "bf16" or "float32". Variational
+            parameters, KL and log-probabilities are float32 in every case.
+        dropout: run the network's own dropout while training. Off by default: the ELBO is then that of one function.
+        checkpoint_activations: recompute each block's activations in the backward pass, to save memory.
+    """
+
+    steps: int | None = Field(default=None, ge=1)
+    epochs: float = Field(default=3.0, gt=0)
+    batch_size: int = Field(default=16, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    lr: float = Field(default=1e-3, ge=0)
+    variational_lr: float = Field(default=1e-2, ge=0)
+    head_lr: float | None = Field(default=None, ge=0)
+    warmup: float = Field(default=0.06, ge=0, le=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip: float = Field(default=1.0, ge=0)
+    kl_weight: float = Field(default=1.0, ge=0)
+    kl_warmup: float = Field(default=0.0, ge=0, le=1)
+    kl_schedule: Literal["constant", "blob"] = "constant"
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    dropout: bool = False
+    checkpoint_activations: bool = False

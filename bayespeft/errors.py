@@ -1,0 +1,43 @@
+"""One tree of errors. Each message says what happened, where (layer, column, name), and what to do about it."""
+
+from __future__ import annotations
+
+
+class BayesPeftError(Exception):
+    """Root of every error that this package raises on purpose."""
+
+
+class ConfigError(BayesPeftError, ValueError):
+    """A setting has a value that can't be used."""
+
+
+class UnknownNameError(ConfigError):
+    """A method, adapter, guide, data set or other registered name does not exist (or means two things)."""
+
+
+class TargetError(BayesPeftError, ValueError):
+    """No layer, or the wrong layer, was selected for adaptation."""
+
+
+class AttachError(BayesPeftError, RuntimeError):
+    """An adapter can't act on a layer of this network, or its hook did not fire."""
+
+
+class DataError(BayesPeftError, ValueError):
+    """The data can't be used: empty, missing columns, labels out of range, not a number."""
+
+
+class GuideError(BayesPeftError, ValueError):
+    """A guide and a prior, or a guide and a noise mode, don't fit together."""
+
+
+class FitError(BayesPeftError, RuntimeError):
+    """Inference left the finite numbers."""
+
+
+class CheckpointError(BayesPeftError, ValueError):
+    """A saved posterior can't be read, or does not belong to this network."""
+
+
+class MissingPackageError(BayesPeftError, ImportError):
+    """An optional package, model or data set is not installed."""

@@ -1,0 +1,1 @@
+"""Data in any of the accepted forms, as `Examples`."""

@@ -1,0 +1,49 @@
+"""A batch: what the network is called with, the labels, and where its examples stand in the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+Inputs = Mapping[str, Tensor] | Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some examples, ready for the network.
+
+    Attributes:
+        inputs: keyword arguments of the network, each tensor (n, ...), or one positional tensor (n, ...).
+        labels: (n, ...) or None where the data has none.
+        index: (n,) int64, position of each example in the data.
+    """
+
+    inputs: Inputs
+    labels: Tensor | None
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def _map_inputs(self, function: object) -> Inputs:
+        assert callable(function)
+        if isinstance(self.inputs, Tensor):
+            return function(self.inputs)  # type: ignore[no-any-return]
+        return {name: function(value) for name, value in self.inputs.items()}
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Move inputs and labels to a device."""
+        labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
+        return replace(self, inputs=self._map_inputs(lambda t: t.to(device, non_blocking=True)), labels=labels)
+
+    def repeat(self, draws: int) -> Batch:
+        """Fold `draws` copies of the inputs into the batch axis, draw-major: (n, ...) -> (draws * n, ...).
+
+        Labels and index stay (n,): they belong to examples, not to draws.
+        """
+        if draws == 1:
+            return self
+        return replace(self, inputs=self._map_inputs(lambda t: t.repeat(draws, *[1] * (t.dim() - 1))))

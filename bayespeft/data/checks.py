@@ -1,0 +1,97 @@
+"""Checks of values, shared by all forms of data. Each error names the example and says what to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from bayespeft.errors import DataError
+
+# How many numbers are checked at a time, so that checking a large (or memory-mapped) tensor needs no second copy of it.
+_CHUNK = 1 << 22
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raise `DataError` unless a batch has at least one example."""
+    if batch_size < 1:
+        raise DataError(f"batch_size is {batch_size}, but a batch needs at least 1 example.")
+
+
+def check_finite(values: Tensor, what: str, index: Tensor | None = None) -> None:
+    """Raise `DataError` if a floating-point tensor (n, ...) has NaN or infinite numbers.
+
+    Args:
+        values: any dtype; integers always pass.
+        what: the name of the tensor in the message.
+        index: (n,) positions of the examples in the data; None if `values` holds the data from position 0 on.
+    """
+    if not (values.is_floating_point() or values.is_complex()):
+        return
+    rows = max(1, _CHUNK // max(1, math.prod(values.shape[1:])))
+    for start in range(0, len(values), rows):
+        finite = torch.isfinite(values[start : start + rows])
+        if not bool(finite.all()):
+            row = start + int((~finite).reshape(len(finite), -1).any(1).nonzero()[0, 0])
+            example = row if index is None else int(index[row])
+            raise DataError(
+                f"{what} of example {example}: NaN or infinite. Repair the value, or leave the example out of the data."
+            )
+
+
+def label_tensor(labels: Tensor, index: Tensor | None = None) -> Tensor:
+    """Return labels (n, ...) as int64 (from integers, booleans) or as finite float32 (from floats).
+
+    Args:
+        labels: as the data has them; a tensor that is right already is returned itself, without a copy.
+        index: positions of the examples in the data, for messages; None if they start at 0.
+
+    Raises:
+        DataError: complex labels, NaN or infinity.
+    """
+    if labels.is_complex():
+        raise DataError(f"labels have dtype {labels.dtype}; integers (classes) or floats (regression) are expected.")
+    if labels.is_floating_point():
+        labels = labels.to(torch.float32)
+        check_finite(labels, "the label", index)
+        return labels
+    return labels.to(torch.int64)
+
+
+def label_values(values: Sequence[object], column: str) -> Tensor:
+    """Return one label per row, (N,), int64 if all are integers and float32 if some are floats.
+
+    Raises:
+        DataError: a label is None, NaN, text, or anything else that is not a number.
+    """
+    numbers = [_number(value, row, column) for row, value in enumerate(values)]
+    if all(isinstance(number, int) for number in numbers):
+        return torch.tensor(numbers, dtype=torch.int64)
+    return torch.tensor(numbers, dtype=torch.float32)
+
+
+def check_label_given(value: object, row: int, column: str) -> None:
+    """Raise `DataError` if a label is None or NaN: an empty cell of a table."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        raise DataError(
+            f"column {column!r} of row {row} is {value!r}: the row has no label. Leave out rows without a label, "
+            f"or, for prediction, the whole column {column!r}."
+        )
+
+
+def _number(value: object, row: int, column: str) -> int | float:
+    check_label_given(value, row, column)
+    item = getattr(value, "item", None)  # numbers of NumPy and torch
+    if callable(item) and getattr(value, "ndim", 0) == 0:
+        value = item()
+        check_label_given(value, row, column)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    raise DataError(
+        f"column {column!r} of row {row} is {value!r} ({type(value).__name__}): a label is an integer from 0 (a "
+        "class), or a finite float (regression). Map other labels to such numbers first."
+    )

@@ -1,0 +1,141 @@
+"""Rows of columns to rows of token numbers: the columns are checked, then the likelihood's `encode` tokenises.
+
+Rows that are tokenised already (they have `input_ids`) pass as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import Any
+
+from bayespeft.data.checks import check_label_given
+from bayespeft.errors import DataError
+
+Row = Mapping[str, Any]
+Encode = Callable[[Sequence[Row]], list[dict[str, Any]]]
+"""Tokenises rows. For each row a dict: `input_ids`, optionally `attention_mask`, `token_type_ids` (lists of integers
+of one length), `labels` (a number, or one number per token) if the row has a label, and whatever else its likelihood
+reads: lists of integers (padded with 0) or integers."""
+
+FORMS = (
+    "text[, text_pair][, label] | question, choices[, answer] | source[, target] | "
+    "input_ids[, attention_mask][, token_type_ids][, labels]"
+)
+TOKENISED = ("input_ids", "attention_mask", "token_type_ids")
+_TEXTS = ("text", "text_pair", "question", "source", "target")
+_LABELS = ("labels", "label", "answer")
+_CHUNK = 1000  # rows given to `encode` at a time: enough for the tokenizer's threads, little in memory
+
+
+def encoded_rows(rows: Iterable[Row], encode: Encode | None) -> Iterator[dict[str, Any]]:
+    """Check rows and yield each as token columns (see `Encode`), lazily.
+
+    Args:
+        rows: read once; a generator will do.
+        encode: needed for rows that are not tokenised yet.
+
+    Raises:
+        DataError: no rows; a row is no mapping; columns are missing, or there in some rows only; a text is no string;
+            a label is None or NaN; the rows are raw and there is no `encode`.
+    """
+    iterator = iter(rows)
+    first = next(iterator, None)
+    if first is None:
+        raise DataError("the data is empty: it has no rows.")
+    checked = _checked(chain([first], iterator), tokenised="input_ids" in _mapping(first, 0))
+    if "input_ids" in first:
+        yield from map(_token_columns, checked)
+        return
+    if encode is None:
+        raise DataError(_no_encode(first))
+    start = 0
+    while chunk := list(islice(checked, _CHUNK)):
+        yield from _encode(encode, chunk, start)
+        start += len(chunk)
+
+
+def _checked(rows: Iterable[Row], tokenised: bool) -> Iterator[Row]:
+    known = (*(TOKENISED if tokenised else (*_TEXTS, "choices")), *_LABELS)
+    expected: list[str] = []
+    for number, row in enumerate(rows):
+        columns = [column for column in known if column in _mapping(row, number)]
+        if number == 0:
+            expected = columns
+        elif columns != expected:
+            raise DataError(_uneven(expected, columns, number))
+        for column in columns:
+            if column in _LABELS:
+                check_label_given(row[column], number, column)
+            elif column in _TEXTS and not isinstance(row[column], str):
+                raise DataError(f"column {column!r} of row {number} is {row[column]!r}: a string is expected.")
+            elif column == "choices" and not _is_choices(row[column]):
+                raise DataError(f"column 'choices' of row {number} is {row[column]!r}: a list of strings is expected.")
+        yield row
+
+
+def _mapping(row: object, number: int) -> Row:
+    if isinstance(row, Mapping):
+        return row
+    hint = " Write texts as rows: [{'text': t} for t in texts]." if isinstance(row, str) else ""
+    raise DataError(
+        f"row {number} is a {type(row).__name__}, but a mapping of columns is expected. Accepted columns: "
+        f"{FORMS}.{hint}"
+    )
+
+
+def _is_choices(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(choice, str) for choice in value)
+
+
+def _uneven(expected: list[str], columns: list[str], number: int) -> str:
+    had_label, has_label = ([c for c in names if c in _LABELS] for names in (expected, columns))
+    if bool(had_label) != bool(has_label):
+        with_label, without = (0, number) if had_label else (number, 0)
+        return (
+            f"row {with_label} has a label (column {(had_label or has_label)[0]!r}) and row {without} has none. "
+            "Give all rows a label, or none."
+        )
+    return (
+        f"row {number} has the columns {', '.join(columns) or 'none of the known ones'}, but row 0 has "
+        f"{', '.join(expected)}: all rows must have the same ones."
+    )
+
+
+def _token_columns(row: Row) -> dict[str, Any]:
+    columns = {name: row[name] for name in TOKENISED if name in row}
+    for name in ("labels", "label"):
+        if name in row:
+            columns["labels"] = row[name]
+            break
+    return columns
+
+
+def _no_encode(row: Row) -> str:
+    found = ", ".join(map(str, row))
+    if {"text", "question", "source"} & set(row):
+        return f"the rows are raw text (columns {found}) and there is no tokenizer to read them with: pass tokenizer=."
+    return (
+        f"no known columns: found {found or 'none'}; accepted: {FORMS}. Rename them, or pass a DataLoader of tensors."
+    )
+
+
+def _encode(encode: Encode, chunk: list[Row], start: int) -> list[dict[str, Any]]:
+    try:
+        encoded = encode(chunk)
+    except DataError as error:
+        if start == 0:
+            raise
+        raise DataError(f"counting from row {start}: {error}") from error
+    except KeyError as error:
+        column = error.args[0] if error.args else None
+        lacking = next((number for number, row in enumerate(chunk) if column not in row), None)
+        if lacking is None:  # not a column of the rows: a defect of `encode`
+            raise
+        raise DataError(
+            f"row {start + lacking} has no column {column!r}: found {', '.join(map(str, chunk[lacking])) or 'none'}; "
+            f"accepted: {FORMS}."
+        ) from error
+    if len(encoded) != len(chunk):
+        raise DataError(f"encode gave {len(encoded)} rows for {len(chunk)}: it must give one for each, in order.")
+    return encoded

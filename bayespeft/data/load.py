@@ -1,0 +1,77 @@
+"""`load`: rows by the name of a built-in data set, by the path of a folder, or by a name on the hub."""
+
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+from bayespeft import registry
+from bayespeft.data.builtin.base import BuiltinDataset
+from bayespeft.data.folder import folder_splits, read_folder
+from bayespeft.data.hub import read_hub
+from bayespeft.errors import ConfigError, UnknownNameError
+
+Row = dict[str, Any]
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+
+
+def load(
+    name: str,
+    split: str = "train",
+    *,
+    data_dir: str | Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> list[Row]:
+    """Return the rows of a data set, ready for `prepare`.
+
+    Args:
+        name: a built-in data set (`bayespeft.registry.names("data.builtin")`); else, with `data_dir`, a folder in it;
+            else the path of a folder of files `<split>.jsonl`; else "owner/name" on the hub. A built-in name comes
+            first: write "./sst2" for a folder of that name.
+        split: a split, or another usual name for it: see `bayespeft.data.folder.resolve_split`.
+        data_dir: read the built-in data set from this folder, without the hub.
+        limit: keep only so many rows: the first ones after a shuffle by `seed`, so that they stand for the whole data.
+            Rows of a smaller limit are a part of those of a larger one, and the same on every machine. None keeps
+            all, in their own order.
+        seed: of that shuffle.
+        options: the data set's own, such as groups of newsgroups; of the hub: config, and those of
+            `datasets.load_dataset`.
+
+    Raises:
+        UnknownNameError: there is no such data set, or no such split.
+        ConfigError: the limit is below 1, or an option is unknown.
+        DataError: the data can't be read.
+        MissingPackageError: the package that carries the data is not installed.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit is {limit}; at least 1 row is needed (None keeps all).")
+    rows = _read(name, split, data_dir, options)
+    if limit is None:
+        return rows
+    order = list(range(len(rows)))
+    random.Random(seed).shuffle(order)
+    return [rows[position] for position in order[:limit]]
+
+
+def _read(name: str, split: str, data_dir: str | Path | None, options: dict[str, Any]) -> list[Row]:
+    try:
+        dataset: BuiltinDataset = registry.get("data.builtin", name)
+    except UnknownNameError as error:
+        unknown = str(error).replace("the data.builtin", "the built-in data sets")
+    else:
+        return dataset.load(split, data_dir=data_dir, **options)
+    folder = Path(name).expanduser() if data_dir is None else Path(data_dir) / name
+    if folder_splits(folder):
+        if options:
+            raise ConfigError(f"rows of a folder come as they are: {', '.join(options)} can't be used with {name!r}.")
+        return read_folder(folder, split)
+    if data_dir is None and _HUB_NAME.fullmatch(name):
+        return read_hub(name, options.pop("config", None), split, **options)
+    raise UnknownNameError(
+        f"{unknown} Other data sets: a folder of files <split>.jsonl (there is none at {str(folder)!r}), or "
+        "'owner/name' on the hub."
+    )

@@ -1,0 +1,100 @@
+"""Sequences of different lengths: how they are kept (flat, without padding) and how they are padded, batch by batch."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from bayespeft.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class Padding:
+    """How token sequences of a batch are brought to one length.
+
+    Attributes:
+        token_id: what `input_ids` are padded with; None if the tokenizer has no padding token.
+        side: where the padding goes. `attention_mask` is 0 there.
+    """
+
+    token_id: int | None = None
+    side: Literal["right", "left"] = "right"
+
+    def __post_init__(self) -> None:
+        if self.side not in ("right", "left"):
+            raise ConfigError(f"padding side is {self.side!r}, expected 'right' or 'left'.")
+
+
+NO_TOKEN = Padding()
+
+
+class Ragged:
+    """N sequences of integers in one flat buffer of 4-byte integers: no padding and no object per number.
+
+    Attributes:
+        name: the column's name, for messages.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._values = array("i")
+        self._ends = array("q", [0])
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def append(self, sequence: Iterable[int]) -> None:
+        """Add one sequence; `DataError` names the row if it is empty or has anything but integers."""
+        row = len(self)
+        try:
+            self._values.extend(_plain(sequence))
+        except (TypeError, OverflowError) as error:
+            raise DataError(
+                f"column {self.name!r} of row {row} is no flat list of integers: {error}. Expected one list of "
+                "token numbers per row (tokenise without return_tensors)."
+            ) from None
+        if len(self._values) == self._ends[-1]:
+            raise DataError(
+                f"column {self.name!r} of row {row} is empty: no token to read. Leave the row out, or let the "
+                "tokenizer add its special tokens."
+            )
+        self._ends.append(len(self._values))
+
+    def lengths(self) -> Tensor:
+        """(N,) int64, number of integers in each sequence."""
+        return torch.frombuffer(self._ends, dtype=torch.int64).diff()
+
+    def all_ones(self) -> bool:
+        """Whether every number is 1, as in the attention mask of sequences without padding."""
+        return bool((torch.frombuffer(self._values, dtype=torch.int32) == 1).all())
+
+    def padded(self, index: Tensor, fill: int, side: str = "right") -> Tensor:
+        """Return some sequences, padded to the longest of them.
+
+        Args:
+            index: (n,) int64, which sequences.
+            fill: the number to pad with.
+            side: "right" or "left".
+
+        Returns:
+            (n, longest) int64.
+        """
+        ends = torch.frombuffer(self._ends, dtype=torch.int64)
+        start, length = ends[index], ends[index + 1] - ends[index]
+        width = int(length.max())
+        column = torch.arange(width).expand(len(index), width)
+        if side == "left":
+            column = column - (width - length)[:, None]
+        inside = (column >= 0) & (column < length[:, None])
+        values = torch.frombuffer(self._values, dtype=torch.int32)
+        return torch.where(inside, values[(start[:, None] + column).masked_fill(~inside, 0)].long(), fill)
+
+
+def _plain(sequence: Iterable[int]) -> Iterable[int]:
+    tolist = getattr(sequence, "tolist", None)  # tensors, arrays: much faster than number by number
+    return tolist() if callable(tolist) else sequence

@@ -1,0 +1,151 @@
+"""Rows of token numbers as `Examples`: kept flat, padded batch by batch, read with similar lengths together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bayespeft.data.batch import Batch
+from bayespeft.data.checks import check_batch_size, label_tensor, label_values
+from bayespeft.data.encode import TOKENISED
+from bayespeft.data.examples import Examples
+from bayespeft.data.order import batch_indices
+from bayespeft.data.padding import NO_TOKEN, Padding, Ragged
+from bayespeft.errors import DataError
+
+_NO_LOSS = -100  # what labels of tokens are padded with: the number that torch's cross entropy ignores
+
+
+class RowExamples(Examples):
+    """Token sequences of different lengths.
+
+    Every batch has `input_ids` and `attention_mask`, (n, longest) int64, and the other columns of the rows.
+
+    Args:
+        rows: one dict per example: `input_ids` and optionally `attention_mask` and `token_type_ids`, sequences of
+            integers of one length; `labels`, a number, or a number per token; other columns, sequences of integers
+            or integers. All rows have the same columns. Read once.
+        padding: how sequences are brought to one length.
+
+    Raises:
+        DataError: no rows; columns missing or of different lengths; labels that are no numbers.
+    """
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]], padding: Padding = NO_TOKEN) -> None:
+        self._padding = padding
+        self._columns, labels = _collect(rows)
+        self._tokens = self._ragged("input_ids")
+        self._lengths = self._tokens.lengths()
+        self._uniform = bool((self._lengths == self._lengths[0]).all())
+        for name in TOKENISED[1:]:
+            if name in self._columns:
+                self._check_lengths(name)
+        if "attention_mask" in self._columns and self._ragged("attention_mask").all_ones():
+            del self._columns["attention_mask"]  # as good as none
+        self._labels = None if labels is None else _labels(labels, self._lengths)
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def batches(self, batch_size: int, shuffle: torch.Generator | None = None) -> Iterator[Batch]:
+        """Read every example once, padded per batch: see `Examples.batches`."""
+        check_batch_size(batch_size)
+        if self._padding.token_id is None and batch_size > 1 and not self._uniform:
+            raise DataError(
+                "sequences of different lengths can't be put into one batch: the tokenizer has no padding token. Set "
+                "tokenizer.pad_token = tokenizer.eos_token (attention_mask hides the padding), or use batch_size 1."
+            )
+        lengths = None if self._uniform else self._lengths
+        return map(self._batch, batch_indices(len(self), batch_size, lengths, shuffle))
+
+    def labels(self) -> Tensor | None:
+        """Return all labels: (N,), (N, K), or (N, longest) with -100 as padding if tokens have labels."""
+        return self._label_batch(torch.arange(len(self)))
+
+    def _batch(self, index: Tensor) -> Batch:
+        side = self._padding.side
+        inputs: dict[str, Tensor] = {}
+        for name, column in self._columns.items():
+            fill = (self._padding.token_id or 0) if name == "input_ids" else 0
+            inputs[name] = column.padded(index, fill, side) if isinstance(column, Ragged) else column[index]
+        if "attention_mask" not in inputs:
+            position = torch.arange(inputs["input_ids"].shape[1])
+            mask = (position < self._lengths[index, None]).long()
+            inputs["attention_mask"] = mask.flip(1) if side == "left" else mask
+        return Batch(inputs, self._label_batch(index), index)
+
+    def _label_batch(self, index: Tensor) -> Tensor | None:
+        if isinstance(self._labels, Ragged):
+            return self._labels.padded(index, _NO_LOSS, self._padding.side)
+        return None if self._labels is None else self._labels[index]
+
+    def _ragged(self, name: str) -> Ragged:
+        column = self._columns.get(name)
+        if not isinstance(column, Ragged):
+            raise DataError(f"column {name!r} is missing or no sequence; found: {', '.join(self._columns) or 'none'}.")
+        return column
+
+    def _check_lengths(self, name: str) -> None:
+        lengths = self._ragged(name).lengths()
+        if not torch.equal(lengths, self._lengths):
+            row = int((lengths != self._lengths).nonzero()[0, 0])
+            raise DataError(
+                f"row {row} has {int(lengths[row])} numbers in column {name!r} and {int(self._lengths[row])} in "
+                "'input_ids': they must be as many."
+            )
+
+
+def _collect(rows: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Ragged | Tensor], list[Any] | None]:
+    """Turn rows into columns; the labels stay as they came."""
+    sequences: dict[str, Ragged] = {}
+    numbers: dict[str, list[Any]] = {}
+    expected: set[str] | None = None
+    for row_number, row in enumerate(rows):
+        if expected is None:
+            expected = set(row)
+            sequences = {name: Ragged(name) for name in row if name != "labels" and _is_sequence(row[name])}
+            numbers = {name: [] for name in row if name not in sequences}
+        if set(row) != expected:
+            odd = ", ".join(sorted(expected ^ set(row)))
+            raise DataError(
+                f"row {row_number} and row 0 differ in the columns they have: {odd}. All rows must have the same."
+            )
+        for name, sequence in sequences.items():
+            sequence.append(row[name])
+        for name, column in numbers.items():
+            column.append(row[name])
+    if expected is None:
+        raise DataError("the data is empty: it has no rows.")
+    labels = numbers.pop("labels", None)
+    return {**sequences, **{name: label_values(column, name) for name, column in numbers.items()}}, labels
+
+
+def _is_sequence(value: object) -> bool:
+    return hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0 and not isinstance(value, str)
+
+
+def _labels(values: list[Any], lengths: Tensor) -> Tensor | Ragged:
+    """One number per row as a tensor; one per token as sequences; equally many per row as a matrix."""
+    if not any(map(_is_sequence, values)):
+        return label_values(values, "labels")
+    wrong = next((row for row, value in enumerate(values) if not _is_sequence(value)), None)
+    if wrong is not None:
+        raise DataError(f"column 'labels' of row {wrong} is one number, but other rows have several.")
+    if [len(value) for value in values] == lengths.tolist():
+        labels = Ragged("labels")
+        for value in values:
+            labels.append(value)
+        return labels
+    wrong = next((row for row, value in enumerate(values) if len(value) != len(values[0])), None)
+    if wrong is not None:
+        raise DataError(
+            f"column 'labels' of row {wrong} has {len(values[wrong])} numbers: neither one per token "
+            f"({int(lengths[wrong])}) nor as many as row 0 ({len(values[0])})."
+        )
+    try:
+        return label_tensor(torch.stack([torch.as_tensor(value) for value in values]))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"column 'labels' has lists that are no numbers: {error}.") from None

@@ -1,0 +1,1 @@
+"""Pretrained models that can be named without a hub: one file each."""

@@ -1,0 +1,153 @@
+"""RowExamples: every example once, padded right, whatever the batch size, the lengths and the seed."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bayespeft.data.padding import Padding
+from bayespeft.data.rows import RowExamples
+from bayespeft.errors import DataError
+
+PAD = 999
+token_rows = st.lists(st.lists(st.integers(0, 900), min_size=1, max_size=15), min_size=1, max_size=60)
+
+
+def labelled(rows, **more):
+    return [{"input_ids": ids, "labels": number, **more} for number, ids in enumerate(rows)]
+
+
+def generator(seed):
+    return None if seed is None else torch.Generator().manual_seed(seed)
+
+
+@given(token_rows, st.integers(1, 25), st.none() | st.integers(0, 3), st.sampled_from(["right", "left"]))
+def test_every_example_comes_once_and_unpads_to_itself(rows, batch_size, seed, side):
+    examples = RowExamples(labelled(rows), Padding(PAD, side))
+    assert len(examples) == len(rows)
+    seen = {}
+    batches = list(examples.batches(batch_size, generator(seed)))
+    assert len(batches) == examples.batch_count(batch_size)
+    for batch in batches:
+        ids, mask = batch.inputs["input_ids"], batch.inputs["attention_mask"]
+        assert ids.shape == mask.shape == (len(batch), max(len(rows[i]) for i in batch.index.tolist()))
+        assert torch.equal(batch.labels, batch.index)
+        assert bool((ids[mask == 0] == PAD).all())
+        edge = 0 if side == "right" else -1
+        assert bool((mask[:, edge] == 1).all())
+        for position, index in enumerate(batch.index.tolist()):
+            assert index not in seen
+            seen[index] = ids[position][mask[position] == 1].tolist()
+    assert [seen[k] for k in range(len(rows))] == rows
+
+
+def test_batches_are_deterministic_by_the_generator():
+    examples = RowExamples(labelled([[1] * (k % 5 + 1) for k in range(50)]), Padding(0))
+
+    def epoch(seed):
+        return [batch.index.tolist() for batch in examples.batches(4, generator(seed))]
+
+    assert epoch(3) == epoch(3)
+    assert epoch(3) != epoch(4)
+    assert epoch(None) == epoch(None)
+
+
+def test_token_types_are_padded_with_zero_and_masks_are_kept():
+    rows = [
+        {"input_ids": [5, 6, 7], "attention_mask": [0, 1, 1], "token_type_ids": [0, 1, 1]},
+        {"input_ids": [8], "attention_mask": [1], "token_type_ids": [1]},
+    ]
+    (batch,) = RowExamples(rows, Padding(PAD)).batches(2)
+    assert batch.labels is None
+    assert {name: tensor.tolist() for name, tensor in batch.inputs.items()} == {
+        "input_ids": [[5, 6, 7], [8, PAD, PAD]],
+        "attention_mask": [[0, 1, 1], [1, 0, 0]],
+        "token_type_ids": [[0, 1, 1], [1, 0, 0]],
+    }
+
+
+def test_a_mask_of_ones_is_as_good_as_none():
+    rows = [{"input_ids": [5, 6], "attention_mask": [1, 1]}, {"input_ids": [7], "attention_mask": torch.tensor([1])}]
+    (batch,) = RowExamples(rows, Padding(PAD, "left")).batches(2)
+    assert batch.inputs["attention_mask"].tolist() == [[1, 1], [0, 1]]
+
+
+def test_other_columns_of_a_likelihood_are_kept():
+    rows = [{"input_ids": [1, 2], "span": [3, 4, 5], "start": 2}, {"input_ids": [1], "span": [6], "start": 0}]
+    (batch,) = RowExamples(rows, Padding(0)).batches(2)
+    assert batch.inputs["span"].tolist() == [[3, 4, 5], [6, 0, 0]]
+    assert batch.inputs["start"].tolist() == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([0, 1], torch.int64),
+        ([True, False], torch.int64),
+        ([0.5, 1], torch.float32),
+        (torch.tensor([0, 1]), torch.int64),
+    ],
+)
+def test_labels_are_integers_or_floats(values, dtype):
+    rows = [{"input_ids": [1], "labels": value} for value in values]
+    labels = RowExamples(rows).labels()
+    assert labels.dtype == dtype
+    assert labels.tolist() == [float(value) for value in values]
+
+
+def test_labels_of_tokens_are_padded_with_the_number_that_has_no_loss():
+    rows = [{"input_ids": [1, 2, 3], "labels": [1, 2, 3]}, {"input_ids": [4], "labels": torch.tensor([4])}]
+    examples = RowExamples(rows, Padding(0, "left"))
+    assert examples.labels().tolist() == [[1, 2, 3], [-100, -100, 4]]
+    (batch,) = examples.batches(2)
+    assert batch.labels.tolist() == [[1, 2, 3], [-100, -100, 4]]
+
+
+def test_several_labels_per_row_are_a_matrix():
+    rows = [{"input_ids": [1, 2, 3], "labels": [0.0, 1.0]}, {"input_ids": [4], "labels": [1.0, 0.5]}]
+    assert torch.equal(RowExamples(rows, Padding(0)).labels(), torch.tensor([[0.0, 1.0], [1.0, 0.5]]))
+
+
+def test_no_labels():
+    examples = RowExamples([{"input_ids": [1]}])
+    assert examples.labels() is None
+    assert next(examples.batches(1)).labels is None
+
+
+def test_padding_without_a_token_is_an_error_as_soon_as_it_is_asked_for():
+    examples = RowExamples(labelled([[1, 2], [3]]), Padding(None))
+    with pytest.raises(DataError, match=r"no padding token\. Set tokenizer.pad_token = tokenizer.eos_token"):
+        examples.batches(2)
+    assert [len(batch) for batch in examples.batches(1)] == [1, 1]
+    assert len(next(RowExamples(labelled([[1, 2], [3, 4]]), Padding(None)).batches(2))) == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "the data is empty"),
+        ([{"labels": 1}], "column 'input_ids' is missing or no sequence; found: none"),
+        ([{"input_ids": [1]}, {"input_ids": [1], "x": 1}], "row 1 and row 0 differ in the columns they have: x"),
+        ([{"input_ids": [1, 2], "attention_mask": [1]}], "row 0 has 1 numbers in column 'attention_mask' and 2"),
+        ([{"input_ids": [1], "labels": None}], "column 'labels' of row 0 is None: the row has no label"),
+        ([{"input_ids": [1], "labels": float("nan")}], "column 'labels' of row 0 is nan: the row has no label"),
+        ([{"input_ids": [1], "labels": torch.tensor(float("nan"))}], "column 'labels' of row 0 is nan"),
+        ([{"input_ids": [1], "labels": float("inf")}], r"is inf \(float\): a label is an integer from 0"),
+        ([{"input_ids": [1], "labels": "cat"}], r"'labels' of row 0 is 'cat' \(str\): a label is an integer"),
+        ([{"input_ids": [1], "labels": 1}, {"input_ids": [1], "labels": [1]}], "row 0 is one number, but other rows"),
+        (
+            [{"input_ids": [1, 2, 3], "labels": [1]}, {"input_ids": [1], "labels": [1, 2]}],
+            r"of row 1 has 2 numbers: neither one per token \(1\) nor as many as row 0 \(1\)",
+        ),
+        ([{"input_ids": [1], "labels": ["a", "b"]}], "lists that are no numbers"),
+        ([{"input_ids": [1], "labels": [float("nan"), 0.0]}], "the label of example 0: NaN or infinite"),
+    ],
+)
+def test_errors(rows, message):
+    with pytest.raises(DataError, match=message):
+        RowExamples(rows)
+
+
+def test_a_batch_has_at_least_one_example():
+    with pytest.raises(DataError, match="batch_size is 0"):
+        RowExamples([{"input_ids": [1]}]).batches(0)

@@ -1,0 +1,7 @@
+"""Metrics over examples, calibration reports, plots."""
+
+from bayespeft.report.binning import Bin
+from bayespeft.report.bootstrap import Metric
+from bayespeft.report.calibration import CalibrationReport
+
+__all__ = ["Bin", "CalibrationReport", "Metric"]

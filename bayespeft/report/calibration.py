@@ -1,0 +1,241 @@
+"""`CalibrationReport`: how good, and how honest, a set of predicted probabilities is. Numbers only.
+
+It is made from log-probabilities and labels, whatever produced them; it reads and writes JSON, prints as a table, and
+draws itself through `plots`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from bayespeft.errors import DataError
+from bayespeft.report.binning import Bin, score_bins
+from bayespeft.report.bootstrap import METRICS, Metric, ece_noise, intervals
+from bayespeft.report.files import write_atomic
+from bayespeft.report.metrics import example_scores
+from bayespeft.report.table import table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationReport:
+    """Metrics of predicted probabilities with 95 % bootstrap intervals, and what the prediction cost.
+
+    Attributes:
+        accuracy: fraction of examples whose most probable class is the label.
+        nll: mean negative log-likelihood, in nats per example.
+        ece: expected calibration error over 15 bins of equal width, as a fraction.
+        ece_equal_mass: the same over 15 bins of equal mass.
+        brier: mean squared error of the probabilities summed over classes, in [0, 2].
+        ece_noise: the ECE that a perfectly calibrated model exceeds in 5 % of samples of this size and with these
+            confidences; see `bootstrap.ece_noise`.
+        bins: the equal-width bins, from confidence 0 to 1.
+        n: number of examples.
+        classes: number of classes.
+        entropy: mean entropy of the predicted probabilities, in nats: the total uncertainty.
+        mutual_information: mean mutual information of label and weights, in nats: the epistemic part of `entropy`.
+            None where draws were not told apart.
+        draws: draws of the weights that were averaged.
+        forward_passes: passes through the network per batch of examples; fewer than draws where they were folded.
+        seconds: wall-clock time of the prediction.
+        trainable_parameters: parameters that were learned.
+        total_parameters: parameters of the network and the adapter.
+        peak_memory_bytes: highest memory use while predicting.
+        method: what made the predictions, e.g. "melora".
+        name: title of the data, e.g. "MRPC test".
+    """
+
+    accuracy: Metric
+    nll: Metric
+    ece: Metric
+    ece_equal_mass: Metric
+    brier: Metric
+    ece_noise: float
+    bins: tuple[Bin, ...]
+    n: int
+    classes: int
+    entropy: float
+    mutual_information: float | None = None
+    draws: int = 1
+    forward_passes: int | None = None
+    seconds: float | None = None
+    trainable_parameters: int | None = None
+    total_parameters: int | None = None
+    peak_memory_bytes: int | None = None
+    method: str = ""
+    name: str = ""
+
+    @classmethod
+    def from_log_probs(
+        cls,
+        log_probs: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        *,
+        mutual_information: float | None = None,
+        draws: int = 1,
+        forward_passes: int | None = None,
+        seconds: float | None = None,
+        trainable_parameters: int | None = None,
+        total_parameters: int | None = None,
+        peak_memory_bytes: int | None = None,
+        method: str = "",
+        name: str = "",
+        seed: int = 0,
+        resamples: int = 1000,
+    ) -> CalibrationReport:
+        """Measure predictions.
+
+        Args:
+            log_probs: (n, classes), natural-log probabilities, already averaged over draws as probabilities.
+            labels: (n,), integers in [0, classes).
+            mutual_information: see the class, as are the facts that follow; what is left out prints as unknown.
+            draws: draws of the weights behind `log_probs`.
+            forward_passes: passes through the network per batch.
+            seconds: wall-clock time of the prediction.
+            trainable_parameters: parameters that were learned.
+            total_parameters: all parameters.
+            peak_memory_bytes: highest memory use.
+            method: what made the predictions.
+            name: title of the data.
+            seed: of the bootstrap. The report is a function of the arguments.
+            resamples: bootstrap samples, and simulated samples for `ece_noise`.
+
+        Raises:
+            DataError: see `metrics.validate`.
+            ConfigError: `resamples` is below 1.
+        """
+        scores = example_scores(log_probs, labels)
+        return cls(
+            **intervals(scores, resamples=resamples, seed=seed),
+            ece_noise=ece_noise(scores.confidence, resamples=resamples, seed=seed),
+            bins=score_bins(scores.confidence, scores.correct),
+            n=len(scores),
+            classes=scores.classes,
+            entropy=float(scores.entropy.mean()),
+            mutual_information=None if mutual_information is None else float(mutual_information),
+            draws=int(draws),
+            forward_passes=None if forward_passes is None else int(forward_passes),
+            seconds=None if seconds is None else float(seconds),
+            trainable_parameters=None if trainable_parameters is None else int(trainable_parameters),
+            total_parameters=None if total_parameters is None else int(total_parameters),
+            peak_memory_bytes=None if peak_memory_bytes is None else int(peak_memory_bytes),
+            method=method,
+            name=name,
+        )
+
+    @property
+    def confidence(self) -> float:
+        """Mean confidence: the accuracy that the predictions claim."""
+        return sum(b.count * b.confidence for b in self.bins if b.confidence is not None) / self.n
+
+    @property
+    def verdict(self) -> str:
+        """In a few words: which way, and by how much, confidence and accuracy differ.
+
+        - "well calibrated, as far as n examples show": the ECE is within `ece_noise`. With few examples that is a
+          weak statement, so their number is part of it.
+        - "over-confident by x points" or "under-confident by x points": x is |mean confidence - accuracy|, if that
+          is at least half of the ECE, which is to say that three quarters of all gap between the two has one sign.
+        - "over- and under-confident by x points": otherwise; x is the ECE.
+        """
+        gap, ece = self.confidence - self.accuracy.value, self.ece.value
+        if ece <= self.ece_noise + 1e-9:  # the two are sums in different orders: equal means equal up to rounding
+            return f"well calibrated, as far as {self.n:,} {'example shows' if self.n == 1 else 'examples show'}"
+        if abs(gap) < ece / 2:
+            return f"over- and under-confident by {100 * ece:.1f} points"
+        return f"{'over' if gap > 0 else 'under'}-confident by {100 * abs(gap):.1f} points"
+
+    @property
+    def headline(self) -> str:
+        """The verdict, with the numbers behind it."""
+        return (
+            f"{self.verdict} (confidence {100 * self.confidence:.1f} %, accuracy {100 * self.accuracy.value:.1f} %, "
+            f"ECE {100 * self.ece.value:.1f} %)"
+        )
+
+    def __str__(self) -> str:
+        return table(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers, strings, lists and None; what is not a finite number becomes None."""
+        plain: dict[str, Any] = _finite(asdict(self))
+        return plain
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the report as JSON, and write it to `path` if given (whole or not at all)."""
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        if path is not None:
+            write_atomic(path, text.encode())
+        return text
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> CalibrationReport:
+        """Return the report that `to_dict` wrote. Unknown keys are ignored: they come from a later version.
+
+        Raises:
+            DataError: a key is missing, or a value is not what it should be.
+        """
+        try:
+            known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+            known |= {name: Metric(**values[name]) for name in METRICS}
+            known["bins"] = tuple(Bin(**b) for b in values["bins"])
+            return cls(**known)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"this is not a calibration report: {type(error).__name__} {error}. Pass what to_json or to_dict wrote."
+            ) from error
+
+    @classmethod
+    def from_json(cls, source: str | os.PathLike[str]) -> CalibrationReport:
+        """Return the report in a file, or in a string that holds the JSON itself (it starts with a brace).
+
+        Raises:
+            DataError: the content is not a report.
+            OSError: the file can't be read.
+        """
+        inline = isinstance(source, str) and source.lstrip().startswith("{")
+        text = str(source) if inline else Path(source).read_text(encoding="utf-8")
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            where = "the string" if inline else f"{source}"
+            raise DataError(f"{where} is not JSON ({error}). Pass what to_json wrote.") from error
+        return cls.from_dict(values)
+
+    def plot(self, path: str | os.PathLike[str] | None = None, ax: Axes | None = None) -> Figure:
+        """Draw the reliability diagram and return its figure.
+
+        Args:
+            path: where to save it: .png, .svg or .pdf.
+            ax: axes to draw into, without the histogram; left out, a new figure with the histogram.
+
+        Raises:
+            ConfigError: the suffix of `path` is none of these.
+        """
+        from bayespeft.report import plots  # here: matplotlib takes half a second, and numbers don't need it
+
+        if ax is None:
+            figure = plots.reliability({self.method or self.name or "model": self})
+        else:
+            figure = plots.draw_reliability(ax, self)
+        if path is not None:
+            plots.save(figure, path)
+        return figure
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

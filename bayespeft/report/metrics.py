@@ -1,0 +1,212 @@
+"""Accuracy, NLL, Brier score and two calibration errors: pure functions over examples.
+
+Every metric is a function of the same two arrays: `log_probs` (n, classes), natural-log probabilities, and `labels`
+(n,), integers. Each is an average over examples, or a sum over bins of such averages, never an average over batches.
+
+    ECE = sum_b |B_b| / n * | accuracy(B_b) - confidence(B_b) |           Guo et al. 2017 (arXiv 1706.04599), eq. 3
+
+The **confidence** of an example is the largest of its probabilities, its **prediction** the class that has it (the
+lowest class among equals), as in `argmax`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bayespeft.errors import DataError
+from bayespeft.report.binning import N_BINS, Bin, Floats, Ints, equal_mass_error, equal_width_error, score_bins
+
+LOG_FLOOR = -149 * math.log(2)
+"""Floor of a log-probability: log(2^-149) = -103.28 nats, 2^-149 being the smallest positive float32."""
+
+SUM_TOLERANCE = 1e-3
+"""How far from 1 the probabilities of one example may sum."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What each example contributes to the metrics: arrays of shape (n,).
+
+    Attributes:
+        confidence: largest probability, in (0, 1].
+        correct: 1.0 where the prediction is the label, else 0.0.
+        nll: minus the log-probability of the label, in nats, at most `-LOG_FLOOR`.
+        brier: squared distance of the probabilities from the label's one-hot vector, in [0, 2].
+        entropy: entropy of the probabilities, in nats, in [0, log classes].
+        classes: number of classes.
+    """
+
+    confidence: Floats
+    correct: Floats
+    nll: Floats
+    brier: Floats
+    entropy: Floats
+    classes: int
+
+    def __len__(self) -> int:
+        return len(self.confidence)
+
+
+def validate(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floats, Ints]:
+    """Check the two arrays and return them as float64 (n, classes) and int64 (n,).
+
+    Raises:
+        DataError: a wrong shape, no example, NaN, a row that does not sum to 1 within `SUM_TOLERANCE`, labels that
+            are not integers or not in [0, classes). The message names the first such row.
+    """
+    try:
+        p = np.asarray(log_probs, dtype=np.float64)
+        y = np.asarray(labels)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"log_probs or labels can't be read as an array ({error}). Pass numpy arrays, nested lists of numbers, or "
+            "CPU tensors: tensor.detach().float().cpu()."
+        ) from error
+    if p.ndim != 2 or 0 in p.shape:
+        raise DataError(f"log_probs has shape {p.shape}; (examples, classes) with at least one of each is expected.")
+    n, classes = p.shape
+    if y.shape != (n,):
+        raise DataError(f"labels has shape {y.shape}, but log_probs has {n} rows: pass one label for each row.")
+    if y.dtype.kind not in "iu":
+        raise DataError(f"labels are {y.dtype}, integers are expected: pass class indices, e.g. labels.astype(int).")
+    _fail_at(
+        np.logical_or.reduce(np.isnan(p), axis=1),
+        "log_probs is NaN",
+        "Look for an overflow in the logits of that example.",
+    )
+    with np.errstate(over="ignore"):
+        sums = np.exp(p).sum(axis=1)
+    wrong = ~(np.abs(sums - 1) <= SUM_TOLERANCE)
+    if wrong.any():
+        _fail_at(
+            wrong,
+            f"probabilities sum to {sums[int(np.argmax(wrong))]:.6g}, not 1,",
+            "Pass natural-log probabilities, e.g. torch.log_softmax(logits.float(), -1); not logits or probabilities.",
+        )
+    outside = (y < 0) | (y >= classes)
+    if outside.any():
+        _fail_at(
+            outside,
+            f"label {y[int(np.argmax(outside))]} is not in 0..{classes - 1}",
+            "Drop ignored examples (such as -100), or pass log_probs with one column for each class.",
+        )
+    return p, y.astype(np.int64)
+
+
+def example_scores(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> Scores:
+    """Return what each example contributes to the metrics.
+
+    Rows are first divided by their sum, which `validate` lets be off by 1e-3, so that each score is in its range.
+
+    Args:
+        log_probs: (n, classes), natural-log probabilities; -inf is a probability of 0.
+        labels: (n,), integers in [0, classes).
+
+    Raises:
+        DataError: see `validate`.
+    """
+    log_p, y = validate(log_probs, labels)
+    p = np.exp(log_p)
+    sums = p.sum(axis=1, keepdims=True)
+    p /= sums
+    log_p = np.maximum(log_p - np.log(sums), LOG_FLOOR)
+    rows = np.arange(len(y))
+    nll = np.maximum(-log_p[rows, y], 0.0)
+    entropy = np.maximum(-np.einsum("nk,nk->n", p, log_p), 0.0)
+    top = p.argmax(axis=1)
+    confidence = p[rows, top]
+    p[rows, y] -= 1
+    return Scores(
+        confidence=confidence,
+        correct=(top == y).astype(np.float64),
+        nll=nll,
+        brier=np.einsum("nk,nk->n", p, p),
+        entropy=entropy,
+        classes=p.shape[1],
+    )
+
+
+def accuracy(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Return the fraction of examples whose most probable class is the label; in [0, 1].
+
+    Raises:
+        DataError: see `validate`.
+    """
+    return float(example_scores(log_probs, labels).correct.mean())
+
+
+def nll(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Return the mean negative log-likelihood of the labels, in nats per example.
+
+    Log-probabilities below `LOG_FLOOR` count as `LOG_FLOOR`, so that one label with probability 0 costs 103.28 nats
+    rather than infinity. The floor acts on all of them, or else log p = -200 would score worse than p = 0.
+
+    Raises:
+        DataError: see `validate`.
+    """
+    return float(example_scores(log_probs, labels).nll.mean())
+
+
+def brier(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Return the Brier score: mean over examples of the squared error summed over classes; in [0, 2].
+
+    This is the definition of Brier 1950 (Monthly Weather Review 78(1), eq. 2). For two classes it is twice the
+    one-column score that some libraries call by the same name.
+
+    Raises:
+        DataError: see `validate`.
+    """
+    return float(example_scores(log_probs, labels).brier.mean())
+
+
+def ece(log_probs: npt.ArrayLike, labels: npt.ArrayLike, n_bins: int = N_BINS) -> float:
+    """Return the expected calibration error over bins of equal width; in [0, 1].
+
+    Guo et al. 2017 (arXiv 1706.04599), eq. 3, for the top label, with the bins of `bin_index`. (The paper closes its
+    bins on the right; that matters only for a confidence that is exactly at an edge.) A finite sample makes the ECE
+    of even a perfect model positive (Kumar et al. 2019, arXiv 1909.10155): compare with `bootstrap.ece_noise`.
+
+    Raises:
+        DataError: see `validate`.
+        ConfigError: fewer than one bin.
+    """
+    scores = example_scores(log_probs, labels)
+    return equal_width_error(scores.confidence, scores.correct, n_bins)
+
+
+def ece_equal_mass(log_probs: npt.ArrayLike, labels: npt.ArrayLike, n_bins: int = N_BINS) -> float:
+    """Return the expected calibration error over bins of equal mass; in [0, 1].
+
+    The adaptive ranges of Nixon et al. 2019 (arXiv 1904.01685), for the top label only: examples are
+    sorted by confidence and bin b holds those from floor(b n / n_bins) up to floor((b + 1) n / n_bins), so sizes
+    differ by at most one. Examples of equal confidence are interchangeable: each counts with the mean outcome of
+    them all, so the order of the examples is irrelevant even where an edge falls among equals.
+
+    Raises:
+        DataError: see `validate`.
+        ConfigError: fewer than one bin.
+    """
+    scores = example_scores(log_probs, labels)
+    return equal_mass_error(scores.confidence, scores.correct, n_bins)
+
+
+def bins(log_probs: npt.ArrayLike, labels: npt.ArrayLike, n_bins: int = N_BINS) -> tuple[Bin, ...]:
+    """Return the bins of the reliability diagram: the equal-width bins of `ece`, from confidence 0 to 1.
+
+    Raises:
+        DataError: see `validate`.
+        ConfigError: fewer than one bin.
+    """
+    scores = example_scores(log_probs, labels)
+    return score_bins(scores.confidence, scores.correct, n_bins)
+
+
+def _fail_at(wrong: npt.NDArray[np.bool_], what: str, advice: str) -> None:
+    if wrong.any():
+        others = int(wrong.sum()) - 1
+        more = f" (and {others} more)" if others else ""
+        raise DataError(f"{what} at row {int(np.argmax(wrong))}{more} of {len(wrong)}. {advice}")

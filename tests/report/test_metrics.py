@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import entropy
+from sklearn.metrics import brier_score_loss, log_loss
+
+from bayespeft.errors import ConfigError, DataError
+from bayespeft.report import binning, metrics
+
+ALL = (metrics.accuracy, metrics.nll, metrics.brier, metrics.ece, metrics.ece_equal_mass)
+
+
+def logs(rows: Any) -> Any:
+    with np.errstate(divide="ignore"):
+        return np.log(np.asarray(rows, dtype=np.float64))
+
+
+@st.composite
+def predictions(draw: st.DrawFn, max_n: int = 30) -> Any:
+    """Log-probabilities, some of them -inf, and labels."""
+    n, classes = draw(st.integers(1, max_n)), draw(st.integers(1, 6))
+    weights = draw(arrays(np.float64, (n, classes), elements=st.sampled_from([0.0, 0.1, 0.2, 0.5, 1.0, 3.0, 1e-30])))
+    weights[np.arange(n), draw(arrays(np.int64, n, elements=st.integers(0, classes - 1)))] += 1.0
+    labels = draw(arrays(np.int64, n, elements=st.integers(0, classes - 1)))
+    return logs(weights / weights.sum(axis=1, keepdims=True)), labels
+
+
+# Closed forms
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 7])
+def test_uniform_predictions_have_closed_forms(classes: int) -> None:
+    labels = np.arange(classes)
+    log_probs = np.full((classes, classes), -math.log(classes))
+    assert metrics.accuracy(log_probs, labels) == pytest.approx(1 / classes)
+    assert metrics.nll(log_probs, labels) == pytest.approx(math.log(classes), abs=1e-15)
+    assert metrics.brier(log_probs, labels) == pytest.approx(1 - 1 / classes)
+    assert metrics.ece(log_probs, labels) == pytest.approx(0, abs=1e-12)
+    assert metrics.example_scores(log_probs, labels).entropy == pytest.approx(math.log(classes))
+
+
+def test_certain_and_right_scores_perfectly() -> None:
+    log_probs = logs(np.eye(3))
+    assert [metric(log_probs, np.arange(3)) for metric in ALL] == [1.0, 0.0, 0.0, 0.0, 0.0]
+
+
+def test_certain_and_wrong_scores_worst_but_finite() -> None:
+    log_probs, labels = logs(np.eye(3)), np.array([1, 2, 0])
+    assert [metric(log_probs, labels) for metric in ALL] == [0.0, -metrics.LOG_FLOOR, 2.0, 1.0, 1.0]
+    assert [b.count for b in metrics.bins(log_probs, labels)] == [0] * 14 + [3]
+
+
+def test_floor_is_the_smallest_positive_float32_and_acts_on_all_smaller_values() -> None:
+    assert pytest.approx(math.log(float(np.nextafter(np.float32(0), np.float32(1)))), rel=1e-14) == metrics.LOG_FLOOR
+    for given_log, seen in [
+        (-np.inf, metrics.LOG_FLOOR),
+        (-200.0, metrics.LOG_FLOOR),
+        (-103.0, -103.0),
+        (-2e-9, -2e-9),
+    ]:
+        rest = np.log1p(-np.exp(given_log))
+        assert metrics.nll([[given_log, rest]], [0]) == pytest.approx(-seen, rel=1e-6)
+
+
+def test_brier_sums_over_classes() -> None:
+    assert metrics.brier(logs([[0.7, 0.2, 0.1]]), [0]) == pytest.approx(0.3**2 + 0.2**2 + 0.1**2)
+    assert metrics.brier(logs([[0.7, 0.3]]), [1]) == pytest.approx(2 * 0.7**2)
+
+
+def test_prediction_among_equals_is_the_lowest_class() -> None:
+    assert metrics.accuracy(logs([[0.5, 0.5]] * 2), [0, 1]) == 0.5
+    assert metrics.accuracy(logs([[0.2, 0.4, 0.4]]), [1]) == 1.0
+
+
+def test_ece_weighs_bins_by_their_counts() -> None:
+    # 30 examples at confidence 0.9, 21 right; 10 examples at 0.6, 9 right.
+    log_probs = logs([[0.9, 0.1]] * 30 + [[0.6, 0.4]] * 10)
+    labels = [0] * 21 + [1] * 9 + [0] * 9 + [1]
+    assert metrics.ece(log_probs, labels) == pytest.approx(0.75 * 0.2 + 0.25 * 0.3)
+    assert metrics.ece(log_probs, labels, n_bins=1) == pytest.approx(0.75 * 0.2 - 0.25 * 0.3)
+
+
+def test_bins_hold_counts_means_and_none_where_empty() -> None:
+    bins = metrics.bins(logs([[0.9, 0.1]] * 4 + [[0.65, 0.35], [0.62, 0.38]]), [0, 0, 0, 1, 0, 1])
+    assert [(b.low, b.high) for b in bins] == [(pytest.approx(i / 15), pytest.approx((i + 1) / 15)) for i in range(15)]
+    filled = {i: b for i, b in enumerate(bins) if b.count}
+    assert {i: b.count for i, b in filled.items()} == {13: 4, 9: 2}
+    assert filled[13].confidence == pytest.approx(0.9)
+    assert filled[13].accuracy == 0.75
+    assert filled[9].confidence == pytest.approx(0.635)
+    assert filled[9].accuracy == 0.5
+    assert all(b.confidence is None and b.accuracy is None for b in bins if not b.count)
+
+
+@pytest.mark.parametrize("n_bins", [1, 2, 7, 10, 15, 20, 100])
+def test_bins_are_closed_below_open_above_and_the_last_is_closed(n_bins: int) -> None:
+    edges = np.arange(n_bins) / n_bins
+    assert binning.bin_index(edges, n_bins).tolist() == list(range(n_bins))
+    assert binning.bin_index(np.nextafter(edges[1:], 0), n_bins).tolist() == list(range(n_bins - 1))
+    assert binning.bin_index(np.array([0.0, 1.0]), n_bins).tolist() == [0, n_bins - 1]
+
+
+# Bins of equal mass
+
+
+@given(n=st.integers(1, 1000), n_bins=st.integers(1, 40))
+def test_mass_edges_differ_by_at_most_one(n: int, n_bins: int) -> None:
+    edges = binning.mass_edges(n, n_bins)
+    assert (edges[0], edges[-1], len(edges)) == (0, n, n_bins + 1)
+    assert np.all((np.diff(edges) == n // n_bins) | (np.diff(edges) == -(-n // n_bins)))
+
+
+@pytest.mark.parametrize("n", [1, 2, 14, 15, 16, 31, 1000])
+def test_equal_mass_without_ties_is_the_plain_definition(n: int, simulate: Any) -> None:
+    log_probs, labels = simulate(n, 4, temperature=0.5)
+    order = np.argsort(log_probs.max(axis=1))
+    total = 0.0
+    for b in range(15):
+        rows = order[b * n // 15 : (b + 1) * n // 15]
+        if len(rows):
+            right = [log_probs[i].argmax() == labels[i] for i in rows]
+            total += len(rows) / n * abs(np.mean(right) - np.mean([np.exp(log_probs[i].max()) for i in rows]))
+    assert metrics.ece_equal_mass(log_probs, labels) == pytest.approx(total, abs=1e-12)
+
+
+def test_equal_mass_shares_the_outcomes_of_ties_between_bins() -> None:
+    # Two bins of two; the edge cuts the pair at 0.8, of which one is right: each half counts as half right.
+    log_probs = logs([[0.6, 0.4], [0.8, 0.2], [0.8, 0.2], [0.9, 0.1]])
+    by_hand = (abs(1 + 0.5 - 0.6 - 0.8) + abs(0.5 + 1 - 0.8 - 0.9)) / 4
+    for labels in ([0, 0, 1, 0], [0, 1, 0, 0]):
+        assert metrics.ece_equal_mass(log_probs, labels, n_bins=2) == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("n", [1, 7, 15, 100])
+def test_equal_mass_of_a_constant_prediction_is_its_one_gap(n: int) -> None:
+    labels = (np.arange(n) % 3 == 0).astype(int)
+    log_probs = logs([[0.7, 0.3]] * n)
+    assert metrics.ece_equal_mass(log_probs, labels) == pytest.approx(abs(0.7 - np.mean(labels == 0)))
+    assert metrics.ece(log_probs, labels) == pytest.approx(abs(0.7 - np.mean(labels == 0)))
+
+
+# Second opinions
+
+
+@pytest.mark.parametrize("classes", [2, 3, 20])
+def test_nll_and_brier_agree_with_sklearn(classes: int, simulate: Any) -> None:
+    log_probs, labels = simulate(500, classes)
+    probs = np.exp(log_probs)
+    assert metrics.nll(log_probs, labels) == pytest.approx(log_loss(labels, probs, labels=range(classes)), rel=1e-12)
+    one_vs_rest = [brier_score_loss(labels == k, probs[:, k]) for k in range(classes)]
+    assert metrics.brier(log_probs, labels) == pytest.approx(sum(one_vs_rest), rel=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 20])
+@pytest.mark.parametrize("n_bins", [10, 15])
+def test_ece_agrees_with_torchmetrics(classes: int, n_bins: int, simulate: Any) -> None:
+    calibration = pytest.importorskip("torchmetrics.functional.classification")
+    log_probs, labels = simulate(2000, classes, temperature=0.6)
+    theirs = calibration.multiclass_calibration_error(
+        torch.as_tensor(log_probs).exp(), torch.as_tensor(labels), num_classes=classes, n_bins=n_bins, norm="l1"
+    )
+    assert metrics.ece(log_probs, labels, n_bins) == pytest.approx(float(theirs), abs=1e-6)  # they sum in float32
+    assert metrics.ece(log_probs, labels, n_bins) > 0.05
+
+
+def test_entropy_agrees_with_scipy(simulate: Any) -> None:
+    log_probs, labels = simulate(100, 5)
+    assert metrics.example_scores(log_probs, labels).entropy == pytest.approx(entropy(np.exp(log_probs), axis=1))
+
+
+# Properties
+
+
+@given(data=predictions())
+def test_every_score_is_in_its_range(data: Any) -> None:
+    log_probs, labels = data
+    scores = metrics.example_scores(log_probs, labels)
+    classes = log_probs.shape[1]
+    assert np.all((scores.confidence >= 1 / classes - 1e-12) & (scores.confidence <= 1))
+    assert np.all((scores.nll >= 0) & (scores.nll <= -metrics.LOG_FLOOR))
+    assert np.all((scores.brier >= 0) & (scores.brier <= 2 + 1e-12))
+    assert np.all((scores.entropy >= 0) & (scores.entropy <= math.log(classes) + 1e-12))
+    assert set(scores.correct) <= {0.0, 1.0}
+    error, gap = metrics.ece(log_probs, labels), abs(scores.confidence.mean() - scores.correct.mean())
+    assert gap - 1e-12 <= error <= 1
+    assert gap - 1e-12 <= metrics.ece_equal_mass(log_probs, labels) <= 1
+    bins = metrics.bins(log_probs, labels)
+    assert sum(b.count for b in bins) == len(labels)
+    from_bins = sum(b.count * abs(b.accuracy - b.confidence) for b in bins if b.count) / len(labels)  # type: ignore[operator]
+    assert error == pytest.approx(from_bins, abs=1e-12)
+
+
+@given(data=predictions(), seed=st.integers(0, 2**32 - 1))
+def test_order_of_examples_does_not_matter(data: Any, seed: int) -> None:
+    log_probs, labels = data
+    order = np.random.default_rng(seed).permutation(len(labels))
+    for metric in ALL:
+        assert metric(log_probs[order], labels[order]) == pytest.approx(metric(log_probs, labels), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_names_of_classes_do_not_matter(seed: int, simulate: Any) -> None:
+    log_probs, labels = simulate(200, 6, seed=seed)
+    old_of_new = np.random.default_rng(seed).permutation(6)
+    for metric in ALL:
+        assert metric(log_probs[:, old_of_new], np.argsort(old_of_new)[labels]) == pytest.approx(
+            metric(log_probs, labels), abs=1e-12
+        )
+
+
+@given(
+    truth=arrays(np.float64, 4, elements=st.floats(0.01, 1)), guess=arrays(np.float64, 4, elements=st.floats(0.01, 1))
+)
+def test_nll_and_brier_are_proper(truth: Any, guess: Any) -> None:
+    """Their expected excess over the truth's is the KL divergence and the squared distance: least at the truth."""
+    truth, guess = truth / truth.sum(), guess / guess.sum()
+    of_truth = metrics.example_scores(np.tile(np.log(truth), (4, 1)), np.arange(4))
+    of_guess = metrics.example_scores(np.tile(np.log(guess), (4, 1)), np.arange(4))
+    assert truth @ (of_guess.nll - of_truth.nll) == pytest.approx(float(entropy(truth, guess)), abs=1e-12)
+    assert truth @ (of_guess.brier - of_truth.brier) == pytest.approx(((truth - guess) ** 2).sum(), abs=1e-12)
+
+
+@settings(deadline=None)
+@given(data=predictions(), off=st.floats(-9e-4, 9e-4))
+def test_rows_are_normalised_within_the_tolerance(data: Any, off: float) -> None:
+    log_probs, labels = data
+    for metric in (metrics.accuracy, metrics.nll, metrics.brier):
+        assert metric(log_probs + math.log1p(off), labels) == pytest.approx(metric(log_probs, labels), abs=1e-9)
+
+
+def test_inputs_are_read_from_lists_and_tensors_and_left_alone(simulate: Any) -> None:
+    log_probs, labels = simulate(50, 3)
+    copies = log_probs.copy(), labels.copy()
+    expected = [metric(log_probs, labels) for metric in ALL]
+    assert [metric(log_probs.tolist(), labels.tolist()) for metric in ALL] == expected
+    assert [metric(torch.as_tensor(log_probs), torch.as_tensor(labels)) for metric in ALL] == expected  # type: ignore[arg-type]
+    in_float32 = [metric(log_probs.astype(np.float32), labels.astype(np.uint8)) for metric in ALL]
+    assert in_float32 == pytest.approx(expected, rel=1e-5)
+    assert np.array_equal(log_probs, copies[0])
+    assert np.array_equal(labels, copies[1])
+
+
+def test_wilson_solves_its_equation() -> None:
+    for k, n in [(0, 1), (1, 1), (3, 10), (90, 100)]:
+        for p in binning.wilson(k / n, n):
+            assert 0 <= p <= 1
+            assert abs(k / n - p) == pytest.approx(1.959963985 * math.sqrt(p * (1 - p) / n), abs=1e-8)
+
+
+# Errors
+
+GOOD = logs([[0.5, 0.5], [0.9, 0.1]])
+
+
+@pytest.mark.parametrize(
+    ("log_probs", "labels", "message"),
+    [
+        (GOOD[0], [0], r"shape \(2,\); \(examples, classes\)"),
+        (np.empty((0, 2)), np.empty(0, int), r"at least one of each"),
+        (np.empty((2, 0)), [0, 0], r"at least one of each"),
+        (GOOD, [0], r"labels has shape \(1,\), but log_probs has 2 rows: pass one label for each row"),
+        (GOOD, [[0], [1]], r"labels has shape \(2, 1\)"),
+        (GOOD, [0.0, 1.0], r"labels are float64, integers are expected: pass class indices"),
+        (GOOD, [0, 2], r"label 2 is not in 0\.\.1 at row 1 of 2\. Drop ignored examples"),
+        (GOOD, [-100, -100], r"label -100 is not in 0\.\.1 at row 0 \(and 1 more\) of 2"),
+        ([[0.0, -np.inf], [np.nan, 0.0]], [0, 0], r"log_probs is NaN at row 1 of 2\. Look for an overflow"),
+        ([[0.0, -np.inf], [3.0, 1.0]], [0, 0], r"sum to 22\.8038, not 1, at row 1 of 2\. Pass natural-log"),
+        ([[0.0, -np.inf], [0.7, 0.3]], [0, 0], r"probabilities sum to .*log_softmax"),
+        ([[np.inf, -np.inf]], [0], r"probabilities sum to inf"),
+        ([[1e6, 0.0]], [0], r"probabilities sum to inf"),
+        ([[-np.inf, -np.inf]], [0], r"probabilities sum to 0, not 1"),
+        ([[math.log(0.5), math.log(0.498)]], [0], r"probabilities sum to 0\.998"),
+        ([[0.0], [0.0, 0.0]], [0, 0], r"can't be read as an array"),
+        (torch.zeros(1, 1, requires_grad=True), [0], r"can't be read .*detach\(\)"),
+        (torch.zeros(1, 1, dtype=torch.bfloat16), [0], r"can't be read .*float\(\)"),
+    ],
+)
+def test_unusable_data_is_an_error_that_says_where(log_probs: Any, labels: Any, message: str) -> None:
+    for metric in ALL:
+        with pytest.raises(DataError, match=message):
+            metric(log_probs, labels)
+
+
+def test_no_bin_is_an_error() -> None:
+    for metric in (metrics.ece, metrics.ece_equal_mass, metrics.bins):
+        with pytest.raises(ConfigError, match=r"n_bins is 0: .* at least 1 bin"):
+            metric(GOOD, [0, 0], n_bins=0)  # type: ignore[operator]

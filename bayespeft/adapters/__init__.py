@@ -1,0 +1,1 @@
+"""What is learned: one adapter, one file."""

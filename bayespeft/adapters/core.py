@@ -1,0 +1,54 @@
+"""Core: y = W0 x + s B C A x with an r x r core C, s = alpha / r.
+
+Me-LoRA (ICLR 2025 submission). The start is mean C = I and B = 0: the network equals the base for every draw of C, and
+B's first gradient is LoRA's; C = 0 and B = 0 together would be a dead start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from bayespeft.adapters.base import Adapter, kaiming_rows
+from bayespeft.factors import Factor
+from bayespeft.sites import Site
+from bayespeft.weights import Weight
+
+
+class Core(Adapter):
+    """Low-rank adaptation with a latent core.
+
+    Attributes:
+        r: rank; C is r x r.
+        alpha: numerator of the scale s = alpha / r.
+    """
+
+    r: int = Field(default=8, ge=1)
+    alpha: float = Field(default=16.0, gt=0)
+
+    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+        """A (r, n) as LoRA's, B = 0 (m, r), C = I (r, r); each prior is centered at the initial value.
+
+        A prior of A around zero would collapse: with B = 0 it pulls A to zero before the data can move B. Around its
+        random start (anchored: Pearce et al. 2020, arXiv 1810.05546) only the growth of B costs, smoothly from zero.
+        """
+        eye, rows = torch.eye(self.r), kaiming_rows(self.r, site.in_features, generator)
+        return {
+            "A": Factor(rows, "point", center=rows),
+            "B": Factor(torch.zeros(site.out_features, self.r), "point"),
+            "C": Factor(eye, "latent", center=eye),
+        }
+
+    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
+        """Return y + s B C A x."""
+        return y + (self.alpha / self.r) * factors["B"].linear(factors["C"].linear(factors["A"].linear(x)))
+
+    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+        """Return s B C A."""
+        return (self.alpha / self.r) * factors["B"] @ factors["C"] @ factors["A"]
+
+
+ADAPTER = Core

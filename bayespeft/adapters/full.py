@@ -1,0 +1,39 @@
+"""Full: y = W x + b with the whole weight trained, starting at the layer's own.
+
+The absolute weight is the factor, not its change: a freshly made head differs from one construction of the network to
+the next, so only absolute values can be loaded again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from bayespeft.adapters.base import Adapter
+from bayespeft.factors import Factor
+from bayespeft.sites import Site
+from bayespeft.weights import Weight
+
+
+class Full(Adapter):
+    """The layer's own weight (m, n) and bias (m,), trained."""
+
+    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+        """W and, where the layer has one, b; `generator` is not used."""
+        factors = {"W": Factor(site.weight(), "point", center=site.weight())}
+        bias = site.bias()
+        return factors if bias is None else {**factors, "b": Factor(bias, "point", center=bias)}
+
+    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
+        """Return W x + b; the layer's own output is not used."""
+        y = factors["W"].linear(x)
+        return factors["b"].add(y) if "b" in factors else y
+
+    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+        """Return W - W0."""
+        return factors["W"] - site.weight().to(factors["W"])
+
+
+ADAPTER = Full

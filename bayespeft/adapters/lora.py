@@ -1,0 +1,53 @@
+"""LoRA: y = W0 x + s B A x, s = alpha / r.
+
+Hu et al. 2021, arXiv 2106.09685. With A latent it is BLoB's parameterisation (arXiv 2406.11675).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from bayespeft.adapters.base import Adapter, kaiming_rows
+from bayespeft.factors import Factor
+from bayespeft.sites import Site
+from bayespeft.weights import Weight
+
+
+class Lora(Adapter):
+    """Low-rank adaptation.
+
+    Attributes:
+        r: rank.
+        alpha: numerator of the scale s = alpha / r.
+        latent: which of A (r x n) and B (m x r) are latent; the guide decides how uncertain. A prior of a latent A is
+            centered at zero, as in BLoB; that of a point A at its random start (anchored: Pearce et al. 2020), since a
+            pull to zero while B is zero would collapse.
+    """
+
+    r: int = Field(default=8, ge=1)
+    alpha: float = Field(default=16.0, gt=0)
+    latent: tuple[Literal["A", "B"], ...] = ("A",)
+
+    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+        """A ~ U(-1/sqrt n, 1/sqrt n) of shape (r, n); B = 0 of shape (m, r)."""
+        rows = kaiming_rows(self.r, site.in_features, generator)
+        return {
+            "A": Factor(rows, "latent") if "A" in self.latent else Factor(rows, "point", center=rows),
+            "B": Factor(torch.zeros(site.out_features, self.r), "latent" if "B" in self.latent else "point"),
+        }
+
+    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
+        """Return y + s B A x."""
+        return y + (self.alpha / self.r) * factors["B"].linear(factors["A"].linear(x))
+
+    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+        """Return s B A."""
+        return (self.alpha / self.r) * factors["B"] @ factors["A"]
+
+
+ADAPTER = Lora

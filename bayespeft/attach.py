@@ -1,0 +1,164 @@
+"""Hooks on, hooks off, bind a draw. The network's modules, weights and state-dict keys stay as they are.
+
+A forward hook sees a layer's input and output, whatever class the layer is, and leaves with `handle.remove()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from torch.utils.hooks import RemovableHandle
+
+from bayespeft.adapters.base import Adapter
+from bayespeft.errors import AttachError
+from bayespeft.sites import Site
+from bayespeft.weights import Weight
+
+SiteWeights = Mapping[str, Mapping[str, Weight]]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """An adapter at a site."""
+
+    site: Site
+    adapter: Adapter
+
+
+class _Hook:
+    """Adapts one layer's output while weights are bound; an object, so that deepcopy copies it."""
+
+    def __init__(self, placement: Placement) -> None:
+        self.placement = placement
+        self.weights: Mapping[str, Weight] | None = None
+        self.fired = 0
+
+    def __call__(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
+        self.fired += 1
+        if self.weights is None:
+            return output
+        x = args[0] if args else kwargs["input"]
+        return self.placement.adapter.apply(self.weights, x, output, self.placement.site)
+
+
+class Attachment:
+    """Adapters on a network, for the length of a `with` block.
+
+    Inside the block, `bind` sets the weights of the next forward passes. They stay bound until the next `bind`, so
+    that a backward pass that recomputes activations meets the same draw, and are dropped when the block ends: a live
+    draw must not outlast it, since a network that holds one can't be copied.
+    """
+
+    def __init__(self, placements: Sequence[Placement]) -> None:
+        names = [placement.site.name for placement in placements]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise AttachError(f"layer '{twice[0]}' would get two adapters; select each layer once.")
+        self._hooks = {placement.site.name: _Hook(placement) for placement in placements}
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> Attachment:
+        for hook in self._hooks.values():
+            self._handles.append(hook.placement.site.module.register_forward_hook(hook, with_kwargs=True))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self.bind({})
+
+    def bind(self, weights: SiteWeights) -> None:
+        """Set the weights of each site; a site that is not named passes the network's own output."""
+        for name, hook in self._hooks.items():
+            hook.weights = weights.get(name)
+
+    @contextmanager
+    def counting(self) -> Iterator[dict[str, int]]:
+        """Count how often each hook fires inside the block."""
+        before = {name: hook.fired for name, hook in self._hooks.items()}
+        counts: dict[str, int] = {}
+        yield counts
+        counts.update({name: hook.fired - before[name] for name, hook in self._hooks.items()})
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Switch the gradients of a network's own parameters off, and back to what they were."""
+    before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        for parameter, _ in before:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter, required in before:
+            parameter.requires_grad_(required)
+
+
+@contextmanager
+def mode(model: nn.Module, *, dropout: bool = False) -> Iterator[None]:
+    """Put a network into evaluation mode, without a key-value cache; at the end everything is as it was.
+
+    Args:
+        model: the network.
+        dropout: training mode instead, except for batch normalisation, whose running statistics belong to the base.
+    """
+    before = [(module, module.training) for module in model.modules()]
+    config = getattr(model, "config", None)
+    cache = getattr(config, "use_cache", None)
+    try:
+        model.train(dropout)
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        if cache:
+            config.use_cache = False  # type: ignore[union-attr]
+        yield
+    finally:
+        if cache:
+            config.use_cache = cache  # type: ignore[union-attr]
+        for module, training in before:
+            module.training = training
+
+
+def _blocks(model: nn.Module) -> list[nn.Module]:
+    """Return the repeated blocks of a network: the members of its outermost lists of several modules of one class."""
+    for module in model.children():
+        if (
+            isinstance(module, (nn.ModuleList, nn.Sequential))
+            and len(module) > 1
+            and len({type(m) for m in module}) == 1
+        ):
+            return list(module)
+    return [block for module in model.children() for block in _blocks(module)]
+
+
+@contextmanager
+def recomputing(model: nn.Module, wanted: bool = True) -> Iterator[None]:
+    """Recompute the activations of each repeated block in the backward pass: less memory, about a third more time.
+
+    Done here and not by the network's own switch, which only works in training mode, dropout and all.
+
+    Raises:
+        AttachError: the network has no repeated blocks.
+    """
+    blocks = _blocks(model) if wanted else []
+    if wanted and not blocks:
+        raise AttachError(
+            f"{type(model).__name__} has no list of repeated blocks whose activations could be recomputed; set "
+            "checkpoint_activations=False, or lower batch_size and raise accumulate."
+        )
+    try:
+        for block in blocks:
+            # Not re-entrant: the re-entrant kind cuts gradients where no input of a block requires one (a frozen base).
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        yield
+    finally:
+        for block in blocks:
+            block.__dict__.pop("forward", None)

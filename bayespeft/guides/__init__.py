@@ -1,0 +1,1 @@
+"""How it is uncertain: one variational family (or other posterior), one file."""

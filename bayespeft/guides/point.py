@@ -1,0 +1,50 @@
+"""Point: q is a Delta. Under a flat prior the fit is maximum likelihood, under a normal prior it is MAP.
+
+Pyro registers KL(Delta(v) || p) = -log p(v), so a point estimate is the same objective as any other guide's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from bayespeft.factors import Pack
+from bayespeft.guides.base import Guide, GuideSpec, parameters_of
+
+
+class PointGuide(Guide):
+    """One value per factor."""
+
+    def __init__(self, packs: Sequence[Pack]) -> None:
+        super().__init__(packs)
+        self.value = parameters_of(packs)
+
+    def q(self) -> dict[str, Distribution]:
+        """Delta at each value (layers, ...)."""
+        return {name: dist.Delta(value, event_dim=value.dim()) for name, value in self.value.items()}
+
+    def mean(self) -> dict[str, Tensor]:
+        """Return the values themselves (layers, ...)."""
+        return dict(self.value.items())
+
+    def draws(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the values, n times over (a view): (n, layers, ...); `generator` is not used."""
+        return {name: value.expand(n, *value.shape) for name, value in self.value.items()}
+
+
+class Point(GuideSpec):
+    """A point estimate of every factor."""
+
+    stochastic: ClassVar[bool] = False
+
+    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> PointGuide:
+        """Start at the factors' initial values."""
+        return PointGuide(packs)
+
+
+GUIDE = Point

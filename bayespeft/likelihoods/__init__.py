@@ -1,0 +1,1 @@
+"""What the network's output means: one likelihood, one file."""

@@ -1,0 +1,129 @@
+"""Label tokens of a causal language model: the answer's distribution is the softmax over K tokens at the prompt's end.
+
+Multiple choice as a prompt with lettered choices, as in BLoB and Laplace-LoRA. Only the K label rows of the output
+embedding meet the hidden states: the full vocabulary is never computed.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from bayespeft.data.batch import Batch
+from bayespeft.errors import AttachError, DataError
+from bayespeft.likelihoods.base import Likelihood, Row, token_limit
+from bayespeft.likelihoods.prompts import LETTERS, answer_tokens, multiple_choice
+
+
+class LabelTokens(Likelihood):
+    """Categorical over the logits of K label tokens at the last real position.
+
+    Attributes:
+        template: the prompt, with `{question}` and `{choices}`.
+        labels: what stands for each class; filled with as many letters as the training rows have choices.
+        token_ids: the token of each label; filled from the tokenizer, or given for rows that are already tokenised.
+    """
+
+    columns: ClassVar[str] = "question, choices, answer"
+    template: str = "Question: {question}\n{choices}\nAnswer:"
+    labels: tuple[str, ...] = ()
+    token_ids: tuple[int, ...] = ()
+
+    def resolve(self, model: nn.Module, tokenizer: Any, rows: Sequence[Row] | None) -> LabelTokens:
+        """Find the labels' tokens.
+
+        Raises:
+            DataError: neither rows with choices nor `token_ids` are there, or a label is not one token.
+        """
+        if self.token_ids:
+            return self
+        if tokenizer is None or (rows is None and not self.labels):
+            raise DataError(
+                "label_tokens must know which tokens are the labels: pass rows with question, choices, answer and "
+                "tokenizer=, or likelihood=LabelTokens(token_ids=(...)) for rows that are already tokenised."
+            )
+        labels = self.labels or tuple(LETTERS[: max(len(_choices(row, i)) for i, row in enumerate(rows or ()))])
+        prompt = multiple_choice("?", labels, self.template)
+        limit = token_limit(self, model, tokenizer)
+        return self.replace(labels=labels, token_ids=answer_tokens(tokenizer, prompt, labels), max_length=limit)
+
+    def encode(self, rows: Sequence[Row], tokenizer: Any) -> list[dict[str, Any]]:
+        """Tokenize the prompt of each row; a prompt that is too long loses its beginning, not its end."""
+        prompts = []
+        for i, row in enumerate(rows):
+            choices = _choices(row, i)
+            if len(choices) > len(self.token_ids):
+                raise DataError(
+                    f"row {i} has {len(choices)} choices, but there are {len(self.token_ids)} labels "
+                    f"({', '.join(self.labels)}); pass likelihood=LabelTokens(labels=...) with as many."
+                )
+            if not isinstance(row.get("question"), str):
+                raise DataError(f"row {i}: column 'question' must be a string, got {row.get('question')!r}.")
+            prompts.append(multiple_choice(row["question"], choices, self.template))
+        cut = slice(-self.max_length if self.max_length else None, None)
+        encoded = tokenizer(prompts, verbose=False)["input_ids"]
+        examples: list[dict[str, Any]] = [
+            {"input_ids": ids[cut], "attention_mask": [1] * len(ids[cut])} for ids in encoded
+        ]
+        for row, example in zip(rows, examples, strict=True):
+            if row.get("answer") is not None:
+                example["labels"] = row["answer"]
+        return examples
+
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the logits of the label tokens (n, K) at each row's last real position."""
+        inputs = batch.inputs
+        if not isinstance(inputs, Mapping):
+            raise DataError("label_tokens needs batches with input_ids, not one tensor.")
+        mask = inputs.get("attention_mask")
+        if mask is None:
+            mask = torch.ones_like(inputs["input_ids"])
+        last = mask.shape[1] - 1 - mask.flip(1).argmax(1)
+        arguments = {**inputs, "attention_mask": mask, "use_cache": False}
+        if "position_ids" in inspect.signature(model.forward).parameters:
+            # Networks with absolute positions (GPT-2) would count left padding.
+            arguments["position_ids"] = (mask.cumsum(1) - 1).clamp_min(0)
+        ids = torch.tensor(self.token_ids, device=mask.device)
+        head, name = _output_embedding(model)
+        if head is None or head._forward_hooks:
+            # An adapted (or unusual) output layer must run as it is; then at least only the positions that count.
+            kept, place = torch.unique(last, return_inverse=True)
+            logits = model(**arguments, logits_to_keep=kept).logits
+            return logits[torch.arange(len(place)), place][:, ids].float()  # type: ignore[no-any-return]
+        rows = {f"{name}.{part}": value[ids] for part, value in head.named_parameters(recurse=False)}
+        # The network runs with the label rows of its output layer: softcaps and scales of its own still apply.
+        logits = functional_call(model, rows, args=(), kwargs=arguments, tie_weights=False).logits
+        return logits[torch.arange(len(last)), last].float()  # type: ignore[no-any-return]
+
+
+def _choices(row: Row, index: int) -> Sequence[str]:
+    choices = row.get("choices")
+    if not isinstance(choices, Sequence) or isinstance(choices, str) or len(choices) < 2:
+        raise DataError(
+            f"row {index}: column 'choices' must be a list of at least two strings, got {choices!r}. label_tokens reads "
+            f"{LabelTokens.columns}; this row has {', '.join(map(str, row))}."
+        )
+    if len(choices) > len(LETTERS):
+        raise DataError(f"row {index} has {len(choices)} choices; at most {len(LETTERS)} can be lettered.")
+    return choices
+
+
+def _output_embedding(model: nn.Module) -> tuple[nn.Linear | None, str]:
+    """Return the output layer and its name, or None where its rows can't be taken."""
+    getter = getattr(model, "get_output_embeddings", None)
+    head = getter() if callable(getter) else None
+    if head is None:
+        raise AttachError(
+            f"label_tokens needs a causal language model with an output embedding; {type(model).__name__} has none."
+        )
+    if not isinstance(head, nn.Linear) or type(head) is not nn.Linear:
+        return None, ""
+    return head, next(name for name, module in model.named_modules() if module is head)
+
+
+LIKELIHOOD = LabelTokens

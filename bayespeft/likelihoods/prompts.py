@@ -1,0 +1,48 @@
+"""The prompt of a multiple-choice question, and the single tokens that answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from string import ascii_uppercase
+from typing import Any
+
+from bayespeft.errors import DataError
+
+LETTERS = ascii_uppercase
+
+
+def multiple_choice(question: str, choices: Sequence[str], template: str) -> str:
+    """Write a question with lettered choices.
+
+    Args:
+        question: the question.
+        choices: at most 26 of them.
+        template: text with `{question}` and `{choices}`; it ends where the answer's letter comes next.
+    """
+    lettered = "\n".join(f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False))
+    return template.replace("{choices}", lettered).replace("{question}", question)
+
+
+def answer_tokens(tokenizer: Any, prompt: str, answers: Sequence[str]) -> tuple[int, ...]:
+    """Return the one token that each answer adds to a prompt.
+
+    A space is written before the answer unless the prompt ends in white space, as the network would write it.
+
+    Raises:
+        DataError: an answer is not exactly one more token, or two answers are the same token.
+    """
+    gap = "" if prompt[-1:].isspace() else " "
+    start = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    tokens = []
+    for answer in answers:
+        ids = tokenizer(prompt + gap + answer, add_special_tokens=False)["input_ids"]
+        if ids[:-1] != start:
+            extra = len(ids) - len(start)
+            raise DataError(
+                f"answer {answer!r} is {extra} tokens of {type(tokenizer).__name__} after this prompt, but a label must "
+                "be exactly one; choose other labels= or another template= (does it end in a space?)."
+            )
+        tokens.append(ids[-1])
+    if len(set(tokens)) < len(tokens):
+        raise DataError(f"two of the answers {', '.join(answers)} are the same token of {type(tokenizer).__name__}.")
+    return tuple(tokens)

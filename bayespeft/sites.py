@@ -1,0 +1,192 @@
+"""Finds the layers to adapt. The only file that knows which module classes are linear maps, and their orientation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from bayespeft.config import Targets
+from bayespeft.errors import AttachError, ConfigError, TargetError
+
+# Query and value projections (or the fused projection that holds them), by `config.model_type`.
+_QUERY_VALUE = {
+    (
+        "query",
+        "value",
+    ): "albert bert camembert convbert data2vec-text deberta electra ernie layoutlm megatron-bert roberta "
+    "roformer vit xlm-roberta xlm-roberta-xl",
+    (
+        "q_proj",
+        "v_proj",
+    ): "bart blenderbot clip cohere cohere2 gemma gemma2 gemma3 gemma3_text gpt_neo gptj granite llama "
+    "m2m_100 marian mbart mistral mixtral olmo olmo2 opt pegasus phi qwen2 qwen2_moe qwen3 qwen3_moe smollm3 stablelm "
+    "starcoder2 whisper",
+    ("q", "v"): "longt5 mpnet mt5 t5 umt5",
+    ("c_attn",): "gpt2 gpt_bigcode",
+    ("query_key_value",): "bloom falcon gpt_neox",
+    ("Wqkv",): "modernbert mpt",
+    ("query_proj", "value_proj"): "deberta-v2",
+    ("q_lin", "v_lin"): "distilbert",
+    ("qkv_proj",): "phi3",
+}
+AUTO_TARGETS = {kind: layers for layers, kinds in _QUERY_VALUE.items() for kind in kinds.split()}
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One layer that can be adapted.
+
+    Attributes:
+        name: the module's dotted name in the network.
+        in_features: n, the size of the layer's input.
+        out_features: m, the size of its output.
+        kind: "linear" or "conv1d" (GPT-2's, which stores the transposed weight).
+        module: the layer itself; it is never changed.
+    """
+
+    name: str
+    in_features: int
+    out_features: int
+    kind: str
+    module: nn.Module
+
+    def weight(self) -> Tensor:
+        """Return a detached float copy of the layer's weight, always (out, in).
+
+        Raises:
+            AttachError: the weight is stored in a packed (quantised) form.
+        """
+        weight = self.module.weight
+        assert isinstance(weight, Tensor)
+        if not weight.is_floating_point() or weight.dim() != 2:
+            raise AttachError(
+                f"layer '{self.name}' stores its weight as {weight.dtype} of shape {tuple(weight.shape)}, which can't be "
+                "read as a matrix; adapt it with an adapter that needs no weight (lora, core)."
+            )
+        weight = weight.detach().float()
+        return (weight.t() if self.kind == "conv1d" else weight).clone()
+
+    def bias(self) -> Tensor | None:
+        """Return a detached float copy of the layer's bias (out,), or None."""
+        bias = self.module.bias
+        return bias.detach().float().clone() if isinstance(bias, Tensor) else None
+
+
+def as_site(name: str, module: nn.Module) -> Site | None:
+    """Describe a module as a site, or return None when it is no linear map that a hook can follow."""
+    if isinstance(module, nn.Linear):
+        return Site(name, module.in_features, module.out_features, "linear", module)
+    if type(module).__name__ == "Conv1D" and hasattr(module, "nf"):
+        weight = module.weight
+        assert isinstance(weight, Tensor)
+        return Site(name, weight.shape[0], weight.shape[1], "conv1d", module)
+    return None
+
+
+def all_sites(model: nn.Module) -> dict[str, Site]:
+    """Return every linear layer of a network by name."""
+    sites = {name: as_site(name, module) for name, module in model.named_modules()}
+    return {name: site for name, site in sites.items() if site is not None}
+
+
+def find_head(model: nn.Module) -> list[Site]:
+    """Return the linear layers outside the pretrained body of a Hugging Face `...Classification` model, else nothing.
+
+    They are freshly made when a pretrained body gets a new task, so every method trains them along.
+    """
+    body = getattr(model, getattr(model, "base_model_prefix", "") or "", None)
+    if not isinstance(body, nn.Module) or "Classification" not in type(model).__name__:
+        return []
+    inside = {id(module) for module in body.modules()}
+    return [site for site in all_sites(model).values() if id(site.module) not in inside]
+
+
+def _output_embedding(model: nn.Module) -> nn.Module | None:
+    getter = getattr(model, "get_output_embeddings", None)
+    return getter() if callable(getter) else None
+
+
+def _summary(sites: dict[str, Site]) -> str:
+    """Name the candidates the way a user would write them: last parts of names, each with its count."""
+    counts: dict[str, int] = {}
+    for name in sites:
+        last = name.rsplit(".", 1)[-1]
+        counts[last] = counts.get(last, 0) + 1
+    return ", ".join(f"{name} (x{count})" if count > 1 else name for name, count in sorted(counts.items())) or "none"
+
+
+def _in_layers(name: str, layers: tuple[int, int] | None) -> bool:
+    if layers is None:
+        return True
+    number = re.search(r"(?:^|\.)(\d+)(?:\.|$)", name)
+    return number is not None and layers[0] <= int(number[1]) <= layers[1]
+
+
+def _by_names(names: Sequence[str], sites: dict[str, Site]) -> dict[str, Site]:
+    found: dict[str, Site] = {}
+    for wanted in names:
+        matches = {name: site for name, site in sites.items() if name == wanted or name.endswith(f".{wanted}")}
+        if not matches:
+            raise TargetError(
+                f"no linear layer is called {wanted!r}. Linear layers of this network: {_summary(sites)}."
+            )
+        found |= matches
+    return {name: site for name, site in sites.items() if name in found}
+
+
+def _by_architecture(model: nn.Module, sites: dict[str, Site]) -> dict[str, Site]:
+    kind = getattr(getattr(model, "config", None), "model_type", None)
+    if kind not in AUTO_TARGETS:
+        what = f"architecture {kind!r}" if kind else f"network {type(model).__name__}"
+        raise TargetError(
+            f"targets='auto' does not know the {what}. Name the layers, as in targets=['...'], or use "
+            f"targets='all-linear'. Its linear layers: {_summary(sites)}."
+        )
+    return _by_names(
+        [name for name in AUTO_TARGETS[kind] if _by_suffix_exists(name, sites)] or list(AUTO_TARGETS[kind]), sites
+    )
+
+
+def _by_suffix_exists(wanted: str, sites: dict[str, Site]) -> bool:
+    return any(name == wanted or name.endswith(f".{wanted}") for name in sites)
+
+
+def find_sites(model: nn.Module, targets: Targets, exclude: Sequence[str] = ()) -> list[Site]:
+    """Select the layers that `targets` describes, in the network's order.
+
+    Args:
+        model: the network.
+        targets: see `Targets`.
+        exclude: names that are taken already (the head).
+
+    Raises:
+        TargetError: nothing is selected; the message lists the candidates.
+        ConfigError: a regular expression that can't be compiled.
+    """
+    sites = {name: site for name, site in all_sites(model).items() if name not in set(exclude)}
+    if not sites:
+        raise TargetError(f"{type(model).__name__} has no linear layer to adapt.")
+    chosen = targets.modules
+    if isinstance(chosen, list):
+        found = _by_names(chosen, sites)
+    elif chosen == "auto":
+        found = _by_architecture(model, sites)
+    elif chosen == "all-linear":
+        output = _output_embedding(model)
+        found = {name: site for name, site in sites.items() if site.module is not output}
+    elif chosen in sites:
+        found = {chosen: sites[chosen]}
+    else:
+        try:
+            pattern = re.compile(chosen)
+        except re.error as error:
+            raise ConfigError(f"targets: {chosen!r} is no regular expression ({error}).") from None
+        found = {name: site for name, site in sites.items() if pattern.fullmatch(name)}
+    kept = [site for name, site in found.items() if _in_layers(name, targets.layers)]
+    if not kept:
+        where = f" in layers {targets.layers[0]} to {targets.layers[1]}" if targets.layers else ""
+        raise TargetError(f"targets={chosen!r}{where} selects no linear layer. Candidates: {_summary(sites)}.")
+    return kept

@@ -1,0 +1,143 @@
+"""The answer's distribution over label tokens: the right logits, under left and right padding, and nothing more."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import BloomConfig, BloomForCausalLM, Gemma2Config, Gemma2ForCausalLM
+
+from bayespeft.data.batch import Batch
+from bayespeft.errors import AttachError, DataError
+from bayespeft.likelihoods.label_tokens import LabelTokens
+from bayespeft.likelihoods.prompts import answer_tokens, multiple_choice
+
+IDS = (5, 9, 30)
+ROWS = [[7, 8, 9, 10, 11], [12, 13], [14, 15, 16]]
+
+
+def padded(side: str) -> Batch:
+    width = max(map(len, ROWS))
+    gaps = [[0] * (width - len(row)) for row in ROWS]
+    ids = [gap + row if side == "left" else row + gap for row, gap in zip(ROWS, gaps, strict=True)]
+    ones = [[0] * len(gap) + [1] * len(row) if side == "left" else [1] * len(row) + [0] * len(gap)
+            for row, gap in zip(ROWS, gaps, strict=True)]  # fmt: skip
+    return Batch({"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(ones)}, None, torch.arange(3))
+
+
+@pytest.fixture
+def gemma():
+    """A network that caps its logits, and ties input and output embeddings."""
+    config = Gemma2Config(
+        vocab_size=64, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+        intermediate_size=32, head_dim=8, final_logit_softcapping=2.0, initializer_range=0.5, pad_token_id=0,
+        bos_token_id=2, eos_token_id=3,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return Gemma2ForCausalLM(config).eval()
+
+
+@pytest.fixture
+def bloom():
+    """A network that takes no position_ids."""
+    torch.manual_seed(0)
+    return BloomForCausalLM(
+        BloomConfig(vocab_size=64, hidden_size=16, n_layer=2, n_head=2, initializer_range=0.5, pad_token_id=0)
+    ).eval()
+
+
+@pytest.mark.parametrize("network", ["llama", "gpt2", "gemma", "bloom"])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_logits_are_those_of_each_row_alone(network, side, request):
+    model = request.getfixturevalue(network)
+    with torch.no_grad():
+        found = LabelTokens(token_ids=IDS).logits(model, padded(side))
+        alone = torch.stack([model(torch.tensor([row])).logits[0, -1, list(IDS)] for row in ROWS])
+    torch.testing.assert_close(found, alone, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_an_output_layer_with_a_hook_runs_as_it_is(llama, side):
+    plain = LabelTokens(token_ids=IDS).logits(llama, padded(side))
+    widths = []
+
+    def double(_, __, output):
+        widths.append(output.shape)
+        return output * 2
+
+    handle = llama.lm_head.register_forward_hook(double)
+    hooked = LabelTokens(token_ids=IDS).logits(llama, padded(side))
+    handle.remove()
+    torch.testing.assert_close(hooked, plain * 2)
+    assert widths[0][1] <= 3, "full vocabulary only at positions that count"
+
+
+def test_only_label_rows_are_computed(llama):
+    widths = []
+    original = torch.nn.functional.linear
+
+    def spy(x, weight, bias=None):
+        widths.append(len(weight))
+        return original(x, weight, bias)
+
+    torch.nn.functional.linear = spy
+    try:
+        LabelTokens(token_ids=IDS).logits(llama, padded("left"))
+    finally:
+        torch.nn.functional.linear = original
+    assert widths[-1] == 3
+    assert llama.lm_head.weight.shape == (64, 16)
+
+
+def test_gradients_reach_the_network_through_label_rows(llama):
+    LabelTokens(token_ids=IDS).logits(llama, padded("left")).sum().backward()
+    assert llama.model.layers[0].self_attn.q_proj.weight.grad.abs().sum() > 0
+
+
+def test_prompt_is_lettered_and_ends_before_the_answer():
+    text = multiple_choice("Is it?", ["yes", "no"], LabelTokens().template)
+    assert text == "Question: Is it?\nA. yes\nB. no\nAnswer:"
+
+
+def test_braces_in_a_question_are_harmless():
+    assert multiple_choice("{x} {choices}", ["a", "b"], "{question}|{choices}") == "{x} {choices}|A. a\nB. b"
+
+
+def test_rows_are_encoded_and_long_prompts_keep_their_end(tokenizer, questions, llama):
+    likelihood = LabelTokens(max_length=6).resolve(llama, tokenizer, questions)
+    encoded = likelihood.encode(questions, tokenizer)
+    assert all(len(row["input_ids"]) == 6 for row in encoded)
+    whole = LabelTokens().resolve(llama, tokenizer, questions).encode(questions, tokenizer)
+    assert encoded[0]["input_ids"] == whole[0]["input_ids"][-6:]
+    assert [row["labels"] for row in whole[:3]] == [0, 1, 2]
+
+
+def test_a_label_of_two_tokens_is_an_error(tokenizer):
+    with pytest.raises(DataError, match=r"answer 'very good' is 2 tokens.*must be exactly one"):
+        answer_tokens(tokenizer, "the cat is", ["bad", "very good"])
+
+
+def test_labels_that_are_the_same_token_are_an_error(tokenizer):
+    with pytest.raises(DataError, match="same token"):
+        answer_tokens(tokenizer, "the cat is", ["zebra", "yak"])
+
+
+def test_more_choices_than_labels_is_an_error(tokenizer, questions, llama):
+    likelihood = LabelTokens().resolve(llama, tokenizer, questions)
+    with pytest.raises(DataError, match=r"row 0 has 4 choices, but there are 3 labels \(A, B, C\)"):
+        likelihood.encode([{"question": "?", "choices": list("abcd"), "answer": 0}], tokenizer)
+
+
+@pytest.mark.parametrize("choices", [None, "ab", ["a"]])
+def test_choices_must_be_a_list(tokenizer, llama, choices):
+    with pytest.raises(DataError, match="row 0: column 'choices'"):
+        LabelTokens().resolve(llama, tokenizer, [{"question": "?", "choices": choices}])
+
+
+def test_unknown_labels_are_an_error(llama):
+    with pytest.raises(DataError, match="token_ids="):
+        LabelTokens().resolve(llama, None, None)
+
+
+def test_a_network_without_output_embedding_is_an_error(bert):
+    with pytest.raises(AttachError, match="BertForSequenceClassification has none"):
+        LabelTokens(token_ids=IDS).logits(bert, padded("left"))

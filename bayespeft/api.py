@@ -1,0 +1,179 @@
+"""`fit` and `load`: resolve what the user named, attach, infer, hand back a `Posterior`. No mathematics here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from bayespeft.adapters.base import Adapter
+from bayespeft.assemble import assemble, choose_method, make_packs
+from bayespeft.attach import Placement
+from bayespeft.config import Targets, TrainConfig
+from bayespeft.errors import CheckpointError, DataError
+from bayespeft.guides.base import GuideSpec
+from bayespeft.inference.approximation import Approximation
+from bayespeft.inference.history import History
+from bayespeft.inference.predict import Predictor
+from bayespeft.inference.problem import Problem
+from bayespeft.inference.progress import ProgressBar
+from bayespeft.inference.svi import run
+from bayespeft.io import checkpoint
+from bayespeft.io.fingerprint import check_fingerprint
+from bayespeft.likelihoods.base import Likelihood
+from bayespeft.methods.base import Method
+from bayespeft.posterior import Posterior, as_examples
+from bayespeft.report.metrics import accuracy, nll
+from bayespeft.sites import all_sites
+
+VALIDATION_DRAWS = 5
+
+
+def fit(
+    model: nn.Module,
+    data: Any,
+    guide: str | Method | GuideSpec = "melora",
+    *,
+    tokenizer: Any = None,
+    adapter: str | Adapter | None = None,
+    likelihood: str | Likelihood | None = None,
+    targets: str | Sequence[str] | Targets = "auto",
+    train: TrainConfig = TrainConfig(),
+    validation: Any = None,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    progress: bool = True,
+) -> Posterior:
+    """Fit a posterior over adapter factors to data.
+
+    The objective is E_q[NLL per example] + kl_weight * KL / N, in nats per example; with kl_weight = 1 it is -ELBO / N.
+    The network's modules, weights, state-dict keys and modes are bit-equal before and after; no hook stays on it.
+
+    Args:
+        model: a Hugging Face model, or any module that maps a tensor to logits (n, K).
+        data: rows with `text`, [`text_pair`], `label`, or with `question`, `choices`, `answer` (both need `tokenizer`);
+            rows with `input_ids`, [`attention_mask`], `labels`; a Hugging Face `Dataset` of any of these; a `DataLoader`
+            of batch dicts or of (x, y); a pair of tensors (x, y); or the name of a data set (its training split).
+        guide: the name of a method (see `bayespeft.methods()`), a `Method`, or a guide such as `MeanField(...)`, which
+            then takes the place of Me-LoRA's.
+        tokenizer: for rows that are still text.
+        adapter: overrides the method's adapter.
+        likelihood: overrides the choice by the network's type: "sequence_classification" or "label_tokens".
+        targets: which layers; see `Targets`.
+        train: settings; what is left out comes from the method.
+        validation: data whose NLL and accuracy are computed after each epoch, into `history`.
+        seed: of initial values, data order, noise and draws.
+        device: move the network there first; by default it stays where it is.
+        progress: show a progress bar on standard error.
+
+    Returns:
+        The posterior.
+
+    Raises:
+        UnknownNameError, ConfigError: a name or a setting can't be used. TargetError: no such layers. AttachError: an
+        adapter would not act on them properly. DataError: the data can't be used. FitError: the loss became infinite.
+    """
+    method = choose_method(guide, adapter, train)
+    if device is not None:
+        model.to(device)
+
+    def optimiser(problem: Problem) -> History:
+        return run(problem, ProgressBar(method.title) if progress else None, _validator(problem, validation, tokenizer))
+
+    with assemble(
+        model,
+        data,
+        method,
+        tokenizer=tokenizer,
+        likelihood=likelihood,
+        targets=targets,
+        seed=seed,
+        optimiser=optimiser,
+    ) as assembly:
+        problem = assembly.problem
+        history: History = problem.approximation.latent.fit(problem)
+    return Posterior(
+        model,
+        method,
+        assembly.placements,
+        problem.approximation,
+        problem.likelihood,
+        history,
+        assembly.classes,
+        seed,
+        tokenizer,
+    )
+
+
+def load(directory: str | os.PathLike[str], model: nn.Module, *, tokenizer: Any = None) -> Posterior:
+    """Read a posterior that `Posterior.save` wrote, onto the base network that it was fitted on.
+
+    Args:
+        directory: where it was saved.
+        model: the same base network; a freshly made head may differ, since the posterior brings its own.
+        tokenizer: for data that is still text.
+
+    Raises:
+        CheckpointError: files are missing or damaged, or the network is another one.
+    """
+    tensors, settings = checkpoint.read(directory)
+    try:
+        method = Method(**settings["method"])
+        likelihood = Likelihood.model_validate(settings["likelihood"])
+        adapters = {name: Adapter.model_validate(value) for name, value in settings["sites"].items()}
+        history = History.from_dict(settings["history"])
+        heads, classes, seed = set(settings["heads"]), int(settings["classes"]), int(settings["seed"])
+        saved_fingerprint: dict[str, str] = settings["base"]["fingerprint"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"the settings in '{directory}' can't be read: {error!r}.") from None
+    sites = all_sites(model)
+    missing = [name for name in adapters if name not in sites]
+    if missing:
+        raise CheckpointError(
+            f"the saved posterior adapts layer '{missing[0]}', which {type(model).__name__} lacks; load the base that it "
+            f"was fitted on ({settings['base']['name']})."
+        )
+    check_fingerprint(saved_fingerprint, model, exclude=heads)
+    placements = tuple(Placement(sites[name], adapter) for name, adapter in adapters.items())
+    generator = torch.Generator().manual_seed(seed)
+    packs = make_packs(placements, heads, method, generator)
+    approximation = Approximation(packs, method.guide, generator)
+    _load_strictly(approximation, tensors, directory)
+    approximation.to(next(model.parameters()).device)
+    return Posterior(model, method, placements, approximation, likelihood, history, classes, seed, tokenizer)
+
+
+def _validator(problem: Problem, data: Any, tokenizer: Any) -> Callable[[], dict[str, float]] | None:
+    if data is None:
+        return None
+    examples = as_examples(data, problem.likelihood, tokenizer, split="validation")
+    if examples.labels() is None and next(iter(examples.batches(1))).labels is None:
+        raise DataError("validation data needs labels: column 'label', 'labels' or 'answer' is missing.")
+
+    def validate() -> dict[str, float]:
+        predictor = Predictor(
+            problem.model, problem.attachment, problem.approximation, problem.likelihood, problem.device
+        )
+        predictive = predictor.run(examples, VALIDATION_DRAWS, problem.seed)
+        assert predictive.labels is not None
+        log_probs, labels = predictive.log_probs.numpy(), predictive.labels.numpy()
+        return {"nll": float(nll(log_probs, labels)), "accuracy": float(accuracy(log_probs, labels))}
+
+    return validate
+
+
+def _load_strictly(approximation: Approximation, tensors: dict[str, torch.Tensor], directory: Any) -> None:
+    expected = approximation.state_dict()
+    for name in sorted({*expected, *tensors}):
+        if name not in tensors or name not in expected:
+            which = "lacks" if name not in tensors else "has the unknown"
+            raise CheckpointError(f"the posterior in '{directory}' {which} tensor '{name}'.")
+        if tensors[name].shape != expected[name].shape:
+            raise CheckpointError(
+                f"tensor '{name}' in '{directory}' has shape {tuple(tensors[name].shape)}, this network needs "
+                f"{tuple(expected[name].shape)}."
+            )
+    approximation.load_state_dict(tensors, strict=True)

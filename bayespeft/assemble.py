@@ -1,0 +1,138 @@
+"""From what the user named to what inference needs: method, likelihood, layers, packs, approximation, attached hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from bayespeft import registry
+from bayespeft.adapters.base import Adapter
+from bayespeft.adapters.full import Full
+from bayespeft.attach import Attachment, Placement
+from bayespeft.config import Targets, TrainConfig
+from bayespeft.data.examples import Examples
+from bayespeft.data.load import load as load_rows
+from bayespeft.data.prepare import raw_rows
+from bayespeft.errors import DataError
+from bayespeft.factors import Pack, Role, pack
+from bayespeft.guides.base import GuideSpec
+from bayespeft.inference.approximation import Approximation
+from bayespeft.inference.probe import probe
+from bayespeft.inference.problem import Problem
+from bayespeft.likelihoods.base import Likelihood
+from bayespeft.methods.base import Method
+from bayespeft.posterior import as_examples
+from bayespeft.priors.base import Prior
+from bayespeft.sites import find_head, find_sites
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A problem whose hooks are on, and what a posterior needs besides."""
+
+    problem: Problem
+    method: Method
+    placements: tuple[Placement, ...]
+    classes: int
+
+
+@contextmanager
+def assemble(
+    model: nn.Module,
+    data: Any,
+    method: Method,
+    *,
+    tokenizer: Any = None,
+    likelihood: str | Likelihood | None = None,
+    targets: str | Sequence[str] | Targets = "auto",
+    seed: int = 0,
+    optimiser: Callable[[Problem], Any],
+) -> Iterator[Assembly]:
+    """Attach a method to a network for the length of a `with` block; arguments and errors as `bayespeft.fit`."""
+    rows = raw_rows(load_rows(data, "train") if isinstance(data, str) else data)
+    chosen = choose_likelihood(likelihood, model).resolve(model, tokenizer, rows)
+    examples = as_examples(data, chosen, tokenizer, split="train")
+    generator = torch.Generator().manual_seed(seed)
+    heads = find_head(model) if chosen.trains_head else []
+    sites = find_sites(model, as_targets(targets), exclude=[head.name for head in heads])
+    placements = tuple(Placement(site, method.adapter) for site in sites) + tuple(Placement(h, Full()) for h in heads)
+    packs = make_packs(placements, {head.name for head in heads}, method, generator)
+    device = next(model.parameters()).device
+    approximation = Approximation(packs, method.guide, generator).to(device)
+    with Attachment(placements) as attachment:
+        first = next(iter(examples.batches(1))).to(device)
+        classes = probe(model, attachment, packs, chosen, first)
+        check_labels(examples, chosen, classes)
+        problem = Problem(model, attachment, approximation, chosen, examples, method.train, device, seed, optimiser)
+        yield Assembly(problem, method, placements, classes)
+
+
+def as_targets(targets: str | Sequence[str] | Targets) -> Targets:
+    """Return targets as settings, whatever form the user chose."""
+    if isinstance(targets, Targets):
+        return targets
+    return Targets(modules=targets if isinstance(targets, str) else list(targets))
+
+
+def choose_method(guide: str | Method | GuideSpec, adapter: str | Adapter | None, train: TrainConfig) -> Method:
+    """Return the method that a name, a guide or a method stands for, with the user's adapter and settings in place."""
+    if isinstance(guide, GuideSpec):
+        base: Method = registry.get("methods", "melora")
+        method = base.replace(guide=guide, name="custom", title=f"{guide.kind} over {base.adapter.kind}")
+    elif isinstance(guide, Method):
+        method = guide
+    else:
+        method = registry.get("methods", guide)
+    method = method.replace(train=train.over(method.train))
+    if adapter is None:
+        return method
+    chosen = adapter if isinstance(adapter, Adapter) else registry.get("adapters", adapter)()
+    return method.replace(adapter=chosen, title=f"{method.title}, {chosen.kind} adapter")
+
+
+def choose_likelihood(likelihood: str | Likelihood | None, model: nn.Module) -> Likelihood:
+    """Return the likelihood that was named, or the one for the network's type."""
+    if isinstance(likelihood, Likelihood):
+        return likelihood
+    if likelihood is None:
+        getter = getattr(model, "get_output_embeddings", None)
+        speaks = callable(getter) and getter() is not None
+        likelihood = "label_tokens" if speaks else "sequence_classification"
+    chosen: Likelihood = registry.get("likelihoods", likelihood)()
+    return chosen
+
+
+def make_packs(
+    placements: Sequence[Placement], heads: set[str], method: Method, generator: torch.Generator
+) -> list[Pack]:
+    """Return the packs of all placements; those in `heads` are heads."""
+    priors: Mapping[Role, Prior] = {
+        "latent": method.latent_prior,
+        "point": method.point_prior,
+        "fixed": method.point_prior,
+        "head": method.head_prior,
+    }
+    factors = {}
+    for placement in placements:
+        named = placement.adapter.factors(placement.site, generator)
+        if placement.site.name in heads:
+            # A fresh head has no pretrained value to be believed in: its prior is centered at zero.
+            named = {name: replace(factor, role="head", center=None) for name, factor in named.items()}
+        factors[placement.site.name] = named
+    return pack(factors, priors)
+
+
+def check_labels(examples: Examples, likelihood: Likelihood, classes: int) -> None:
+    """Check that training data has labels, in range."""
+    labels = examples.labels()
+    if labels is None:
+        batch = next(iter(examples.batches(1)))
+        if batch.labels is None:
+            raise DataError("training needs labels: column 'label', 'labels' or 'answer' is missing.")
+        labels = batch.labels
+    likelihood.check_labels(labels, classes)

@@ -1,0 +1,1 @@
+"""The Pyro model, the objective, the loop, and prediction."""

@@ -1,0 +1,120 @@
+"""The whole approximate posterior: the method's guide over latents, a point for everything else that is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from bayespeft.attach import SiteWeights
+from bayespeft.errors import GuideError
+from bayespeft.factors import Pack
+from bayespeft.guides.base import Guide, GuideSpec, Noise
+from bayespeft.guides.point import Point
+from bayespeft.inference.kl import check_closed_form
+from bayespeft.inference.noise import spread
+from bayespeft.weights import Grouped, Shared, Weight
+
+
+class Approximation(nn.Module):
+    """q over every pack, priors beside it, and the way from packed values to the weights of each site.
+
+    Fixed packs are buffers: they are saved, moved and bound like the rest, but neither trained nor sampled.
+    """
+
+    def __init__(self, packs: Sequence[Pack], spec: GuideSpec, generator: torch.Generator) -> None:
+        super().__init__()
+        self.packs = tuple(packs)
+        self.noise: Noise = spec.noise
+        latent = [pack for pack in packs if pack.role == "latent"]
+        points = [pack for pack in packs if pack.role in ("point", "head")]
+        self.stochastic = spec.stochastic and bool(latent)
+        self.latent: Guide = spec.build(latent, generator)
+        self.points: Guide = Point().build(points, generator)
+        self.random = frozenset(pack.name for pack in latent) if self.stochastic else frozenset[str]()
+        self.sampled = [*latent, *points]
+        self.improper = frozenset(pack.name for pack in self.sampled if not pack.prior.proper)
+        for pack in packs:
+            self.register_buffer(f"center_{pack.name}", pack.center.clone(), persistent=False)
+            if pack.role == "fixed":
+                self.register_buffer(f"fixed_{pack.name}", pack.init.clone())
+        if self.random & self.improper:
+            raise GuideError(
+                f"guide '{spec.kind}' needs a proper prior on '{min(self.random & self.improper)}': under a flat one its "
+                "spread would grow without bound. Set the method's latent_prior, or use guide='point'."
+            )
+        q, p = self.q(), self.priors()
+        for name in set(p) - self.improper:
+            check_closed_form(name, q[name], p[name])
+
+    def q(self) -> dict[str, Distribution]:
+        """Return q of every sampled pack, by name."""
+        q = {**self.latent.q(), **self.points.q()}
+        # Pyro wants the sites of model and guide in the same order.
+        return {pack.name: q[pack.name] for pack in self.sampled}
+
+    def priors(self) -> dict[str, Distribution]:
+        """Return the prior of every sampled pack, by name."""
+        return {pack.name: pack.prior.distribution(self.get_buffer(f"center_{pack.name}")) for pack in self.sampled}
+
+    def fixed(self) -> dict[str, Tensor]:
+        """Return the values of fixed packs."""
+        return {pack.name: self.get_buffer(f"fixed_{pack.name}") for pack in self.packs if pack.role == "fixed"}
+
+    def mean(self) -> dict[str, Tensor]:
+        """Return the mean of every pack (layers, ...)."""
+        return {**self.latent.mean(), **self.points.mean(), **self.fixed()}
+
+    def trainable(self) -> int:
+        """Return the number of trained numbers."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def head_parameters(self) -> Iterable[nn.Parameter]:
+        """Return the parameters of freshly made heads."""
+        heads = {pack.name for pack in self.packs if pack.role == "head"}
+        return [parameter for name, parameter in self.points.named_parameters() if name.rsplit(".", 1)[-1] in heads]
+
+    def training_weights(self, values: dict[str, Tensor], batch: int) -> SiteWeights:
+        """Bind one training draw: latents with the guide's noise mode, the rest shared.
+
+        Args:
+            values: sampled packs by name, as the Pyro model drew them.
+            batch: examples in the batch.
+        """
+        mean = self.latent.mean() if self.stochastic else {}
+        values = {**values, **self.fixed()}
+
+        def weight(pack: Pack, row: int) -> Weight:
+            if pack.name in self.random:
+                return spread(self.noise, values[pack.name], mean[pack.name], row, batch)
+            return Shared(values[pack.name][row])
+
+        return self._per_site(weight)
+
+    def fixed_weights(self, values: dict[str, Tensor]) -> SiteWeights:
+        """Bind plain values (layers, ...) of every pack, shared by all rows: one network."""
+        return self._per_site(lambda pack, row: Shared(values[pack.name][row]))
+
+    def folded_weights(self, draws: dict[str, Tensor]) -> SiteWeights:
+        """Bind several draws at once, folded draw-major into the batch axis.
+
+        Args:
+            draws: random packs as (draws, layers, ...); all others are taken from the mean.
+        """
+        mean = self.mean()
+
+        def weight(pack: Pack, row: int) -> Weight:
+            if pack.name in draws:
+                return Grouped(draws[pack.name][:, row])
+            return Shared(mean[pack.name][row])
+
+        return self._per_site(weight)
+
+    def _per_site(self, weight: Callable[[Pack, int], Weight]) -> SiteWeights:
+        sites: dict[str, dict[str, Weight]] = {}
+        for pack in self.packs:
+            for row, site in enumerate(pack.sites):
+                sites.setdefault(site, {})[pack.factor] = weight(pack, row)
+        return sites

@@ -1,0 +1,58 @@
+"""What happened during training: one record for each stretch of steps."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Averages since the record before.
+
+    Attributes:
+        step: optimiser steps done.
+        epoch: passes over the data done.
+        loss: the objective, nats per example: nll + kl_weight * (kl + prior) / N.
+        nll: mean negative log-likelihood under draws of q, nats per example.
+        kl: KL of the latents at the end of the stretch, nats.
+        prior: -log prior density of the points at the end of the stretch, nats.
+        kl_weight: weight of the last two at the end of the stretch.
+        seconds: since the start.
+        validation: metrics on the validation data, where they were computed at this step.
+    """
+
+    step: int
+    epoch: float
+    loss: float
+    nll: float
+    kl: float
+    prior: float
+    kl_weight: float
+    seconds: float
+    validation: dict[str, float] | None = None
+
+
+@dataclass
+class History:
+    """Records in order, and totals.
+
+    Attributes:
+        steps: optimiser steps.
+        seconds: wall-clock time of training.
+        peak_memory_bytes: most memory used, or None where it can't be told.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    steps: int = 0
+    seconds: float = 0.0
+    peak_memory_bytes: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> History:
+        """Read what `to_dict` wrote."""
+        return cls(**{**data, "records": [Record(**record) for record in data["records"]]})

@@ -1,0 +1,89 @@
+"""A probe batch proves, before training, that every hook fires, reaches the output and keeps examples apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from bayespeft.attach import Attachment, SiteWeights, mode
+from bayespeft.data.batch import Batch
+from bayespeft.errors import AttachError
+from bayespeft.factors import Pack
+from bayespeft.likelihoods.base import Likelihood
+from bayespeft.weights import Grouped, Shared, Weight
+
+
+def _weights(packs: Sequence[Pack], device: torch.device, shift: float) -> SiteWeights:
+    """Random weights with latents in two groups; the second group is moved by `shift` in a random direction."""
+    generator = torch.Generator().manual_seed(0)
+    sites: dict[str, dict[str, Weight]] = {}
+    for pack in packs:
+        noise, direction = torch.randn(2, *pack.init.shape, generator=generator)
+        value = (pack.init + 0.1 * noise).to(device)
+        # A random direction: inputs after a layer norm sum to zero, so that a constant would move nothing.
+        moved = value + shift * direction.to(device)
+        for row, site in enumerate(pack.sites):
+            if pack.role == "latent":
+                weight: Weight = Grouped(torch.stack([value[row], moved[row]]))
+            else:
+                weight = Shared(value[row])
+            sites.setdefault(site, {})[pack.factor] = weight
+    return sites
+
+
+def probe(
+    model: torch.nn.Module, attachment: Attachment, packs: Sequence[Pack], likelihood: Likelihood, batch: Batch
+) -> int:
+    """Run two rows with random factors and return K, the number of classes.
+
+    The second row's latents then change: its output must follow, the first row's must not. A layer that is fed tokens
+    first, or examples mixed, would give wrong draws without a word.
+
+    Args:
+        model: the network, with `attachment` switched on.
+        attachment: the hooks.
+        packs: the factors.
+        likelihood: what to compute.
+        batch: on the device; only its first row is used.
+
+    Raises:
+        AttachError: a hook did not fire, the output does not depend on the adapters, or examples are mixed.
+    """
+    first = batch.inputs[:1] if isinstance(batch.inputs, Tensor) else {k: v[:1] for k, v in batch.inputs.items()}
+    pair = replace(batch, inputs=first, labels=None, index=batch.index[:1]).repeat(2)
+    device = first.device if isinstance(first, Tensor) else next(iter(first.values())).device
+    outputs = []
+    with torch.inference_mode(), mode(model), attachment.counting() as counts:
+        for shift in (0.0, 1.0):
+            attachment.bind(_weights(packs, device, shift))
+            outputs.append(likelihood.logits(model, pair).double())
+        attachment.bind({})
+    silent = sorted(name for name, count in counts.items() if count == 0)
+    if silent:
+        raise AttachError(
+            f"layer '{silent[0]}'{f' and {len(silent) - 1} more' if silent[1:] else ''} never ran as a module in a probe "
+            "batch, so its adapter would do nothing (its weight is used directly, as in nn.MultiheadAttention, or it is "
+            "not part of this forward pass). Leave it out of targets=."
+        )
+    _check_isolation(packs, *outputs)
+    return int(outputs[0].shape[-1])
+
+
+def _check_isolation(packs: Sequence[Pack], before: Tensor, after: Tensor) -> None:
+    scale = before.abs().max().clamp_min(1e-6)
+    if not any(pack.role == "latent" for pack in packs):
+        return
+    if (after[1] - before[1]).abs().max() <= 1e-6 * scale:
+        raise AttachError(
+            "the network's output does not change with the adapters: the chosen layers don't reach it. Choose others "
+            "with targets=."
+        )
+    if (after[0] - before[0]).abs().max() > 1e-3 * scale:
+        raise AttachError(
+            "an adapted layer mixes examples: a change of the second example's draw moved the first example's output. "
+            "Its input must have examples first (batch, ..., features), as with batch_first=True. Leave such layers out "
+            "of targets=."
+        )

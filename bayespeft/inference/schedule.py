@@ -1,0 +1,40 @@
+"""Learning rate and KL weight over the steps of a run."""
+
+from __future__ import annotations
+
+import math
+
+from bayespeft.config import TrainConfig
+
+
+def lr_factor(step: int, total: int, warmup: float) -> float:
+    """Return the learning rate's factor at a step counted from 0: linear up over the warm-up, then linear to 0."""
+    rise = warmup * total
+    if step + 1 < rise:
+        return (step + 1) / rise
+    return min(1.0, (total - step) / (total - rise)) if total > rise else 1.0
+
+
+def blob_cycle(examples: int, batch: int, gamma: float = 8.0) -> int:
+    """Return M, the length in steps of a cycle of official BLoB's reweighting: 100 N^(pi / gamma) / batch."""
+    return max(1, int(100 * examples ** (math.pi / gamma) / batch))
+
+
+def blob_weight(step: int, cycle: int) -> float:
+    """Return pi_i = 2^i / (2^(M + 1) - 1) for i = step mod M, with i = M in place of 0 (BLoB, arXiv 2406.11675, section 3).
+
+    Computed as 2^(i - M - 1) / (1 - 2^(-M - 1)): 2^M overflows.
+    """
+    i = step % cycle or cycle
+    return 2.0 ** (i - cycle - 1) / (1 - 2.0 ** (-cycle - 1))
+
+
+def kl_weight(train: TrainConfig, step: int, total: int, examples: int) -> float:
+    """Return the weight of KL / N in the loss at a step counted from 0.
+
+    BLoB adds pi_i * KL to a mean NLL, that is a weight of N pi_i on KL / N.
+    """
+    if train.kl_schedule == "blob":
+        return train.kl_weight * examples * blob_weight(step, blob_cycle(examples, train.batch_size * train.accumulate))
+    rise = train.kl_warmup * total
+    return train.kl_weight * min(1.0, (step + 1) / rise if rise > 0 else 1.0)

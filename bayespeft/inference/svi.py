@@ -1,0 +1,184 @@
+"""Stochastic variational inference: one loop, one torch optimiser, for every guide that does not bring its own."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Protocol
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+from bayespeft.attach import frozen, mode, recomputing
+from bayespeft.config import TrainConfig
+from bayespeft.data.batch import Batch
+from bayespeft.data.examples import Examples
+from bayespeft.errors import DataError, FitError
+from bayespeft.inference.history import History, Record
+from bayespeft.inference.memory import PeakMemory
+from bayespeft.inference.problem import Problem
+from bayespeft.inference.schedule import kl_weight, lr_factor
+
+RECORDS = 100
+
+
+class Watcher(Protocol):
+    """Sees training as it goes: a progress bar, a logger."""
+
+    def start(self, steps: int) -> None:
+        """Training is about to take this many steps."""
+
+    def record(self, record: Record) -> None:
+        """Another stretch of steps is done."""
+
+    def stop(self) -> None:
+        """Training ended, well or not."""
+
+
+@dataclass
+class _Stretch:
+    """Sums since the last record."""
+
+    losses: list[Tensor] = field(default_factory=list)
+    nlls: list[Tensor] = field(default_factory=list)
+
+    def add(self, loss: Tensor, nll: Tensor) -> None:
+        self.losses.append(loss)
+        self.nlls.append(nll)
+
+    def means(self) -> tuple[float, float]:
+        loss, nll = float(torch.stack(self.losses).mean()), float(torch.stack(self.nlls).mean())
+        self.losses.clear()
+        self.nlls.clear()
+        return loss, nll
+
+
+def total_steps(train: TrainConfig, examples: Examples) -> int:
+    """Return the number of optimiser steps of a run."""
+    if train.steps is not None:
+        return train.steps
+    return max(1, math.ceil(train.epochs * examples.batch_count(train.batch_size) / train.accumulate))
+
+
+def _endless(examples: Examples, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+    while True:
+        yield from examples.batches(batch_size, shuffle=generator)
+
+
+def make_optimiser(problem: Problem) -> torch.optim.Optimizer:
+    """Return AdamW with one group each for factors, variational spread and heads."""
+    train, approximation = problem.train, problem.approximation
+    spread = {id(parameter) for parameter in approximation.latent.spread()}
+    head = {id(parameter) for parameter in approximation.head_parameters()}
+    parameters = list(approximation.parameters())
+    groups = [
+        {
+            "params": [p for p in parameters if id(p) not in spread | head],
+            "lr": train.lr,
+            "weight_decay": train.weight_decay,
+        },
+        {"params": [p for p in parameters if id(p) in spread], "lr": train.variational_lr, "weight_decay": 0.0},
+        {
+            "params": [p for p in parameters if id(p) in head],
+            "lr": train.lr if train.head_lr is None else train.head_lr,
+            "weight_decay": train.weight_decay,
+        },
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]])
+
+
+def _accumulate(problem: Problem, batches: list[Batch], weight: float) -> tuple[Tensor, Tensor]:
+    """Add up the gradients of micro-batches as if they were one batch; return its loss and NLL, detached."""
+    size = sum(len(batch) for batch in batches)
+    loss_sum, nll_sum = torch.zeros((), device=problem.device), torch.zeros((), device=problem.device)
+    for batch in batches:
+        if batch.labels is None:
+            raise DataError("training needs labels: column 'label', 'labels' or 'answer' is missing.")
+        loss, nll = problem.loss(batch.to(problem.device), weight)
+        share = len(batch) / size
+        torch.autograd.backward(loss * share)
+        loss_sum += loss.detach() * share
+        nll_sum += nll * share
+    return loss_sum, nll_sum
+
+
+def _finite(problem: Problem, loss: float, step: int) -> None:
+    if math.isfinite(loss):
+        return
+    bad = [name for name, p in problem.approximation.named_parameters() if not torch.isfinite(p).all()]
+    where = f"'{bad[0]}' is no longer finite" if bad else "the parameters are finite, so the network's output is not"
+    raise FitError(
+        f"the loss is {loss} at step {step}: {where}. Lower lr or variational_lr, set precision='float32', or check the "
+        "inputs."
+    )
+
+
+def run(
+    problem: Problem, watcher: Watcher | None = None, validate: Callable[[], dict[str, float]] | None = None
+) -> History:
+    """Minimise the objective and return what happened.
+
+    The caller's random state, the network's modes and its gradients' switches are as before afterwards.
+
+    Args:
+        problem: what to fit.
+        watcher: is told of each record.
+        validate: called after each epoch; its numbers go into the record.
+
+    Raises:
+        FitError: the loss is not finite.
+    """
+    train, examples, approximation = problem.train, problem.examples, problem.approximation
+    steps = total_steps(train, examples)
+    per_epoch = max(1, math.ceil(examples.batch_count(train.batch_size) / train.accumulate))
+    every = max(1, steps // RECORDS)
+    batches = _endless(examples, train.batch_size, torch.Generator().manual_seed(problem.seed))
+    optimiser = make_optimiser(problem)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: lr_factor(step, steps, train.warmup))
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    history, stretch = History(), _Stretch()
+    devices = [problem.device] if problem.device.type == "cuda" else []
+    start = time.perf_counter()
+    with (
+        torch.random.fork_rng(devices=devices),
+        frozen(problem.model),
+        mode(problem.model, dropout=train.dropout),
+        recomputing(problem.model, train.checkpoint_activations),
+        PeakMemory(problem.device) as memory,
+    ):
+        torch.manual_seed(problem.seed)
+        if watcher:
+            watcher.start(steps)
+        try:
+            for step in range(steps):
+                weight = kl_weight(train, step, steps, len(examples))
+                # Pyro's checks of shapes and of model against guide cost time; once is enough.
+                with pyro.validation_enabled(step == 0):
+                    loss, nll = _accumulate(problem, list(islice(batches, train.accumulate)), weight)
+                if train.clip:
+                    nn.utils.clip_grad_norm_(parameters, train.clip)
+                optimiser.step()
+                scheduler.step()
+                optimiser.zero_grad(set_to_none=True)
+                stretch.add(loss, nll)
+                done = step + 1
+                validated = validate() if validate and (done % per_epoch == 0 or done == steps) else None
+                if done % every == 0 or done == steps or validated:
+                    mean_loss, mean_nll = stretch.means()
+                    _finite(problem, mean_loss, done)
+                    kl, prior = problem.prior_terms()
+                    seconds = time.perf_counter() - start
+                    record = Record(done, done / per_epoch, mean_loss, mean_nll, kl, prior, weight, seconds, validated)
+                    history.records.append(record)
+                    if watcher:
+                        watcher.record(record)
+        finally:
+            if watcher:
+                watcher.stop()
+    approximation.zero_grad(set_to_none=True)
+    history.steps, history.seconds, history.peak_memory_bytes = steps, time.perf_counter() - start, memory.peak
+    return history

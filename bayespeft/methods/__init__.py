@@ -1,0 +1,1 @@
+"""Published triples of adapter, guide and settings: one method, one short file, with its reference."""

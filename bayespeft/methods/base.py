@@ -1,0 +1,41 @@
+"""A method: a published triple of adapter, guide and settings, with its reference. Data, not code."""
+
+from __future__ import annotations
+
+from pydantic import SerializeAsAny
+
+from bayespeft.adapters.base import Adapter
+from bayespeft.config import Config, TrainConfig
+from bayespeft.guides.base import GuideSpec
+from bayespeft.priors.base import Prior
+from bayespeft.priors.flat import Flat
+
+
+class Method(Config):
+    """What is learned, how it is uncertain, what is believed before the data, and how it is trained.
+
+    Attributes:
+        name: the key in `bayespeft.methods()`.
+        title: the name in tables.
+        reference: paper, with arXiv number.
+        summary: one line on the idea.
+        deviations: where this differs from the paper, and why.
+        adapter: what is learned.
+        guide: how it is uncertain.
+        latent_prior: of the latent factors, centered where the adapter says.
+        point_prior: of the other factors; a normal one makes their estimate MAP.
+        head_prior: of a freshly made head, centered at zero.
+        train: defaults of the training; a user's own settings go over them.
+    """
+
+    name: str
+    title: str
+    reference: str
+    summary: str
+    deviations: str = ""
+    adapter: SerializeAsAny[Adapter]
+    guide: SerializeAsAny[GuideSpec]
+    latent_prior: SerializeAsAny[Prior]
+    point_prior: SerializeAsAny[Prior] = Flat()
+    head_prior: SerializeAsAny[Prior] = Flat()
+    train: TrainConfig = TrainConfig()

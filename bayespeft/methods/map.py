@@ -1,0 +1,19 @@
+"""MAP: LoRA under a normal prior on its factors, the mode of the posterior."""
+
+from bayespeft.adapters.lora import Lora
+from bayespeft.config import TrainConfig
+from bayespeft.guides.point import Point
+from bayespeft.methods.base import Method
+from bayespeft.priors.normal import Normal
+
+METHOD = Method(
+    name="map",
+    title="MAP (LoRA)",
+    reference="MacKay 1992, Neural Computation 4(3)",
+    summary="LoRA under a normal prior on A and B: the mode of the posterior",
+    adapter=Lora(r=8, alpha=16),
+    guide=Point(),
+    latent_prior=Normal(scale=0.5),
+    point_prior=Normal(scale=0.5),
+    train=TrainConfig(epochs=8, lr=1e-3),
+)

@@ -1,0 +1,23 @@
+"""Me-LoRA: a mean-field posterior over the r x r core C in W0 + s B C A; KL weight 1, the ELBO."""
+
+from bayespeft.adapters.core import Core
+from bayespeft.config import TrainConfig
+from bayespeft.guides.mean_field import MeanField
+from bayespeft.methods.base import Method
+from bayespeft.priors.normal import Normal
+
+METHOD = Method(
+    name="melora",
+    title="Me-LoRA",
+    reference="Me-LoRA, ICLR 2025 submission (withdrawn)",
+    summary="mean-field posterior over the r x r core C in W0 + s B C A",
+    deviations=(
+        "A and B get a normal prior (MAP), since an unregularised B absorbs the scale of C and with it the KL; the prior "
+        "of C is fixed instead of randomised; each example has its own draw of C"
+    ),
+    adapter=Core(r=8, alpha=16),
+    guide=MeanField(noise="example", init_std=(0.05, 0.05), std="exp"),
+    latent_prior=Normal(scale=0.2),
+    point_prior=Normal(scale=0.5),
+    train=TrainConfig(epochs=8, lr=1e-3, variational_lr=1e-2),
+)

@@ -1,0 +1,18 @@
+"""MLE: LoRA trained by maximum likelihood, the baseline whose confidence is the problem."""
+
+from bayespeft.adapters.lora import Lora
+from bayespeft.config import TrainConfig
+from bayespeft.guides.point import Point
+from bayespeft.methods.base import Method
+from bayespeft.priors.flat import Flat
+
+METHOD = Method(
+    name="mle",
+    title="MLE (LoRA)",
+    reference="Hu et al. 2021, arXiv 2106.09685",
+    summary="LoRA by maximum likelihood: one network, no posterior",
+    adapter=Lora(r=8, alpha=16),
+    guide=Point(),
+    latent_prior=Flat(),
+    train=TrainConfig(epochs=8, lr=1e-3),
+)

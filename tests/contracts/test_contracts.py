@@ -1,0 +1,211 @@
+"""What every registered adapter, guide and method owes the house. A new file in a room is tested the day it appears."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+import torch
+from torch.distributions import kl_divergence
+
+import bayespeft
+from bayespeft import TrainConfig, registry
+from bayespeft.adapters.base import Adapter
+from bayespeft.factors import Pack, pack
+from bayespeft.guides.base import GuideSpec
+from bayespeft.inference.kl import check_closed_form
+from bayespeft.methods.base import Method
+from bayespeft.priors.base import Prior
+from bayespeft.priors.normal import Normal
+from bayespeft.sites import all_sites
+from bayespeft.weights import Grouped, Shared
+
+ADAPTERS, GUIDES = registry.names("adapters"), registry.names("guides")
+METHODS, PRIORS = registry.names("methods"), registry.names("priors")
+
+
+def adapter_of(name: str) -> Adapter:
+    return registry.get("adapters", name)()
+
+
+def random_values(adapter: Adapter, site, seed: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    factors = adapter.factors(site, generator)
+    return {name: factor.init + torch.randn(factor.init.shape, generator=generator) for name, factor in factors.items()}
+
+
+@pytest.fixture(params=["linear", "conv1d"])
+def site(request, gpt2, llama):
+    """One linear layer of each kind, with and without bias."""
+    if request.param == "conv1d":
+        return all_sites(gpt2)["transformer.h.0.attn.c_attn"]
+    return all_sites(llama)["model.layers.0.mlp.down_proj"]
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+class TestAdapter:
+    def test_starts_as_the_base(self, name, site):
+        adapter = adapter_of(name)
+        factors = adapter.factors(site, torch.Generator().manual_seed(0))
+        x = torch.randn(4, 3, site.in_features)
+        y = site.module(x)
+        found = adapter.apply({k: Shared(f.init) for k, f in factors.items()}, x, y, site)
+        torch.testing.assert_close(found, y, atol=1e-5, rtol=1e-4)
+
+    def test_apply_is_the_dense_delta(self, name, site):
+        adapter = adapter_of(name)
+        values = random_values(adapter, site, 1)
+        if "b" in values:  # delta speaks of the weight only
+            values["b"] = site.bias()
+        x = torch.randn(4, 3, site.in_features)
+        y = site.module(x)
+        found = adapter.apply({k: Shared(v) for k, v in values.items()}, x, y, site)
+        torch.testing.assert_close(found, y + x @ adapter.delta(values, site).T, atol=1e-2, rtol=1e-3)
+        assert adapter.delta(values, site).shape == (site.out_features, site.in_features)
+
+    def test_latents_can_be_grouped_by_example(self, name, site):
+        adapter = adapter_of(name)
+        factors = adapter.factors(site, torch.Generator().manual_seed(0))
+        draws = [random_values(adapter, site, seed) for seed in (1, 2)]
+        x = torch.randn(4, 3, site.in_features)
+        y = site.module(x)
+        latent = {k for k, f in factors.items() if f.role == "latent"}
+        folded = {k: Grouped(torch.stack([d[k] for d in draws])) if k in latent else Shared(draws[0][k]) for k in factors}
+        found = adapter.apply(folded, x, y, site)
+        for i, draw in enumerate(draws):
+            rows = slice(2 * i, 2 * i + 2)
+            single = {k: Shared(draw[k] if k in latent else draws[0][k]) for k in factors}
+            torch.testing.assert_close(found[rows], adapter.apply(single, x[rows], y[rows], site), atol=1e-3, rtol=1e-3)
+
+    def test_initial_values_are_decided_by_the_generator(self, name, site):
+        adapter = adapter_of(name)
+        first, again = (adapter.factors(site, torch.Generator().manual_seed(7)) for _ in range(2))
+        assert all(torch.equal(first[k].init, again[k].init) for k in first)
+
+    def test_json_round_trip(self, name):
+        adapter = adapter_of(name)
+        assert Adapter.model_validate(json.loads(adapter.model_dump_json())) == adapter
+        assert adapter.kind == name
+
+
+def a_pack() -> Pack:
+    init = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(0))
+    return Pack("C_2x4", "C", ("a", "b", "c"), "latent", init, Normal(scale=0.5), torch.zeros(3, 2, 4))
+
+
+@pytest.mark.parametrize("name", GUIDES)
+class TestGuide:
+    def build(self, name: str):
+        spec: GuideSpec = registry.get("guides", name)()
+        return spec, spec.build([a_pack()], torch.Generator().manual_seed(0))
+
+    def test_parameters_exist_before_the_first_step_in_float32(self, name):
+        _, guide = self.build(name)
+        assert {p.dtype for p in guide.parameters()} == {torch.float32}
+        spread = {id(p) for p in guide.spread()}
+        assert spread <= {id(p) for p in guide.parameters()}
+
+    def test_starts_at_the_initial_values(self, name):
+        _, guide = self.build(name)
+        torch.testing.assert_close(guide.mean()["C_2x4"].detach(), a_pack().init)
+
+    def test_kl_has_a_closed_form_against_the_normal_prior(self, name):
+        _, guide = self.build(name)
+        prior = a_pack().prior.distribution(a_pack().center)
+        check_closed_form("C_2x4", guide.q()["C_2x4"], prior)
+        kl_divergence(guide.q()["C_2x4"], prior).backward()
+        assert all(p.grad is not None for p in guide.parameters())
+
+    def test_draws_have_the_moments_of_q(self, name):
+        spec, guide = self.build(name)
+        n = 4000
+        draws = guide.draws(n, torch.Generator().manual_seed(1))["C_2x4"].detach()
+        assert draws.shape == (n, 3, 2, 4)
+        if not spec.stochastic:
+            assert torch.equal(draws[0], guide.mean()["C_2x4"])
+            return
+        with torch.random.fork_rng():
+            torch.manual_seed(2)
+            own = guide.q()["C_2x4"].sample((n,))
+        standard_error = (draws.var(0) / n + own.var(0) / n).sqrt()
+        assert ((draws.mean(0) - own.mean(0)).abs() < 5 * standard_error).all()
+        assert ((draws.var(0) / own.var(0)).log().abs() < 5 * (4 / n) ** 0.5).all()
+
+    def test_first_draws_do_not_depend_on_how_many_follow(self, name):
+        _, guide = self.build(name)
+        few, many = (guide.draws(n, torch.Generator().manual_seed(3))["C_2x4"] for n in (2, 5))
+        assert torch.equal(few, many[:2])
+
+    def test_state_dict_round_trip(self, name):
+        spec, guide = self.build(name)
+        other = spec.build([a_pack()], torch.Generator().manual_seed(9))
+        other.load_state_dict(guide.state_dict(), strict=True)
+        a, b = (g.draws(2, torch.Generator().manual_seed(4))["C_2x4"] for g in (guide, other))
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_prior_has_every_dimension_as_event_and_survives_json(name):
+    cls = registry.get("priors", name)
+    prior = cls(**{field: 0.5 for field in cls.model_fields})
+    distribution = prior.distribution(torch.ones(2, 3))
+    assert (distribution.batch_shape, distribution.event_shape) == ((), (2, 3))
+    if prior.proper:
+        at, off = (float(distribution.log_prob(torch.full((2, 3), v))) for v in (1.0, 2.0))
+        assert at > off, "the density is highest at the center"
+    assert Prior.model_validate(json.loads(prior.model_dump_json())) == prior
+
+
+@pytest.mark.parametrize("name", METHODS)
+class TestMethod:
+    def test_says_what_it_is(self, name):
+        method: Method = registry.get("methods", name)
+        assert method.name == name
+        assert all([method.title, method.summary, method.reference])
+        assert Method.model_validate_json(method.model_dump_json()) == method
+
+    def test_fits_saves_loads_and_predicts(self, name, bert, tokenizer, sentences, tmp_path):
+        posterior = bayespeft.fit(
+            bert, sentences, name, tokenizer=tokenizer, train=TrainConfig(steps=3), progress=False
+        )
+        predictive = posterior.predict(sentences, draws=3)
+        total = predictive.probs.sum(-1)
+        torch.testing.assert_close(total, torch.ones_like(total))
+        assert predictive.draws == (3 if posterior.approximation.stochastic else 0)
+        posterior.save(tmp_path / "out")
+        loaded = bayespeft.load(tmp_path / "out", copy.deepcopy(bert), tokenizer=tokenizer)
+        assert torch.equal(loaded.predict(sentences, draws=3).log_probs, predictive.log_probs)
+
+    def test_works_with_label_tokens(self, name, llama, tokenizer, questions):
+        posterior = bayespeft.fit(
+            llama, questions, name, tokenizer=tokenizer, train=TrainConfig(steps=2), progress=False
+        )
+        assert posterior.predict(questions, draws=2).probs.shape == (12, 3)
+
+    def test_every_sampled_site_is_trained(self, name, bert, tokenizer, sentences):
+        first = bayespeft.fit(
+            bert, sentences, name, tokenizer=tokenizer, train=TrainConfig(steps=1, lr=0, variational_lr=0), progress=False
+        )
+        last = bayespeft.fit(bert, sentences, name, tokenizer=tokenizer, train=TrainConfig(steps=4), progress=False)
+        before, after = first.approximation.state_dict(), last.approximation.state_dict()
+        assert all(not torch.equal(before[key], after[key]) for key in before if not key.startswith("fixed"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_every_method_takes_every_adapter(method, adapter, mlp, xy):
+    posterior = bayespeft.fit(
+        mlp, xy, method, adapter=adapter, targets="all-linear", train=TrainConfig(steps=2), progress=False
+    )
+    assert posterior.predict(xy, draws=2).probs.shape == (60, 3)
+
+
+def test_packs_of_different_roles_do_not_collide(bert):
+    sites = all_sites(bert)
+    factors = {
+        name: registry.get("adapters", "full")().factors(sites[name], torch.Generator())
+        for name in ("classifier", "bert.pooler.dense")
+    }
+    packs = pack(factors, dict.fromkeys(("latent", "point", "head", "fixed"), Normal(scale=1.0)))
+    assert len({p.name for p in packs}) == len(packs) == 4

@@ -1,0 +1,85 @@
+"""A problem on a small network, built without the public entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from bayespeft.adapters.base import Adapter
+from bayespeft.attach import Attachment, Placement
+from bayespeft.config import Targets, TrainConfig
+from bayespeft.data.prepare import Padding, prepare
+from bayespeft.factors import Factor, pack
+from bayespeft.guides.base import GuideSpec
+from bayespeft.inference.approximation import Approximation
+from bayespeft.inference.problem import Problem
+from bayespeft.inference.svi import run
+from bayespeft.likelihoods.base import Likelihood
+from bayespeft.likelihoods.sequence_classification import SequenceClassification
+from bayespeft.priors.base import Prior
+from bayespeft.priors.flat import Flat
+from bayespeft.priors.normal import Normal
+from bayespeft.sites import Site, find_sites
+
+
+class Direct(Adapter):
+    """y + W x with a latent W (m, n): the simplest adapter there is."""
+
+    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+        return {"W": Factor(torch.zeros(site.out_features, site.in_features), "latent")}
+
+    def apply(self, factors: Mapping, x: Tensor, y: Tensor, site: Site) -> Tensor:
+        return y + factors["W"].linear(x)
+
+    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+        return factors["W"]
+
+
+class UnitNormal(Likelihood):
+    """Regression with known noise of standard deviation 1: the conjugate case."""
+
+    def encode(self, rows, tokenizer):
+        raise AssertionError("tensors only")
+
+    def logits(self, model: nn.Module, batch) -> Tensor:
+        return model(batch.inputs)
+
+    def distribution(self, logits: Tensor) -> dist.Distribution:
+        return dist.Normal(logits, 1.0).to_event(1)
+
+
+@contextmanager
+def problem(
+    model: nn.Module,
+    data: object,
+    adapter: Adapter,
+    guide: GuideSpec,
+    *,
+    latent_prior: Prior = Normal(scale=1.0),
+    point_prior: Prior = Flat(),
+    likelihood: Likelihood | None = None,
+    train: TrainConfig = TrainConfig(),
+    seed: int = 0,
+) -> Iterator[Problem]:
+    placements = [Placement(site, adapter) for site in find_sites(model, Targets(modules="all-linear"))]
+    generator = torch.Generator().manual_seed(seed)
+    factors = {p.site.name: p.adapter.factors(p.site, generator) for p in placements}
+    packs = pack(factors, {"latent": latent_prior, "point": point_prior, "head": Flat(), "fixed": Flat()})
+    approximation = Approximation(packs, guide, generator)
+    examples = prepare(data, None, padding=Padding(None, "right"))
+    with Attachment(placements) as attachment:
+        yield Problem(
+            model=model,
+            attachment=attachment,
+            approximation=approximation,
+            likelihood=likelihood or SequenceClassification(),
+            examples=examples,
+            train=train,
+            device=torch.device("cpu"),
+            seed=seed,
+            optimiser=run,
+        )

@@ -1,0 +1,128 @@
+"""The objective: nats per example, closed-form KL, whatever the batch, the accumulation or the size of the data."""
+
+from __future__ import annotations
+
+import pyro
+import pytest
+import torch
+
+from bayespeft.adapters.core import Core
+from bayespeft.adapters.lora import Lora
+from bayespeft.config import TrainConfig
+from bayespeft.errors import GuideError
+from bayespeft.guides.mean_field import MeanField
+from bayespeft.guides.point import Point
+from bayespeft.inference.problem import Problem
+from bayespeft.inference.svi import _accumulate, run
+from bayespeft.priors.flat import Flat
+from bayespeft.priors.normal import Normal
+from tests.inference.helpers import problem
+
+MODES = ["batch", "example", "flipout", "token"]
+
+
+def one_batch(p: Problem, size: int):
+    return next(iter(p.examples.batches(size)))
+
+
+@pytest.mark.parametrize("noise", MODES)
+def test_prior_part_of_the_loss_is_the_closed_form_without_variance(mlp, xy, noise):
+    spec = MeanField(noise=noise, init_std=(0.1, 0.3))
+    with problem(mlp, xy, Core(r=2), spec, latent_prior=Normal(scale=0.5)) as p:
+        batch = one_batch(p, 8)
+        kl, prior = p.prior_terms()
+        differences = []
+        for seed in range(5):
+            losses = []
+            for weight in (1.0, 0.0):
+                pyro.set_rng_seed(seed)
+                losses.append(float(p.loss(batch, weight)[0].detach()))
+            differences.append(losses[0] - losses[1])
+        assert prior == 0
+        assert differences == pytest.approx([kl / len(p.examples)] * 5, rel=1e-4)
+
+
+def test_prior_part_scales_with_one_over_n(mlp, xy):
+    x, y = xy
+    parts = []
+    for repeats in (1, 2):
+        data = (x.repeat(repeats, 1), y.repeat(repeats))
+        with problem(mlp, data, Core(r=2), MeanField(noise="batch"), point_prior=Normal(scale=1.0)) as p:
+            pyro.set_rng_seed(0)
+            with_prior = float(p.loss(one_batch(p, 8), 1.0)[0].detach())
+            pyro.set_rng_seed(0)
+            parts.append(with_prior - float(p.loss(one_batch(p, 8), 0.0)[0].detach()))
+    assert parts[0] == pytest.approx(2 * parts[1], rel=1e-4)
+
+
+def test_loss_of_a_point_is_mean_nll_plus_minus_log_prior_over_n(mlp, xy):
+    with problem(mlp, xy, Lora(r=2), Point(), latent_prior=Normal(scale=0.5), point_prior=Normal(scale=0.3)) as p:
+        batch = one_batch(p, 60)
+        loss, nll = p.loss(batch, 1.0)
+        # B starts at 0, so the network is the base.
+        p.attachment.bind({})
+        expected = torch.nn.functional.cross_entropy(mlp(batch.inputs), batch.labels)
+        assert float(nll) == pytest.approx(float(expected.detach()), rel=1e-5)
+        mean = p.approximation.mean()
+        log_prior = sum(
+            torch.distributions.Normal(0, 0.5 if name.startswith("A") else 0.3).log_prob(value.detach()).sum()
+            for name, value in mean.items()
+        )
+        assert float(loss.detach()) == pytest.approx(float(nll - log_prior / 60), rel=1e-5)
+
+
+def test_flat_prior_costs_exactly_nothing(mlp, xy):
+    with problem(mlp, xy, Lora(r=2), Point(), latent_prior=Flat()) as p:
+        loss, nll = p.loss(one_batch(p, 60), 1.0)
+        assert float(loss.detach()) == pytest.approx(float(nll), abs=1e-6)
+        assert p.prior_terms() == (0, 0)
+
+
+def test_gradient_does_not_depend_on_how_a_batch_is_split(mlp, xy):
+    gradients = []
+    for sizes in ([24], [8, 8, 8], [10, 10, 4]):
+        with problem(mlp, xy, Lora(r=2), Point(), point_prior=Normal(scale=1.0)) as p:
+            whole = one_batch(p, 24)
+            parts, start = [], 0
+            for size in sizes:
+                cut = slice(start, start + size)
+                parts.append(type(whole)(whole.inputs[cut], whole.labels[cut], whole.index[cut]))
+                start += size
+            loss, nll = _accumulate(p, parts, 1.0)
+            gradients.append(
+                torch.cat([g.grad.flatten() for g in p.approximation.parameters()] + [loss[None], nll[None]])
+            )
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(gradients[0], gradients[2], rtol=1e-4, atol=1e-6)
+
+
+def test_flat_prior_under_a_random_guide_is_an_error(mlp, xy):
+    with (
+        pytest.raises(GuideError, match=r"proper prior on 'C_2x2'.*latent_prior"),
+        problem(mlp, xy, Core(r=2), MeanField(), latent_prior=Flat()),
+    ):
+        pass
+
+
+def test_pyro_sees_one_site_per_shape(mlp, xy):
+    with problem(mlp, xy, Core(r=2), MeanField(noise="batch")) as p:
+        trace = pyro.poutine.trace(p.pyro_guide).get_trace(one_batch(p, 4), 1.0)
+        sampled = {name for name, node in trace.nodes.items() if node["type"] == "sample"}
+        assert {name for name in sampled if name.startswith("C")} == {"C_2x2"}
+        assert trace.nodes["C_2x2"]["value"].shape == (3, 2, 2)
+
+
+def test_training_leaves_the_network_and_the_random_state_as_they_were(mlp, xy):
+    mlp.train()
+    before = {name: value.clone() for name, value in mlp.state_dict().items()}
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    with problem(mlp, xy, Core(r=2), MeanField(), train=TrainConfig(steps=3)) as p:
+        run(p)
+    assert torch.equal(torch.rand(3), expected)
+    assert mlp.training
+    assert all(parameter.requires_grad for parameter in mlp.parameters())
+    assert list(mlp.state_dict()) == list(before)
+    assert all(torch.equal(value, before[name]) for name, value in mlp.state_dict().items())
+    assert not any(module._forward_hooks for module in mlp.modules())

@@ -1,0 +1,114 @@
+"""Model averaging: equal to explicit averaging, whatever the batch size and the folding."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bayespeft.adapters.core import Core
+from bayespeft.adapters.lora import Lora
+from bayespeft.errors import ConfigError
+from bayespeft.guides.mean_field import MeanField
+from bayespeft.guides.point import Point
+from bayespeft.inference.predict import Predictor, entropy
+from tests.inference.helpers import problem
+
+SPEC = MeanField(init_std=(0.5, 1.0))
+
+
+def predictor(p) -> Predictor:
+    # B starts at zero, where no draw would matter.
+    with torch.no_grad():
+        for name, parameter in p.approximation.points.named_parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name))))
+    return Predictor(p.model, p.attachment, p.approximation, p.likelihood, p.device)
+
+
+@pytest.mark.parametrize("adapter", [Core(r=2), Lora(r=2)])
+def test_average_equals_dense_networks_averaged_by_hand(mlp, xy, adapter):
+    with problem(mlp, xy, adapter, SPEC) as p:
+        result = predictor(p).run(p.examples, draws=4, seed=3, keep_draws=True)
+        draws = p.approximation.latent.draws(4, torch.Generator().manual_seed(3))
+        mean = p.approximation.mean()
+        layers = [mlp[0], mlp[2], mlp[4]]
+        names = ["0", "2", "4"]
+        by_hand = []
+        for d in range(4):
+            h = xy[0]
+            for layer, name in zip(layers, names, strict=True):
+                values = {}
+                for pack in p.approximation.packs:
+                    if name in pack.sites:
+                        packed = draws[pack.name][d] if pack.name in draws else mean[pack.name]
+                        values[pack.factor] = packed[pack.sites.index(name)]
+                h = torch.nn.functional.linear(h, layer.weight + adapter.delta(values, None), layer.bias)
+                h = h if name == "4" else torch.tanh(h)
+            by_hand.append(torch.softmax(h, -1))
+        by_hand = torch.stack(by_hand).detach().double()
+        torch.testing.assert_close(result.probs, by_hand.mean(0), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(result.draw_log_probs.exp().double(), by_hand, atol=1e-5, rtol=1e-4)
+        h = -torch.xlogy(by_hand, by_hand).sum(-1).mean(0)
+        torch.testing.assert_close(result.expected_entropy, h, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(result.mutual_information, entropy(by_hand.mean(0).log()) - h, atol=1e-4, rtol=1e-3)
+
+
+@given(st.integers(1, 64), st.integers(1, 9), st.integers(1, 7))
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_batch_size_and_folding_do_not_matter(mlp, xy, batch_size, per_pass, draws):
+    with problem(mlp, xy, Core(r=2), SPEC) as p:
+        ready = predictor(p)
+        base = ready.run(p.examples, draws=draws, seed=0, draws_per_pass=1, batch_size=60)
+        other = ready.run(p.examples, draws=draws, seed=0, draws_per_pass=per_pass, batch_size=batch_size)
+        torch.testing.assert_close(base.probs, other.probs, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(base.expected_entropy, other.expected_entropy, atol=1e-4, rtol=1e-4)
+        assert torch.equal(base.labels, xy[1])
+        assert base.forward_passes == draws
+
+
+def test_the_first_draws_do_not_depend_on_how_many_follow(mlp, xy):
+    with problem(mlp, xy, Core(r=2), SPEC) as p:
+        ready = predictor(p)
+        few = ready.run(p.examples, draws=2, seed=0, keep_draws=True)
+        many = ready.run(p.examples, draws=6, seed=0, keep_draws=True)
+        torch.testing.assert_close(few.draw_log_probs, many.draw_log_probs[:2])
+        assert not torch.allclose(many.draw_log_probs[0], many.draw_log_probs[1])
+
+
+def test_zero_draws_is_the_posterior_mean(mlp, xy):
+    with problem(mlp, xy, Core(r=2), SPEC) as p:
+        ready = predictor(p)
+        result = ready.run(p.examples, draws=0, seed=0)
+        p.attachment.bind(p.approximation.fixed_weights(p.approximation.mean()))
+        expected = torch.log_softmax(mlp(xy[0]).double(), -1).detach()
+        torch.testing.assert_close(result.log_probs, expected)
+        assert float(result.mutual_information.abs().max()) < 1e-9
+
+
+def test_a_point_has_nothing_to_draw(mlp, xy):
+    with problem(mlp, xy, Core(r=2), Point()) as p:
+        result = predictor(p).run(p.examples, draws=10, seed=0)
+        assert (result.draws, result.forward_passes) == (0, 1)
+
+
+@pytest.mark.parametrize(("draws", "per_pass"), [(-1, "auto"), (2, 0), (2, "many")])
+def test_impossible_numbers_of_draws_are_errors(mlp, xy, draws, per_pass):
+    with problem(mlp, xy, Core(r=2), SPEC) as p, pytest.raises(ConfigError, match=r"draws"):
+        predictor(p).run(p.examples, draws=draws, seed=0, draws_per_pass=per_pass)
+
+
+def test_entropy_of_certainty_is_zero_and_of_ignorance_log_k():
+    certain = torch.tensor([[0.0, -math.inf]], dtype=torch.double)
+    assert float(entropy(certain)) == 0
+    assert float(entropy(torch.full((1, 4), math.log(0.25)))) == pytest.approx(math.log(4))
+
+
+def test_the_network_is_back_in_its_mode_and_free_of_hooks(mlp, xy):
+    mlp.train()
+    with problem(mlp, xy, Core(r=2), SPEC) as p:
+        predictor(p).run(p.examples, draws=2, seed=0)
+        assert mlp.training
+    assert not any(module._forward_hooks for module in mlp.modules())

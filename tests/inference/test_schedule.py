@@ -1,0 +1,56 @@
+"""Learning-rate and KL schedules."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bayespeft.config import TrainConfig
+from bayespeft.inference.schedule import blob_cycle, blob_weight, kl_weight, lr_factor
+
+
+@given(st.integers(1, 500), st.floats(0, 1))
+def test_learning_rate_rises_then_falls_within_bounds(total, warmup):
+    factors = [lr_factor(step, total, warmup) for step in range(total)]
+    assert all(0 <= f <= 1 for f in factors)
+    peak = factors.index(max(factors))
+    assert factors[: peak + 1] == sorted(factors[: peak + 1])
+    assert factors[peak:] == sorted(factors[peak:], reverse=True)
+
+
+def test_learning_rate_at_known_steps():
+    assert lr_factor(0, 100, 0.1) == pytest.approx(0.1)
+    assert lr_factor(10, 100, 0.1) == pytest.approx(1.0)
+    assert lr_factor(55, 100, 0.1) == pytest.approx(0.5)
+    assert lr_factor(99, 100, 0.1) == pytest.approx(1 / 90)
+    assert lr_factor(0, 10, 0) == 1.0
+
+
+@given(st.integers(1, 3000))
+def test_blob_weights_of_a_cycle_sum_to_nearly_one(cycle):
+    # Sum of 2^i, i = 1..M, over 2^(M + 1) - 1.
+    expected = (1 - 2.0**-cycle) / (1 - 2.0 ** -(cycle + 1))
+    assert math.fsum(blob_weight(step, cycle) for step in range(cycle)) == pytest.approx(expected)
+
+
+def test_blob_weight_is_the_published_fraction_and_ends_heavy():
+    assert blob_weight(3, 10) == pytest.approx(2**3 / (2**11 - 1))
+    assert blob_weight(0, 10) == pytest.approx(2**10 / (2**11 - 1))
+    last_seven = math.fsum(blob_weight(step, 500) for step in [*range(494, 500), 500])
+    assert last_seven == pytest.approx(0.99, abs=0.005)
+
+
+def test_blob_overweights_the_kl_as_published():
+    for n, factor in ((640, 2.0), (9427, 10.4)):
+        assert n / (blob_cycle(n, 4) * 4) == pytest.approx(factor / 4, rel=0.02)
+
+
+def test_kl_weight_is_constant_or_warmed_up():
+    assert [kl_weight(TrainConfig(kl_weight=0.3), s, 10, 50) for s in (0, 9)] == [0.3, 0.3]
+    warmed = [kl_weight(TrainConfig(kl_warmup=0.5), s, 10, 50) for s in range(10)]
+    assert warmed == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1, 1, 1])
+    train = TrainConfig(kl_schedule="blob", batch_size=4)
+    assert kl_weight(train, 5, 5000, 640) == pytest.approx(640 * blob_weight(5, blob_cycle(640, 4)))

@@ -1,0 +1,240 @@
+"""`fit`, `predict`, `report`, `save`, `load` as a user calls them, and every error that bad input must raise."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import bayespeft
+from bayespeft import Targets, TrainConfig
+from bayespeft.adapters.core import Core
+from bayespeft.errors import AttachError, CheckpointError, ConfigError, DataError, TargetError, UnknownNameError
+from bayespeft.guides.mean_field import MeanField
+from bayespeft.priors.normal import Normal
+
+QUICK = TrainConfig(steps=3, batch_size=8)
+
+
+def quick(model: nn.Module, data: Any, guide: Any = "melora", **options: Any) -> bayespeft.Posterior:
+    return bayespeft.fit(model, data, guide, **{"train": QUICK, "progress": False, **options})
+
+
+def test_three_lines(bert, tokenizer, sentences):
+    posterior = quick(bert, sentences, tokenizer=tokenizer, train=TrainConfig(epochs=40, batch_size=8, lr=0.02))
+    predictive = posterior.predict(sentences, draws=4)
+    assert predictive.probs.shape == (24, 2)
+    assert float((predictive.probs.argmax(1) == predictive.labels).double().mean()) > 0.9
+    report = posterior.report(sentences, draws=4, name="sentences")
+    assert report.accuracy.low <= report.accuracy.value <= report.accuracy.high
+    assert (report.n, report.draws, report.forward_passes, report.name) == (24, 4, 4, "sentences")
+    assert report.trainable_parameters == posterior.approximation.trainable()
+
+
+def test_every_form_of_data_gives_the_same_predictions(bert, tokenizer, sentences):
+    posterior = quick(bert, sentences, tokenizer=tokenizer)
+    encoded = [{**dict(tokenizer(row["text"])), "labels": row["label"]} for row in sentences]
+
+    def collate(rows):
+        batch = tokenizer.pad([{"input_ids": row["input_ids"]} for row in rows], return_tensors="pt")
+        return {**batch, "labels": torch.tensor([row["labels"] for row in rows])}
+
+    forms = [sentences, Dataset.from_list(sentences), encoded, DataLoader(encoded, batch_size=5, collate_fn=collate)]
+    expected = posterior.predict(forms[0], draws=2)
+    for data in forms[1:]:
+        found = posterior.predict(data, draws=2)
+        torch.testing.assert_close(found.probs, expected.probs, atol=1e-5, rtol=1e-4)
+        assert torch.equal(found.labels, expected.labels)
+        quick(bert, data, tokenizer=tokenizer)
+
+
+def test_plain_module_with_pairs(mlp, xy):
+    loader = DataLoader(TensorDataset(*xy), batch_size=16, shuffle=True)
+    for data in (xy, loader, TensorDataset(*xy)):
+        posterior = quick(mlp, data, targets="all-linear")
+        assert posterior.predict(xy, draws=3).probs.shape == (60, 3)
+    assert posterior.predict((xy[0],), draws=3).labels is None
+
+
+def test_text_labels_and_pairs(bert, tokenizer):
+    bert.config.id2label, bert.config.label2id = {0: "no", 1: "yes"}, {"no": 0, "yes": 1}
+    rows = [{"text": "a b", "text_pair": "c" * (i % 2), "label": ["no", "yes"][i % 2]} for i in range(6)]
+    posterior = quick(bert, rows, tokenizer=tokenizer)
+    assert posterior.predict(rows, draws=2).labels.tolist() == [0, 1, 0, 1, 0, 1]
+    with pytest.raises(DataError, match=r"row 0: label 'maybe' is not among the network's classes no, yes"):
+        posterior.predict([{"text": "a", "label": "maybe"}])
+
+
+def test_multiple_choice(llama, tokenizer, questions):
+    posterior = quick(llama, questions, tokenizer=tokenizer)
+    assert posterior.likelihood.labels == ("A", "B", "C")
+    assert posterior.predict(questions, draws=2).probs.shape == (12, 3)
+
+
+@pytest.mark.parametrize("guide", ["mle", "melora", "blob"])
+def test_base_is_bit_equal_and_modes_are_restored(bert, tokenizer, sentences, guide):
+    bert.train()
+    bert.bert.embeddings.eval()
+    modes = [module.training for module in bert.modules()]
+    before = copy.deepcopy(bert.state_dict())
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    posterior = quick(bert, sentences, guide, tokenizer=tokenizer)
+    posterior.predict(sentences, draws=2)
+    assert torch.equal(torch.rand(1), expected), "the caller's random state"
+    assert [module.training for module in bert.modules()] == modes
+    assert list(bert.state_dict()) == list(before)
+    assert all(torch.equal(value, before[name]) for name, value in bert.state_dict().items())
+    assert all(p.requires_grad and p.grad is None for p in bert.parameters())
+    assert not any(module._forward_hooks for module in bert.modules())
+
+
+def test_a_seed_decides_everything(bert, tokenizer, sentences):
+    first, again, other = (quick(bert, sentences, tokenizer=tokenizer, seed=seed) for seed in (0, 0, 1))
+    probs = [p.predict(sentences, draws=3, seed=5).probs for p in (first, again, other)]
+    assert torch.equal(probs[0], probs[1])
+    assert not torch.equal(probs[0], probs[2])
+    assert not torch.equal(probs[0], first.predict(sentences, draws=3, seed=6).probs)
+
+
+def test_saved_and_loaded_predictions_are_bit_equal(bert, tokenizer, sentences, tmp_path):
+    posterior = quick(bert, sentences, tokenizer=tokenizer, adapter=Core(r=3, alpha=6))
+    posterior.save(tmp_path / "out")
+    fresh = copy.deepcopy(bert)
+    nn.init.normal_(fresh.classifier.weight)  # a head made anew has other values
+    loaded = bayespeft.load(tmp_path / "out", fresh, tokenizer=tokenizer)
+    assert torch.equal(loaded.predict(sentences, draws=3).log_probs, posterior.predict(sentences, draws=3).log_probs)
+    assert loaded.method == posterior.method
+    assert loaded.history == posterior.history
+    posterior.save(tmp_path / "out")  # again, in place
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["posterior.json", "posterior.safetensors"]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_using_gives_the_network_one_draw(bert, tokenizer, sentences):
+    posterior = quick(bert, sentences, tokenizer=tokenizer, train=TrainConfig(steps=20, lr=0.02))
+    ids = tokenizer(["the cat is good"], return_tensors="pt")["input_ids"]
+    kept = posterior.predict([{"input_ids": ids[0].tolist()}], draws=3, seed=2, keep_draws=True).draw_log_probs
+    for draw in (0, 2):
+        with posterior.using(draw, seed=2) as model:
+            torch.testing.assert_close(model(ids).logits.log_softmax(-1)[0], kept[draw, 0], atol=1e-5, rtol=1e-4)
+    mean = posterior.predict([{"input_ids": ids[0].tolist()}], draws=0).log_probs[0]
+    with posterior.using() as model:
+        torch.testing.assert_close(model(ids).logits.log_softmax(-1)[0].double(), mean, atol=1e-5, rtol=1e-4)
+
+
+def test_settings_of_the_user_win_over_those_of_the_method(bert, tokenizer, sentences):
+    method = bayespeft.methods()["melora"]
+    posterior = quick(bert, sentences, tokenizer=tokenizer, train=TrainConfig(steps=2, kl_weight=0.3))
+    assert posterior.method.train.kl_weight == 0.3
+    assert posterior.method.train.lr == method.train.lr
+    assert posterior.history.steps == 2
+    changed = method.replace(point_prior=Normal(scale=0.1))
+    assert quick(bert, sentences, changed, tokenizer=tokenizer).method.point_prior == Normal(scale=0.1)
+    by_guide = quick(bert, sentences, MeanField(noise="batch"), tokenizer=tokenizer)
+    assert by_guide.method.guide.noise == "batch"
+
+
+def test_validation_goes_into_the_history(bert, tokenizer, sentences):
+    train = TrainConfig(epochs=2, batch_size=8)
+    posterior = quick(bert, sentences, tokenizer=tokenizer, validation=sentences[:6], train=train)
+    validated = [record.validation for record in posterior.history.records if record.validation]
+    assert len(validated) == 2
+    assert set(validated[0]) == {"nll", "accuracy"}
+
+
+def test_bf16_and_recomputed_activations_train(llama, tokenizer, questions):
+    train = TrainConfig(steps=2, precision="bf16", checkpoint_activations=True)
+    posterior = quick(llama, questions, tokenizer=tokenizer, train=train)
+    assert {p.dtype for p in posterior.approximation.parameters()} == {torch.float32}
+
+
+def test_an_adapted_output_layer_works_too(llama, tokenizer, questions):
+    posterior = quick(llama, questions, "blob", tokenizer=tokenizer, targets=["q_proj", "lm_head"])
+    assert posterior.predict(questions, draws=2).probs.shape == (12, 3)
+
+
+BAD_CALLS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
+    ("unknown method", {"guide": "melorra"}, UnknownNameError, "no 'melorra' among the methods. Did you mean 'melora'"),
+    ("ambiguous name", {"guide": "RoSA"}, UnknownNameError, "random_subspace.*sparse_low_rank"),
+    ("unknown adapter", {"adapter": "cor"}, UnknownNameError, "Did you mean 'core'"),
+    ("unknown likelihood", {"likelihood": "regresion"}, UnknownNameError, "among the likelihoods"),
+    ("empty data", {"data": []}, DataError, "empty"),
+    ("no such data set", {"data": "mrcp"}, UnknownNameError, "mrpc"),
+    ("missing column", {"data": [{"sentence": "a", "label": 0}]}, DataError, "row 0.*'text'"),
+    ("no labels", {"data": [{"text": "a"}]}, DataError, "training needs labels"),
+    ("label too large", {"data": [{"text": "a", "label": 0}, {"text": "a", "label": 2}]}, DataError, "row 1 has label 2.*0..1"),
+    ("negative label", {"data": [{"text": "a", "label": -1}]}, DataError, "row 0 has label -1"),
+    ("no tokenizer", {"tokenizer": None}, DataError, "tokenizer="),
+    ("no target", {"targets": ["queries"]}, TargetError, "query"),
+    ("no layers", {"targets": Targets(layers=(5, 6))}, TargetError, "layers 5 to 6"),
+    ("wrong output", {"likelihood": "label_tokens"}, DataError, "choices"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "error", "message"), [b[1:] for b in BAD_CALLS], ids=[b[0] for b in BAD_CALLS])
+def test_bad_calls_say_what_is_wrong(bert, tokenizer, sentences, changes, error, message):
+    arguments = {"data": sentences, "guide": "melora", "tokenizer": tokenizer, **changes}
+    with pytest.raises(error, match=message):
+        quick(bert, arguments.pop("data"), arguments.pop("guide"), **arguments)
+    assert not any(module._forward_hooks for module in bert.modules())
+
+
+def test_no_padding_token_is_an_error(bert, tokenizer, sentences):
+    bare = copy.deepcopy(tokenizer)
+    bare.pad_token = None
+    with pytest.raises(DataError, match=r"tokenizer.pad_token = tokenizer.eos_token"):
+        quick(bert, sentences, tokenizer=bare)
+
+
+def test_not_a_number_in_inputs_is_an_error(mlp, xy):
+    x = xy[0].clone()
+    x[7, 2] = float("nan")
+    with pytest.raises(DataError, match="7"):
+        quick(mlp, (x, xy[1]), targets="all-linear")
+
+
+def test_negative_draws_are_an_error(mlp, xy):
+    with pytest.raises(ConfigError, match=r"draws=-1.*negative"):
+        quick(mlp, xy, targets="all-linear").predict(xy, draws=-1)
+
+
+def test_report_without_labels_is_an_error(mlp, xy):
+    with pytest.raises(DataError, match="report needs labels"):
+        quick(mlp, xy, targets="all-linear").report((xy[0],))
+
+
+def test_output_of_the_wrong_shape_is_an_error(xy):
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(5, 3)
+
+        def forward(self, x):
+            return self.layer(x)[:, None]
+
+    with pytest.raises(AttachError, match=r"logits of shape \(examples, classes\).*Tokens"):
+        quick(Tokens(), xy, targets="all-linear")
+
+
+def test_checkpoint_of_another_network_is_an_error(bert, llama, tokenizer, sentences, tmp_path):
+    quick(bert, sentences, tokenizer=tokenizer).save(tmp_path / "out")
+    with pytest.raises(CheckpointError, match=r"adapts layer 'bert.encoder.*LlamaForCausalLM lacks"):
+        bayespeft.load(tmp_path / "out", llama)
+    with torch.no_grad():
+        bert.bert.encoder.layer[1].output.dense.weight[0, 0] += 1
+    with pytest.raises(CheckpointError, match=r"'bert.encoder.layer.1.output.dense.weight' has other values"):
+        bayespeft.load(tmp_path / "out", bert)
+
+
+def test_methods_print_as_a_table_with_references():
+    methods = bayespeft.methods()
+    assert set(methods) >= {"mle", "map", "melora", "blob", "blob_official"}
+    assert "arXiv 2406.11675" in repr(methods)
+    assert "| `melora` |" in methods.markdown()

@@ -19,9 +19,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-WORDS = (
-    "a b c d e f g h good bad fine poor the cat dog sat ran is was not very question answer choice ? . : , !".split()
-)
+WORDS = [*"abcdefgh?.:,!", "good", "bad", "fine", "poor", "the", "cat", "dog", "sat", "ran", "is", "was", "not", "very"]
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +120,7 @@ def sentences() -> list[dict[str, Any]]:
     rows = []
     for i in range(24):
         label = i % 2
-        words = ["the", WORDS[12 + i % 3], "is"] + ["very"] * (i % 4) + [["bad", "good"][label]]
+        words = ["the", ["cat", "dog", "fine"][i % 3], "is"] + ["very"] * (i % 4) + [["bad", "good"][label]]
         rows.append({"text": " ".join(words), "label": label})
     return rows
 

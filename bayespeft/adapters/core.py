@@ -30,21 +30,19 @@ class Core(Adapter):
     alpha: float = Field(default=16.0, gt=0)
 
     def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
-        """A (r, n) as LoRA's, B = 0 (m, r), C = I (r, r); each prior is centered at the initial value.
-
-        A prior of A around zero would collapse: with B = 0 it pulls A to zero before the data can move B. Around its
-        random start (anchored: Pearce et al. 2020, arXiv 1810.05546) only the growth of B costs, smoothly from zero.
-        """
-        eye, rows = torch.eye(self.r), kaiming_rows(self.r, site.in_features, generator)
+        """A (r, n) as LoRA's; B = 0 (m, r); C (r, r) starts, and has its prior centered, at the identity."""
+        eye = torch.eye(self.r)
         return {
-            "A": Factor(rows, "point", center=rows),
+            "A": Factor(kaiming_rows(self.r, site.in_features, generator), "point"),
             "B": Factor(torch.zeros(site.out_features, self.r), "point"),
             "C": Factor(eye, "latent", center=eye),
         }
 
     def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
         """Return y + s B C A x."""
-        return y + (self.alpha / self.r) * factors["B"].linear(factors["C"].linear(factors["A"].linear(x)))
+        # The scale meets the r channels, not the m outputs.
+        channels = factors["C"].linear(factors["A"].linear(x)) * (self.alpha / self.r)
+        return y + factors["B"].linear(channels)
 
     def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
         """Return s B C A."""

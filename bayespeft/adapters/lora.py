@@ -24,9 +24,8 @@ class Lora(Adapter):
     Attributes:
         r: rank.
         alpha: numerator of the scale s = alpha / r.
-        latent: which of A (r x n) and B (m x r) are latent; the guide decides how uncertain. A prior of a latent A is
-            centered at zero, as in BLoB; that of a point A at its random start (anchored: Pearce et al. 2020), since a
-            pull to zero while B is zero would collapse.
+        latent: which of A (r x n) and B (m x r) are latent; the guide decides how uncertain. Both priors are
+            centered at zero.
     """
 
     r: int = Field(default=8, ge=1)
@@ -35,15 +34,15 @@ class Lora(Adapter):
 
     def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
         """A ~ U(-1/sqrt n, 1/sqrt n) of shape (r, n); B = 0 of shape (m, r)."""
-        rows = kaiming_rows(self.r, site.in_features, generator)
         return {
-            "A": Factor(rows, "latent") if "A" in self.latent else Factor(rows, "point", center=rows),
+            "A": Factor(kaiming_rows(self.r, site.in_features, generator), "latent" if "A" in self.latent else "point"),
             "B": Factor(torch.zeros(site.out_features, self.r), "latent" if "B" in self.latent else "point"),
         }
 
     def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
         """Return y + s B A x."""
-        return y + (self.alpha / self.r) * factors["B"].linear(factors["A"].linear(x))
+        # The scale meets the r channels, not the m outputs.
+        return y + factors["B"].linear(factors["A"].linear(x) * (self.alpha / self.r))
 
     def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
         """Return s B A."""

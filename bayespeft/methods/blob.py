@@ -4,6 +4,7 @@ from bayespeft.adapters.lora import Lora
 from bayespeft.config import TrainConfig
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.methods.base import Method
+from bayespeft.priors.fan_in import FanIn
 from bayespeft.priors.normal import Normal
 
 METHOD = Method(
@@ -13,10 +14,12 @@ METHOD = Method(
     summary="mean-field posterior over LoRA's A, std = G^2, prior sd 0.2, Flipout",
     deviations=(
         "signs flip per example, not per token, so that a draw is one network; one objective and one optimiser; the KL "
-        "has a constant, stated weight"
+        "has a constant, stated weight; a fresh head gets a normal prior"
     ),
     adapter=Lora(r=8, alpha=16, latent=("A",)),
     guide=MeanField(noise="flipout", init_std=(0.05**2 / 2, 0.05**2), std="square"),
     latent_prior=Normal(scale=0.2),
-    train=TrainConfig(epochs=8, lr=1e-3, variational_lr=1e-2, kl_weight=0.1),
+    head_prior=FanIn(scale=1.0),
+    # Slow spread: where std reaches the prior's before B has found the signal, the signal is lost.
+    train=TrainConfig(epochs=8, lr=1e-3, variational_lr=1e-3),
 )

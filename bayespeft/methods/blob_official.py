@@ -2,6 +2,7 @@
 
 from bayespeft.methods.base import Method
 from bayespeft.methods.blob import METHOD as BLOB
+from bayespeft.priors.flat import Flat
 
 METHOD: Method = BLOB.replace(
     name="blob_official",
@@ -9,5 +10,6 @@ METHOD: Method = BLOB.replace(
     summary="BLoB with signs for each token and the cyclic 2^i weight of the KL, as its code does",
     deviations="one optimiser instead of AdamW and SGD in turn; its objective is no ELBO of one network",
     guide=BLOB.guide.replace(noise="token"),
-    train=BLOB.train.replace(kl_schedule="blob", kl_weight=1.0),
+    head_prior=Flat(),
+    train=BLOB.train.replace(kl_schedule="blob"),
 )

@@ -4,6 +4,7 @@ from bayespeft.adapters.core import Core
 from bayespeft.config import TrainConfig
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.methods.base import Method
+from bayespeft.priors.fan_in import FanIn
 from bayespeft.priors.normal import Normal
 
 METHOD = Method(
@@ -12,12 +13,14 @@ METHOD = Method(
     reference="Me-LoRA, ICLR 2025 submission (withdrawn)",
     summary="mean-field posterior over the r x r core C in W0 + s B C A",
     deviations=(
-        "A and B get a normal prior (MAP), since an unregularised B absorbs the scale of C and with it the KL; the prior "
-        "of C is fixed instead of randomised; each example has its own draw of C"
+        "A, B and a fresh head get a normal prior (MAP), since an unregularised B absorbs the scale of C and with it the "
+        "KL; all prior terms are warmed up over half of the steps, or A and B collapse; the prior of C is fixed instead of "
+        "randomised; each example has its own draw of C"
     ),
     adapter=Core(r=8, alpha=16),
     guide=MeanField(noise="example", init_std=(0.05, 0.05), std="exp"),
-    latent_prior=Normal(scale=0.2),
-    point_prior=Normal(scale=0.5),
-    train=TrainConfig(epochs=8, lr=1e-3, variational_lr=1e-2),
+    latent_prior=Normal(scale=0.3),
+    point_prior=Normal(scale=0.35),
+    head_prior=FanIn(scale=1.0),
+    train=TrainConfig(epochs=8, lr=1e-3, variational_lr=1e-2, kl_warmup=0.5),
 )

@@ -71,7 +71,9 @@ class TestAdapter:
         x = torch.randn(4, 3, site.in_features)
         y = site.module(x)
         latent = {k for k, f in factors.items() if f.role == "latent"}
-        folded = {k: Grouped(torch.stack([d[k] for d in draws])) if k in latent else Shared(draws[0][k]) for k in factors}
+        folded = {
+            k: Grouped(torch.stack([d[k] for d in draws])) if k in latent else Shared(draws[0][k]) for k in factors
+        }
         found = adapter.apply(folded, x, y, site)
         for i, draw in enumerate(draws):
             rows = slice(2 * i, 2 * i + 2)
@@ -148,7 +150,7 @@ class TestGuide:
 @pytest.mark.parametrize("name", PRIORS)
 def test_prior_has_every_dimension_as_event_and_survives_json(name):
     cls = registry.get("priors", name)
-    prior = cls(**{field: 0.5 for field in cls.model_fields})
+    prior = cls(**dict.fromkeys(cls.model_fields, 0.5))
     distribution = prior.distribution(torch.ones(2, 3))
     assert (distribution.batch_shape, distribution.event_shape) == ((), (2, 3))
     if prior.proper:
@@ -185,7 +187,12 @@ class TestMethod:
 
     def test_every_sampled_site_is_trained(self, name, bert, tokenizer, sentences):
         first = bayespeft.fit(
-            bert, sentences, name, tokenizer=tokenizer, train=TrainConfig(steps=1, lr=0, variational_lr=0), progress=False
+            bert,
+            sentences,
+            name,
+            tokenizer=tokenizer,
+            train=TrainConfig(steps=1, lr=0, variational_lr=0),
+            progress=False,
         )
         last = bayespeft.fit(bert, sentences, name, tokenizer=tokenizer, train=TrainConfig(steps=4), progress=False)
         before, after = first.approximation.state_dict(), last.approximation.state_dict()

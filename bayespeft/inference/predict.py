@@ -14,13 +14,11 @@ from torch import Tensor
 
 from bayespeft.attach import Attachment, mode
 from bayespeft.data.examples import Examples
-from bayespeft.errors import ConfigError
+from bayespeft.errors import ConfigError, FitError
 from bayespeft.inference.approximation import Approximation
+from bayespeft.inference.folding import Folding
 from bayespeft.inference.memory import PeakMemory
 from bayespeft.likelihoods.base import Likelihood
-
-# On a CPU, one pass over more rows than this is no faster, and needs more memory.
-CPU_ROWS_PER_PASS = 64
 
 
 @dataclass(frozen=True)
@@ -103,15 +101,14 @@ class Predictor:
             keep_draws: also return each draw's log-probabilities.
 
         Raises:
-            ConfigError: draws < 0, or draws_per_pass < 1.
+            ConfigError: draws < 0, or draws_per_pass < 1. FitError: an output is not a number.
         """
         if draws < 0:
             raise ConfigError(
                 f"draws={draws}: the number of draws can't be negative; 0 predicts with the posterior mean."
             )
-        if draws_per_pass != "auto" and (not isinstance(draws_per_pass, int) or draws_per_pass < 1):
-            raise ConfigError(f"draws_per_pass={draws_per_pass!r}: 'auto' or a whole number of at least 1.")
         draws = draws if self.approximation.stochastic else 0
+        folding = Folding(draws_per_pass, draws, self.device)
         start = time.perf_counter()
         with torch.inference_mode(), mode(self.model), PeakMemory(self.device) as memory:
             generator = torch.Generator().manual_seed(seed)
@@ -119,26 +116,20 @@ class Predictor:
             sums = _Sums(len(examples), draws, keep_draws)
             for batch in examples.batches(batch_size):
                 moved = batch.to(self.device)
-                per_pass = self._draws_per_pass(draws_per_pass, draws, len(batch))
-                for first in range(0, max(draws, 1), per_pass):
-                    chunk = {name: value[first : first + per_pass] for name, value in values.items()}
-                    size = min(per_pass, draws - first) if draws else 1
+                first = 0
+                while first < max(draws, 1):
+                    before = folding.allocated()
+                    size = min(folding.size(len(batch)), max(draws, 1) - first)
+                    chunk = {name: value[first : first + size] for name, value in values.items()}
                     self.attachment.bind(self.approximation.folded_weights(chunk))
                     logits = self.likelihood.logits(self.model, moved.repeat(size))
                     log_probs = torch.log_softmax(logits.double(), -1).reshape(size, len(batch), -1).cpu()
+                    folding.learn(before)
                     sums.add(log_probs, batch.index, batch.labels, first)
+                    first += size
             self.attachment.bind({})
         seconds = time.perf_counter() - start
         return sums.result(seconds, memory.peak)
-
-    def _draws_per_pass(self, wanted: int | str, draws: int, batch: int) -> int:
-        if draws == 0:
-            return 1
-        if isinstance(wanted, int):
-            return min(wanted, draws)
-        if self.device.type != "cuda":
-            return max(1, min(draws, CPU_ROWS_PER_PASS // batch))
-        return draws
 
 
 class _Sums:
@@ -171,6 +162,12 @@ class _Sums:
     def result(self, seconds: float, peak: int | None) -> Predictive:
         """Divide by the number of draws."""
         assert self._log_sum is not None
+        broken = torch.nonzero(self._log_sum.isnan().any(-1)).flatten()
+        if len(broken):
+            raise FitError(
+                f"the network's output for row {int(broken[0])} is not a number ({len(broken)} such rows); check that row, or "
+                "run the network in float32."
+            )
         count = max(self._draws, 1)
         return Predictive(
             log_probs=self._log_sum - math.log(count),

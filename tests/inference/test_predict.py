@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bayespeft.adapters.core import Core
 from bayespeft.adapters.lora import Lora
-from bayespeft.errors import ConfigError
+from bayespeft.errors import ConfigError, FitError
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.guides.point import Point
 from bayespeft.inference.predict import Predictor, entropy
@@ -112,3 +112,16 @@ def test_the_network_is_back_in_its_mode_and_free_of_hooks(mlp, xy):
         predictor(p).run(p.examples, draws=2, seed=0)
         assert mlp.training
     assert not any(module._forward_hooks for module in mlp.modules())
+
+
+def test_an_output_that_is_not_a_number_is_an_error_that_names_the_row(mlp, xy):
+    class Breaks(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = mlp
+
+        def forward(self, x):
+            return torch.where((x == xy[0][7]).all(-1, keepdim=True), torch.nan, self.body(x))
+
+    with problem(Breaks(), xy, Core(r=2), SPEC) as p, pytest.raises(FitError, match="row 7 is not a number"):
+        predictor(p).run(p.examples, draws=2, seed=0)

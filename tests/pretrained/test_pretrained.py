@@ -8,7 +8,7 @@ import transformers
 
 from bayespeft import registry
 from bayespeft.errors import MissingPackageError
-from bayespeft.pretrained import smollm2
+from bayespeft.pretrained import base, smollm2
 from bayespeft.pretrained.base import Pretrained, cache_folder, quiet
 from bayespeft.pretrained.load import load
 
@@ -138,8 +138,9 @@ def test_another_process_that_converts_at_the_same_time(package, conversion, tmp
 
 @pytest.mark.parametrize("module", ["gguf", "accelerate"])
 def test_conversion_needs_packages(package, module, monkeypatch):
-    monkeypatch.setattr(smollm2, "find_spec", lambda name: None if name == module else object())
-    with pytest.raises(MissingPackageError, match=f"needs {module}: pip install {module}"):
+    monkeypatch.setattr(base, "find_spec", lambda name: None if name == module else object())
+    assert registry.get(ROOM, "smollm2").missing() == f"pip install {module}"
+    with pytest.raises(MissingPackageError, match=f"can't be read yet: pip install {module}"):
         registry.get(ROOM, "smollm2").path()
 
 

@@ -1,0 +1,249 @@
+"""The command line `bayespeft`: arguments to calls. What the commands do is in `api`, `compare` and `commands`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from typer.core import TyperGroup
+
+import bayespeft
+from bayespeft.commands import options as opt
+from bayespeft.commands.doctor import look
+from bayespeft.commands.saved import open_posterior
+from bayespeft.compare import compare as compare_methods
+from bayespeft.data.load import load as load_rows
+from bayespeft.errors import BayesPeftError
+from bayespeft.io.checkpoint import check_place
+from bayespeft.task import Task
+
+
+class _Group(TyperGroup):
+    """Prints this package's errors as one line; other exceptions keep their traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BayesPeftError as error:
+            if ctx.params.get("debug"):
+                raise
+            typer.echo(f"bayespeft: {' '.join(str(error).split())}", err=True)
+            raise typer.Exit(2) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bayespeft {bayespeft.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Bayesian adapters: fine-tune a few parameters, and get probabilities that can be believed."""
+
+
+@app.command()
+def fit(
+    model: opt.ModelName,
+    data: opt.DataName,
+    out: opt.Out,
+    method: Annotated[str, typer.Option(help="See `bayespeft methods`.", rich_help_panel=opt.TRAINING)] = "melora",
+    seed: Annotated[int, typer.Option(help="Of rows, head, order and noise.", rich_help_panel=opt.TRAINING)] = 0,
+    epochs: opt.Epochs = None,
+    steps: opt.Steps = None,
+    lr: opt.LearningRate = None,
+    batch_size: opt.BatchSize = None,
+    kl_weight: opt.KlWeight = None,
+    targets: opt.TargetNames = "auto",
+    layers: opt.Layers = None,
+    task: opt.TaskKind = None,
+    device: opt.Device = "auto",
+    data_dir: opt.DataDir = None,
+    data_option: opt.DataOption = None,
+    limit: opt.Limit = None,
+    max_length: opt.MaxLength = None,
+    validation_split: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Evaluate on it after each epoch.", rich_help_panel=opt.DATA)
+    ] = None,
+) -> None:
+    """Fit a posterior over a few parameters of MODEL to DATA, and save it."""
+    check_place(out)
+    chosen = bayespeft.methods()[method]
+    settings = opt.train(epochs=epochs, steps=steps, lr=lr, batch_size=batch_size, kl_weight=kl_weight)
+    where = opt.targets(targets, layers)
+    here = Task(
+        model=model,
+        data=data,
+        data_dir=data_dir,
+        data_options=opt.data_options(data_option),
+        kind=task,
+        max_length=max_length,
+        device=device,
+    )
+    rows = here.rows("train", limit=limit, seed=seed)
+    validation = None if validation_split is None else here.rows(validation_split)
+    network, tokenizer = here.network(seed)
+    posterior = bayespeft.fit(
+        network,
+        rows,
+        chosen,
+        tokenizer=tokenizer,
+        likelihood=here.likelihood(),
+        targets=where,
+        train=settings,
+        validation=validation,
+        seed=seed,
+    )
+    posterior.save(out)
+    last = posterior.history.records[-1]
+    table = Table("method", "examples", "NLL (nats)", "KL (nats)", "time (s)", "trainable")
+    table.add_row(
+        posterior.method.title,
+        f"{len(rows):,}",
+        f"{last.nll:.3f}",
+        f"{last.kl:.1f}",
+        f"{posterior.history.seconds:.0f}",
+        f"{posterior.approximation.trainable():,}",
+    )
+    _print(table)
+    typer.echo(f"The posterior is in {out}")
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where `fit` saved it.", show_default=False)],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[MODEL] DATA",
+            help="As for `fit`. Without MODEL, the network that the posterior was fitted on is loaded.",
+            show_default=False,
+        ),
+    ],
+    split: Annotated[str, typer.Option(help="Which rows.", rich_help_panel=opt.DATA)] = "test",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Use so many rows, after a shuffle.", rich_help_panel=opt.DATA)
+    ] = None,
+    data_dir: opt.DataDir = None,
+    data_option: opt.DataOption = None,
+    draws: opt.Draws = 10,
+    seed: Annotated[int, typer.Option(help="Of draws and intervals.", rich_help_panel=opt.OUTPUT)] = 0,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the numbers here.", rich_help_panel=opt.OUTPUT)
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the plot here: .png, .svg or .pdf.", rich_help_panel=opt.OUTPUT),
+    ] = None,
+    device: opt.Device = "auto",
+) -> None:
+    """Say how good, and how calibrated, the predictions of a saved posterior are."""
+    if len(names) > 2:
+        raise typer.BadParameter(f"{len(names)} names after DIR: [MODEL] DATA are expected.")
+    model, data = (names[0] if len(names) == 2 else None), names[-1]
+    rows = load_rows(data, split, data_dir=data_dir, limit=limit, seed=seed, **opt.data_options(data_option))
+    result = open_posterior(directory, model, device).report(rows, draws, seed, name=f"{data} {split}")
+    typer.echo(str(result))
+    if json is not None:
+        result.to_json(json)
+        typer.echo(f"Numbers: {json}")
+    if plot is not None:
+        result.plot(plot)
+        typer.echo(f"Plot: {plot}")
+
+
+@app.command()
+def compare(
+    model: opt.ModelName,
+    data: opt.DataName,
+    out: opt.Out,
+    methods: Annotated[
+        str, typer.Option(metavar="A,B", help="See `bayespeft methods`.", rich_help_panel=opt.TRAINING)
+    ] = "mle,melora",
+    seeds: Annotated[
+        str, typer.Option(metavar="0,1,2", help="Of rows, head, order and noise.", rich_help_panel=opt.TRAINING)
+    ] = "0",
+    epochs: opt.Epochs = None,
+    steps: opt.Steps = None,
+    lr: opt.LearningRate = None,
+    batch_size: opt.BatchSize = None,
+    kl_weight: opt.KlWeight = None,
+    targets: opt.TargetNames = "auto",
+    layers: opt.Layers = None,
+    task: opt.TaskKind = None,
+    device: opt.Device = "auto",
+    data_dir: opt.DataDir = None,
+    data_option: opt.DataOption = None,
+    limit: opt.Limit = None,
+    test_limit: Annotated[
+        int | None, typer.Option(min=1, help="Test on so many rows, after a shuffle.", rich_help_panel=opt.DATA)
+    ] = None,
+    max_length: opt.MaxLength = None,
+    draws: opt.Draws = 10,
+    again: Annotated[
+        bool, typer.Option("--again", help="Do finished runs once more.", rich_help_panel=opt.OUTPUT)
+    ] = False,
+) -> None:
+    """Fit and evaluate several methods and seeds: one table, one JSON, two plots. Finished runs are not repeated."""
+    comparison = compare_methods(
+        model,
+        data,
+        opt.names(methods),
+        opt.numbers(seeds),
+        out=out,
+        draws=draws,
+        limit=limit,
+        test_limit=test_limit,
+        train=opt.train(epochs=epochs, steps=steps, lr=lr, batch_size=batch_size, kl_weight=kl_weight),
+        targets=opt.targets(targets, layers),
+        again=again,
+        kind=task,
+        data_dir=data_dir,
+        data_options=opt.data_options(data_option),
+        max_length=max_length,
+        device=device,
+    )
+    _print(comparison.table())
+    for headline in comparison.headlines:
+        typer.echo(headline)
+    for what, path in zip(("Results", "Comparison", "Reliability"), comparison.files(out), strict=True):
+        typer.echo(f"{what}: {path}")
+
+
+@app.command()
+def methods() -> None:
+    """List the methods: what is learned, how it is uncertain, where it is from."""
+    _print(bayespeft.methods().table())
+
+
+@app.command()
+def doctor(data_dir: opt.DataDir = None) -> None:
+    """Show what is installed, and which devices, models and data sets are found. Nothing is downloaded."""
+    for title, lines in look(data_dir):
+        table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 1))
+        for line in lines:
+            table.add_row(*line)
+        _print(table)
+
+
+def _print(table: Table) -> None:
+    console = Console()
+    # What is written into a file or a log has no window that it must fit into.
+    Console(width=None if console.is_terminal else 120, markup=False).print(table)

@@ -1,0 +1,1 @@
+"""Parts of the command line: its options, and what `bayespeft doctor` looks at."""

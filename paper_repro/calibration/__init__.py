@@ -1,0 +1,1 @@
+"""How calibrated each method is on a real network and real data."""

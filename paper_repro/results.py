@@ -1,0 +1,52 @@
+"""The one file of results that feeds every table of the documentation: JSON lines, one measurement each."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FILE = Path(__file__).parent / "efficiency" / "results.jsonl"
+
+
+def machine() -> str:
+    """Describe this machine: device, cores, threads."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine() + " CPU"
+    return f"{device}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+
+
+def append(experiment: str, **values: Any) -> dict[str, Any]:
+    """Add a measurement with its date, machine, command and versions, and print it."""
+    record = {
+        "experiment": experiment,
+        "date": datetime.date.today().isoformat(),
+        "machine": machine(),
+        "command": " ".join(["python", "-m", _module(), *sys.argv[1:]]),
+        "versions": {name: version(name) for name in ("torch", "pyro-ppl", "transformers")},
+        **values,
+    }
+    FILE.parent.mkdir(exist_ok=True)
+    with FILE.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+    print(json.dumps(values))
+    return record
+
+
+def _module() -> str:
+    path = Path(sys.argv[0]).resolve()
+    return ".".join(path.relative_to(Path(__file__).resolve().parent.parent).with_suffix("").parts)
+
+
+def read(experiment: str) -> list[dict[str, Any]]:
+    """Return all measurements of an experiment, oldest first."""
+    if not FILE.exists():
+        return []
+    records = [json.loads(line) for line in FILE.read_text(encoding="utf-8").splitlines()]
+    return [record for record in records if record["experiment"] == experiment]

@@ -1,0 +1,128 @@
+"""Writes the tables of the documentation from the registry and the one results file.
+
+python -m paper_repro.tables          # rewrites README.md and paper_repro/README.md between their markers
+python -m paper_repro.tables --check  # fails where one of them is out of date
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bayespeft
+from paper_repro.results import read
+
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", ROOT / "paper_repro" / "README.md")
+TITLES = {"mrpc": "MRPC", "sst2": "SST-2"}
+
+
+def _spread(values: list[float], factor: float, digits: int) -> str:
+    mean = f"{factor * statistics.mean(values):.{digits}f}"
+    return f"{mean} ± {factor * statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
+def calibration(all_draws: bool = False) -> str:
+    """MiniLM on two tasks: mean and standard deviation over seeds, by method and number of draws."""
+    records = read("calibration")
+    header = [
+        "| task | method | draws | accuracy, % | NLL, nats | ECE, % | KL, nats |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines: dict[tuple[str, str, str], str] = {}
+    for record in records:
+        shown = list(record["draws"]) if all_draws else [list(record["draws"])[-1]]
+        for draws in shown:
+            key = (record["task"], record["method"], draws)
+            if key in lines:
+                continue
+            runs = [r for r in records if (r["task"], r["method"]) == key[:2] and draws in r["draws"]]
+            values = {m: [r["draws"][draws][m] for r in runs] for m in ("accuracy", "nll", "ece")}
+            lines[key] = (
+                f"| {TITLES.get(key[0], key[0])} | `{key[1]}` | {draws} | {_spread(values['accuracy'], 100, 1)} | "
+                f"{_spread(values['nll'], 1, 3)} | {_spread(values['ece'], 100, 1)} | "
+                f"{_spread([r['kl'] for r in runs], 1, 0)} |"
+            )
+    order = ["mle", "map", "melora", "blob"]
+    ranked = sorted(lines, key=lambda k: (k[0], order.index(k[1]) if k[1] in order else 9, int(k[2])))
+    return "\n".join(header + [lines[key] for key in ranked])
+
+
+def caption() -> str:
+    """Where the numbers of the calibration table come from."""
+    records = read("calibration")
+    if not records:
+        return ""
+    seeds = len({r["seed"] for r in records})
+    tests = ", ".join(f"{TITLES.get(t, t)} {n}" for t, n in sorted({(r["task"], r["test_rows"]) for r in records}))
+    return (
+        f"MiniLM, {records[0]['limit']} training rows, mean ± standard deviation over {seeds} seeds (test rows: {tests}). "
+        f"{records[-1]['machine']}, {records[-1]['date']}; `paper_repro/calibration/run.py`."
+    )
+
+
+def steps() -> str:
+    """Cost of a training step against peft's LoRA; the newest figure of each case."""
+    newest: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for r in read("step"):
+        newest[(r["model"], r["method"], r["machine"], r["precision"])] = r
+    header = [
+        "| model | batch | method | peft LoRA, ms | ms | ratio | machine, date |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    return "\n".join(
+        header
+        + [
+            f"| {r['model']} | {r['batch']} x {r['length']} | `{r['method']}` | {r['peft_ms']} | {r['ms']} | {r['ratio']} | "
+            f"{r['machine']}, {r['date']} |"
+            for r in newest.values()
+        ]
+    )
+
+
+def records(experiment: str) -> str:
+    """The newest record of an experiment, field by field."""
+    found = read(experiment)
+    if not found:
+        return "not measured yet"
+    hidden = {"experiment", "versions", "command"}
+    return "\n".join(["| | |", "|---|---|"] + [f"| {k} | {v} |" for k, v in found[-1].items() if k not in hidden])
+
+
+SECTIONS: dict[str, Callable[[], str]] = {
+    "methods": lambda: bayespeft.methods().markdown(),
+    "results: calibration": lambda: caption() + "\n\n" + calibration(),
+    "results: calibration by draws": lambda: caption() + "\n\n" + calibration(all_draws=True),
+    "results: step": steps,
+    "results: pyro": lambda: records("pyro_share"),
+    "results: smollm2": lambda: records("smollm2"),
+}
+
+
+def render(page: str) -> str:
+    """Replace what stands between `<!-- name -->` and `<!-- end -->` for each known section."""
+    for name, write in SECTIONS.items():
+        pattern = rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)"
+        if re.search(pattern, page, flags=re.S):
+            text = write()
+            page = re.sub(pattern, lambda m, t=text: f"{m[1]}{t}\n{m[2]}", page, flags=re.S)
+    return page
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    for path in PAGES:
+        page = path.read_text(encoding="utf-8")
+        if check and render(page) != page:
+            raise SystemExit(f"{path.name} is out of date: run python -m paper_repro.tables")
+        path.write_text(render(page), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -13,7 +13,7 @@ from bayespeft.adapters.base import Adapter
 from bayespeft.assemble import assemble, choose_method, make_packs
 from bayespeft.attach import Placement
 from bayespeft.config import Targets, TrainConfig
-from bayespeft.errors import CheckpointError, DataError
+from bayespeft.errors import CheckpointError, ConfigError, DataError
 from bayespeft.guides.base import GuideSpec
 from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.history import History
@@ -26,6 +26,7 @@ from bayespeft.io.fingerprint import check_fingerprint
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.methods.base import Method
 from bayespeft.posterior import Posterior, as_examples
+from bayespeft.randomness import seeded
 from bayespeft.report.metrics import accuracy, nll
 from bayespeft.sites import all_sites
 
@@ -76,6 +77,8 @@ def fit(
         UnknownNameError, ConfigError: a name or a setting can't be used. TargetError: no such layers. AttachError: an
         adapter would not act on them properly. DataError: the data can't be used. FitError: the loss became infinite.
     """
+    if not isinstance(train, TrainConfig):
+        raise ConfigError(f"train={train!r} must be a TrainConfig, such as TrainConfig(epochs=3).")
     method = choose_method(guide, adapter, train)
     if device is not None:
         model.to(device)
@@ -83,16 +86,19 @@ def fit(
     def optimiser(problem: Problem) -> History:
         return run(problem, ProgressBar(method.title) if progress else None, _validator(problem, validation, tokenizer))
 
-    with assemble(
-        model,
-        data,
-        method,
-        tokenizer=tokenizer,
-        likelihood=likelihood,
-        targets=targets,
-        seed=seed,
-        optimiser=optimiser,
-    ) as assembly:
+    with (
+        seeded(seed),
+        assemble(
+            model,
+            data,
+            method,
+            tokenizer=tokenizer,
+            likelihood=likelihood,
+            targets=targets,
+            seed=seed,
+            optimiser=optimiser,
+        ) as assembly,
+    ):
         problem = assembly.problem
         history: History = problem.approximation.latent.fit(problem)
     return Posterior(
@@ -150,8 +156,11 @@ def _validator(problem: Problem, data: Any, tokenizer: Any) -> Callable[[], dict
     if data is None:
         return None
     examples = as_examples(data, problem.likelihood, tokenizer, split="validation")
-    if examples.labels() is None and next(iter(examples.batches(1))).labels is None:
+    labels = examples.labels()
+    if labels is None and next(iter(examples.batches(1))).labels is None:
         raise DataError("validation data needs labels: column 'label', 'labels' or 'answer' is missing.")
+    if labels is not None and problem.classes is not None:
+        problem.likelihood.check_labels(labels, problem.classes)
 
     def validate() -> dict[str, float]:
         predictor = Predictor(

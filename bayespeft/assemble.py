@@ -54,8 +54,8 @@ def assemble(
     optimiser: Callable[[Problem], Any],
 ) -> Iterator[Assembly]:
     """Attach a method to a network for the length of a `with` block; arguments and errors as `bayespeft.fit`."""
-    rows = raw_rows(load_rows(data, "train") if isinstance(data, str) else data)
-    chosen = choose_likelihood(likelihood, model).resolve(model, tokenizer, rows)
+    data = load_rows(data, "train") if isinstance(data, str) else data
+    chosen = choose_likelihood(likelihood, model).resolve(model, tokenizer, raw_rows(data))
     examples = as_examples(data, chosen, tokenizer, split="train")
     generator = torch.Generator().manual_seed(seed)
     heads = find_head(model) if chosen.trains_head else []
@@ -66,9 +66,12 @@ def assemble(
     approximation = Approximation(packs, method.guide, generator).to(device)
     with Attachment(placements) as attachment:
         first = next(iter(examples.batches(1))).to(device)
-        classes = probe(model, attachment, packs, chosen, first)
+        apart = approximation.stochastic and approximation.noise != "batch"
+        classes = probe(model, attachment, packs, chosen, first, apart)
         check_labels(examples, chosen, classes)
-        problem = Problem(model, attachment, approximation, chosen, examples, method.train, device, seed, optimiser)
+        problem = Problem(
+            model, attachment, approximation, chosen, examples, method.train, device, seed, optimiser, classes
+        )
         yield Assembly(problem, method, placements, classes)
 
 
@@ -83,16 +86,16 @@ def choose_method(guide: str | Method | GuideSpec, adapter: str | Adapter | None
     """Return the method that a name, a guide or a method stands for, with the user's adapter and settings in place."""
     if isinstance(guide, GuideSpec):
         base: Method = registry.get("methods", "melora")
-        method = base.replace(guide=guide, name="custom", title=f"{guide.kind} over {base.adapter.kind}")
-    elif isinstance(guide, Method):
-        method = guide
+        method = base.replace(guide=guide, name="custom")
     else:
-        method = registry.get("methods", guide)
+        method = guide if isinstance(guide, Method) else registry.get("methods", guide)
     method = method.replace(train=train.over(method.train))
-    if adapter is None:
-        return method
-    chosen = adapter if isinstance(adapter, Adapter) else registry.get("adapters", adapter)()
-    return method.replace(adapter=chosen, title=f"{method.title}, {chosen.kind} adapter")
+    if adapter is not None:
+        chosen = adapter if isinstance(adapter, Adapter) else registry.get("adapters", adapter)()
+        method = method.replace(adapter=chosen, title=f"{method.title}, {chosen.kind} adapter")
+    if isinstance(guide, GuideSpec):
+        method = method.replace(title=f"{guide.kind} over {method.adapter.kind}")
+    return method
 
 
 def choose_likelihood(likelihood: str | Likelihood | None, model: nn.Module) -> Likelihood:

@@ -43,7 +43,15 @@ class _Hook:
         self.fired += 1
         if self.weights is None:
             return output
-        x = args[0] if args else kwargs["input"]
+        x = args[0] if args else next(iter(kwargs.values()))
+        for weight in self.weights.values():
+            if weight.rows is not None and len(x) != weight.rows:
+                raise AttachError(
+                    f"layer '{self.placement.site.name}' got an input of {len(x)} rows in a batch of {weight.rows}, so it "
+                    "can't be told which row belongs to which example (tokens are flattened or routed, or the layer serves "
+                    "something else besides). Leave it out of targets=, or take a guide with noise='batch' and predict "
+                    "with draws_per_pass=1."
+                )
         return self.placement.adapter.apply(self.weights, x, output, self.placement.site)
 
 
@@ -64,6 +72,11 @@ class Attachment:
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Attachment:
+        for name, hook in self._hooks.items():
+            if any(isinstance(other, _Hook) for other in hook.placement.site.module._forward_hooks.values()):
+                raise AttachError(
+                    f"layer '{name}' carries an adapter already: leave the `with posterior.using(...)` block first."
+                )
         for hook in self._hooks.values():
             self._handles.append(hook.placement.site.module.register_forward_hook(hook, with_kwargs=True))
         return self
@@ -154,11 +167,15 @@ def recomputing(model: nn.Module, wanted: bool = True) -> Iterator[None]:
             f"{type(model).__name__} has no list of repeated blocks whose activations could be recomputed; set "
             "checkpoint_activations=False, or lower batch_size and raise accumulate."
         )
+    # A network spread over devices carries forwards of its own on its blocks.
+    before = [block.__dict__.get("forward") for block in blocks]
     try:
         for block in blocks:
             # Not re-entrant: the re-entrant kind cuts gradients where no input of a block requires one (a frozen base).
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
         yield
     finally:
-        for block in blocks:
+        for block, forward in zip(blocks, before, strict=True):
             block.__dict__.pop("forward", None)
+            if forward is not None:
+                block.__dict__["forward"] = forward

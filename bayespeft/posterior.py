@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,11 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from bayespeft import registry
 from bayespeft.attach import Attachment, Placement
 from bayespeft.data.examples import Examples
 from bayespeft.data.load import load as load_rows
 from bayespeft.data.prepare import Padding, prepare
-from bayespeft.errors import DataError
+from bayespeft.errors import ConfigError, DataError
 from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.history import History
 from bayespeft.inference.predict import Predictive, Predictor
@@ -142,7 +144,17 @@ class Posterior:
         Args:
             draw: "mean", or the number of a draw, as in `predict` with the same seed.
             seed: of the draws.
+
+        Raises:
+            ConfigError: `draw` is neither.
         """
+        if draw != "mean":
+            try:
+                draw = operator.index(draw)  # type: ignore[arg-type]
+            except TypeError:
+                raise ConfigError(f"draw={draw!r}: 'mean', or the number of a draw.") from None
+            if draw < 0:
+                raise ConfigError(f"draw={draw}: draws are numbered from 0.")
         with Attachment(self.placements) as attachment, torch.no_grad():
             values = self.approximation.mean()
             if isinstance(draw, int):
@@ -157,6 +169,8 @@ class Posterior:
         Raises:
             CheckpointError: the directory holds something else.
         """
+        for plugin in (self.method.guide, self.likelihood, *(p.adapter for p in self.placements)):
+            registry.check(plugin)
         heads = [name for pack in self.approximation.packs if pack.role == "head" for name in pack.sites]
         settings = {
             "bayespeft": __version__,
@@ -179,7 +193,8 @@ def as_examples(data: Any, likelihood: Likelihood, tokenizer: Any, split: str) -
     """Read data in any accepted form; the name of a data set means its rows of `split`."""
     if isinstance(data, str):
         data = load_rows(data, split)
-    padding = Padding(getattr(tokenizer, "pad_token_id", None), getattr(tokenizer, "padding_side", "right"))
+    side: Any = likelihood.padding_side or getattr(tokenizer, "padding_side", "right")
+    padding = Padding(getattr(tokenizer, "pad_token_id", None), side)
 
     def encode(rows: Sequence[Any]) -> list[dict[str, Any]]:
         return likelihood.encode(rows, tokenizer)

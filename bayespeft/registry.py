@@ -76,6 +76,21 @@ def get(room: str, name: str) -> Any:
     return getattr(module, mark)
 
 
+def check(plugin: Any) -> None:
+    """Check that a plugin's class can be found again by its name, for instance before it is saved.
+
+    Raises:
+        ConfigError: it is not registered, or another class has its name.
+    """
+    cls = type(plugin)
+    known = name_of(cls) in names(cls.room) and get(cls.room, name_of(cls)) is cls
+    if not known:
+        raise ConfigError(
+            f"{cls.__qualname__} is not registered in {cls.room}, so it could not be loaded again: give it a file there, or "
+            f"name it under the entry-point group bayespeft.{cls.room} of your package."
+        )
+
+
 def name_of(cls: type) -> str:
     """Return the name under which a plugin class is registered."""
     room: str = cls.room  # type: ignore[attr-defined]

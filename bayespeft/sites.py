@@ -16,7 +16,7 @@ _QUERY_VALUE = {
     (
         "query",
         "value",
-    ): "albert bert camembert convbert data2vec-text deberta electra ernie layoutlm megatron-bert roberta "
+    ): "albert bert camembert convbert data2vec-text electra ernie layoutlm megatron-bert roberta "
     "roformer vit xlm-roberta xlm-roberta-xl",
     (
         "q_proj",
@@ -28,7 +28,9 @@ _QUERY_VALUE = {
     ("c_attn",): "gpt2 gpt_bigcode",
     ("query_key_value",): "bloom falcon gpt_neox",
     ("Wqkv",): "modernbert mpt",
-    ("query_proj", "value_proj"): "deberta-v2",
+    # DeBERTa's query projection also serves relative positions, which belong to no example.
+    ("value_proj",): "deberta-v2",
+    ("in_proj",): "deberta",
     ("q_lin", "v_lin"): "distilbert",
     ("qkv_proj",): "phi3",
 }
@@ -145,13 +147,7 @@ def _by_architecture(model: nn.Module, sites: dict[str, Site]) -> dict[str, Site
             f"targets='auto' does not know the {what}. Name the layers, as in targets=['...'], or use "
             f"targets='all-linear'. Its linear layers: {_summary(sites)}."
         )
-    return _by_names(
-        [name for name in AUTO_TARGETS[kind] if _by_suffix_exists(name, sites)] or list(AUTO_TARGETS[kind]), sites
-    )
-
-
-def _by_suffix_exists(wanted: str, sites: dict[str, Site]) -> bool:
-    return any(name == wanted or name.endswith(f".{wanted}") for name in sites)
+    return _by_names(AUTO_TARGETS[kind], sites)
 
 
 def find_sites(model: nn.Module, targets: Targets, exclude: Sequence[str] = ()) -> list[Site]:

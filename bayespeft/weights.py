@@ -14,7 +14,12 @@ from torch import Tensor
 
 
 class Weight(ABC):
-    """One factor of one layer, bound for one forward pass of `batch` rows."""
+    """One factor of one layer, bound for one forward pass.
+
+    `rows` is how many rows (examples, draws times examples) the layer's input must have, where the weight differs by row.
+    """
+
+    rows: int | None = None
 
     @abstractmethod
     def linear(self, x: Tensor) -> Tensor:
@@ -48,6 +53,7 @@ class Grouped(Weight):
     """
 
     value: Tensor
+    rows: int | None = None
 
     def linear(self, x: Tensor) -> Tensor:
         """x (G * k, ..., in) -> (G * k, ..., out); row i meets matrix i // k."""
@@ -68,6 +74,11 @@ class Flipped(Weight):
     deviation: Tensor
     sign_out: Tensor
     sign_in: Tensor
+
+    @property
+    def rows(self) -> int:  # type: ignore[override]
+        """The examples of the batch."""
+        return len(self.sign_in)
 
     def linear(self, x: Tensor) -> Tensor:
         """x (batch, ..., in) -> (batch, ..., out)."""

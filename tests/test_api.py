@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+from transformers import GPT2Config, GPT2ForSequenceClassification
 
 import bayespeft
 from bayespeft import Targets, TrainConfig
@@ -238,3 +240,107 @@ def test_methods_print_as_a_table_with_references():
     assert set(methods) >= {"mle", "map", "melora", "blob", "blob_official"}
     assert "arXiv 2406.11675" in repr(methods)
     assert "| `melora` |" in methods.markdown()
+
+
+def test_using_takes_mean_or_the_number_of_a_draw(mlp, xy):
+    posterior = quick(mlp, xy, targets="all-linear")
+    for draw in ("meen", -1, 1.5):
+        with pytest.raises(ConfigError, match="draw="), posterior.using(draw):
+            pass
+    with posterior.using(np.int64(1)) as model:
+        first = model(xy[0])
+    with posterior.using(1) as model:
+        assert torch.equal(model(xy[0]), first)
+
+
+def test_no_second_adapter_inside_using(mlp, xy):
+    posterior = quick(mlp, xy, targets="all-linear")
+    with posterior.using(), pytest.raises(AttachError, match=r"'0' carries an adapter already"):
+        posterior.predict(xy)
+    assert not any(module._forward_hooks for module in mlp.modules())
+
+
+@pytest.mark.parametrize("label", [9, -100])
+def test_labels_of_a_loader_are_checked_batch_by_batch(mlp, xy, label):
+    y = xy[1].clone()
+    y[50] = label
+    loader = DataLoader(TensorDataset(xy[0], y), batch_size=20)
+    with pytest.raises(DataError, match=rf"has label {label}"):
+        quick(mlp, loader, targets="all-linear", train=TrainConfig(epochs=1))
+    floats = DataLoader(TensorDataset(xy[0], xy[1].double()), batch_size=20)
+    with pytest.raises(DataError, match="integer per example"):
+        quick(mlp, floats, targets="all-linear")
+
+
+def test_validation_labels_are_checked_before_training(mlp, xy):
+    with pytest.raises(DataError, match="row 0 has label 5"):
+        quick(mlp, xy, targets="all-linear", validation=(xy[0], xy[1] + 5))
+
+
+def test_a_shuffling_loader_does_not_touch_the_callers_random_state(mlp, xy):
+    loader = DataLoader(TensorDataset(*xy), batch_size=20, shuffle=True)
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    quick(mlp, loader, targets="all-linear").predict(loader, draws=2)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_fitting_works_where_gradients_are_switched_off(mlp, xy):
+    with torch.no_grad():
+        assert quick(mlp, xy, targets="all-linear").history.steps == 3
+
+
+def test_a_network_that_caches_tensors_can_still_be_trained_afterwards(xy):
+    class Caches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.table = nn.Linear(5, 3), None
+
+        def forward(self, x):
+            if self.table is None:
+                self.table = torch.ones(3) * 2
+            return self.layer(x) * self.table
+
+    model = Caches()
+    quick(model, xy, targets="all-linear").predict(xy, draws=2)
+    model(xy[0]).sum().backward()
+    assert model.layer.weight.grad is not None
+
+
+def test_settings_must_be_settings(mlp, xy):
+    with pytest.raises(ConfigError, match=r"train=\{'steps': 1\} must be a TrainConfig"):
+        quick(mlp, xy, targets="all-linear", train={"steps": 1})
+
+
+def test_another_padding_token_than_the_networks_is_an_error(bert, tokenizer, sentences):
+    bert.config.pad_token_id = 5
+    with pytest.raises(
+        DataError, match=r"pads with token 0.*says 5.*model.config.pad_token_id = tokenizer.pad_token_id"
+    ):
+        quick(bert, sentences, tokenizer=tokenizer)
+
+
+def test_a_decoder_classifier_does_not_depend_on_the_batch(tokenizer, sentences):
+    left = copy.deepcopy(tokenizer)
+    left.padding_side = "left"
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=64, n_embd=16, n_layer=2, n_head=2, n_positions=64, initializer_range=0.5, pad_token_id=0
+    )
+    model = GPT2ForSequenceClassification(config).eval()
+    posterior = quick(model, sentences, tokenizer=left)
+    alone = posterior.predict(sentences, draws=2, batch_size=1)
+    together = posterior.predict(sentences, draws=2, batch_size=8)
+    torch.testing.assert_close(alone.probs, together.probs, atol=1e-5, rtol=1e-4)
+
+
+class Mine(Core):
+    """Not registered anywhere."""
+
+
+def test_what_could_not_be_loaded_again_is_not_saved(mlp, xy, tmp_path):
+    posterior = quick(mlp, xy, targets="all-linear", adapter=Mine(r=2))
+    with pytest.raises(ConfigError, match="Mine is not registered in adapters"):
+        posterior.save(tmp_path / "out")
+    assert not (tmp_path / "out").exists()

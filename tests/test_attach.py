@@ -138,3 +138,12 @@ def test_mode_switches_the_cache_off_meanwhile(llama):
     with mode(llama):
         assert llama.config.use_cache is False
     assert llama.config.use_cache is True
+
+
+def test_recomputing_keeps_a_blocks_own_forward(llama):
+    block = llama.model.layers[0]
+    own = block.forward
+    block.forward = own  # as libraries that spread a network over devices do
+    with recomputing(llama):
+        assert block.forward is not own
+    assert vars(block)["forward"] is own

@@ -40,6 +40,11 @@ class Approximation(nn.Module):
             self.register_buffer(f"center_{pack.name}", pack.center.clone(), persistent=False)
             if pack.role == "fixed":
                 self.register_buffer(f"fixed_{pack.name}", pack.init.clone())
+        if spec.stochastic and not latent:
+            raise GuideError(
+                f"guide '{spec.kind}' has nothing to be uncertain about: the adapter has no latent factor. Choose another "
+                "adapter, make a factor latent, or use a method with a point guide (mle, map)."
+            )
         if self.random & self.improper:
             raise GuideError(
                 f"guide '{spec.kind}' needs a proper prior on '{min(self.random & self.improper)}': under a flat one its "
@@ -97,17 +102,20 @@ class Approximation(nn.Module):
         """Bind plain values (layers, ...) of every pack, shared by all rows: one network."""
         return self._per_site(lambda pack, row: Shared(values[pack.name][row]))
 
-    def folded_weights(self, draws: dict[str, Tensor]) -> SiteWeights:
+    def folded_weights(self, draws: dict[str, Tensor], batch: int) -> SiteWeights:
         """Bind several draws at once, folded draw-major into the batch axis.
 
         Args:
             draws: random packs as (draws, layers, ...); all others are taken from the mean.
+            batch: examples in the batch, before folding.
         """
         mean = self.mean()
 
         def weight(pack: Pack, row: int) -> Weight:
             if pack.name in draws:
-                return Grouped(draws[pack.name][:, row])
+                value = draws[pack.name][:, row]
+                # One draw is one network, whatever a layer does with its rows.
+                return Grouped(value, rows=len(value) * batch) if len(value) > 1 else Shared(value[0])
             return Shared(mean[pack.name][row])
 
         return self._per_site(weight)

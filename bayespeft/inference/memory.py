@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from types import TracebackType
+from typing import ClassVar
 
 import psutil
 import torch
@@ -21,8 +22,10 @@ class PeakMemory:
     """Measures the most memory in use inside a `with` block: `peak`, in bytes.
 
     On CUDA it is the allocator's own figure. On a CPU it is the process's resident memory, sampled twenty times a
-    second, so a short spike can be missed.
+    second, so a short spike can be missed. A block inside a block resets that figure, so the outer one notes it first.
     """
+
+    _open: ClassVar[list[PeakMemory]] = []
 
     def __init__(self, device: torch.device) -> None:
         self.peak: int | None = None
@@ -32,6 +35,9 @@ class PeakMemory:
 
     def __enter__(self) -> PeakMemory:
         if self._device.type == "cuda":
+            for outer in self._open:
+                outer.peak = max(outer.peak or 0, torch.cuda.max_memory_allocated(self._device))
+            self._open.append(self)
             torch.cuda.reset_peak_memory_stats(self._device)
         elif self._device.type == "cpu":
             self._thread = threading.Thread(target=self._sample, daemon=True)
@@ -49,7 +55,8 @@ class PeakMemory:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._device.type == "cuda":
-            self.peak = torch.cuda.max_memory_allocated(self._device)
+            self._open.remove(self)
+            self.peak = max(self.peak or 0, torch.cuda.max_memory_allocated(self._device))
         elif self._thread is not None:
             self._stop.set()
             self._thread.join()

@@ -29,7 +29,7 @@ def spread(noise: Noise, value: Tensor, mean: Tensor, row: int, batch: int) -> W
         batch: examples in the batch.
     """
     if noise == "example":
-        return Grouped(value[:, row])
+        return Grouped(value[:, row], rows=batch)
     if noise == "batch":
         return Shared(value[row])
     deviation = value[row] - mean[row]

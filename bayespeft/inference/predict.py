@@ -19,6 +19,7 @@ from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.folding import Folding
 from bayespeft.inference.memory import PeakMemory
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.randomness import seeded
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Predictor:
         draws = draws if self.approximation.stochastic else 0
         folding = Folding(draws_per_pass, draws, self.device)
         start = time.perf_counter()
-        with torch.inference_mode(), mode(self.model), PeakMemory(self.device) as memory:
+        with torch.no_grad(), mode(self.model), seeded(seed), PeakMemory(self.device) as memory:
             generator = torch.Generator().manual_seed(seed)
             values = self.approximation.latent.draws(draws, generator) if draws else {}
             sums = _Sums(len(examples), draws, keep_draws)
@@ -121,11 +122,12 @@ class Predictor:
                     before = folding.allocated()
                     size = min(folding.size(len(batch)), max(draws, 1) - first)
                     chunk = {name: value[first : first + size] for name, value in values.items()}
-                    self.attachment.bind(self.approximation.folded_weights(chunk))
+                    self.attachment.bind(self.approximation.folded_weights(chunk, len(batch)))
                     logits = self.likelihood.logits(self.model, moved.repeat(size))
                     log_probs = torch.log_softmax(logits.double(), -1).reshape(size, len(batch), -1).cpu()
                     folding.learn(before)
-                    sums.add(log_probs, batch.index, batch.labels, first)
+                    labels = None if batch.labels is None else batch.labels.cpu()
+                    sums.add(log_probs, batch.index.cpu(), labels, first)
                     first += size
             self.attachment.bind({})
         seconds = time.perf_counter() - start

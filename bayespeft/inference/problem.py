@@ -42,6 +42,7 @@ class Problem:
         device: where the network runs.
         seed: of data order and noise.
         optimiser: runs the loop; set by whoever builds the problem, so that a guide can call it.
+        classes: K, to check labels against; None where labels are no classes.
     """
 
     model: nn.Module
@@ -53,6 +54,7 @@ class Problem:
     device: torch.device
     seed: int
     optimiser: Callable[[Problem], Any]
+    classes: int | None = None
 
     def __post_init__(self) -> None:
         self._elbo = TraceMeanField_ELBO()

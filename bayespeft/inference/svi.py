@@ -22,6 +22,7 @@ from bayespeft.inference.history import History, Record
 from bayespeft.inference.memory import PeakMemory
 from bayespeft.inference.problem import Problem
 from bayespeft.inference.schedule import kl_weight, lr_factor
+from bayespeft.randomness import seeded
 
 RECORDS = 100
 
@@ -98,6 +99,9 @@ def _accumulate(problem: Problem, batches: list[Batch], weight: float) -> tuple[
     for batch in batches:
         if batch.labels is None:
             raise DataError("training needs labels: column 'label', 'labels' or 'answer' is missing.")
+        if problem.classes is not None:
+            # Batch by batch: a loader's labels can't be checked beforehand.
+            problem.likelihood.check_labels(batch.labels, problem.classes)
         loss, nll = problem.loss(batch.to(problem.device), weight)
         share = len(batch) / size
         torch.autograd.backward(loss * share)
@@ -141,16 +145,15 @@ def run(
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: lr_factor(step, steps, train.warmup))
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     history, stretch = History(), _Stretch()
-    devices = [problem.device] if problem.device.type == "cuda" else []
     start = time.perf_counter()
     with (
-        torch.random.fork_rng(devices=devices),
+        seeded(problem.seed),
+        torch.enable_grad(),
         frozen(problem.model),
         mode(problem.model, dropout=train.dropout),
         recomputing(problem.model, train.checkpoint_activations),
         PeakMemory(problem.device) as memory,
     ):
-        torch.manual_seed(problem.seed)
         if watcher:
             watcher.start(steps)
         try:

@@ -16,7 +16,7 @@ SAMPLES = 1024
 def _digest(tensor: Tensor) -> str:
     """Hash shape, dtype and at most 1024 values spread over the whole tensor: cheap for billions of parameters."""
     flat = tensor.detach().reshape(-1)
-    stride = max(1, flat.numel() // SAMPLES)
+    stride = max(1, -(-flat.numel() // SAMPLES))
     sample = flat[::stride].cpu().contiguous()
     data = sample.view(torch.uint8).numpy().tobytes() if sample.numel() else b""
     return hashlib.sha256(f"{tuple(tensor.shape)} {tensor.dtype}".encode() + data).hexdigest()[:16]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pyro.distributions as dist
 import torch
@@ -28,6 +28,8 @@ class Likelihood(Plugin, ABC):
     room: ClassVar[str] = "likelihoods"
     trains_head: ClassVar[bool] = False
     columns: ClassVar[str] = ""
+    # Where rows are padded that are still lists; None: where the tokenizer says.
+    padding_side: ClassVar[Literal["left", "right"] | None] = None
     max_length: int | None = None
 
     def resolve(self, model: nn.Module, tokenizer: Any, rows: Sequence[Row] | None) -> Likelihood:
@@ -74,6 +76,11 @@ def token_limit(likelihood: Likelihood, model_or_none: nn.Module | None, tokeniz
     """Return the longest sequence that likelihood, network and tokenizer allow, in tokens."""
     config = getattr(model_or_none, "config", None)
     limits = [likelihood.max_length, getattr(tokenizer, "model_max_length", None)]
-    limits.append(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None))
+    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    # RoBERTa and its kin count positions from the padding token's number on.
+    offset = (
+        2 if "roberta" in getattr(config, "model_type", "") or getattr(config, "model_type", "") == "camembert" else 0
+    )
+    limits.append(positions and positions - offset)
     known = [limit for limit in limits if limit and limit < 10**9]
     return min(known) if known else None

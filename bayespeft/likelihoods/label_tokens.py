@@ -17,7 +17,7 @@ from torch.func import functional_call
 from bayespeft.data.batch import Batch
 from bayespeft.errors import AttachError, DataError
 from bayespeft.likelihoods.base import Likelihood, Row, token_limit
-from bayespeft.likelihoods.prompts import LETTERS, answer_tokens, multiple_choice
+from bayespeft.likelihoods.prompts import LETTERS, added_at_the_end, answer_tokens, multiple_choice
 
 
 class LabelTokens(Likelihood):
@@ -40,16 +40,16 @@ class LabelTokens(Likelihood):
         Raises:
             DataError: neither rows with choices nor `token_ids` are there, or a label is not one token.
         """
+        limit = token_limit(self, model, tokenizer)
         if self.token_ids:
-            return self
+            return self.replace(max_length=limit)
         if tokenizer is None or (rows is None and not self.labels):
             raise DataError(
                 "label_tokens must know which tokens are the labels: pass rows with question, choices, answer and "
                 "tokenizer=, or likelihood=LabelTokens(token_ids=(...)) for rows that are already tokenised."
             )
         labels = self.labels or tuple(LETTERS[: max(len(_choices(row, i)) for i, row in enumerate(rows or ()))])
-        prompt = multiple_choice("?", labels, self.template)
-        limit = token_limit(self, model, tokenizer)
+        prompt = multiple_choice("?", labels, self.template, labels)
         return self.replace(labels=labels, token_ids=answer_tokens(tokenizer, prompt, labels), max_length=limit)
 
     def encode(self, rows: Sequence[Row], tokenizer: Any) -> list[dict[str, Any]]:
@@ -64,9 +64,10 @@ class LabelTokens(Likelihood):
                 )
             if not isinstance(row.get("question"), str):
                 raise DataError(f"row {i}: column 'question' must be a string, got {row.get('question')!r}.")
-            prompts.append(multiple_choice(row["question"], choices, self.template))
+            prompts.append(multiple_choice(row["question"], choices, self.template, self.labels or LETTERS))
+        behind = added_at_the_end(tokenizer)
         cut = slice(-self.max_length if self.max_length else None, None)
-        encoded = tokenizer(prompts, verbose=False)["input_ids"]
+        encoded = [ids[: len(ids) - behind] for ids in tokenizer(prompts, verbose=False)["input_ids"]]
         examples: list[dict[str, Any]] = [
             {"input_ids": ids[cut], "attention_mask": [1] * len(ids[cut])} for ids in encoded
         ]

@@ -11,15 +11,16 @@ from bayespeft.errors import DataError
 LETTERS = ascii_uppercase
 
 
-def multiple_choice(question: str, choices: Sequence[str], template: str) -> str:
-    """Write a question with lettered choices.
+def multiple_choice(question: str, choices: Sequence[str], template: str, labels: Sequence[str] = LETTERS) -> str:
+    """Write a question with labelled choices.
 
     Args:
         question: the question.
-        choices: at most 26 of them.
-        template: text with `{question}` and `{choices}`; it ends where the answer's letter comes next.
+        choices: at most as many as labels.
+        template: text with `{question}` and `{choices}`; it ends where the answer's label comes next.
+        labels: what stands before each choice; letters unless given.
     """
-    lettered = "\n".join(f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False))
+    lettered = "\n".join(f"{letter}. {choice}" for letter, choice in zip(labels, choices, strict=False))
     return template.replace("{choices}", lettered).replace("{question}", question)
 
 
@@ -46,3 +47,10 @@ def answer_tokens(tokenizer: Any, prompt: str, answers: Sequence[str]) -> tuple[
     if len(set(tokens)) < len(tokens):
         raise DataError(f"two of the answers {', '.join(answers)} are the same token of {type(tokenizer).__name__}.")
     return tuple(tokens)
+
+
+def added_at_the_end(tokenizer: Any) -> int:
+    """Return how many special tokens a tokenizer puts behind a text: a prompt must end where its text ends."""
+    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+    whole = tokenizer("a")["input_ids"]
+    return next((k for k in range(len(whole)) if whole[len(whole) - k - len(plain) : len(whole) - k] == plain), 0)

@@ -6,7 +6,7 @@ For `AutoModelForSequenceClassification` networks and for plain modules that map
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -24,11 +24,23 @@ class SequenceClassification(Likelihood):
 
     trains_head: ClassVar[bool] = True
     columns: ClassVar[str] = "text, [text_pair], label"
+    # Networks with absolute positions would count padding on the left.
+    padding_side: ClassVar[Literal["left", "right"] | None] = "right"
     label_names: tuple[str, ...] = ()
 
     def resolve(self, model: nn.Module, tokenizer: Any, rows: Sequence[Row] | None) -> SequenceClassification:
-        """Take the class names and the length limit from the network."""
+        """Take the class names and the length limit from the network.
+
+        Raises:
+            DataError: tokenizer and network name different padding tokens: a decoder would classify by the wrong token.
+        """
         config = getattr(model, "config", None)
+        pads = getattr(tokenizer, "pad_token_id", None), getattr(config, "pad_token_id", None)
+        if config is not None and pads[0] is not None and pads[0] != pads[1]:
+            raise DataError(
+                f"the tokenizer pads with token {pads[0]}, but the network's configuration says {pads[1]}; set "
+                "model.config.pad_token_id = tokenizer.pad_token_id."
+            )
         names = self.label_names
         if not names and getattr(config, "id2label", None):
             assert config is not None
@@ -44,7 +56,7 @@ class SequenceClassification(Likelihood):
                     f"row {i}: column 'text' must be a string, got {row.get('text')!r}. Sequence classification "
                     f"reads {self.columns}; this row has {', '.join(map(str, row))}."
                 )
-        paired = any(row.get("text_pair") is not None for row in rows)
+        paired = any("text_pair" in row for row in rows)
         pairs = [str(row.get("text_pair") or "") for row in rows] if paired else None
         texts = [row["text"] for row in rows]
         # verbose=False: a long text is cut on purpose, no need for a warning.

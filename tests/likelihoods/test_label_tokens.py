@@ -141,3 +141,22 @@ def test_unknown_labels_are_an_error(llama):
 def test_a_network_without_output_embedding_is_an_error(bert):
     with pytest.raises(AttachError, match="BertForSequenceClassification has none"):
         LabelTokens(token_ids=IDS).logits(bert, padded("left"))
+
+
+def test_a_prompt_ends_where_its_text_ends(tokenizer, questions, llama):
+    """This tokenizer writes [SEP] behind every text; the network must not see it before it answers."""
+    likelihood = LabelTokens().resolve(llama, tokenizer, questions)
+    (row,) = likelihood.encode(questions[:1], tokenizer)
+    assert tokenizer.convert_ids_to_tokens(row["input_ids"])[-2:] == ["Answer", ":"]
+    assert row["input_ids"][0] == tokenizer.cls_token_id
+
+
+def test_other_labels_stand_before_the_choices(tokenizer, llama):
+    rows = [{"question": "a", "choices": ["cat", "dog"], "answer": 0}]
+    likelihood = LabelTokens(labels=("good", "bad")).resolve(llama, tokenizer, rows)
+    assert multiple_choice("a", ["cat", "dog"], "{choices}", likelihood.labels) == "good. cat\nbad. dog"
+    assert tokenizer.convert_tokens_to_ids(["good", "bad"]) == list(likelihood.token_ids)
+
+
+def test_given_tokens_keep_the_length_limit(tokenizer, llama):
+    assert LabelTokens(token_ids=IDS).resolve(llama, tokenizer, None).max_length == 64

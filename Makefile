@@ -29,7 +29,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(VENV)/installed
-	@$(BIN)/bayespeft compare minilm newsgroups --methods mle,melora --limit 400 --epochs 12 --max-length 48 \
+	@$(BIN)/bayespeft compare minilm newsgroups --methods mle,melora --limit 400 --epochs 12 --lr 3e-3 --max-length 48 \
 	  --out runs/demo --again
 
 test: $(VENV)/installed

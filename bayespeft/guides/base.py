@@ -3,24 +3,96 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from bayespeft.config import Plugin
-from bayespeft.factors import Pack
+from bayespeft.config import Plugin, TrainConfig
+from bayespeft.data.examples import Examples
+from bayespeft.errors import ConfigError
+from bayespeft.factors import Pack, Role
 
 Noise = Literal["batch", "example", "flipout", "token"]
+
+
+# Values of packs, by name: (layers, ...).
+Values = dict[str, Tensor]
+
+
+class Prediction(Protocol):
+    """What a guide may see of averaged predictions: see `bayespeft.inference.predict.Predictive`."""
+
+    @property
+    def log_probs(self) -> Tensor:
+        """(n, K) log of the averaged probabilities."""
+
+    @property
+    def labels(self) -> Tensor | None:
+        """(n,) labels."""
+
+
+class Derivative(Protocol):
+    """Logits of a batch and their Jacobian: see `bayespeft.inference.jacobian.Jacobian`."""
+
+    @property
+    def logits(self) -> Tensor:
+        """(rows, K)."""
+
+    @property
+    def labels(self) -> Tensor | None:
+        """(rows, ...), or None where the data has none."""
+
+    @property
+    def by_pack(self) -> dict[str, Tensor]:
+        """Pack -> (rows, K, layers, ...)."""
 
 
 class Problem(Protocol):
     """What a guide is given to fit itself to: see `bayespeft.inference.problem.Problem`."""
 
+    @property
+    def seed(self) -> int:
+        """Seed of data order and noise."""
+
+    @property
+    def train(self) -> TrainConfig:
+        """Settings, complete."""
+
+    @property
+    def examples(self) -> Examples:
+        """The training data."""
+
+    @property
+    def packs(self) -> tuple[Pack, ...]:
+        """Every pack, at its initial values: those that the guide covers, points, heads and fixed ones."""
+
     def optimise(self) -> Any:
         """Run stochastic variational inference on the guide and return the history."""
+
+    def point(self) -> tuple[Values, Any]:
+        """Return a point estimate of every pack, and its history: what post-hoc guides build on."""
+
+    def train_point(
+        self, packs: Sequence[Pack], seed: int, train: TrainConfig | None = None, **options: Any
+    ) -> tuple[Values, Any]:
+        """Train a point estimate of these packs from their initial values; return it and its history."""
+
+    def fresh_packs(self, seed: int) -> list[Pack]:
+        """Return the packs with initial values drawn anew."""
+
+    def adopt(self, values: Values) -> None:
+        """Give the points that the guide does not cover these values."""
+
+    def predict(self, draws: int, seed: int = 0) -> Prediction:
+        """Return the averaged prediction of the training data."""
+
+    def jacobians(self) -> Iterator[Derivative]:
+        """Yield logits and Jacobians at the guide's mean, batch by batch, over the training data."""
 
 
 class Guide(nn.Module, ABC):
@@ -38,7 +110,29 @@ class Guide(nn.Module, ABC):
     def mean(self) -> dict[str, Tensor]:
         """Return the posterior mean of each pack, by name: (layers, ...)."""
 
+    @property
+    def members(self) -> int | None:
+        """How many draws there are at all, for an ensemble; None where they never end."""
+        return None
+
+    @property
     @abstractmethod
+    def noise_size(self) -> int:
+        """How many standard normals make one draw of all packs."""
+
+    @abstractmethod
+    def transform(self, noise: Tensor) -> dict[str, Tensor]:
+        """Turn standard normals into draws, one for each row.
+
+        Independent rows make independent draws; antithetic or quasi-random rows make draws that cover q more evenly.
+
+        Args:
+            noise: (n, noise_size), on the guide's device.
+
+        Returns:
+            Draws of each pack, by name: (n, layers, ...).
+        """
+
     def draws(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return n draws of each pack: (n, layers, ...). The first k of n draws are the k draws of the same seed.
 
@@ -46,6 +140,10 @@ class Guide(nn.Module, ABC):
             n: number of draws.
             generator: a CPU generator, so that a seed means the same draws on every device.
         """
+        noise = torch.empty(n, self.noise_size)
+        for row in noise:  # one by one: torch's stream of normals depends on how many are asked for
+            row.normal_(generator=generator)
+        return self.transform(noise.to(next(chain(self.parameters(), self.buffers()), noise)))
 
     def spread(self) -> Iterable[nn.Parameter]:
         """Return the parameters that say how wide q is: they get `variational_lr` and no weight decay."""
@@ -61,11 +159,33 @@ class GuideSpec(Plugin, ABC):
 
     Attributes:
         noise: how draws are spread over a batch in training (see `bayespeft.inference.noise`).
+        stochastic: it has a spread, so that draws differ.
+        diagonal: elements are uncorrelated under q. Only then may signs be flipped ("flipout", "token").
+        covers: the packs it is given: "latent", those that the adapter calls latent; "trained", every trained pack, points
+            and heads too; "head", freshly made heads alone.
+        variational: q is fitted by maximising the ELBO; False for a guide that finds its spread after training a point.
+        needs: factors that it can't do without, by name, and their roles; it then takes no other latent. Empty: any.
+
+    Raises:
+        ConfigError: `noise` flips signs, and q has correlations.
     """
 
     room: ClassVar[str] = "guides"
     stochastic: ClassVar[bool] = True
+    diagonal: ClassVar[bool] = True
+    covers: ClassVar[Literal["latent", "trained", "head"]] = "latent"
+    variational: ClassVar[bool] = True
+    needs: ClassVar[Mapping[str, Role]] = {}
     noise: Noise = "batch"
+
+    @model_validator(mode="after")
+    def _check_noise(self) -> GuideSpec:
+        if not self.diagonal and self.noise in ("flipout", "token"):
+            raise ConfigError(
+                f"noise='{self.noise}' gives every example random signs, and sign flips kill the off-diagonal covariance "
+                f"that guide '{self.kind}' is there for. Use noise='example'."
+            )
+        return self
 
     @abstractmethod
     def build(self, packs: Sequence[Pack], generator: torch.Generator) -> Guide:

@@ -6,23 +6,21 @@ at std = sp. With std = exp(g), a step of the optimiser changes std by a factor,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
-import pyro.distributions as dist
 import torch
-from pydantic import model_validator
-from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch import nn
 
 from bayespeft.factors import Pack
-from bayespeft.guides.base import Guide, GuideSpec, Noise
+from bayespeft.gaussians import Diagonal
+from bayespeft.guides.gaussian import GaussianGuide, GaussianSpec
 
 _TO_STD = {"square": torch.square, "exp": torch.exp}
 _FROM_STD = {"square": torch.sqrt, "exp": torch.log}
 
 
-class MeanFieldGuide(Guide):
+class MeanFieldGuide(GaussianGuide):
     """Independent normals over packs."""
 
     def __init__(self, packs: Sequence[Pack], spec: MeanField, generator: torch.Generator) -> None:
@@ -30,41 +28,19 @@ class MeanFieldGuide(Guide):
         self._to_std = _TO_STD[spec.std]
         from_std = _FROM_STD[spec.std]
         low, high = (float(from_std(torch.tensor(std))) for std in spec.init_std)
-        self.loc = nn.ParameterDict()
-        self.raw = nn.ParameterDict()
-        for pack in packs:
-            self.loc[pack.name] = nn.Parameter(pack.init.clone().float())
-            self.raw[pack.name] = nn.Parameter(torch.empty(pack.init.shape).uniform_(low, high, generator=generator))
+        self.raw = nn.ParameterDict(
+            {
+                pack.name: nn.Parameter(torch.empty(pack.init.shape).uniform_(low, high, generator=generator))
+                for pack in packs
+            }
+        )
 
-    def std(self) -> dict[str, Tensor]:
-        """Return the standard deviations of each pack: (layers, ...)."""
-        return {name: self._to_std(raw) for name, raw in self.raw.items()}
-
-    def q(self) -> dict[str, Distribution]:
-        """Normal(mean, std) of each pack, event shape (layers, ...)."""
-        std = self.std()
-        return {name: dist.Normal(loc, std[name]).to_event(loc.dim()) for name, loc in self.loc.items()}
-
-    def mean(self) -> dict[str, Tensor]:
-        """Return the means (layers, ...)."""
-        return dict(self.loc.items())
-
-    def draws(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return mean + std * noise: (n, layers, ...)."""
-        std = self.std()
-        # Draw by draw, pack by pack: then the first k draws don't depend on n.
-        noise = [[torch.randn(loc.shape, generator=generator) for loc in self.loc.values()] for _ in range(n)]
-        return {
-            name: loc + std[name] * torch.stack([draw[i] for draw in noise]).to(loc)
-            for i, (name, loc) in enumerate(self.loc.items())
-        }
-
-    def spread(self) -> Iterable[nn.Parameter]:
-        """Return the parameters behind std."""
-        return self.raw.values()
+    def family(self, name: str) -> Diagonal:
+        """Normal(mean, std) of a pack."""
+        return Diagonal(self.loc[name], self._to_std(self.raw[name]))
 
 
-class MeanField(GuideSpec):
+class MeanField(GaussianSpec):
     """Independent normals.
 
     Attributes:
@@ -72,16 +48,7 @@ class MeanField(GuideSpec):
         std: "square" (std = G^2, as BLoB) or "exp" (std = exp(g)).
     """
 
-    noise: Noise = "example"
-    init_std: tuple[float, float] = (0.01, 0.01)
     std: Literal["square", "exp"] = "exp"
-
-    @model_validator(mode="after")
-    def _check(self) -> MeanField:
-        low, high = self.init_std
-        if not 0 < low <= high:
-            raise ValueError("init_std must be (low, high) with 0 < low <= high")
-        return self
 
     def build(self, packs: Sequence[Pack], generator: torch.Generator) -> MeanFieldGuide:
         """Means start at the factors' initial values."""

@@ -32,9 +32,14 @@ class PointGuide(Guide):
         """Return the values themselves (layers, ...)."""
         return dict(self.value.items())
 
-    def draws(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the values, n times over (a view): (n, layers, ...); `generator` is not used."""
-        return {name: value.expand(n, *value.shape) for name, value in self.value.items()}
+    @property
+    def noise_size(self) -> int:
+        """Nothing is random."""
+        return 0
+
+    def transform(self, noise: Tensor) -> dict[str, Tensor]:
+        """Return the values, n times over (a view): (n, layers, ...)."""
+        return {name: value.expand(len(noise), *value.shape) for name, value in self.value.items()}
 
 
 class Point(GuideSpec):

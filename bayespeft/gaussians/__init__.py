@@ -1,0 +1,10 @@
+"""Gaussians over a pack of layers: one family of covariances, one file."""
+
+from bayespeft.gaussians.base import PackedGaussian, kl_by_layer
+from bayespeft.gaussians.diagonal import Diagonal
+from bayespeft.gaussians.full import Full
+from bayespeft.gaussians.low_rank import LowRank
+from bayespeft.gaussians.matrix_normal import MatrixNormal
+from bayespeft.gaussians.rotated import Rotated
+
+__all__ = ["Diagonal", "Full", "LowRank", "MatrixNormal", "PackedGaussian", "Rotated", "kl_by_layer"]

@@ -1,0 +1,59 @@
+"""Full covariance: q(w) = N(mean, L L^T), one Cholesky factor for each layer.
+
+The family of Opper & Archambeau 2009 (Neural Computation 21(3)), in the reparameterised form of Kingma & Welling 2014
+(arXiv 1312.6114, section 2.4). d numbers a layer cost d^2 here: for a core of r = 8 (d = 64), not for LoRA's A.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from bayespeft.factors import Pack
+from bayespeft.gaussians import Full
+from bayespeft.guides.gaussian import GaussianGuide, GaussianSpec, check_memory, scale_tril
+
+
+class FullCovarianceGuide(GaussianGuide):
+    """A multivariate normal for each layer of each pack."""
+
+    def __init__(self, packs: Sequence[Pack], spec: FullCovariance, generator: torch.Generator) -> None:
+        check_memory(
+            spec.kind,
+            packs,
+            lambda pack: len(pack.init) * pack.init[0].numel() ** 2,
+            "Use guide 'matrix_normal' or 'low_rank', an adapter with fewer latent numbers a layer (core), or a smaller r.",
+        )
+        super().__init__(packs)
+        self.raw = nn.ParameterDict()
+        for pack in packs:
+            log_std = spec.log_std((len(pack.init), pack.init[0].numel()), generator)
+            self.raw[pack.name] = nn.Parameter(torch.diag_embed(log_std))
+
+    def family(self, name: str) -> Full:
+        """N(mean, L L^T) of a pack."""
+        return Full(self.loc[name], scale_tril(self.raw[name]))
+
+
+class FullCovariance(GaussianSpec):
+    """A multivariate normal for each layer; it starts without correlations.
+
+    Attributes:
+        init_std: standard deviations start uniformly between these two in the unconstrained parameter.
+    """
+
+    diagonal: ClassVar[bool] = False
+
+    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> FullCovarianceGuide:
+        """Means start at the factors' initial values.
+
+        Raises:
+            GuideError: the covariances would take more than half of the free memory.
+        """
+        return FullCovarianceGuide(packs, self, generator)
+
+
+GUIDE = FullCovariance

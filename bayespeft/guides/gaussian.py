@@ -1,0 +1,156 @@
+"""What Gaussian guides share: a mean for each pack, a family around it, and noise in one fixed order."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import psutil
+import torch
+from pydantic import model_validator
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from bayespeft import gaussians
+from bayespeft.errors import GuideError
+from bayespeft.factors import Pack
+from bayespeft.gaussians import PackedGaussian
+from bayespeft.guides.base import Guide, GuideSpec, Noise, parameters_of
+
+# A float32 number, its gradient, and Adam's two moments.
+_BYTES = 4 * 4
+
+
+class GaussianGuide(Guide):
+    """A Gaussian for each pack, packs independent.
+
+    Noise goes pack by pack, layer by layer: the vector of all standard normals of one draw has one order everywhere.
+
+    Attributes:
+        loc: the means, by pack: (layers, ...).
+    """
+
+    def __init__(self, packs: Sequence[Pack]) -> None:
+        super().__init__(packs)
+        self.loc = parameters_of(packs)
+
+    @abstractmethod
+    def family(self, name: str) -> PackedGaussian:
+        """Return the distribution of a pack, as the parameters are now."""
+
+    def q(self) -> dict[str, Distribution]:
+        """Return the Gaussian of each pack, event shape (layers, ...)."""
+        return {name: self.family(name) for name in self.loc}
+
+    def mean(self) -> dict[str, Tensor]:
+        """Return the means (layers, ...)."""
+        return dict(self.loc.items())
+
+    def std(self) -> dict[str, Tensor]:
+        """Return the standard deviations of the single elements (layers, ...)."""
+        return {name: self.family(name).stddev for name in self.loc}
+
+    @property
+    def noise_size(self) -> int:
+        """Sum over packs of layers times width."""
+        return sum(len(loc) * self.family(name).width for name, loc in self.loc.items())
+
+    def transform(self, noise: Tensor) -> dict[str, Tensor]:
+        """Return mean + S noise: (n, layers, ...)."""
+        return {name: self.loc[name] + deviation for name, deviation in self.push(noise).items()}
+
+    def push(self, noise: Tensor) -> dict[str, Tensor]:
+        """Return deviations from the mean, S noise.
+
+        Args:
+            noise: (..., noise_size).
+
+        Returns:
+            (..., layers, *shape) of each pack, by name.
+        """
+        families = {name: self.family(name) for name in self.loc}
+        sizes = [len(family.loc) * family.width for family in families.values()]
+        parts = torch.split(noise, sizes, dim=-1)
+        return {
+            name: family.push(part.reshape(*part.shape[:-1], len(family.loc), family.width))
+            for (name, family), part in zip(families.items(), parts, strict=True)
+        }
+
+    def pull(self, gradients: Mapping[str, Tensor]) -> Tensor:
+        """Return S^T g, in the order of the noise: the adjoint of `push`.
+
+        Args:
+            gradients: (..., layers, *shape) of every pack, by name.
+
+        Returns:
+            (..., noise_size).
+        """
+        return torch.cat([self.family(name).pull(gradients[name]).flatten(-2) for name in self.loc], dim=-1)
+
+    def kl_by_layer(self, name: str, prior: Distribution) -> Tensor:
+        """Return KL(q || prior) of each layer of a pack in nats: (layers,).
+
+        Raises:
+            NotImplementedError: the prior is no independent normal.
+        """
+        return gaussians.kl_by_layer(self.family(name), prior)
+
+    def spread(self) -> Iterable[nn.Parameter]:
+        """Return every parameter but the means."""
+        means = {id(loc) for loc in self.loc.values()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in means]
+
+
+class GaussianSpec(GuideSpec):
+    """What the settings of Gaussian guides share.
+
+    Attributes:
+        init_std: standard deviations start uniformly between these two in the unconstrained parameter.
+    """
+
+    noise: Noise = "example"
+    init_std: tuple[float, float] = (0.01, 0.01)
+
+    @model_validator(mode="after")
+    def _check_std(self) -> GaussianSpec:
+        low, high = self.init_std
+        if not 0 < low <= high:
+            raise ValueError("init_std must be (low, high) with 0 < low <= high")
+        return self
+
+    def log_std(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+        """Draw initial values of ln std."""
+        low, high = torch.tensor(self.init_std).log().tolist()
+        return torch.empty(*shape).uniform_(low, high, generator=generator)
+
+
+def scale_tril(raw: Tensor) -> Tensor:
+    """Return lower-triangular factors diag(s) (I + N) of unconstrained matrices (layers, n, n).
+
+    The diagonal of `raw` is ln s, what is below it is N, what is above is not used. Rows are in units of their s, so that
+    a step of the optimiser on N changes correlations, however small the standard deviations are.
+    """
+    identity = torch.eye(raw.shape[-1], dtype=raw.dtype, device=raw.device)
+    return raw.diagonal(dim1=-2, dim2=-1).exp().unsqueeze(-1) * (raw.tril(-1) + identity)
+
+
+def check_memory(kind: str, packs: Iterable[Pack], numbers: Callable[[Pack], int], remedy: str) -> None:
+    """Check, before anything is allocated, that a guide's spread can be trained in half of the memory that is free.
+
+    Args:
+        kind: the guide's name.
+        packs: what it is to cover.
+        numbers: how many numbers the spread of a pack takes.
+        remedy: what to do instead.
+
+    Raises:
+        GuideError: it can't; the message names the largest pack and the bytes.
+    """
+    needs = {pack.name: numbers(pack) * _BYTES for pack in packs}
+    need, free = sum(needs.values()), int(psutil.virtual_memory().available)
+    if need > free // 2:
+        largest = max(needs, key=lambda name: needs[name])
+        raise GuideError(
+            f"guide '{kind}' would take {need:,} bytes for its covariances, their gradients and Adam's moments "
+            f"({needs[largest]:,} for '{largest}' alone), but {free:,} are free, of which it may take half. {remedy}"
+        )

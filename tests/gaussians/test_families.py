@@ -1,0 +1,261 @@
+"""Every family against the dense multivariate normal that it is: KL, density, square root, moments."""
+
+from __future__ import annotations
+
+import math
+
+import pyro.distributions as dist
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
+
+from bayespeft.errors import GuideError
+from bayespeft.gaussians import Diagonal, Full, LowRank, MatrixNormal, Rotated, kl_by_layer
+from bayespeft.priors.fan_in import FanIn
+from bayespeft.priors.normal import Normal as NormalPrior
+from tests.gaussians.families import FAMILIES, covariance, dense, prior, randn, seeded, seeds, shapes, std
+
+families = pytest.mark.parametrize("family", FAMILIES)
+
+
+@families
+@given(shape=shapes, seed=seeds)
+@settings(max_examples=30, deadline=None)
+def test_kl_is_that_of_dense_multivariate_normals_layer_by_layer(family, shape, seed):
+    generator = seeded(seed)
+    q, p = FAMILIES[family](shape, generator), prior(shape, generator)
+    flat = p.base_dist.loc.reshape(shape[0], -1)
+    wide = torch.diag_embed(p.base_dist.scale.reshape(shape[0], -1) ** 2)
+    expected = kl_divergence(dense(q), MultivariateNormal(flat, wide))
+    torch.testing.assert_close(kl_by_layer(q, p), expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(kl_divergence(q, p), expected.sum(), rtol=1e-9, atol=1e-9)
+    assert (expected >= 0).all()
+
+
+@families
+@pytest.mark.parametrize("seed", range(4))
+def test_kl_is_that_of_monte_carlo_in_the_right_direction(family, seed):
+    generator = seeded(seed)
+    q, p = FAMILIES[family]((2, 2, 3), generator), prior((2, 2, 3), generator)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        draws = q.sample((20_000,))
+    ratio = q.log_prob(draws) - p.log_prob(draws)
+    standard_error = float(ratio.std()) / math.sqrt(len(ratio))
+    assert abs(float(kl_divergence(q, p)) - float(ratio.mean())) < 4 * standard_error
+
+
+@families
+@given(shape=shapes, seed=seeds)
+@settings(max_examples=15, deadline=None)
+def test_kl_is_zero_at_the_prior_only(family, shape, seed):
+    generator = seeded(seed)
+    mean, scale = randn(generator, *shape), std(generator, *shape)
+    size = torch.Size(shape[1:]).numel()
+    p = dist.Normal(mean, scale).to_event(len(shape))
+    flat = scale.reshape(shape[0], size)
+    # A matrix normal is any diagonal Gaussian only where variances have rank 1: at a single column they do.
+    column = (shape[0], size)
+    same = {
+        "diagonal": lambda: (Diagonal(mean, scale), p),
+        "full": lambda: (Full(mean, torch.diag_embed(flat)), p),
+        "low_rank": lambda: (LowRank(mean, scale, torch.zeros(shape[0], size, 2).double()), p),
+        "matrix_normal": lambda: (
+            MatrixNormal(mean.reshape(column), torch.diag_embed(flat), torch.ones(shape[0], 1, 1).double()),
+            dist.Normal(mean.reshape(column), flat).to_event(2),
+        ),
+        "rotated": lambda: (
+            Rotated(
+                mean.reshape(column),
+                flat.unsqueeze(-1),
+                torch.eye(size).double().repeat(shape[0], 1, 1),
+                -torch.ones(shape[0], 1, 1).double(),
+            ),
+            dist.Normal(mean.reshape(column), flat).to_event(2),
+        ),
+    }
+    q, p = same[family]()
+    assert float(kl_divergence(q, p)) == pytest.approx(0, abs=1e-12)
+    moved = dist.Normal(p.base_dist.loc + 0.1 * p.base_dist.scale, p.base_dist.scale).to_event(q.event_dim)
+    assert float(kl_divergence(q, moved)) == pytest.approx(0.005 * q.loc.numel(), rel=1e-9)
+
+
+@given(rows=st.integers(1, 4), columns=st.integers(1, 4), seed=seeds)
+@settings(max_examples=20, deadline=None)
+def test_matrix_normal_kl_is_the_formula_with_traces(rows, columns, seed):
+    generator = seeded(seed)
+    q, sp = FAMILIES["matrix_normal"]((1, rows, columns), generator), 0.7
+    center = randn(generator, 1, rows, columns)
+    u, v = q.row_tril[0] @ q.row_tril[0].T, q.column_tril[0] @ q.column_tril[0].T
+    u0, v0 = torch.eye(rows).double(), sp**2 * torch.eye(columns).double()
+    off = q.loc[0] - center[0]
+    formula = 0.5 * (
+        torch.trace(v0.inverse() @ v) * torch.trace(u0.inverse() @ u)
+        + torch.trace(v0.inverse() @ off.T @ u0.inverse() @ off)
+        - rows * columns
+        + columns * (torch.logdet(u0) - torch.logdet(u))
+        + rows * (torch.logdet(v0) - torch.logdet(v))
+    )
+    p = NormalPrior(scale=sp).distribution(center)
+    torch.testing.assert_close(kl_divergence(q, p), formula, rtol=1e-9, atol=1e-9)
+
+
+@families
+@given(shape=shapes, seed=seeds)
+@settings(max_examples=20, deadline=None)
+def test_log_density_is_the_dense_one(family, shape, seed):
+    generator = seeded(seed)
+    q = FAMILIES[family](shape, generator)
+    value = randn(generator, 4, *shape)
+    expected = dense(q).log_prob(value.reshape(4, shape[0], -1)).sum(-1)
+    torch.testing.assert_close(q.log_prob(value), expected, rtol=1e-8, atol=1e-8)
+
+
+@families
+@given(shape=shapes, seed=seeds)
+@settings(max_examples=20, deadline=None)
+def test_pushing_the_identity_gives_the_covariance(family, shape, seed):
+    q = FAMILIES[family](shape, seeded(seed))
+    identity = torch.eye(q.width).double().unsqueeze(1).expand(-1, shape[0], -1)
+    root = q.push(identity).reshape(q.width, shape[0], -1).permute(1, 2, 0)  # (layers, d, width)
+    torch.testing.assert_close(root @ root.mT, covariance(q))
+    torch.testing.assert_close(q.variance.reshape(shape[0], -1), covariance(q).diagonal(dim1=-2, dim2=-1))
+
+
+@families
+@given(shape=shapes, seed=seeds)
+@settings(max_examples=20, deadline=None)
+def test_pull_is_the_adjoint_of_push(family, shape, seed):
+    generator = seeded(seed)
+    q = FAMILIES[family](shape, generator)
+    noise, gradient = randn(generator, 2, 3, shape[0], q.width), randn(generator, 2, 3, *shape)
+    pushed, pulled = q.push(noise), q.pull(gradient)
+    assert pushed.shape == gradient.shape
+    assert pulled.shape == noise.shape
+    dims = tuple(range(2, gradient.dim()))
+    torch.testing.assert_close((pushed * gradient).sum(dims), (noise * pulled).sum((-1, -2)), rtol=1e-9, atol=1e-9)
+
+
+@families
+def test_draws_have_the_moments(family):
+    q, n = FAMILIES[family]((2, 2, 3), seeded(3)), 40_000
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        draws = q.expand((5,)).rsample((n // 5,)).reshape(n, 2, 6)
+    off = draws - q.loc.reshape(2, 6)
+    assert (off.mean(0).abs() < 4 * q.stddev.reshape(2, 6) / n**0.5).all()
+    products = off.unsqueeze(-1) * off.unsqueeze(-2)
+    assert ((products.mean(0) - covariance(q)).abs() < 4 * products.std(0) / n**0.5).all()
+
+
+@given(rows=st.integers(1, 4), columns=st.integers(1, 4), seed=seeds)
+@settings(max_examples=20, deadline=None)
+def test_a_diagonal_gaussian_with_variances_of_rank_one_is_matrix_normal(rows, columns, seed):
+    generator = seeded(seed)
+    mean, value = randn(generator, 2, 1, rows, columns)
+    row, column = std(generator, 1, rows), std(generator, 1, columns)
+    diagonal = Diagonal(mean, row.unsqueeze(-1) * column.unsqueeze(-2))
+    matrix = MatrixNormal(mean, torch.diag_embed(row), torch.diag_embed(column))
+    p = prior((1, rows, columns), generator)
+    torch.testing.assert_close(diagonal.variance, matrix.variance)
+    torch.testing.assert_close(diagonal.log_prob(value), matrix.log_prob(value))
+    torch.testing.assert_close(kl_divergence(diagonal, p), kl_divergence(matrix, p))
+
+
+@given(seed=seeds)
+@settings(max_examples=20, deadline=None)
+def test_variances_of_a_matrix_normal_always_have_rank_one(seed):
+    # So a diagonal Gaussian whose variances have a higher rank is no matrix normal.
+    q = FAMILIES["matrix_normal"]((1, 3, 2), seeded(seed))
+    singular = torch.linalg.svdvals(q.variance[0])
+    assert float(singular[1]) < 1e-9 * float(singular[0])
+
+
+@families
+def test_expanding_repeats_and_shares(family):
+    generator = seeded(1)
+    q, p = FAMILIES[family]((3, 2, 2), generator), prior((3, 2, 2), generator)
+    wide, value = q.expand((4, 5)), randn(generator, 4, 5, 3, 2, 2)
+    assert wide.loc is q.loc
+    assert (wide.batch_shape, wide.event_shape, q.batch_shape) == ((4, 5), (3, 2, 2), ())
+    assert wide.mean.shape == wide.variance.shape == wide.sample().shape == (4, 5, 3, 2, 2)
+    assert wide.sample((7,)).shape == (7, 4, 5, 3, 2, 2)
+    torch.testing.assert_close(wide.log_prob(value), q.log_prob(value))
+    torch.testing.assert_close(wide.log_prob(value[0, 0]), q.log_prob(value[0, 0]).expand(4, 5))
+    kl = kl_divergence(wide, p.expand((4, 5)))
+    assert kl.shape == (4, 5)
+    torch.testing.assert_close(kl, kl_divergence(q, p).expand(4, 5))
+    with pytest.raises(ValueError, match="can't expand"):
+        wide.expand((5,))
+
+
+@families
+def test_kl_against_a_prior_that_differs_along_the_batch(family):
+    generator = seeded(2)
+    q = FAMILIES[family]((3, 2, 2), generator)
+    mean, scale = randn(generator, 4, 3, 2, 2), std(generator, 4, 1, 2, 1)
+    kl = kl_divergence(q.expand((4,)), dist.Normal(mean, scale).to_event(3))
+    single = [kl_divergence(q, dist.Normal(m, s).to_event(3)) for m, s in zip(mean, scale, strict=True)]
+    torch.testing.assert_close(kl, torch.stack(single))
+
+
+@families
+@pytest.mark.parametrize("make", [NormalPrior(scale=0.3), FanIn(scale=0.3)])
+def test_priors_of_the_house_have_a_closed_form(family, make):
+    q = FAMILIES[family]((2, 3, 2), seeded(0))
+    p = make.distribution(torch.ones(2, 3, 2).double())
+    assert kl_by_layer(q, p).shape == (2,)
+    torch.testing.assert_close(kl_divergence(q, Independent(Independent(p.base_dist, 1), 2)), kl_divergence(q, p))
+    torch.testing.assert_close(
+        kl_divergence(q, Independent(Normal(p.base_dist.loc, p.base_dist.scale), 3)), kl_divergence(q, p)
+    )
+
+
+@families
+def test_other_priors_and_shapes_have_none(family):
+    q = FAMILIES[family]((2, 3), seeded(0))
+    for p in (
+        dist.StudentT(torch.full((2, 3), 3.0)).to_event(2),
+        dist.Normal(torch.zeros(2, 4), 1.0).to_event(2),
+        dist.Normal(torch.zeros(2, 3), 1.0).to_event(1),
+    ):
+        with pytest.raises(NotImplementedError, match="no closed-form KL"):
+            kl_divergence(q, p)
+
+
+def test_parameters_of_a_wrong_shape_are_refused():
+    loc = torch.zeros(2, 3, 4)
+    with pytest.raises(GuideError, match=r"std has shape \(4,\).*\(2, 3, 4\)"):
+        Diagonal(loc, torch.ones(4))
+    with pytest.raises(GuideError, match=r"scale_tril.*\(2, 12, 12\)"):
+        Full(loc, torch.eye(12))
+    with pytest.raises(GuideError, match=r"factor.*\(2, 12, 5\)"):
+        LowRank(loc, torch.ones(2, 3, 4), torch.zeros(1, 12, 5))
+    with pytest.raises(GuideError, match=r"column_tril.*\(2, 4, 4\)"):
+        MatrixNormal(loc, torch.eye(3).expand(2, 3, 3), torch.eye(3).expand(2, 3, 3))
+    with pytest.raises(GuideError, match=r"rows.*\(2, 3, 3\)"):
+        Rotated(loc, torch.ones(2, 3, 4), torch.eye(4).expand(2, 4, 4), torch.eye(4).expand(2, 4, 4))
+    with pytest.raises(ValueError, match="scale_tril"):
+        Full(loc, torch.ones(2, 12, 12))
+
+
+def test_low_rank_density_survives_a_factor_much_larger_than_the_diagonal():
+    generator = seeded(0)
+    factor = 1e3 * randn(generator, 1, 6, 2)
+    q = LowRank(torch.zeros(1, 6).double(), torch.full((1, 6), 1e-2).double(), factor)
+    single = LowRank(q.loc.float(), q.std.float(), factor.float())
+    value = q.push(randn(generator, 1, q.width))
+    torch.testing.assert_close(single.log_prob(value.float()).double(), q.log_prob(value), rtol=0.1, atol=0.1)
+
+
+@families
+def test_gradients_reach_every_parameter_through_draws_and_kl(family):
+    generator = seeded(4)
+    q, p = FAMILIES[family]((2, 2, 2), generator), prior((2, 2, 2), generator)
+    tensors = [getattr(q, name).requires_grad_() for name in q.arg_constraints]
+    again = type(q)(*tensors)
+    for scalar in (again.expand((3,)).rsample().square().sum(), kl_divergence(again, p)):
+        grads = torch.autograd.grad(scalar, tensors, retain_graph=True)
+        assert all(torch.isfinite(grad).all() and grad.abs().sum() > 0 for grad in grads)

@@ -1,11 +1,13 @@
 """Weights as an adapter meets them in one forward pass: what they do to an input, whatever noise they carry.
 
-An adapter calls `linear` and `add` and never asks whether a weight is one matrix, one a draw, or a mean with signs.
+An adapter calls `linear`, `mul`, `add` and `map`, and never asks whether a weight is one tensor, one a draw, or a mean
+with signs. What a kind of weight can't do, it refuses with a TypeError.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -25,9 +27,20 @@ class Weight(ABC):
     def linear(self, x: Tensor) -> Tensor:
         """Apply the matrix (out, in) to the last dimension: x (batch, ..., in) -> (batch, ..., out)."""
 
+    @abstractmethod
+    def mul(self, x: Tensor) -> Tensor:
+        """Multiply x (batch, ..., d) by the vector (d,), element by element."""
+
     def add(self, y: Tensor) -> Tensor:
         """Add the vector (out,) to y (batch, ..., out). Only unperturbed weights can."""
         raise TypeError(f"{type(self).__name__} can't act as a bias")
+
+    def map(self, f: Callable[[Tensor], Tensor]) -> Weight:
+        """Apply f, which broadcasts over leading dimensions, to the value. Only unperturbed weights can."""
+        raise TypeError(
+            f"{type(self).__name__} is a mean with a deviation of random sign, and a function of the value that isn't linear "
+            "does not keep that form; use noise='example' or noise='batch' for this factor"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +53,22 @@ class Shared(Weight):
         """x (..., in) -> (..., out)."""
         return F.linear(x, self.value.to(x))
 
+    def mul(self, x: Tensor) -> Tensor:
+        """x (..., d) -> (..., d)."""
+        return x * self.value.to(x)
+
     def add(self, y: Tensor) -> Tensor:
         """y (..., out) -> (..., out)."""
         return y + self.value.to(y)
 
+    def map(self, f: Callable[[Tensor], Tensor]) -> Shared:
+        """Return the same kind of weight with the value f(value)."""
+        return Shared(f(self.value))
+
 
 @dataclass(frozen=True, slots=True)
 class Grouped(Weight):
-    """A matrix for each of G groups of consecutive rows: `value` is (G, out, in), G divides the rows.
+    """A matrix (or vector) for each of G groups of consecutive rows: `value` is (G, out, in) (or (G, d)), G divides the rows.
 
     G = examples gives each example its own draw, constant over its tokens; G = draws folds draws into the batch axis.
     """
@@ -58,21 +79,43 @@ class Grouped(Weight):
     def linear(self, x: Tensor) -> Tensor:
         """x (G * k, ..., in) -> (G * k, ..., out); row i meets matrix i // k."""
         value = self.value.to(x)
-        groups, out, _ = value.shape
-        y = torch.matmul(x.reshape(groups, -1, x.shape[-1]), value.mT)
-        return y.reshape(*x.shape[:-1], out)
+        y = torch.matmul(self._grouped(x), value.mT)
+        return y.reshape(*x.shape[:-1], value.shape[1])
+
+    def mul(self, x: Tensor) -> Tensor:
+        """x (G * k, ..., d) -> (G * k, ..., d); row i meets vector i // k."""
+        return (self._grouped(x) * self._vectors(x)).reshape(x.shape)
+
+    def add(self, y: Tensor) -> Tensor:
+        """y (G * k, ..., out) -> (G * k, ..., out); row i meets vector i // k."""
+        return (self._grouped(y) + self._vectors(y)).reshape(y.shape)
+
+    def map(self, f: Callable[[Tensor], Tensor]) -> Grouped:
+        """Return the same kind of weight with the values f(value)."""
+        return Grouped(f(self.value), self.rows)
+
+    def _grouped(self, x: Tensor) -> Tensor:
+        return x.reshape(len(self.value), -1, x.shape[-1])
+
+    def _vectors(self, like: Tensor) -> Tensor:
+        if self.value.dim() != 2:
+            raise TypeError(
+                f"a matrix of shape {tuple(self.value.shape[1:])} can't act as a bias or a factor of elements"
+            )
+        return self.value.to(like).unsqueeze(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Flipped(Weight):
     """Flipout (Wen et al. 2018, eq. 3): mean + deviation o (s_out s_in^T), with signs for each example.
 
-    Shapes: mean, deviation (out, in); sign_out (batch, out); sign_in (batch, in).
+    Shapes: mean, deviation (out, in); sign_out (batch, out); sign_in (batch, in). A vector (d,) has one sign for each
+    element, sign_in (batch, d), and no sign_out.
     """
 
     mean: Tensor
     deviation: Tensor
-    sign_out: Tensor
+    sign_out: Tensor | None
     sign_in: Tensor
 
     @property
@@ -82,12 +125,18 @@ class Flipped(Weight):
 
     def linear(self, x: Tensor) -> Tensor:
         """x (batch, ..., in) -> (batch, ..., out)."""
-        batch = len(self.sign_in)
-        rows = x.reshape(batch, -1, x.shape[-1])
-        noise = F.linear(rows * self.sign_in.to(x).unsqueeze(1), self.deviation.to(x)) * self.sign_out.to(x).unsqueeze(
-            1
-        )
+        if self.sign_out is None:
+            raise TypeError(f"a vector of shape {tuple(self.mean.shape)} can't act as a matrix")
+        noise = F.linear(self._flipped(x), self.deviation.to(x)) * self.sign_out.to(x).unsqueeze(1)
         return F.linear(x, self.mean.to(x)) + noise.reshape(*x.shape[:-1], -1)
+
+    def mul(self, x: Tensor) -> Tensor:
+        """x (batch, ..., d) -> (batch, ..., d)."""
+        return x * self.mean.to(x) + (self._flipped(x) * self.deviation.to(x)).reshape(x.shape)
+
+    def _flipped(self, x: Tensor) -> Tensor:
+        """Return x with the signs of each example on it, as (batch, k, in)."""
+        return x.reshape(len(self.sign_in), -1, x.shape[-1]) * self.sign_in.to(x).unsqueeze(1)
 
 
 @dataclass(slots=True)
@@ -95,19 +144,26 @@ class TokenFlipped(Weight):
     """Flipout with fresh signs for every token, as official BLoB does: a draw is then not one network.
 
     Signs are kept by input shape, so that a recomputed forward pass (activation checkpointing) meets the same ones.
+    Shapes: mean, deviation (out, in), or (d,) for a vector.
     """
 
     mean: Tensor
     deviation: Tensor
-    _signs: dict[torch.Size, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _signs: dict[tuple[str, torch.Size], Tensor] = field(default_factory=dict)
 
     def linear(self, x: Tensor) -> Tensor:
         """x (..., in) -> (..., out)."""
-        if x.shape not in self._signs:
-            shape, out = x.shape, len(self.mean)
-            self._signs[shape] = (random_signs(shape, x), random_signs((*shape[:-1], out), x))
-        sign_in, sign_out = self._signs[x.shape]
-        return F.linear(x, self.mean.to(x)) + F.linear(x * sign_in, self.deviation.to(x)) * sign_out
+        noise = F.linear(self._flip("in", x), self.deviation.to(x))
+        return F.linear(x, self.mean.to(x)) + self._flip("out", noise)
+
+    def mul(self, x: Tensor) -> Tensor:
+        """x (..., d) -> (..., d)."""
+        return x * self.mean.to(x) + self._flip("in", x) * self.deviation.to(x)
+
+    def _flip(self, end: str, x: Tensor) -> Tensor:
+        if (end, x.shape) not in self._signs:
+            self._signs[end, x.shape] = random_signs(x.shape, x)
+        return x * self._signs[end, x.shape]
 
 
 def random_signs(shape: torch.Size | tuple[int, ...], like: Tensor) -> Tensor:

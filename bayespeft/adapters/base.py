@@ -32,6 +32,10 @@ class Adapter(Plugin, ABC):
     def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
         """Return the change of the weight, dense (m, n), for plain factor values: `apply` adds `delta @ x`."""
 
+    def to_lora(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor, float] | None:
+        """Return A (r, n), B (m, r) and s with `delta` = s B A exactly, or None where the adapter has no such form."""
+        return None
+
 
 def kaiming_rows(rows: int, columns: int, generator: torch.Generator) -> Tensor:
     """Draw LoRA's A (rows, columns): U(-1/sqrt n, 1/sqrt n), n = columns (kaiming_uniform with a = sqrt 5)."""

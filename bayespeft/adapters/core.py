@@ -48,5 +48,9 @@ class Core(Adapter):
         """Return s B C A."""
         return (self.alpha / self.r) * factors["B"] @ factors["C"] @ factors["A"]
 
+    def to_lora(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor, float]:
+        """Return A, B C and s."""
+        return factors["A"], factors["B"] @ factors["C"], self.alpha / self.r
+
 
 ADAPTER = Core

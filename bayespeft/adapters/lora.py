@@ -48,5 +48,9 @@ class Lora(Adapter):
         """Return s B A."""
         return (self.alpha / self.r) * factors["B"] @ factors["A"]
 
+    def to_lora(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor, float]:
+        """Return A, B and s."""
+        return factors["A"], factors["B"], self.alpha / self.r
+
 
 ADAPTER = Lora

@@ -23,7 +23,8 @@ def spread(noise: Noise, value: Tensor, mean: Tensor, row: int, batch: int) -> W
 
     Args:
         noise: the mode.
-        value: the draw, (layers, out, in), or (batch, layers, out, in) in the mode "example".
+        value: the draw, (layers, out, in), or (batch, layers, out, in) in the mode "example"; (d,) in place of
+            (out, in) for a vector.
         mean: q's mean (layers, out, in), around which signs flip.
         row: which layer.
         batch: examples in the batch.
@@ -35,5 +36,6 @@ def spread(noise: Noise, value: Tensor, mean: Tensor, row: int, batch: int) -> W
     deviation = value[row] - mean[row]
     if noise == "token":
         return TokenFlipped(mean[row], deviation)
-    out, inner = deviation.shape
-    return Flipped(mean[row], deviation, random_signs((batch, out), deviation), random_signs((batch, inner), deviation))
+    # A vector has one sign for each element; a matrix has signs at both of its ends.
+    out = random_signs((batch, len(deviation)), deviation) if deviation.dim() == 2 else None
+    return Flipped(mean[row], deviation, out, random_signs((batch, deviation.shape[-1]), deviation))

@@ -1,0 +1,77 @@
+"""Frames: matrices of singular vectors, taken from a weight, and matrices kept orthonormal while they are trained."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bayespeft.errors import AttachError
+from bayespeft.randomness import seeded
+from bayespeft.sites import Site
+
+# Up to this smaller side an exact decomposition takes half a second; beyond, it grows with the cube.
+EXACT_UP_TO = 1024
+# For larger matrices: directions beyond r, and power iterations, of the randomised decomposition. An error in the k-th
+# direction shrinks by (s_{r + 64} / s_k)^25.
+OVERSAMPLING, ITERATIONS = 64, 12
+
+
+class Frames(NamedTuple):
+    """The leading r singular triplets of an m x n matrix: left (m, r), values (r,) descending, right (r, n); float, CPU."""
+
+    left: Tensor
+    values: Tensor
+    right: Tensor
+
+
+def truncated_svd(matrix: Tensor, r: int, generator: torch.Generator, site: Site) -> Frames:
+    """Return the leading r singular triplets of a matrix (m, n).
+
+    The entry of largest magnitude of each left vector is positive, so that machines agree on signs. Matrices with a side
+    of at most 1024 are decomposed exactly, larger ones by subspace iteration (Halko et al. 2011, algorithm 4.4).
+
+    Args:
+        matrix: any float matrix.
+        r: how many triplets.
+        generator: decides the random start of the iteration (on the CPU).
+        site: the layer, for the error's message.
+
+    Raises:
+        AttachError: the matrix has fewer than r singular values.
+    """
+    if r > min(matrix.shape):
+        raise AttachError(
+            f"layer '{site.name}': r={r}, but a {matrix.shape[0]} x {matrix.shape[1]} matrix has {min(matrix.shape)} singular "
+            f"values. Set r to at most {min(matrix.shape)}, or leave the layer out of targets=."
+        )
+    if min(matrix.shape) <= EXACT_UP_TO:
+        left, values, right = torch.linalg.svd(matrix.double().cpu(), full_matrices=False)
+    else:
+        with seeded(int(torch.randint(2**31, (), generator=generator))):
+            left, values, columns = torch.svd_lowrank(matrix, q=min(r + OVERSAMPLING, *matrix.shape), niter=ITERATIONS)
+        right = columns.mT
+    left, values, right = left[:, :r], values[:r], right[:r]
+    signs = left.gather(0, left.abs().argmax(0, keepdim=True)).sign()
+    return Frames(*(part.float().cpu().contiguous() for part in (left * signs, values, right * signs.mT)))
+
+
+def orthonormal_columns(b: Tensor) -> Tensor:
+    """Return Q(B), with orthonormal columns that span those of B: (..., m, r) -> (..., m, r), m >= r.
+
+    Cholesky QR: Q = B L^-T with B^T B = L L^T. It is B itself where B is orthonormal, the same for B and cB, c > 0, and
+    smooth wherever B has rank r. A polar factor by way of eigenvalues is smooth as well, but its computed gradient has
+    1 / (s_i - s_j) in it, which is infinite at the orthonormal start, where all singular values are 1.
+    Columns that are dependent have no frame: the result is then not a number, which a fit reports.
+    """
+    # Products in half precision would be orthonormal to two digits.
+    with torch.autocast(b.device.type, enabled=False):
+        root, info = torch.linalg.cholesky_ex(b.mT @ b)
+        q: Tensor = torch.linalg.solve_triangular(root, b.mT, upper=False).mT
+    return q.masked_fill((info != 0)[..., None, None], torch.nan)
+
+
+def orthonormal_rows(a: Tensor) -> Tensor:
+    """Return Q(A^T)^T, with orthonormal rows that span those of A: (..., r, n) -> (..., r, n), n >= r."""
+    return orthonormal_columns(a.mT).mT

@@ -1,0 +1,56 @@
+"""Masked LoRA: y = W0 x + s B A (z o x) with a mask z over the layer's inputs, s = alpha / r.
+
+Where LoRA puts its dropout, and so where MC dropout (Gal & Ghahramani 2016, arXiv 1506.02142) has its Bernoulli: a column
+of B A is uncertain as a whole, n numbers a layer, while B A itself is a point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from bayespeft.adapters.base import Adapter, kaiming_rows
+from bayespeft.factors import Factor
+from bayespeft.sites import Site
+from bayespeft.weights import Weight
+
+
+class MaskedLora(Adapter):
+    """Low-rank adaptation with a latent mask on its input.
+
+    Attributes:
+        r: rank.
+        alpha: numerator of the scale s = alpha / r.
+    """
+
+    r: int = Field(default=8, ge=1)
+    alpha: float = Field(default=16.0, gt=0)
+
+    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+        """A (r, n) and B = 0 (m, r) as LoRA's; z (n,) starts, and has its prior centered, at 1."""
+        ones = torch.ones(site.in_features)
+        return {
+            "A": Factor(kaiming_rows(self.r, site.in_features, generator), "point"),
+            "B": Factor(torch.zeros(site.out_features, self.r), "point"),
+            "z": Factor(ones, "latent", center=ones),
+        }
+
+    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
+        """Return y + s B A (z o x)."""
+        # The scale meets the r channels, not the m outputs.
+        channels = factors["A"].linear(factors["z"].mul(x)) * (self.alpha / self.r)
+        return y + factors["B"].linear(channels)
+
+    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+        """Return s B A diag(z)."""
+        return (self.alpha / self.r) * factors["B"] @ factors["A"] * factors["z"]
+
+    def to_lora(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor, float]:
+        """Return A diag(z), B and s."""
+        return factors["A"] * factors["z"], factors["B"], self.alpha / self.r
+
+
+ADAPTER = MaskedLora

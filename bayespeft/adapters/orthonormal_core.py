@@ -1,0 +1,66 @@
+"""Orthonormal core: y = W0 x + s Q(B) C Q(A^T)^T x, where Q(.) has orthonormal columns: frames turn, but can't stretch.
+
+In W0 + s B C A, B can grow while C shrinks, which leaves the network alone and changes the KL of C. Here B and A enter
+through their orthonormal frames only, so that the scale of the change, and its uncertainty, is in C and nowhere else:
+KL(q(C) || p(C)) is the KL of the weights at every step. A combination of this package; the frames start as in LoRA-XS
+(arXiv 2405.17604), and Cholesky QR is in `bayespeft.adapters.frames`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from bayespeft.adapters.base import Adapter
+from bayespeft.adapters.frames import orthonormal_columns, orthonormal_rows, truncated_svd
+from bayespeft.factors import Factor
+from bayespeft.sites import Site
+from bayespeft.weights import Weight
+
+
+class OrthonormalCore(Adapter):
+    """A latent core between trained orthonormal frames.
+
+    Attributes:
+        r: rank, at most the smaller side of the layer; C is r x r.
+        alpha: numerator of the scale s = alpha / r.
+    """
+
+    r: int = Field(default=8, ge=1)
+    alpha: float = Field(default=16.0, gt=0)
+
+    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+        """A (r, n) and B (m, r) start at W0's leading singular vectors; C = 0 (r, r), its prior centered there.
+
+        The priors of A and B are centered at their start: at zero, a frame has no direction.
+
+        Raises:
+            AttachError: r is larger than the smaller side of the layer, or the layer's weight can't be read.
+        """
+        left, _, right = truncated_svd(site.weight(), self.r, generator, site)
+        return {
+            "A": Factor(right, "point", center=right),
+            "B": Factor(left, "point", center=left),
+            "C": Factor(torch.zeros(self.r, self.r), "latent"),
+        }
+
+    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
+        """Return y + s Q(B) C Q(A^T)^T x."""
+        rows, columns = factors["A"].map(orthonormal_rows), factors["B"].map(orthonormal_columns)
+        # The scale meets the r channels, not the m outputs.
+        return y + columns.linear(factors["C"].linear(rows.linear(x)) * (self.alpha / self.r))
+
+    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+        """Return s Q(B) C Q(A^T)^T."""
+        scaled = (self.alpha / self.r) * orthonormal_columns(factors["B"])
+        return scaled @ factors["C"] @ orthonormal_rows(factors["A"])
+
+    def to_lora(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor, float]:
+        """Return Q(A^T)^T, Q(B) C and s."""
+        return orthonormal_rows(factors["A"]), orthonormal_columns(factors["B"]) @ factors["C"], self.alpha / self.r
+
+
+ADAPTER = OrthonormalCore

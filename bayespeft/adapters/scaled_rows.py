@@ -1,0 +1,63 @@
+"""Scaled rows: y = W0 x + s B diag(z) V x with r scales z, s = alpha / r.
+
+ScalaBL (Samplawski et al. 2025, arXiv 2506.21408). One number for each rank-1 direction b_k v_k^T is uncertain, r a layer:
+the smallest of the low-rank posteriors. (U, z, V) is the SVD of a fresh LoRA A; U is absorbed by B, which starts at 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from bayespeft.adapters.base import Adapter, kaiming_rows
+from bayespeft.adapters.frames import truncated_svd
+from bayespeft.factors import Factor
+from bayespeft.sites import Site
+from bayespeft.weights import Weight
+
+
+class ScaledRows(Adapter):
+    """Low-rank adaptation with a latent scale for each channel.
+
+    Attributes:
+        r: rank, at most the layer's number of inputs.
+        alpha: numerator of the scale s = alpha / r.
+    """
+
+    r: int = Field(default=8, ge=1)
+    alpha: float = Field(default=16.0, gt=0)
+
+    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+        """V (r, n) and z (r,) are the right singular vectors and the singular values of LoRA's A; B = 0 (m, r).
+
+        The prior of z is centered at zero.
+
+        Raises:
+            AttachError: r is larger than the layer's number of inputs.
+        """
+        _, values, right = truncated_svd(kaiming_rows(self.r, site.in_features, generator), self.r, generator, site)
+        return {
+            "V": Factor(right, "point"),
+            "B": Factor(torch.zeros(site.out_features, self.r), "point"),
+            "z": Factor(values, "latent"),
+        }
+
+    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
+        """Return y + s B diag(z) V x."""
+        # The scale meets the r channels, not the m outputs.
+        channels = factors["z"].mul(factors["V"].linear(x)) * (self.alpha / self.r)
+        return y + factors["B"].linear(channels)
+
+    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+        """Return s B diag(z) V."""
+        return (self.alpha / self.r) * (factors["B"] * factors["z"]) @ factors["V"]
+
+    def to_lora(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor, float]:
+        """Return diag(z) V, B and s."""
+        return factors["z"][:, None] * factors["V"], factors["B"], self.alpha / self.r
+
+
+ADAPTER = ScaledRows

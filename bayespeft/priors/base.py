@@ -1,4 +1,4 @@
-"""What every prior offers: a distribution around a factor's center."""
+"""What every prior offers: a distribution around a factor's center, whose scale may be learned from q."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ from bayespeft.config import Plugin
 class Prior(Plugin, ABC):
     """Belief about a factor before the data.
 
-    `proper` is False for a prior without a density (flat): its term is masked out of the ELBO.
+    `proper` is False for a prior without a density (flat): its term is masked out of the ELBO. `needs_spread` is True
+    for a prior whose learned scale would collapse onto a point estimate.
     """
 
     room: ClassVar[str] = "priors"
     proper: ClassVar[bool] = True
+    needs_spread: ClassVar[bool] = False
 
     @abstractmethod
     def distribution(self, center: Tensor) -> Distribution:
         """Return the prior of a pack of factors; every dimension of `center` (layers, ...) is an event dimension."""
+
+    def fitted(self, center: Tensor, q: Distribution) -> Distribution:
+        """Return the prior with its hyper-parameters at their best for q; a fixed prior has none."""
+        return self.distribution(center)

@@ -97,7 +97,8 @@ class TrainConfig(Config):
         lr: peak learning rate of adapter factors: point factors and variational means.
         variational_lr: peak learning rate of the variational spread parameters.
         head_lr: peak learning rate of a freshly made head; `None` means `lr`.
-        warmup: fraction of the steps over which the learning rate rises linearly; then it falls linearly to 0.
+        warmup: fraction of the steps over which the learning rate rises linearly.
+        lr_schedule: "linear" (after the warm-up it falls linearly to 0) or "constant".
         weight_decay: AdamW's decoupled decay, on adapter factors and head only, never on spread parameters.
         clip: maximal norm of the gradient over all parameters; 0 switches it off.
         kl_weight: weight of the prior terms (KL of latents, -log prior of points); 1 is the ELBO.
@@ -117,6 +118,7 @@ class TrainConfig(Config):
     variational_lr: float = Field(default=1e-2, ge=0)
     head_lr: float | None = Field(default=None, ge=0)
     warmup: float = Field(default=0.06, ge=0, le=1)
+    lr_schedule: Literal["linear", "constant"] = "linear"
     weight_decay: float = Field(default=0.0, ge=0)
     clip: float = Field(default=1.0, ge=0)
     kl_weight: float = Field(default=1.0, ge=0)

@@ -10,12 +10,23 @@ from torch.distributions import Distribution
 
 from bayespeft.attach import SiteWeights
 from bayespeft.errors import GuideError
-from bayespeft.factors import Pack
+from bayespeft.factors import Pack, Role
 from bayespeft.guides.base import Guide, GuideSpec, Noise
 from bayespeft.guides.point import Point
 from bayespeft.inference.kl import check_closed_form
 from bayespeft.inference.noise import spread
 from bayespeft.weights import Grouped, Shared, Weight
+
+COVERED: dict[str, tuple[Role, ...]] = {
+    "latent": ("latent",),
+    "trained": ("latent", "point", "head"),
+    "head": ("head",),
+}
+NOTHING = {
+    "latent": "the adapter has no latent factor. Choose another adapter, make a factor latent",
+    "trained": "nothing is trained. Choose another adapter",
+    "head": "the network has no freshly made head. Choose a method over the adapter's factors",
+}
 
 
 class Approximation(nn.Module):
@@ -28,8 +39,9 @@ class Approximation(nn.Module):
         super().__init__()
         self.packs = tuple(packs)
         self.noise: Noise = spec.noise
-        latent = [pack for pack in packs if pack.role == "latent"]
-        points = [pack for pack in packs if pack.role in ("point", "head")]
+        covered = COVERED[spec.covers]
+        latent = [pack for pack in packs if pack.role in covered]
+        points = [pack for pack in packs if pack.role not in (*covered, "fixed")]
         self.stochastic = spec.stochastic and bool(latent)
         self.latent: Guide = spec.build(latent, generator)
         self.points: Guide = Point().build(points, generator)
@@ -42,17 +54,33 @@ class Approximation(nn.Module):
                 self.register_buffer(f"fixed_{pack.name}", pack.init.clone())
         if spec.stochastic and not latent:
             raise GuideError(
-                f"guide '{spec.kind}' has nothing to be uncertain about: the adapter has no latent factor. Choose another "
-                "adapter, make a factor latent, or use a method with a point guide (mle, map)."
+                f"guide '{spec.kind}' has nothing to be uncertain about: {NOTHING[spec.covers]}, or use a method with a point "
+                "guide (mle, map)."
             )
-        if self.random & self.improper:
+        roles = {(pack.factor, pack.role) for pack in packs}
+        others = {factor for factor, role in roles if role == "latent"} - set(spec.needs)
+        if spec.needs and (others or not set(spec.needs.items()) <= roles):
+            wanted = ", ".join(f"{factor} ({role})" for factor, role in spec.needs.items())
+            found = ", ".join(f"{factor} ({role})" for factor, role in sorted(roles))
+            raise GuideError(
+                f"guide '{spec.kind}' needs an adapter with the factors {wanted}; this one has {found}. Use the adapter of the "
+                "method that is made for it (see bayespeft.methods())."
+            )
+        if spec.variational and self.random & self.improper:
             raise GuideError(
                 f"guide '{spec.kind}' needs a proper prior on '{min(self.random & self.improper)}': under a flat one its "
                 "spread would grow without bound. Set the method's latent_prior, or use guide='point'."
             )
-        q, p = self.q(), self.priors()
-        for name in set(p) - self.improper:
-            check_closed_form(name, q[name], p[name])
+        for pack in self.sampled:
+            if pack.prior.needs_spread and pack.name not in self.random:
+                raise GuideError(
+                    f"the prior '{pack.prior.kind}' learns a scale from the spread of q, and '{pack.name}' is a point: its "
+                    "scale would collapse. Give points another prior, such as Normal or EmpiricalBayes."
+                )
+        if spec.variational:
+            q, p = self.q(), self.priors()
+            for name in set(p) - self.improper:
+                check_closed_form(name, q[name], p[name])
 
     def q(self) -> dict[str, Distribution]:
         """Return q of every sampled pack, by name."""
@@ -62,7 +90,10 @@ class Approximation(nn.Module):
 
     def priors(self) -> dict[str, Distribution]:
         """Return the prior of every sampled pack, by name."""
-        return {pack.name: pack.prior.distribution(self.get_buffer(f"center_{pack.name}")) for pack in self.sampled}
+        q = self.q()
+        return {
+            pack.name: pack.prior.fitted(self.get_buffer(f"center_{pack.name}"), q[pack.name]) for pack in self.sampled
+        }
 
     def fixed(self) -> dict[str, Tensor]:
         """Return the values of fixed packs."""
@@ -117,6 +148,18 @@ class Approximation(nn.Module):
                 # One draw is one network, whatever a layer does with its rows.
                 return Grouped(value, rows=len(value) * batch) if len(value) > 1 else Shared(value[0])
             return Shared(mean[pack.name][row])
+
+        return self._per_site(weight)
+
+    def example_weights(self, values: dict[str, Tensor]) -> SiteWeights:
+        """Bind values of the random packs that differ by example, (batch, layers, ...); all others from the mean."""
+        mean = self.mean()
+
+        def weight(pack: Pack, row: int) -> Weight:
+            if pack.name in values:
+                value = values[pack.name]
+                return Grouped(value[:, row], rows=len(value))
+            return Shared(mean[pack.name][row].detach())
 
         return self._per_site(weight)
 

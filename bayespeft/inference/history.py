@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -47,6 +47,18 @@ class History:
     steps: int = 0
     seconds: float = 0.0
     peak_memory_bytes: int | None = None
+
+    def then(self, later: History) -> History:
+        """Return this history followed by another: steps, epochs and seconds go on counting."""
+        steps, seconds = self.steps, self.seconds
+        epoch = self.records[-1].epoch if self.records else 0.0
+        moved = [
+            replace(r, step=r.step + steps, epoch=r.epoch + epoch, seconds=r.seconds + seconds) for r in later.records
+        ]
+        peaks = [peak for peak in (self.peak_memory_bytes, later.peak_memory_bytes) if peak is not None]
+        return History(
+            [*self.records, *moved], steps + later.steps, seconds + later.seconds, max(peaks) if peaks else None
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers, for JSON."""

@@ -1,183 +1,213 @@
-"""Bayesian model averaging: draws of the posterior to one predictive distribution per example.
-
-p(y | x) = mean over draws of p(y | x, draw), averaged in log space with running sums: no draw is kept unless asked.
-"""
+"""Draws of the posterior to one predictive distribution per example: by sampling weights, or by linearising in them."""
 
 from __future__ import annotations
 
-import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from bayespeft.attach import Attachment, mode
+from bayespeft.attach import Attachment, frozen, mode
 from bayespeft.data.examples import Examples
-from bayespeft.errors import ConfigError, FitError
+from bayespeft.errors import ConfigError, DataError
+from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.inference.approximation import Approximation
+from bayespeft.inference.averaging import Average, Predictive, entropy
 from bayespeft.inference.folding import Folding
+from bayespeft.inference.jacobian import jacobian
 from bayespeft.inference.memory import PeakMemory
+from bayespeft.inference.sampling import Noise, Sampling
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.randomness import seeded
 
+__all__ = ["Predictive", "Predictor", "entropy"]
 
-@dataclass(frozen=True)
-class Predictive:
-    """Predictive distribution of n examples over K classes, on the CPU, in the order of the data.
-
-    Attributes:
-        log_probs: (n, K) float64, log of the averaged probabilities.
-        expected_entropy: (n,) mean entropy of the single draws, nats: the aleatoric part.
-        labels: (n,) int64, or None where the data has none.
-        draws: draws averaged; 0 means the posterior mean (or a point estimate).
-        forward_passes: passes over the data that this took, in units of one pass of the network over every example.
-        seconds: wall-clock time.
-        peak_memory_bytes: most memory in use, or None where it can't be told.
-        draw_log_probs: (draws, n, K) float32, only where asked for.
-    """
-
-    log_probs: Tensor
-    expected_entropy: Tensor
-    labels: Tensor | None
-    draws: int
-    forward_passes: int
-    seconds: float
-    peak_memory_bytes: int | None = None
-    draw_log_probs: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.log_probs)
-
-    @property
-    def probs(self) -> Tensor:
-        """(n, K) averaged probabilities."""
-        return torch.exp(self.log_probs)
-
-    @property
-    def entropy(self) -> Tensor:
-        """(n,) entropy of the averaged probabilities, nats: all the uncertainty."""
-        return entropy(self.log_probs)
-
-    @property
-    def mutual_information(self) -> Tensor:
-        """(n,) entropy - expected entropy, nats: the epistemic part, what more data could remove (Houlsby et al. 2011)."""
-        return (self.entropy - self.expected_entropy).clamp_min(0)
-
-
-def entropy(log_probs: Tensor) -> Tensor:
-    """Return -sum p log p over the last dimension, nats; 0 log 0 = 0."""
-    probs = torch.exp(log_probs)
-    result: Tensor = -torch.special.xlogy(probs, probs).sum(-1)
-    return result
+# With draws="auto": so many at a time, and never more than the last.
+ROUND, MOST = 8, 256
+# Draws of a Gaussian over K logits cost no pass of the network.
+LOGIT_DRAWS = 256
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """An adapted network, ready to predict."""
+    """An adapted network, ready to predict; `temperature` divides the logits of each draw."""
 
     model: torch.nn.Module
     attachment: Attachment
     approximation: Approximation
     likelihood: Likelihood
     device: torch.device
+    temperature: float = 1.0
 
     def run(
         self,
         examples: Examples,
-        draws: int,
+        draws: int | Literal["auto"],
         seed: int,
         draws_per_pass: int | str = "auto",
         batch_size: int = 32,
         keep_draws: bool = False,
+        sampling: Sampling = "plain",
+        tolerance: float = 0.01,
     ) -> Predictive:
         """Predict every example with the same draws: draw d is one function for all of the data.
 
         Args:
             examples: the data.
-            draws: how many; 0 is the posterior mean. A guide without spread has nothing to draw.
+            draws: how many; 0 is the posterior mean; "auto" goes on until the Monte Carlo error of the mean NLL is below
+                `tolerance` (at most 256). A guide without spread has nothing to draw, an ensemble has its members.
             seed: of the draws.
             draws_per_pass: draws folded into the batch axis at once, or "auto".
             batch_size: examples per pass.
             keep_draws: also return each draw's log-probabilities.
+            sampling: "plain", "antithetic" or "sobol"; see `bayespeft.inference.sampling`.
+            tolerance: standard error in nats, for draws="auto".
 
         Raises:
-            ConfigError: draws < 0, or draws_per_pass < 1. FitError: an output is not a number.
+            ConfigError: draws < 0, or draws_per_pass < 1, or no such sampling. DataError: draws="auto" without labels.
+            FitError: an output is not a number.
         """
+        latent = self.approximation.latent
+        wanted = self._wanted(draws)
+        auto = wanted is None
+        noise = Noise(sampling, latent.noise_size, seed, replicates=auto)
+        folding = Folding(draws_per_pass, ROUND if wanted is None else wanted, self.device)
+        average = Average(len(examples), keep_draws)
+        with self._measured(seed) as cost, torch.no_grad():
+            while True:
+                count = ROUND if wanted is None else wanted
+                values = latent.transform(noise.take(count).to(self.device)) if count else {}
+                self._pass(examples, values, count, folding, average, batch_size)
+                if not auto:
+                    break
+                error = average.nll_error(noise.unit)
+                if error is None and average.draws >= 2 * ROUND:
+                    raise DataError("draws='auto' needs labels to know the error of the NLL; choose a number of draws.")
+                if average.draws >= MOST or (error is not None and error <= tolerance):
+                    break
+        return average.result(
+            draws=average.draws if auto else count,
+            forward_passes=average.draws,
+            seconds=cost.seconds,
+            peak=cost.peak,
+            unit=noise.unit,
+        )
+
+    def linearised(
+        self, examples: Examples, seed: int, batch_size: int = 32, keep_draws: bool = False, draws: int = LOGIT_DRAWS
+    ) -> Predictive:
+        """Predict with the network linearised in the latents around their mean: logits ~ N(f, J Sigma J^T).
+
+        One forward pass and K backward passes instead of one forward pass for each draw (MacKay 1992; Immer et al. 2021,
+        arXiv 2008.08400). Exact where the logits are linear in the latents. Probabilities are averaged over draws of the
+        logits, which cost no pass.
+
+        Args:
+            examples: the data.
+            seed: of the draws of logits.
+            batch_size: examples per pass.
+            keep_draws: also return the log-probabilities of each draw of the logits.
+            draws: of the logits.
+
+        Raises:
+            ConfigError: the posterior is no Gaussian. FitError: an output is not a number.
+        """
+        latent = self.approximation.latent
+        if not isinstance(latent, GaussianGuide):
+            raise ConfigError(
+                f"prediction='linearised' needs a Gaussian posterior, {type(latent).__name__} is none: use "
+                "prediction='sampled'."
+            )
+        average = Average(len(examples), keep_draws)
+        average.begin(draws)
+        classes = 0
+        with self._measured(seed) as cost, frozen(self.model):
+            for batch in examples.batches(batch_size):
+                local = jacobian(self, batch)
+                with torch.no_grad():
+                    root = latent.pull(local.by_pack)
+                    logits = local.logits.double()
+                    classes = logits.shape[-1]
+                    spread = _root(torch.einsum("nkp,nlp->nkl", root, root).double())
+                    noise = Noise("sobol", classes, seed).take(draws).to(spread)
+                    drawn = logits + torch.einsum("nkl,sl->snk", spread, noise)
+                    log_probs = torch.log_softmax(drawn / self.temperature, -1).cpu()
+                    labels = None if batch.labels is None else batch.labels.cpu()
+                    average.add(log_probs, batch.index.cpu(), labels, 0)
+        return average.result(
+            draws=draws, forward_passes=1, backward_passes=classes, seconds=cost.seconds, peak=cost.peak
+        )
+
+    def _wanted(self, draws: int | str) -> int | None:
+        """Return the number of draws; None for "auto"."""
+        if not self.approximation.stochastic:
+            return 0
+        members = self.approximation.latent.members
+        if isinstance(draws, str):
+            if draws != "auto":
+                raise ConfigError(f"draws={draws!r}: a number, or 'auto'.")
+            return members
         if draws < 0:
             raise ConfigError(
                 f"draws={draws}: the number of draws can't be negative; 0 predicts with the posterior mean."
             )
-        draws = draws if self.approximation.stochastic else 0
-        folding = Folding(draws_per_pass, draws, self.device)
-        start = time.perf_counter()
-        with torch.no_grad(), mode(self.model), seeded(seed), PeakMemory(self.device) as memory:
-            generator = torch.Generator().manual_seed(seed)
-            values = self.approximation.latent.draws(draws, generator) if draws else {}
-            sums = _Sums(len(examples), draws, keep_draws)
-            for batch in examples.batches(batch_size):
-                moved = batch.to(self.device)
-                first = 0
-                while first < max(draws, 1):
-                    before = folding.allocated()
-                    size = min(folding.size(len(batch)), max(draws, 1) - first)
-                    chunk = {name: value[first : first + size] for name, value in values.items()}
-                    self.attachment.bind(self.approximation.folded_weights(chunk, len(batch)))
-                    logits = self.likelihood.logits(self.model, moved.repeat(size))
-                    log_probs = torch.log_softmax(logits.double(), -1).reshape(size, len(batch), -1).cpu()
-                    folding.learn(before)
-                    labels = None if batch.labels is None else batch.labels.cpu()
-                    sums.add(log_probs, batch.index.cpu(), labels, first)
-                    first += size
-            self.attachment.bind({})
-        seconds = time.perf_counter() - start
-        return sums.result(seconds, memory.peak)
-
-
-class _Sums:
-    """Running sums over draws, for each example."""
-
-    def __init__(self, n: int, draws: int, keep: bool) -> None:
-        self._n, self._draws = n, draws
-        self._log_sum: Tensor | None = None
-        self._entropy = torch.zeros(n, dtype=torch.float64)
-        self._labels: Tensor | None = None
-        self._kept: Tensor | None = None
-        self._keep = keep
-
-    def add(self, log_probs: Tensor, index: Tensor, labels: Tensor | None, first: int) -> None:
-        """Add some draws (draws, rows, K) of the rows at `index`; `first` numbers the first of these draws."""
-        if self._log_sum is None:
-            classes = log_probs.shape[-1]
-            self._log_sum = torch.full((self._n, classes), -math.inf, dtype=torch.float64)
-            if self._keep:
-                self._kept = torch.empty(max(self._draws, 1), self._n, classes)
-            if labels is not None:
-                self._labels = torch.zeros(self._n, *labels.shape[1:], dtype=labels.dtype)
-        self._log_sum[index] = torch.logaddexp(self._log_sum[index], torch.logsumexp(log_probs, 0))
-        self._entropy[index] += entropy(log_probs).sum(0)
-        if self._labels is not None and labels is not None:
-            self._labels[index] = labels
-        if self._kept is not None:
-            self._kept[first : first + len(log_probs), index] = log_probs.float()
-
-    def result(self, seconds: float, peak: int | None) -> Predictive:
-        """Divide by the number of draws."""
-        assert self._log_sum is not None
-        broken = torch.nonzero(self._log_sum.isnan().any(-1)).flatten()
-        if len(broken):
-            raise FitError(
-                f"the network's output for row {int(broken[0])} is not a number ({len(broken)} such rows); check that row, or "
-                "run the network in float32."
+        if members is not None and draws == 0:
+            raise ConfigError(
+                "draws=0 asks for the mean of the weights, which no member of an ensemble has: take draws=1."
             )
-        count = max(self._draws, 1)
-        return Predictive(
-            log_probs=self._log_sum - math.log(count),
-            expected_entropy=self._entropy / count,
-            labels=self._labels,
-            draws=self._draws,
-            forward_passes=count,
-            seconds=seconds,
-            peak_memory_bytes=peak,
-            draw_log_probs=self._kept,
-        )
+        return draws if members is None else min(draws, members)
+
+    def _pass(
+        self,
+        examples: Examples,
+        values: dict[str, Tensor],
+        draws: int,
+        folding: Folding,
+        average: Average,
+        batch_size: int,
+    ) -> None:
+        """Add the predictions of these draws, (draws, layers, ...) by pack, or of the mean, for all examples."""
+        average.begin(max(draws, 1))
+        for batch in examples.batches(batch_size):
+            moved = batch.to(self.device)
+            labels = None if batch.labels is None else batch.labels.cpu()
+            first = 0
+            while first < max(draws, 1):
+                before = folding.allocated()
+                size = min(folding.size(len(batch)), max(draws, 1) - first)
+                chunk = {name: value[first : first + size] for name, value in values.items()}
+                self.attachment.bind(self.approximation.folded_weights(chunk, len(batch)))
+                logits = self.likelihood.logits(self.model, moved.repeat(size)).double() / self.temperature
+                log_probs = torch.log_softmax(logits, -1).reshape(size, len(batch), -1).cpu()
+                folding.learn(before)
+                average.add(log_probs, batch.index.cpu(), labels, first)
+                first += size
+        self.attachment.bind({})
+
+    @contextmanager
+    def _measured(self, seed: int) -> Iterator[_Cost]:
+        cost = _Cost()
+        start = time.perf_counter()
+        with mode(self.model), seeded(seed), PeakMemory(self.device) as memory:
+            yield cost
+        cost.seconds, cost.peak = time.perf_counter() - start, memory.peak
+
+
+@dataclass
+class _Cost:
+    seconds: float = 0.0
+    peak: int | None = None
+
+
+def _root(covariance: Tensor) -> Tensor:
+    """Return the symmetric R with R R = covariance (..., K, K), which may be singular.
+
+    It is the one root that moves little when the covariance does: eigenvectors may turn, and with them every draw.
+    """
+    values, vectors = torch.linalg.eigh(covariance)
+    root: Tensor = (vectors * values.clamp_min(0).sqrt().unsqueeze(-2)) @ vectors.mT
+    return root

@@ -6,9 +6,9 @@ objective: E_q[mean NLL of the examples] + kl_weight * KL(q || prior) / N: with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyro
@@ -18,13 +18,19 @@ from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from bayespeft.attach import Attachment
+from bayespeft.attach import Attachment, frozen, mode
 from bayespeft.config import TrainConfig
 from bayespeft.data.batch import Batch
 from bayespeft.data.examples import Examples
+from bayespeft.factors import Pack
+from bayespeft.guides.base import Values
+from bayespeft.guides.point import Point
 from bayespeft.inference.approximation import Approximation
+from bayespeft.inference.history import History
+from bayespeft.inference.jacobian import Jacobian, jacobian
 from bayespeft.inference.kl import kl_terms
 from bayespeft.inference.noise import PLATED
+from bayespeft.inference.predict import Predictive, Predictor
 from bayespeft.likelihoods.base import Likelihood
 
 
@@ -43,6 +49,8 @@ class Problem:
         seed: of data order and noise.
         optimiser: runs the loop; set by whoever builds the problem, so that a guide can call it.
         classes: K, to check labels against; None where labels are no classes.
+        packs_of: makes the packs anew from a seed: other initial values, everything else the same.
+        started: the packs start at values that were fitted before, so post-hoc guides train no point of their own.
     """
 
     model: nn.Module
@@ -53,16 +61,85 @@ class Problem:
     train: TrainConfig
     device: torch.device
     seed: int
-    optimiser: Callable[[Problem], Any]
+    optimiser: Callable[..., History]
     classes: int | None = None
+    packs_of: Callable[[int], list[Pack]] | None = None
+    started: bool = False
 
     def __post_init__(self) -> None:
         self._elbo = TraceMeanField_ELBO()
         self._nll = torch.zeros(())
 
-    def optimise(self) -> Any:
-        """Run the loop on this problem and return its history."""
-        return self.optimiser(self)
+    @property
+    def packs(self) -> tuple[Pack, ...]:
+        """Every pack, at its initial values."""
+        return self.approximation.packs
+
+    def optimise(self, **options: Any) -> History:
+        """Run the loop on this problem and return its history; options as `bayespeft.inference.svi.run`."""
+        return self.optimiser(self, **options)
+
+    def point(self) -> tuple[Values, History]:
+        """Return the point estimate that post-hoc guides build on, by pack, and how it was trained.
+
+        It is the one that the problem starts from, if there is one, and is trained under the same priors if not.
+        """
+        packs = self.approximation.packs
+        if self.started:
+            return {pack.name: pack.init.to(self.device) for pack in packs}, History()
+        return self.train_point(packs, self.seed)
+
+    def train_point(
+        self, packs: Sequence[Pack], seed: int, train: TrainConfig | None = None, **options: Any
+    ) -> tuple[Values, History]:
+        """Train a point estimate of all packs, from their initial values.
+
+        Args:
+            packs: the factors and their priors.
+            seed: of data order and noise.
+            train: settings, where they differ from the problem's.
+            options: as `bayespeft.inference.svi.run`.
+
+        Returns:
+            Values by pack (layers, ...), and the history.
+        """
+        approximation = Approximation(packs, Point(), torch.Generator().manual_seed(seed)).to(self.device)
+        problem = replace(self, approximation=approximation, seed=seed, train=train or self.train)
+        history = problem.optimise(**options)
+        return {name: value.detach().clone() for name, value in approximation.mean().items()}, history
+
+    def fresh_packs(self, seed: int) -> list[Pack]:
+        """Return the packs with initial values drawn anew, heads too (as wide as the head that the network brought).
+
+        Fixed packs stay: every draw of a posterior shares them.
+        """
+        assert self.packs_of is not None
+        generator = torch.Generator().manual_seed(seed)
+
+        def fresh(pack: Pack, own: Pack) -> Pack:
+            if pack.role == "head" and pack.init.numel() > 1:
+                return replace(pack, init=pack.init.std() * torch.randn(pack.init.shape, generator=generator))
+            return own if pack.role == "fixed" else pack
+
+        return [fresh(pack, own) for pack, own in zip(self.packs_of(seed), self.packs, strict=True)]
+
+    def adopt(self, values: Values) -> None:
+        """Give the points of the approximation these values; values of other packs are the latent guide's business."""
+        with torch.no_grad():
+            for name, parameter in self.approximation.points.mean().items():
+                parameter.copy_(values[name])
+
+    def predict(self, draws: int, seed: int = 0) -> Predictive:
+        """Return the averaged prediction of the training data under the approximation as it is now."""
+        predictor = Predictor(self.model, self.attachment, self.approximation, self.likelihood, self.device)
+        return predictor.run(self.examples, draws, seed)
+
+    def jacobians(self) -> Iterator[Jacobian]:
+        """Yield logits and their Jacobian by the random packs at the mean, batch by batch, over the training data."""
+        predictor = Predictor(self.model, self.attachment, self.approximation, self.likelihood, self.device)
+        with frozen(self.model), mode(self.model):
+            for batch in self.examples.batches(self.train.batch_size):
+                yield jacobian(predictor, batch)
 
     @contextmanager
     def autocast(self) -> Iterator[None]:

@@ -7,11 +7,13 @@ import math
 from bayespeft.config import TrainConfig
 
 
-def lr_factor(step: int, total: int, warmup: float) -> float:
-    """Return the learning rate's factor at a step counted from 0: linear up over the warm-up, then linear to 0."""
-    rise = warmup * total
+def lr_factor(train: TrainConfig, step: int, total: int) -> float:
+    """Return the learning rate's factor at a step counted from 0: linear up over the warm-up, then as `lr_schedule` says."""
+    rise = train.warmup * total
     if step + 1 < rise:
         return (step + 1) / rise
+    if train.lr_schedule == "constant":
+        return 1.0
     return min(1.0, (total - step) / (total - rise)) if total > rise else 1.0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
@@ -18,6 +19,7 @@ from bayespeft.config import TrainConfig
 from bayespeft.data.batch import Batch
 from bayespeft.data.examples import Examples
 from bayespeft.errors import DataError, FitError
+from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.history import History, Record
 from bayespeft.inference.memory import PeakMemory
 from bayespeft.inference.problem import Problem
@@ -122,7 +124,11 @@ def _finite(problem: Problem, loss: float, step: int) -> None:
 
 
 def run(
-    problem: Problem, watcher: Watcher | None = None, validate: Callable[[], dict[str, float]] | None = None
+    problem: Problem,
+    watcher: Watcher | None = None,
+    validate: Callable[[], dict[str, float]] | None = None,
+    after: Callable[[int, Approximation], None] | None = None,
+    make: Callable[[Problem], torch.optim.Optimizer] = make_optimiser,
 ) -> History:
     """Minimise the objective and return what happened.
 
@@ -132,6 +138,8 @@ def run(
         problem: what to fit.
         watcher: is told of each record.
         validate: called after each epoch; its numbers go into the record.
+        after: called after each step with the number of steps done and what is being fitted.
+        make: makes the optimiser. One with a method `sampled_params` (as IVON's) takes its gradients inside that context.
 
     Raises:
         FitError: the loss is not finite.
@@ -141,8 +149,9 @@ def run(
     per_epoch = max(1, math.ceil(examples.batch_count(train.batch_size) / train.accumulate))
     every = max(1, steps // RECORDS)
     batches = _endless(examples, train.batch_size, torch.Generator().manual_seed(problem.seed))
-    optimiser = make_optimiser(problem)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: lr_factor(step, steps, train.warmup))
+    optimiser = make(problem)
+    perturbed = getattr(optimiser, "sampled_params", None)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: lr_factor(train, step, steps))
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     history, stretch = History(), _Stretch()
     start = time.perf_counter()
@@ -160,7 +169,7 @@ def run(
             for step in range(steps):
                 weight = kl_weight(train, step, steps, len(examples))
                 # Pyro's checks of shapes and of model against guide cost time; once is enough.
-                with pyro.validation_enabled(step == 0):
+                with pyro.validation_enabled(step == 0), perturbed(train=True) if perturbed else nullcontext():
                     loss, nll = _accumulate(problem, list(islice(batches, train.accumulate)), weight)
                 if train.clip:
                     nn.utils.clip_grad_norm_(parameters, train.clip)
@@ -169,6 +178,8 @@ def run(
                 optimiser.zero_grad(set_to_none=True)
                 stretch.add(loss, nll)
                 done = step + 1
+                if after:
+                    after(done, approximation)
                 validated = validate() if validate and (done % per_epoch == 0 or done == steps) else None
                 if done % every == 0 or done == steps or validated:
                     mean_loss, mean_nll = stretch.means()

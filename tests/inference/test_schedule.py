@@ -14,7 +14,7 @@ from bayespeft.inference.schedule import blob_cycle, blob_weight, kl_weight, lr_
 
 @given(st.integers(1, 500), st.floats(0, 1))
 def test_learning_rate_rises_then_falls_within_bounds(total, warmup):
-    factors = [lr_factor(step, total, warmup) for step in range(total)]
+    factors = [lr_factor(TrainConfig(warmup=warmup), step, total) for step in range(total)]
     assert all(0 <= f <= 1 for f in factors)
     peak = factors.index(max(factors))
     assert factors[: peak + 1] == sorted(factors[: peak + 1])
@@ -22,11 +22,17 @@ def test_learning_rate_rises_then_falls_within_bounds(total, warmup):
 
 
 def test_learning_rate_at_known_steps():
-    assert lr_factor(0, 100, 0.1) == pytest.approx(0.1)
-    assert lr_factor(10, 100, 0.1) == pytest.approx(1.0)
-    assert lr_factor(55, 100, 0.1) == pytest.approx(0.5)
-    assert lr_factor(99, 100, 0.1) == pytest.approx(1 / 90)
-    assert lr_factor(0, 10, 0) == 1.0
+    train = TrainConfig(warmup=0.1)
+    assert lr_factor(train, 0, 100) == pytest.approx(0.1)
+    assert lr_factor(train, 10, 100) == pytest.approx(1.0)
+    assert lr_factor(train, 55, 100) == pytest.approx(0.5)
+    assert lr_factor(train, 99, 100) == pytest.approx(1 / 90)
+    assert lr_factor(TrainConfig(warmup=0), 0, 10) == 1.0
+
+
+def test_a_constant_learning_rate_stays_at_its_peak():
+    train = TrainConfig(warmup=0.1, lr_schedule="constant")
+    assert [lr_factor(train, step, 100) for step in (4, 10, 99)] == pytest.approx([0.5, 1, 1])
 
 
 @given(st.integers(1, 3000))

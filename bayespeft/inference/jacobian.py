@@ -1,0 +1,64 @@
+"""Jacobians of logits by latents, example by example.
+
+Each example gets a copy of the mean as its own leaf, so one backward pass gives every example's gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from bayespeft.data.batch import Batch
+
+if TYPE_CHECKING:
+    from bayespeft.inference.predict import Predictor
+
+
+@dataclass(frozen=True, slots=True)
+class Jacobian:
+    """Logits of a batch at the posterior mean, and how they move with the random packs.
+
+    Attributes:
+        logits: (rows, K) float32.
+        by_pack: pack -> d logits / d pack, (rows, K, layers, ...).
+        batch: the rows, on the device.
+    """
+
+    logits: Tensor
+    by_pack: dict[str, Tensor]
+    batch: Batch
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Labels of the rows, or None where the data has none."""
+        return self.batch.labels
+
+
+def jacobian(predictor: Predictor, batch: Batch) -> Jacobian:
+    """Differentiate the logits of a batch: one forward pass and K backward passes.
+
+    The network must be frozen and in evaluation mode, and its hooks switched on.
+    """
+    moved = batch.to(predictor.device)
+    approximation, rows = predictor.approximation, len(batch)
+    with torch.enable_grad():
+        leaves = {
+            name: value.detach().expand(rows, *value.shape).clone().requires_grad_()
+            for name, value in approximation.latent.mean().items()
+        }
+        predictor.attachment.bind(approximation.example_weights(leaves))
+        logits = predictor.likelihood.logits(predictor.model, moved)
+        classes = logits.shape[1]
+        by_pack = {name: leaf.new_empty(rows, classes, *leaf.shape[1:]) for name, leaf in leaves.items()}
+        for k, column in enumerate(logits.unbind(1)):
+            # Zeros for a factor that this output does not depend on.
+            gradients = torch.autograd.grad(
+                column.sum(), list(leaves.values()), retain_graph=k + 1 < classes, materialize_grads=True
+            )
+            for name, gradient in zip(leaves, gradients, strict=True):
+                by_pack[name][:, k] = gradient
+    predictor.attachment.bind({})
+    return Jacobian(logits.detach(), by_pack, moved)

@@ -1,0 +1,81 @@
+"""The one averaging function: in log space, over draws in any order, whatever made them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bayespeft.errors import FitError
+from bayespeft.inference.averaging import Average
+
+
+def log_probs(draws: int, n: int, classes: int, seed: int = 0) -> torch.Tensor:
+    return (
+        torch.randn(draws, n, classes, generator=torch.Generator().manual_seed(seed), dtype=torch.double)
+        .mul(3)
+        .log_softmax(-1)
+    )
+
+
+def averaged(values: torch.Tensor, pieces: int = 1, labels: torch.Tensor | None = None, **options):
+    average = Average(values.shape[1], keep=True)
+    average.begin(len(values))
+    for rows in torch.arange(values.shape[1]).chunk(pieces):
+        average.add(values[:, rows], rows, None if labels is None else labels[rows], 0)
+    return average.result(draws=len(values), forward_passes=len(values), seconds=0.0, peak=None, **options)
+
+
+@given(st.integers(1, 6), st.integers(1, 7), st.integers(1, 4), st.integers(1, 4))
+@settings(max_examples=30, deadline=None)
+def test_probabilities_are_averaged_whatever_the_pieces(draws, n, classes, pieces):
+    values = log_probs(draws, n, classes)
+    result = averaged(values, pieces)
+    torch.testing.assert_close(result.probs, values.exp().mean(0))
+    torch.testing.assert_close(result.draw_log_probs, values.float())
+    torch.testing.assert_close(result.expected_entropy, -(values.exp() * values).sum(-1).mean(0))
+
+
+def test_tiny_probabilities_do_not_become_zero():
+    values = torch.tensor([[[-900.0, 0.0]], [[-1000.0, 0.0]]], dtype=torch.double)
+    assert float(averaged(values).log_probs[0, 0]) == pytest.approx(-900 - math.log(2))
+
+
+def test_rounds_of_draws_add_up():
+    values = log_probs(5, 4, 3)
+    labels = torch.tensor([0, 1, 2, 0])
+    average = Average(4, keep=True)
+    index = torch.arange(4)
+    for part in (values[:2], values[2:]):
+        average.begin(len(part))
+        average.add(part, index, labels, 0)
+    result = average.result(draws=5, forward_passes=5, seconds=0.0, peak=None, unit=1)
+    torch.testing.assert_close(result.log_probs, averaged(values, labels=labels).log_probs)
+    torch.testing.assert_close(result.draw_log_probs, values.float())
+    assert torch.equal(result.labels, labels)
+
+
+def test_the_error_of_the_nll_is_that_of_the_delta_method():
+    values, labels = log_probs(6, 4, 3), torch.tensor([0, 1, 2, 0])
+    p = values.exp().gather(-1, labels.expand(6, 4)[..., None])[..., 0]
+    influence = (p / p.mean(0)).mean(1)
+    assert averaged(values, labels=labels, unit=1).nll_error == pytest.approx(float(influence.std() / 6**0.5), rel=1e-5)
+    pairs = influence.reshape(3, 2).mean(1)
+    assert averaged(values, labels=labels, unit=2).nll_error == pytest.approx(float(pairs.std() / 3**0.5), rel=1e-5)
+
+
+def test_there_is_no_error_without_labels_or_without_independent_draws():
+    values, labels = log_probs(6, 4, 3), torch.tensor([0, 1, 2, 0])
+    assert averaged(values, unit=1).nll_error is None
+    assert averaged(values, labels=labels, unit=None).nll_error is None
+    assert averaged(values[:1], labels=labels, unit=1).nll_error is None
+
+
+def test_what_is_not_a_number_is_an_error_that_names_the_row():
+    values = log_probs(2, 4, 3)
+    values[1, 2] = math.nan
+    with pytest.raises(FitError, match="row 2 is not a number"):
+        averaged(values)

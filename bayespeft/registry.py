@@ -27,7 +27,7 @@ MARKS = {
 }
 
 # Helper modules that live in a room without being one of its choices.
-HELPERS = {"base", "prompts", "load"}
+HELPERS = {"base", "frames", "gaussian", "laplace", "prompts", "load"}
 
 AMBIGUOUS = {
     "rosa": (

@@ -20,7 +20,7 @@ def test_every_file_of_a_room_registers_what_it_says(room):
 def test_unknown_names_get_suggestions_or_the_list():
     with pytest.raises(UnknownNameError, match=r"no 'melroa' among the methods. Did you mean 'melora'"):
         registry.get("methods", "melroa")
-    with pytest.raises(UnknownNameError, match=r"Known: blob, blob_official, map, melora, mle"):
+    with pytest.raises(UnknownNameError, match=r"Known: .*blob, blob_official.*map.*, melora, .*mle"):
         registry.get("methods", "qqqqqqq")
     with pytest.raises(ConfigError, match="a name is expected, got 3"):
         registry.get("methods", 3)  # type: ignore[arg-type]

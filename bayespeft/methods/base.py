@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import SerializeAsAny
 
 from bayespeft.adapters.base import Adapter
@@ -26,6 +28,8 @@ class Method(Config):
         point_prior: of the other factors; a normal one makes their estimate MAP.
         head_prior: of a freshly made head, centered at zero.
         train: defaults of the training; a user's own settings go over them.
+        prediction: "sampled" (average over draws of the weights) or "linearised" (the network linearised in the latents).
+        temperature: fit a temperature to validation data after training; `fit` then needs `validation=`.
     """
 
     name: str
@@ -39,3 +43,5 @@ class Method(Config):
     point_prior: SerializeAsAny[Prior] = Flat()
     head_prior: SerializeAsAny[Prior] = Flat()
     train: TrainConfig = TrainConfig()
+    prediction: Literal["sampled", "linearised"] = "sampled"
+    temperature: bool = False

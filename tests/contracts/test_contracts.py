@@ -27,7 +27,9 @@ METHODS, PRIORS = registry.names("methods"), registry.names("priors")
 
 
 def adapter_of(name: str) -> Adapter:
-    return registry.get("adapters", name)()
+    """With a rank that the smallest layer of the test networks has."""
+    cls = registry.get("adapters", name)
+    return cls(r=3) if "r" in cls.model_fields else cls()
 
 
 def random_values(adapter: Adapter, site, seed: int) -> dict[str, torch.Tensor]:
@@ -57,13 +59,22 @@ class TestAdapter:
     def test_apply_is_the_dense_delta(self, name, site):
         adapter = adapter_of(name)
         values = random_values(adapter, site, 1)
-        if "b" in values:  # delta speaks of the weight only
+        if name == "full" and "b" in values:  # delta speaks of the weight only
             values["b"] = site.bias()
         x = torch.randn(4, 3, site.in_features)
         y = site.module(x)
         found = adapter.apply({k: Shared(v) for k, v in values.items()}, x, y, site)
         torch.testing.assert_close(found, y + x @ adapter.delta(values, site).T, atol=1e-2, rtol=1e-3)
         assert adapter.delta(values, site).shape == (site.out_features, site.in_features)
+
+    def test_lora_form_is_the_dense_delta(self, name, site):
+        adapter = adapter_of(name)
+        values = {k: value.double() for k, value in random_values(adapter, site, 1).items()}
+        lora = adapter.to_lora(values, site)
+        if lora is not None:
+            a, b, scale = lora
+            assert a.shape[0] == b.shape[1]
+            torch.testing.assert_close(scale * b @ a, adapter.delta(values, site))
 
     def test_latents_can_be_grouped_by_example(self, name, site):
         adapter = adapter_of(name)
@@ -105,7 +116,7 @@ class TestGuide:
 
     def test_parameters_exist_before_the_first_step_in_float32(self, name):
         _, guide = self.build(name)
-        assert {p.dtype for p in guide.parameters()} == {torch.float32}
+        assert {p.dtype for p in guide.parameters()} <= {torch.float32}
         spread = {id(p) for p in guide.spread()}
         assert spread <= {id(p) for p in guide.parameters()}
 
@@ -114,26 +125,39 @@ class TestGuide:
         torch.testing.assert_close(guide.mean()["C_2x4"].detach(), a_pack().init)
 
     def test_kl_has_a_closed_form_against_the_normal_prior(self, name):
-        _, guide = self.build(name)
+        spec, guide = self.build(name)
+        if not spec.variational:
+            return
         prior = a_pack().prior.distribution(a_pack().center)
+        if name == "dropout":  # two atoms have a KL against the same two only
+            prior = registry.get("priors", name)().distribution(a_pack().init)
         check_closed_form("C_2x4", guide.q()["C_2x4"], prior)
-        kl_divergence(guide.q()["C_2x4"], prior).backward()
+        kl = kl_divergence(guide.q()["C_2x4"], prior)
+        if kl.requires_grad:
+            kl.backward()
         assert all(p.grad is not None for p in guide.parameters())
 
     def test_draws_have_the_moments_of_q(self, name):
         spec, guide = self.build(name)
-        n = 4000
+        n = guide.members or 4000
         draws = guide.draws(n, torch.Generator().manual_seed(1))["C_2x4"].detach()
         assert draws.shape == (n, 3, 2, 4)
-        if not spec.stochastic:
-            assert torch.equal(draws[0], guide.mean()["C_2x4"])
+        if not spec.stochastic or guide.members:  # members all start at the same values
+            torch.testing.assert_close(draws[0], guide.mean()["C_2x4"].detach())
+            return
+        try:
+            q = guide.q()["C_2x4"]
+        except GuideError:  # no distribution for each pack; its own tests know its moments
+            assert not spec.variational
             return
         with torch.random.fork_rng():
             torch.manual_seed(2)
-            own = guide.q()["C_2x4"].sample((n,))
+            own = q.sample((n,))
         standard_error = (draws.var(0) / n + own.var(0) / n).sqrt()
         assert ((draws.mean(0) - own.mean(0)).abs() < 5 * standard_error).all()
-        assert ((draws.var(0) / own.var(0)).log().abs() < 5 * (4 / n) ** 0.5).all()
+        # The variance of an estimated variance, relative to its square, is (kurtosis - 1) / n: 2 / n for a normal.
+        log_error = sum((((d - d.mean(0)) ** 4).mean(0) / d.var(0) ** 2 - 1) / n for d in (draws, own)).sqrt()
+        assert ((draws.var(0) / own.var(0)).log().abs() < 5 * log_error).all()
 
     def test_first_draws_do_not_depend_on_how_many_follow(self, name):
         _, guide = self.build(name)
@@ -154,10 +178,15 @@ def test_prior_has_every_dimension_as_event_and_survives_json(name):
     prior = cls(**dict.fromkeys(cls.model_fields, 0.5))
     distribution = prior.distribution(torch.ones(2, 3))
     assert (distribution.batch_shape, distribution.event_shape) == ((), (2, 3))
-    if prior.proper:
+    if prior.proper and not distribution.support.is_discrete:
         at, off = (float(distribution.log_prob(torch.full((2, 3), v))) for v in (1.0, 2.0))
         assert at > off, "the density is highest at the center"
     assert Prior.model_validate(json.loads(prior.model_dump_json())) == prior
+
+
+def unseen(method: str, data: object) -> dict[str, object]:
+    """What a method needs besides training data."""
+    return {"validation": data} if registry.get("methods", method).temperature else {}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -170,45 +199,61 @@ class TestMethod:
 
     def test_fits_saves_loads_and_predicts(self, name, bert, tokenizer, sentences, tmp_path):
         posterior = bayespeft.fit(
-            bert, sentences, name, tokenizer=tokenizer, train=TrainConfig(steps=3), progress=False
-        )
+            bert, sentences, name, tokenizer=tokenizer, train=TrainConfig(steps=3), progress=False,
+            **unseen(name, sentences),
+        )  # fmt: skip
         predictive = posterior.predict(sentences, draws=3)
         total = predictive.probs.sum(-1)
         torch.testing.assert_close(total, torch.ones_like(total))
-        assert predictive.draws == (3 if posterior.approximation.stochastic else 0)
+        draws = 256 if posterior.method.prediction == "linearised" else 3
+        assert predictive.draws == (draws if posterior.approximation.stochastic else 0)
         posterior.save(tmp_path / "out")
         loaded = bayespeft.load(tmp_path / "out", copy.deepcopy(bert), tokenizer=tokenizer)
         assert torch.equal(loaded.predict(sentences, draws=3).log_probs, predictive.log_probs)
 
     def test_works_with_label_tokens(self, name, llama, tokenizer, questions):
+        if registry.get("methods", name).guide.covers == "head":
+            with pytest.raises(GuideError, match="no freshly made head"):
+                bayespeft.fit(llama, questions, name, tokenizer=tokenizer, progress=False)
+            return
         posterior = bayespeft.fit(
-            llama, questions, name, tokenizer=tokenizer, train=TrainConfig(steps=2), progress=False
-        )
+            llama, questions, name, tokenizer=tokenizer, train=TrainConfig(steps=2), progress=False,
+            **unseen(name, questions),
+        )  # fmt: skip
         assert posterior.predict(questions, draws=2).probs.shape == (12, 3)
 
     def test_every_sampled_site_is_trained(self, name, bert, tokenizer, sentences):
-        first = bayespeft.fit(
-            bert,
-            sentences,
-            name,
-            tokenizer=tokenizer,
-            train=TrainConfig(steps=1, lr=0, variational_lr=0),
-            progress=False,
-        )
-        last = bayespeft.fit(bert, sentences, name, tokenizer=tokenizer, train=TrainConfig(steps=4), progress=False)
+        options = {"tokenizer": tokenizer, "progress": False, **unseen(name, sentences)}
+        first = bayespeft.fit(bert, sentences, name, train=TrainConfig(steps=1, lr=0, variational_lr=0), **options)
+        last = bayespeft.fit(bert, sentences, name, train=TrainConfig(steps=4), **options)
         before, after = first.approximation.state_dict(), last.approximation.state_dict()
-        assert all(not torch.equal(before[key], after[key]) for key in before if not key.startswith("fixed"))
+        # Symmetry fixes eigenvectors (of two logits only the difference counts); a search may end at one number twice.
+        still = ("fixed_", "rows_", "columns_")
+        moving = [key for key in before if before[key].dim() and not any(part in key for part in still)]
+        assert [key for key in moving if torch.equal(before[key], after[key])] == []
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_every_method_takes_every_adapter(method, adapter, mlp, xy):
-    latent = any(
-        f.role == "latent" for f in adapter_of(adapter).factors(all_sites(mlp)["0"], torch.Generator()).values()
-    )
-    options = {"adapter": adapter, "targets": "all-linear", "train": TrainConfig(steps=2), "progress": False}
-    if registry.get("methods", method).guide.stochastic and not latent:
+    guide = registry.get("methods", method).guide
+    factors = adapter_of(adapter).factors(all_sites(mlp)["0"], torch.Generator())
+    roles = {factor.role for factor in factors.values()}
+    # The network has no head of its own.
+    covered = {"latent": "latent" in roles, "trained": True, "head": False}[guide.covers]
+    options = {
+        "adapter": adapter_of(adapter),
+        "targets": "all-linear",
+        "train": TrainConfig(steps=2),
+        "progress": False,
+        **unseen(method, xy),
+    }
+    if guide.stochastic and not covered:
         with pytest.raises(GuideError, match="nothing to be uncertain about"):
+            bayespeft.fit(mlp, xy, method, **options)
+        return
+    if guide.needs and dict(guide.needs) != {name: f.role for name, f in factors.items()}:
+        with pytest.raises(GuideError, match="needs an adapter with the factors"):
             bayespeft.fit(mlp, xy, method, **options)
         return
     posterior = bayespeft.fit(mlp, xy, method, **options)

@@ -1,0 +1,166 @@
+"""What Laplace approximations share: a Gaussian around a trained point, whose precision is the curvature there.
+
+Precision H + tau I, with H = sum_n J_n^T (diag p_n - p_n p_n^T) J_n, the generalised Gauss-Newton matrix of a categorical
+likelihood (Schraudolph 2002, Neural Computation 14(7)), J_n the Jacobian of the logits of example n by the random packs
+and p_n its probabilities; prior N(theta0, I / tau) with theta0 the packs' centers. MacKay 1992, Neural Computation 4(3);
+Daxberger et al. 2021, arXiv 2106.14806.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+import psutil
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from bayespeft.errors import FitError, GuideError
+from bayespeft.factors import Pack
+from bayespeft.gaussians.evidence import best_precision, log_evidence
+from bayespeft.guides.base import Derivative, GuideSpec, Problem, Values
+from bayespeft.guides.gaussian import GaussianGuide
+
+# Of one number of a matrix: float64 sum, its eigenvectors, the workspace of `eigh` (twice that), and float32 to keep.
+_BYTES = 8 + 8 + 16 + 4
+
+
+class LaplaceGuide(GaussianGuide):
+    """A Gaussian that is not trained: `fit` trains a point, or takes the given one, and measures the curvature there.
+
+    Attributes:
+        prior_precision: what `fit` is to do about tau, as in the settings.
+        precision: tau, a scalar; before `fit` that of the isotropic normal that is closest to the packs' priors.
+        log_evidence: log marginal likelihood of the training data in nats, given the packs that are points; not a number
+            before `fit`.
+    """
+
+    precision: Tensor
+
+    def __init__(self, packs: Sequence[Pack], spec: LaplaceSpec) -> None:
+        super().__init__(packs)
+        self._kind, self.prior_precision = spec.kind, spec.prior_precision
+        self.register_buffer("precision", torch.tensor(believed_precision(packs)))
+        self.log_evidence = math.nan
+
+    @abstractmethod
+    def totals(self) -> Values:
+        """Return zeros, float64, to add the curvature up in."""
+
+    @abstractmethod
+    def add(self, totals: Values, roots: Values) -> None:
+        """Add a batch's curvature to the totals.
+
+        Args:
+            totals: as `totals` made them.
+            roots: columns of a root of each example's H, by pack: (rows, K, layers, *shape).
+        """
+
+    @abstractmethod
+    def keep(self, totals: Values) -> Tensor:
+        """Keep H as this guide approximates it, and return its eigenvalues (P,)."""
+
+    def fit(self, problem: Problem) -> Any:
+        """Train the point (unless the problem starts from one), add up the curvature, choose the prior precision.
+
+        Raises:
+            GuideError: the labels are no class indices.
+            FitError: an output of the network is not a number.
+        """
+        values, history = problem.point()
+        problem.adopt(values)
+        with torch.no_grad():
+            for name, loc in self.loc.items():
+                loc.copy_(values[name])
+            totals, log_likelihood = self.totals(), 0.0
+            for local in problem.jacobians():
+                log_likelihood += self._log_likelihood(local)
+                self.add(totals, roots(local))
+            eigenvalues = self.keep(totals)
+            distance = sum(
+                float((self.loc[pack.name] - pack.center.to(self.precision)).double().square().sum())
+                for pack in self.packs
+            )
+            precision = self.prior_precision
+            if precision == "marginal_likelihood":
+                precision = best_precision(distance, eigenvalues, float(self.precision))
+            self.precision.fill_(precision)
+            self.log_evidence = log_evidence(log_likelihood, distance, eigenvalues, precision)
+        return history
+
+    def scale(self, curvature: Tensor) -> Tensor:
+        """Return standard deviations (h + tau)^-1/2 along directions of curvature h."""
+        return torch.rsqrt(curvature + self.precision)
+
+    def _log_likelihood(self, local: Derivative) -> float:
+        """Return the log likelihood of a batch in nats."""
+        labels = local.labels
+        if labels is None or labels.is_floating_point() or labels.dim() != 1:
+            what = "there are none" if labels is None else f"these are {labels.dtype} of shape {tuple(labels.shape)}"
+            raise GuideError(
+                f"guide '{self._kind}' uses the Gauss-Newton matrix of a categorical likelihood, whose labels are one class "
+                f"index per example; {what}. For other likelihoods take a variational guide, such as mean_field."
+            )
+        log_probs = torch.log_softmax(local.logits.double(), -1).gather(1, labels.unsqueeze(1))
+        total = float(log_probs.sum())
+        if not math.isfinite(total):
+            raise FitError(
+                "the log likelihood of the training data is not finite at the point that the Laplace approximation is made "
+                "around: check the inputs and the start, or run the network in float32."
+            )
+        return total
+
+
+class LaplaceSpec(GuideSpec):
+    """What the settings of Laplace approximations share.
+
+    Attributes:
+        prior_precision: tau of the prior N(center, I / tau), one number for all of the guide's packs, or
+            "marginal_likelihood": the one under which the training data are the most probable. The point itself is
+            trained under the method's priors.
+    """
+
+    diagonal: ClassVar[bool] = False
+    variational: ClassVar[bool] = False
+    prior_precision: Annotated[float, Field(gt=0)] | Literal["marginal_likelihood"] = "marginal_likelihood"
+
+
+def roots(local: Derivative) -> Values:
+    """Return a root of each example's Gauss-Newton matrix, (rows, K, layers, *shape) by pack.
+
+    sqrt(p_k) (J_k - sum_j p_j J_j) for each class k: their outer products add up to J^T (diag p - p p^T) J.
+    """
+    probs = torch.softmax(local.logits, -1)
+    result = {}
+    for name, by_class in local.by_pack.items():
+        p = probs.reshape(*probs.shape, *[1] * (by_class.dim() - 2)).to(by_class)
+        result[name] = p.sqrt() * (by_class - (p * by_class).sum(1, keepdim=True))
+    return result
+
+
+def believed_precision(packs: Sequence[Pack]) -> float:
+    """Return tau of the N(center, I / tau) with the least KL from the packs' proper priors: 1 / mean variance; else 1."""
+    variances = [p.prior.distribution(p.center).variance.flatten() for p in packs if p.prior.proper]
+    return float(1 / torch.cat(variances).mean()) if variances else 1.0
+
+
+def check_memory(kind: str, numbers: int, remedy: str) -> None:
+    """Check, before anything is allocated, that matrices can be summed and taken apart in half of the free memory.
+
+    Args:
+        kind: the guide's name.
+        numbers: how many numbers the matrices have.
+        remedy: what to do instead.
+
+    Raises:
+        GuideError: they can't; the message says how many bytes it would take.
+    """
+    need, free = numbers * _BYTES, int(psutil.virtual_memory().available)
+    if need > free // 2:
+        raise GuideError(
+            f"guide '{kind}' would take {need:,} bytes for its curvature matrices, their eigenvectors and workspace, but "
+            f"{free:,} are free, of which it may take half. {remedy}"
+        )

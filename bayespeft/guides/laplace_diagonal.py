@@ -1,0 +1,59 @@
+"""Diagonal Laplace: every trained number has its own curvature h_i and the posterior variance 1 / (h_i + tau).
+
+The exact diagonal of the Gauss-Newton matrix (not that of a Kronecker approximation). MacKay 1992, Neural Computation 4(3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from bayespeft.factors import Pack
+from bayespeft.gaussians import Diagonal
+from bayespeft.guides.base import Values
+from bayespeft.guides.laplace import LaplaceGuide, LaplaceSpec
+
+
+class LaplaceDiagonalGuide(LaplaceGuide):
+    """Independent normals around the point."""
+
+    def __init__(self, packs: Sequence[Pack], spec: LaplaceDiagonal) -> None:
+        super().__init__(packs, spec)
+        for pack in packs:
+            self.register_buffer(f"curvature_{pack.name}", torch.zeros(pack.init.shape))
+
+    def family(self, name: str) -> Diagonal:
+        """N(mean, 1 / (h + tau)) of a pack."""
+        return Diagonal(self.loc[name], self.scale(self.get_buffer(f"curvature_{name}")))
+
+    def totals(self) -> Values:
+        """Return zeros in the shape of each pack."""
+        return {name: torch.zeros_like(loc, dtype=torch.double) for name, loc in self.loc.items()}
+
+    def add(self, totals: Values, roots: Values) -> None:
+        """Add squares of the roots."""
+        for name, root in roots.items():
+            totals[name] += root.square().sum((0, 1)).double()
+
+    def keep(self, totals: Values) -> Tensor:
+        """Keep the diagonal, which is its own eigenvalues."""
+        for name, total in totals.items():
+            self.get_buffer(f"curvature_{name}").copy_(total)
+        return torch.cat([total.flatten() for total in totals.values()])
+
+
+class LaplaceDiagonal(LaplaceSpec):
+    """Diagonal Laplace over every trained factor: adapters and heads."""
+
+    diagonal: ClassVar[bool] = True
+    covers: ClassVar[Literal["latent", "trained", "head"]] = "trained"
+
+    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> LaplaceDiagonalGuide:
+        """Start at the factors' initial values, with no curvature: the prior's width."""
+        return LaplaceDiagonalGuide(packs, self)
+
+
+GUIDE = LaplaceDiagonal

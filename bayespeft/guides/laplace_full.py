@@ -1,0 +1,115 @@
+"""Full Laplace: the whole Gauss-Newton matrix over all latents of all layers together, correlations across layers too.
+
+P latents make a P x P matrix, taken apart once in float64: 3072 for the cores (r = 8) of 48 layers. MacKay 1992, Neural
+Computation 4(3); Daxberger et al. 2021, arXiv 2010.14689, on Laplace over part of a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from bayespeft.errors import GuideError
+from bayespeft.factors import Pack
+from bayespeft.gaussians import PackedGaussian
+from bayespeft.guides.base import Values
+from bayespeft.guides.laplace import LaplaceGuide, LaplaceSpec, check_memory
+
+
+class LaplaceFullGuide(LaplaceGuide):
+    """One Gaussian over all packs: covariance Q diag(1 / (h + tau)) Q^T.
+
+    Attributes:
+        vectors: Q (P, P), eigenvectors of H as columns; P goes pack by pack, layer by layer.
+        curvature: h (P,), its eigenvalues.
+    """
+
+    vectors: Tensor
+    curvature: Tensor
+
+    def __init__(self, packs: Sequence[Pack], spec: LaplaceFull) -> None:
+        size = sum(pack.init.numel() for pack in packs)
+        check_memory(spec.kind, size**2, spec.remedy)
+        super().__init__(packs, spec)
+        self.register_buffer("vectors", torch.eye(size))
+        self.register_buffer("curvature", torch.zeros(size))
+
+    def family(self, name: str) -> PackedGaussian:
+        """Refuse: packs and layers are correlated.
+
+        Raises:
+            GuideError: always.
+        """
+        raise GuideError(
+            f"guide '{self._kind}' is one Gaussian over all packs: '{name}' has no distribution of its own that would say what "
+            "it has in common with the others. Use draws, push and pull, or std for the standard deviations."
+        )
+
+    def std(self) -> dict[str, Tensor]:
+        """Return the standard deviations of the single elements (layers, ...)."""
+        return self._split((self.vectors * self.scale(self.curvature)).square().sum(-1).sqrt())
+
+    @property
+    def noise_size(self) -> int:
+        """P."""
+        return len(self.curvature)
+
+    def push(self, noise: Tensor) -> dict[str, Tensor]:
+        """Return deviations Q (h + tau)^-1/2 noise: (..., layers, *shape) by pack, of noise (..., P)."""
+        return self._split((self.scale(self.curvature) * noise) @ self.vectors.mT)
+
+    def pull(self, gradients: Mapping[str, Tensor]) -> Tensor:
+        """Return (h + tau)^-1/2 Q^T g, (..., P), of g (..., layers, *shape) by pack: the adjoint of `push`."""
+        along = self._joined(gradients) @ self.vectors
+        return self.scale(self.curvature) * along
+
+    def totals(self) -> Values:
+        """Return H = 0."""
+        return {"joint": torch.zeros_like(self.vectors, dtype=torch.double)}
+
+    def add(self, totals: Values, roots: Values) -> None:
+        """Add outer products of the roots."""
+        columns = self._joined(roots).flatten(0, 1).double()
+        totals["joint"].addmm_(columns.T, columns)
+
+    def keep(self, totals: Values) -> Tensor:
+        """Keep eigenvectors and eigenvalues of H."""
+        values, vectors = torch.linalg.eigh(totals["joint"])
+        eigenvalues: Tensor = values.clamp_min(0)
+        self.vectors.copy_(vectors)
+        self.curvature.copy_(eigenvalues)
+        return eigenvalues
+
+    def _joined(self, values: Mapping[str, Tensor]) -> Tensor:
+        """(..., layers, *shape) by pack to (..., P)."""
+        return torch.cat([values[name].flatten(-loc.dim()) for name, loc in self.loc.items()], -1)
+
+    def _split(self, joint: Tensor) -> dict[str, Tensor]:
+        """(..., P) to (..., layers, *shape) by pack."""
+        parts = torch.split(joint, [loc.numel() for loc in self.loc.values()], dim=-1)
+        return {
+            name: part.reshape(*part.shape[:-1], *loc.shape)
+            for (name, loc), part in zip(self.loc.items(), parts, strict=True)
+        }
+
+
+class LaplaceFull(LaplaceSpec):
+    """Full Laplace over the latent factors; the other factors stay points."""
+
+    remedy: ClassVar[str] = (
+        "Use guide 'laplace_kronecker' or 'laplace_diagonal', an adapter with fewer latent numbers (core), or a smaller r."
+    )
+
+    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> LaplaceFullGuide:
+        """Start at the factors' initial values, with no curvature: the prior's width.
+
+        Raises:
+            GuideError: the matrix would take more than half of the free memory.
+        """
+        return LaplaceFullGuide(packs, self)
+
+
+GUIDE = LaplaceFull

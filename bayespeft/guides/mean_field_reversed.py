@@ -1,0 +1,46 @@
+"""Mean field under KL(p || q), a mistake in the official code of ScalaBL (arXiv 2506.21408), kept to reproduce its results.
+
+What training then minimises, E_q[NLL] + KL(p || q) / N, is no ELBO, no bound on the evidence, and what the history calls KL
+is this reversed one. For q = N(0.8, 0.03^2) and p = N(0, 1) it is 907.1 nats where KL(q || p) is 3.33: it punishes a q that
+is narrower than the prior, however well the data supports it. Use `mean_field` for anything but a reproduction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from bayespeft.factors import Pack
+from bayespeft.gaussians import Diagonal
+from bayespeft.guides.mean_field import MeanField, MeanFieldGuide
+
+
+class ReversedDiagonal(Diagonal):
+    """N(loc, diag(std^2)) whose "KL to the prior" is KL(prior || itself)."""
+
+    def kl_by_layer(self, loc: Tensor, scale: Tensor) -> Tensor:
+        """Return KL(prior || q) = sum ln(w / sp) + (sp^2 + (M - m)^2) / (2 w^2) - 1/2 of each layer; arguments as the base."""
+        squares = (scale.square() + (self.loc - loc).square()) / self.marginal_variance
+        return self._flat(self.log_scale - torch.log(scale) + 0.5 * squares - 0.5).sum(-1)
+
+
+class MeanFieldReversedGuide(MeanFieldGuide):
+    """Independent normals over packs, with the wrong KL."""
+
+    def family(self, name: str) -> ReversedDiagonal:
+        """Normal(mean, std) of a pack."""
+        own = super().family(name)
+        return ReversedDiagonal(own.loc, own.std)
+
+
+class MeanFieldReversed(MeanField):
+    """Independent normals under KL(p || q); settings as `mean_field`."""
+
+    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> MeanFieldReversedGuide:
+        """Means start at the factors' initial values."""
+        return MeanFieldReversedGuide(packs, self, generator)
+
+
+GUIDE = MeanFieldReversed

@@ -1,0 +1,195 @@
+"""SWAG: a Gaussian through the moments of the iterates of a constant learning rate.
+
+Maddox et al. 2019, arXiv 1902.02476; on LoRA: Onal et al. 2024, arXiv 2405.03425. After a point estimate is trained,
+training goes on at a constant rate, and snapshots theta_i give a mean, variances diag, and the last K deviations
+D_i = theta_i - mean_i from the running mean. Then q = N(mean, 1/2 diag + 1/(2 (K - 1)) D D^T) (their eq. 1 and section 3.3):
+a draw is mean + std z_1 + F z_2 with std = sqrt(diag / 2), F = D / sqrt(2 (K - 1)), and one z_2 for all packs and layers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from bayespeft.config import TrainConfig
+from bayespeft.errors import ConfigError
+from bayespeft.factors import Pack
+from bayespeft.gaussians import LowRank
+from bayespeft.guides.base import GuideSpec, Problem, Values
+from bayespeft.guides.gaussian import GaussianGuide
+
+# Standard deviation before anything was fitted, and the least one after: a number that never moved is known exactly, but
+# a normal distribution needs a width.
+_UNFITTED, _LEAST = 0.01, 1e-12
+
+
+class Moments:
+    """Running mean and sums of squared deviations in float64 (Welford), and the last deviations from the running mean.
+
+    Args:
+        rank: how many deviations are kept, in float32.
+    """
+
+    def __init__(self, rank: int) -> None:
+        self.count = 0
+        self.mean: Values = {}
+        self._squares: Values = {}
+        self._deviations: deque[Values] = deque(maxlen=rank)
+
+    def add(self, values: Values) -> None:
+        """Take a snapshot."""
+        self.count += 1
+        deviations = {}
+        for name, value in values.items():
+            new = value.detach().double()
+            before = self.mean.get(name, torch.zeros_like(new))
+            self.mean[name] = before + (new - before) / self.count
+            deviations[name] = new - self.mean[name]
+            self._squares[name] = self._squares.get(name, torch.zeros_like(new)) + (new - before) * deviations[name]
+        self._deviations.append({name: deviation.float() for name, deviation in deviations.items()})
+
+    def variance(self, name: str) -> Tensor:
+        """Return the snapshots' variance (layers, ...): mean of squares minus square of the mean."""
+        return self._squares[name] / self.count
+
+    def deviations(self, name: str) -> Tensor:
+        """Return the last deviations, (at most rank, layers, ...)."""
+        return torch.stack([deviation[name] for deviation in self._deviations])
+
+
+class SwagGuide(GaussianGuide):
+    """Diagonal plus low rank, the low-rank part common to all packs and layers.
+
+    Noise: the elements of all packs first, then the common directions.
+    """
+
+    def __init__(self, packs: Sequence[Pack], spec: Swag) -> None:
+        super().__init__(packs)
+        self.spec = spec
+        for pack in packs:
+            self.register_buffer(f"std_{pack.name}", torch.full(pack.init.shape, _UNFITTED))
+            self.register_buffer(f"factor_{pack.name}", torch.zeros(spec.rank, *pack.init.shape))
+
+    def family(self, name: str) -> LowRank:
+        """Return what q says of each layer of a pack on its own; between layers the common directions correlate."""
+        factor = self.get_buffer(f"factor_{name}").flatten(2).permute(1, 2, 0)
+        return LowRank(self.loc[name], self.get_buffer(f"std_{name}"), factor)
+
+    def std(self) -> dict[str, Tensor]:
+        """Return the standard deviations of the single elements (layers, ...)."""
+        return {
+            name: (self.get_buffer(f"std_{name}").square() + self.get_buffer(f"factor_{name}").square().sum(0)).sqrt()
+            for name in self.loc
+        }
+
+    @property
+    def noise_size(self) -> int:
+        """Every element, and K common directions."""
+        elements: int = sum(loc.numel() for loc in self.loc.values())
+        return elements + self.spec.rank
+
+    def push(self, noise: Tensor) -> dict[str, Tensor]:
+        """Return std z_1 + F z_2 of noise (z_1, z_2); arguments and shapes as the base."""
+        sizes = [loc.numel() for loc in self.loc.values()]
+        *parts, common = torch.split(noise, [*sizes, self.spec.rank], dim=-1)
+        return {
+            name: self.get_buffer(f"std_{name}") * part.reshape(*part.shape[:-1], *loc.shape)
+            + torch.tensordot(common, self.get_buffer(f"factor_{name}"), dims=1)
+            for (name, loc), part in zip(self.loc.items(), parts, strict=True)
+        }
+
+    def pull(self, gradients: Mapping[str, Tensor]) -> Tensor:
+        """Return (std g, sum over packs of F^T g); arguments and shapes as the base."""
+        own, common = [], []
+        for name, loc in self.loc.items():
+            gradient = gradients[name]
+            own.append((self.get_buffer(f"std_{name}") * gradient).flatten(-loc.dim()))
+            common.append(gradient.flatten(-loc.dim()) @ self.get_buffer(f"factor_{name}").flatten(1).T)
+        return torch.cat([*own, torch.stack(common).sum(0)], dim=-1)
+
+    def fit(self, problem: Problem) -> Any:
+        """Train a point, unless the problem starts from one, then go on at a constant rate and collect snapshots.
+
+        Raises:
+            ConfigError: the settings give fewer than two snapshots.
+        """
+        interval = self.spec.interval(problem)
+        values, history = problem.point()
+        packs = [replace(pack, init=values[pack.name].cpu()) for pack in problem.packs]
+        moments = Moments(self.spec.rank)
+
+        def after(step: int, approximation: Any) -> None:
+            if step % interval == 0:
+                moments.add(approximation.latent.mean() | approximation.points.mean())
+
+        # Another order of the data than the point's.
+        _, later = problem.train_point(packs, problem.seed + 1, self.spec.constant(problem.train), after=after)
+        self.set_moments(moments)
+        return history.then(later)
+
+    @torch.no_grad()
+    def set_moments(self, moments: Moments) -> None:
+        """Take over the moments of snapshots (at least two) of every pack."""
+        for name, loc in self.loc.items():
+            loc.copy_(moments.mean[name])
+            self.get_buffer(f"std_{name}").copy_((moments.variance(name) / 2).sqrt().clamp_min(_LEAST))
+            deviations = moments.deviations(name)
+            factor = self.get_buffer(f"factor_{name}").zero_()
+            factor[: len(deviations)].copy_(deviations / math.sqrt(2 * (len(deviations) - 1)))
+
+
+class Swag(GuideSpec):
+    """Snapshots of training at a constant learning rate.
+
+    Attributes:
+        epochs: passes over the data at the constant rate.
+        every: epochs between snapshots; at least one step.
+        lr_factor: the constant rate, in units of the peak rates of the training before: it decides how far snapshots spread.
+        rank: K, the deviations that are kept for the low-rank part.
+    """
+
+    covers: ClassVar[Literal["latent", "trained", "head"]] = "trained"
+    variational: ClassVar[bool] = False
+    diagonal: ClassVar[bool] = False
+    epochs: float = Field(default=4.0, gt=0)
+    every: float = Field(default=0.2, gt=0)
+    lr_factor: float = Field(default=3.0, gt=0)
+    rank: int = Field(default=20, ge=2)
+
+    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> SwagGuide:
+        """Means start at the factors' initial values; `generator` is not used."""
+        return SwagGuide(packs, self)
+
+    def constant(self, train: TrainConfig) -> TrainConfig:
+        """Return the settings of the snapshots' training: constant rates, and the full weight of the priors."""
+        head_lr = None if train.head_lr is None else train.head_lr * self.lr_factor
+        return train.replace(
+            steps=None, epochs=self.epochs, lr=train.lr * self.lr_factor, head_lr=head_lr, warmup=0.0,
+            lr_schedule="constant", kl_warmup=0.0,
+        )  # fmt: skip
+
+    def interval(self, problem: Problem) -> int:
+        """Return the steps between snapshots.
+
+        Raises:
+            ConfigError: there would be fewer than two.
+        """
+        per_epoch = problem.examples.batch_count(problem.train.batch_size) / problem.train.accumulate
+        interval = max(1, round(self.every * per_epoch))
+        steps = max(1, math.ceil(self.epochs * per_epoch))
+        if steps < 2 * interval:
+            raise ConfigError(
+                f"epochs={self.epochs} and every={self.every} give {steps // interval} snapshots of {steps} steps: a variance "
+                "needs at least two. Raise epochs, or lower every."
+            )
+        return interval
+
+
+GUIDE = Swag

@@ -1,0 +1,164 @@
+"""Training-free: a Gaussian around a LoRA that is trained already, as wide as its training data lets it be.
+
+TFB, Shi et al. 2024, arXiv 2412.05723. With the SVD B = U diag(d) V^T of each layer, B' = U diag(d) and A' = V^T A are the
+same network, and std sigma_q / d_i on row i of A' is noise of std s sigma_q in the weight in every direction of U: one
+number for all layers, the largest at which the NLL on the training data rises by no more than a tolerance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field, model_validator
+
+from bayespeft.errors import DataError, FitError
+from bayespeft.factors import Pack, Role
+from bayespeft.gaussians import Diagonal
+from bayespeft.guides.base import GuideSpec, Prediction, Problem, Values
+from bayespeft.guides.gaussian import GaussianGuide
+
+# Singular values of B count as at least this part of the layer's largest: a direction that B does not use carries no noise
+# into the weight, whatever its row of A does.
+_SMALLEST = 1e-6
+_UNFITTED = 0.01
+
+
+class TrainingFreeGuide(GaussianGuide):
+    """N(A', (sigma / d)^2) over the rows of each layer's A'."""
+
+    def __init__(self, packs: Sequence[Pack], spec: TrainingFree) -> None:
+        super().__init__(packs)
+        self.spec = spec
+        self.register_buffer("sigma", torch.tensor(_UNFITTED))
+        for pack in packs:
+            self.register_buffer(f"inverse_{pack.name}", torch.ones(pack.init.shape[:2]))
+
+    def family(self, name: str) -> Diagonal:
+        """N(A', (sigma / d)^2) of a pack."""
+        inverse = self.get_buffer(f"inverse_{name}")
+        loc = self.loc[name]
+        shape = (*inverse.shape, *[1] * (loc.dim() - 2))
+        return Diagonal(loc, (self.get_buffer("sigma") * inverse.reshape(shape)).expand(loc.shape))
+
+    def fit(self, problem: Problem) -> Any:
+        """Turn the factors of a point estimate, trained unless the problem starts from one, and search for sigma_q.
+
+        Raises:
+            FitError: even the smallest sigma_q raises the NLL by more than the tolerance.
+        """
+        values, history = problem.point()
+        turned, inverse = turn(values, problem.packs)
+        problem.adopt(turned)
+        with torch.no_grad():
+            for name, loc in self.loc.items():
+                loc.copy_(turned[name])
+                self.get_buffer(f"inverse_{name}").copy_(inverse[name])
+            limit = (1 + self.spec.tolerance) * nll(problem.predict(0))
+
+            def accepted(sigma: float) -> bool:
+                # The same draws for every sigma: the NLL is then a smooth function of it, without Monte Carlo noise.
+                self.get_buffer("sigma").fill_(sigma)
+                return nll(problem.predict(self.spec.draws, problem.seed)) <= limit
+
+            sigma = largest(accepted, *self.spec.bracket, self.spec.halvings)
+            self.get_buffer("sigma").fill_(sigma)
+        return history
+
+
+def turn(values: Values, packs: Sequence[Pack]) -> tuple[Values, Values]:
+    """Rotate the channels of every LoRA, B A = (B V)(V^T A), so that the columns of B V are orthogonal.
+
+    Args:
+        values: of all packs, by name.
+        packs: which have factors "A" (layers, r, n) and "B" (layers, m, r).
+
+    Returns:
+        All values with A' = V^T A and B' = B V = U diag(d), and 1 / d (layers, r) by the name of A's pack. d is in
+        descending order; values below 1e-6 of a layer's largest count as that, and in a layer where B is zero as 1.
+    """
+    places = {(site, pack.factor): (pack.name, row) for pack in packs for row, site in enumerate(pack.sites)}
+    turned = {name: value.clone() for name, value in values.items()}
+    inverse: Values = {}
+    for pack in packs:
+        if pack.factor != "A":
+            continue
+        rows = []
+        for row, site in enumerate(pack.sites):
+            name, other = places[site, "B"]
+            a, b = (value.double() for value in (values[pack.name][row], values[name][other]))
+            # R of B = Q R has B's singular values and V, and r rows and columns even where B has fewer rows than columns.
+            square = torch.linalg.qr(torch.cat([b, b.new_zeros(len(a), len(a))])).R
+            _, d, vt = torch.linalg.svd(square)
+            turned[pack.name][row] = vt @ a
+            turned[name][other] = b @ vt.T
+            rows.append(1 / d.clamp_min(_SMALLEST * float(d[0])) if d[0] > 0 else torch.ones_like(d))
+        inverse[pack.name] = torch.stack(rows).float()
+    return turned, inverse
+
+
+def nll(prediction: Prediction) -> float:
+    """Return the mean negative log-likelihood of a prediction, nats per example.
+
+    Raises:
+        DataError: it has no labels.
+    """
+    if prediction.labels is None:
+        raise DataError(
+            "guide 'training_free' needs labels to know the NLL: column 'label', 'labels' or 'answer' is missing."
+        )
+    return -float(prediction.log_probs.gather(-1, prediction.labels[:, None]).mean())
+
+
+def largest(accepted: Callable[[float], bool], low: float, high: float, halvings: int) -> float:
+    """Return the largest value that is accepted, found by bisection of its logarithm.
+
+    It was itself tried and accepted, and is within a factor (high / low)^(2^-halvings) of one that was not, or is `high`.
+
+    Raises:
+        FitError: `low` is not accepted.
+    """
+    if accepted(high):
+        return high
+    if not accepted(low):
+        raise FitError(
+            f"even sigma_q={low} raises the NLL on the training data by more than the tolerance: raise tolerance=, or lower "
+            "the first number of bracket=."
+        )
+    for _ in range(halvings):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if accepted(middle) else (low, middle)
+    return low
+
+
+class TrainingFree(GuideSpec):
+    """A Gaussian over LoRA's A with one scale, searched for.
+
+    Attributes:
+        tolerance: by how much the NLL on the training data may rise, relative to that of the mean.
+        draws: of the posterior, averaged for one NLL.
+        bracket: the smallest and the largest sigma_q that are tried; at the largest, the data did not limit it.
+        halvings: steps of the bisection; the search costs `draws * (halvings + 2)` passes over the data at most.
+    """
+
+    variational: ClassVar[bool] = False
+    needs: ClassVar[Mapping[str, Role]] = {"A": "latent", "B": "point"}
+    tolerance: float = Field(default=0.003, gt=0)
+    draws: int = Field(default=10, ge=1)
+    bracket: tuple[float, float] = (1e-4, 1.0)
+    halvings: int = Field(default=8, ge=1)
+
+    @model_validator(mode="after")
+    def _check_bracket(self) -> TrainingFree:
+        if not 0 < self.bracket[0] < self.bracket[1]:
+            raise ValueError("bracket must be (low, high) with 0 < low < high")
+        return self
+
+    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> TrainingFreeGuide:
+        """Means start at the factors' initial values; `generator` is not used."""
+        return TrainingFreeGuide(packs, self)
+
+
+GUIDE = TrainingFree

@@ -1,0 +1,14 @@
+"""Deep ensemble: five LoRAs and heads, each trained on its own by maximum likelihood, averaged with equal weight."""
+
+from bayespeft.guides.ensemble import Ensemble
+from bayespeft.methods.base import Method
+from bayespeft.methods.mle import METHOD as MLE
+
+METHOD: Method = MLE.replace(
+    name="ensemble",
+    title="Deep ensemble (LoRA)",
+    reference="Lakshminarayanan et al. 2017, arXiv 1612.01474",
+    summary="five LoRAs, each with its own initial values, head and order of the data",
+    deviations="the network under the LoRAs is one and the same; no adversarial training; a draw is a member",
+    guide=Ensemble(members=5),
+)

@@ -1,0 +1,12 @@
+"""Me-LoRA with a full covariance under automatic relevance determination: the prior's scale is learned for each element."""
+
+from bayespeft.methods.base import Method
+from bayespeft.methods.melora_full import METHOD as FULL
+from bayespeft.priors.ard import Ard
+
+METHOD: Method = FULL.replace(
+    name="melora_ard",
+    title="Me-LoRA, full covariance, ARD",
+    summary="full covariance over each core; the prior's scale learned for each element",
+    latent_prior=Ard(),
+)

@@ -1,0 +1,14 @@
+"""Me-LoRA between orthonormal frames: nothing can absorb the scale of C, so no prior but that of C shapes the update."""
+
+from bayespeft.adapters.orthonormal_core import OrthonormalCore
+from bayespeft.methods.base import Method
+from bayespeft.methods.melora_full import METHOD as FULL
+from bayespeft.priors.flat import Flat
+
+METHOD: Method = FULL.replace(
+    name="melora_orthonormal",
+    title="Me-LoRA, full covariance, orthonormal frames",
+    summary="full covariance over a core between orthonormal frames that are trained",
+    adapter=OrthonormalCore(r=8, alpha=16),
+    point_prior=Flat(),
+)

@@ -1,0 +1,12 @@
+"""Me-LoRA with the paper's randomised prior of C, for the ablation: in expectation a fixed prior of another width."""
+
+from bayespeft.methods.base import Method
+from bayespeft.methods.melora import METHOD as MELORA
+from bayespeft.priors.randomised import Randomised
+
+METHOD: Method = MELORA.replace(
+    name="melora_randomised",
+    title="Me-LoRA, randomised prior",
+    summary="Me-LoRA whose prior sd of C is drawn anew each step, 0.2 + U(0, 1)",
+    latent_prior=Randomised(scale=0.2, width=1.0),
+)

@@ -1,0 +1,96 @@
+"""IVON finds the posterior that can be computed, and refuses what it would ignore."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+import bayespeft
+from bayespeft import TrainConfig
+from bayespeft.errors import ConfigError, MissingPackageError
+from bayespeft.guides.ivon import Ivon
+from bayespeft.methods.ivon import METHOD
+from bayespeft.priors.flat import Flat
+from tests.inference.helpers import Direct, UnitNormal, problem
+
+pytest.importorskip("ivon")
+
+
+def test_conjugate_regression_is_recovered():
+    """Means of the exact posterior; variances, the inverse of its precision's diagonal."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(40, 3, generator=generator) @ torch.tensor([[1.0, 0.6, 0], [0, 1, 0.5], [0, 0, 2]])
+    y = x @ torch.tensor([[1.0], [-0.5], [0.3]]) + torch.randn(40, 1, generator=generator)
+    model = nn.Sequential(nn.Linear(3, 1, bias=False))
+    nn.init.zeros_(model[0].weight)
+    decay = 1 / (40 * 0.7**2)
+    train = TrainConfig(steps=3000, batch_size=40, lr=0.1, clip=0, weight_decay=decay)
+    spec = Ivon(hess_init=2.0, beta2=0.995)
+    with problem(model, (x, y), Direct(), spec, latent_prior=Flat(), likelihood=UnitNormal(), train=train) as p:
+        guide = p.approximation.latent
+        guide.fit(p)
+    precision = x.T @ x + torch.eye(3) / 0.7**2
+    torch.testing.assert_close(
+        guide.mean()["W_1x3"].detach().flatten(), torch.linalg.solve(precision, x.T @ y).flatten(), atol=0.02, rtol=0
+    )
+    # h is a running mean of noisy estimates: over about 200 steps with one draw each.
+    ratio = guide.std()["W_1x3"].flatten() * precision.diagonal().sqrt()
+    torch.testing.assert_close(ratio, torch.ones(3), atol=0.15, rtol=0)
+
+
+def test_std_starts_where_the_settings_say(mlp, xy):
+    """With beta1 = 1 - eps and beta2 so near to 1 nothing moves: std is that of the start."""
+    train = TrainConfig(steps=1, lr=0, weight_decay=0.5)
+    method = METHOD.replace(guide=Ivon(hess_init=2.0, beta2=1 - 1e-9))
+    posterior = bayespeft.fit(mlp, xy, method, targets="all-linear", train=train, progress=False)
+    for std in posterior.approximation.latent.std().values():
+        torch.testing.assert_close(std, torch.full_like(std, (60 * 2.5) ** -0.5), rtol=1e-4, atol=0)
+
+
+def test_every_number_gets_its_own_curvature(bert, tokenizer, sentences):
+    """Body and head are two groups of the optimiser; neither takes the other's state."""
+    train = TrainConfig(steps=3, lr=0.0, head_lr=0.1)
+    posterior = bayespeft.fit(bert, sentences, METHOD, tokenizer=tokenizer, train=train, progress=False)
+    approximation = posterior.approximation
+    before = bayespeft.fit(
+        bert, sentences, "mle", tokenizer=tokenizer, train=TrainConfig(steps=1, lr=0), progress=False
+    ).approximation.mean()
+    for pack in approximation.packs:
+        moved = not torch.equal(approximation.mean()[pack.name], before[pack.name])
+        assert moved == (pack.role == "head")
+        std = approximation.latent.std()[pack.name]
+        assert std.shape == pack.init.shape
+    # A's curvature does not depend on the data while B is 0; the head's does.
+    stds = {pack.factor: approximation.latent.std()[pack.name] for pack in approximation.packs}
+    assert stds["W"].std() > stds["A"].std()
+
+
+def test_it_learns_and_its_draws_differ(mlp, xy):
+    train = TrainConfig(epochs=40)
+    posterior = bayespeft.fit(mlp, xy, METHOD, targets="all-linear", train=train, progress=False)
+    found = posterior.predict(xy, draws=20)
+    assert float((found.probs.argmax(-1) == found.labels).double().mean()) > 0.7
+    assert float(found.mutual_information.mean()) > 1e-3
+    assert posterior.predict(xy, prediction="linearised").probs.shape == (60, 3)
+
+
+def test_clipping_would_do_nothing_and_is_refused(mlp, xy):
+    with pytest.raises(ConfigError, match=r"clip=1\.0: IVON"):
+        bayespeft.fit(mlp, xy, METHOD, targets="all-linear", train=TrainConfig(clip=1.0), progress=False)
+
+
+def test_a_missing_package_is_named(mlp, xy, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ivon", None)
+    with pytest.raises(MissingPackageError, match=r"'ivon-opt'.*pip install 'bayespeft\[ivon\]'"):
+        bayespeft.fit(mlp, xy, METHOD, targets="all-linear", progress=False)
+
+
+def test_saved_posteriors_load_without_the_package(mlp, xy, monkeypatch, tmp_path):
+    posterior = bayespeft.fit(mlp, xy, METHOD, targets="all-linear", train=TrainConfig(steps=2), progress=False)
+    posterior.save(tmp_path / "out")
+    monkeypatch.setitem(sys.modules, "ivon", None)
+    loaded = bayespeft.load(tmp_path / "out", mlp)
+    assert torch.equal(loaded.predict(xy).log_probs, posterior.predict(xy).log_probs)

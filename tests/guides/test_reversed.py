@@ -1,0 +1,54 @@
+"""The reversed KL is the one of ScalaBL's code, in numbers and in the objective."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.distributions import Independent, Normal, kl_divergence
+
+from bayespeft.factors import Pack
+from bayespeft.gaussians import Diagonal
+from bayespeft.guides.mean_field import MeanField
+from bayespeft.guides.mean_field_reversed import MeanFieldReversed, ReversedDiagonal
+from bayespeft.priors.normal import Normal as NormalPrior
+from tests.inference.helpers import Direct, problem
+
+
+def test_one_narrow_posterior_in_both_directions():
+    loc, std = torch.full((1, 1), 0.8, dtype=torch.float64), torch.full((1, 1), 0.03, dtype=torch.float64)
+    prior = Independent(Normal(torch.zeros_like(loc), torch.ones_like(loc)), 2)
+    assert float(kl_divergence(ReversedDiagonal(loc, std), prior)) == pytest.approx(907.1, abs=0.05)
+    assert float(kl_divergence(Diagonal(loc, std), prior)) == pytest.approx(3.33, abs=0.005)
+
+
+def test_it_is_the_kl_of_the_prior_to_q():
+    generator = torch.Generator().manual_seed(0)
+    loc, center = torch.randn(2, 3, 2, 4, generator=generator)
+    std, scale = torch.rand(2, 3, 2, 4, generator=generator) + 0.1
+    found = kl_divergence(ReversedDiagonal(loc, std), Independent(Normal(center, scale), 3))
+    exact = kl_divergence(Normal(center, scale), Normal(loc, std)).sum()
+    torch.testing.assert_close(found, exact)
+
+
+def test_draws_are_those_of_mean_field():
+    init = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
+    pack = Pack("C", "C", ("a", "b", "c"), "latent", init, NormalPrior(scale=1.0), torch.zeros(3, 2))
+    guides = [spec.build([pack], torch.Generator().manual_seed(0)) for spec in (MeanField(), MeanFieldReversed())]
+    first, second = (guide.draws(4, torch.Generator().manual_seed(1))["C"] for guide in guides)
+    assert torch.equal(first, second)
+
+
+def test_the_objective_holds_the_reversed_kl(mlp, xy):
+    terms = {}
+    for spec in (MeanField(init_std=(0.1, 0.1)), MeanFieldReversed(init_std=(0.1, 0.1))):
+        with problem(mlp, xy, Direct(), spec) as p:
+            batch = next(iter(p.examples.batches(60)))
+            with torch.no_grad():
+                loss, nll = p.loss(batch, 1.0)
+            terms[spec.kind] = (float((loss - nll) * 60), p.prior_terms()[0])
+    ratio = torch.tensor(0.1)
+    numbers = 5 * 12 + 12 * 12 + 12 * 3
+    forward = numbers * float(-ratio.log() + (ratio**2 - 1) / 2)
+    backward = numbers * float(ratio.log() + (ratio**-2 - 1) / 2)
+    assert terms["mean_field"] == pytest.approx((forward, forward), rel=1e-4)
+    assert terms["mean_field_reversed"] == pytest.approx((backward, backward), rel=1e-4)

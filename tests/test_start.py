@@ -1,0 +1,106 @@
+"""`fit(start=...)`: another method takes over where a fit, or an imported LoRA, ended."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+import bayespeft
+from bayespeft import TrainConfig
+from bayespeft.adapters.lora import Lora
+from bayespeft.errors import ConfigError
+from bayespeft.guides.ensemble import Ensemble
+from bayespeft.guides.swag import Swag
+
+TRAIN = TrainConfig(steps=60, lr=1e-2)
+STILL = TrainConfig(steps=1, lr=0, variational_lr=0)
+METHODS = {
+    "swag": bayespeft.methods()["swag"].replace(guide=Swag(epochs=1, every=0.5)),
+    "tfb": bayespeft.methods()["tfb"],
+    "ensemble": bayespeft.methods()["ensemble"].replace(guide=Ensemble(members=2)),
+    "ivon": bayespeft.methods()["ivon"],
+    "blob": bayespeft.methods()["blob"],
+    "map": bayespeft.methods()["map"],
+}
+
+
+@pytest.fixture
+def mle(mlp, xy):
+    return bayespeft.fit(mlp, xy, "mle", adapter=Lora(r=2, alpha=5), targets=["0", "2"], train=TRAIN, progress=False)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_layers_ranks_and_scales_are_taken_over(mle, mlp, xy, name):
+    posterior = bayespeft.fit(mlp, xy, METHODS[name], start=mle, train=TrainConfig(steps=2), progress=False)
+    assert [p.site.name for p in posterior.placements] == ["0", "2"]
+    assert {(p.adapter.r, p.adapter.alpha) for p in posterior.placements} == {(2, 5)}
+    assert posterior.predict(xy, draws=2).probs.shape == (60, 3)
+
+
+@pytest.mark.parametrize("name", ["map", "blob", "ivon"])
+def test_means_start_at_the_values_of_the_start(mle, mlp, xy, name):
+    posterior = bayespeft.fit(mlp, xy, METHODS[name], start=mle, train=STILL, progress=False)
+    found, before = posterior.approximation.mean(), mle.approximation.mean()
+    assert found.keys() == before.keys()
+    for key, value in before.items():
+        torch.testing.assert_close(found[key], value)
+
+
+def test_the_first_member_of_an_ensemble_is_the_start(mle, mlp, xy):
+    posterior = bayespeft.fit(mlp, xy, METHODS["ensemble"], start=mle, train=TRAIN, progress=False)
+    assert posterior.history.steps == 60
+    for key, value in mle.approximation.mean().items():
+        first, second = posterior.approximation.latent.value[key]
+        assert torch.equal(first, value)
+        assert not torch.equal(second, value)
+
+
+def test_tfb_trains_nothing_and_leaves_the_start_alone(mle, mlp, xy):
+    before = copy.deepcopy(mle.approximation.state_dict())
+    posterior = bayespeft.fit(mlp, xy, METHODS["tfb"], start=mle, progress=False)
+    assert posterior.history.steps == 0
+    assert posterior.history.seconds > 0
+    after = mle.approximation.state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    torch.testing.assert_close(posterior.predict(xy, draws=0).log_probs, mle.predict(xy).log_probs, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["tfb", "ensemble", "swag"])
+def test_it_can_be_saved_and_loaded(mle, mlp, xy, name, tmp_path):
+    posterior = bayespeft.fit(mlp, xy, METHODS[name], start=mle, train=TrainConfig(steps=3), progress=False)
+    posterior.save(tmp_path / "out")
+    loaded = bayespeft.load(tmp_path / "out", mlp)
+    assert torch.equal(loaded.predict(xy, draws=2).log_probs, posterior.predict(xy, draws=2).log_probs)
+
+
+def test_a_posterior_of_its_own_kind_can_go_on(mlp, xy):
+    first = bayespeft.fit(mlp, xy, "melora", targets="all-linear", train=TRAIN, progress=False)
+    again = bayespeft.fit(mlp, xy, "melora_full", start=first, train=STILL, progress=False)
+    for key, value in first.approximation.mean().items():
+        torch.testing.assert_close(again.approximation.mean()[key], value)
+
+
+def test_another_kind_of_adapter_is_refused(mle, mlp, xy):
+    with pytest.raises(ConfigError, match="start= has the adapter 'lora' at layer '0', method 'melora' needs 'core'"):
+        bayespeft.fit(mlp, xy, "melora", start=mle, progress=False)
+
+
+def test_another_network_is_refused(mle, mlp, xy):
+    with pytest.raises(ConfigError, match="start= was fitted on another network"):
+        bayespeft.fit(copy.deepcopy(mlp), xy, "tfb", start=mle, progress=False)
+
+
+@pytest.mark.parametrize("name", ["tfb", "swag", "ensemble"])
+def test_an_imported_lora_serves_as_well(name, bert, tokenizer, sentences, tmp_path):
+    fitted = bayespeft.fit(bert, sentences, "mle", tokenizer=tokenizer, train=TRAIN, progress=False)
+    fitted.export_peft(tmp_path / "lora")
+    imported = bayespeft.import_lora(tmp_path / "lora", bert, tokenizer=tokenizer)
+    options = {"tokenizer": tokenizer, "train": TrainConfig(steps=3), "progress": False}
+    posterior = bayespeft.fit(bert, sentences, METHODS[name], start=imported, **options)
+    found = posterior.predict(sentences, draws=1 if name == "ensemble" else 0)
+    if name != "swag":  # whose mean is that of the snapshots
+        torch.testing.assert_close(found.log_probs, fitted.predict(sentences).log_probs, atol=1e-4, rtol=0)
+    assert {p.site.name for p in posterior.placements} == {p.site.name for p in fitted.placements}
+    assert posterior.heads == {"classifier"}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bayespeft.errors import CheckpointError
+from bayespeft.io.directory import check_place as check_directory
+from bayespeft.io.directory import replacing
 
 FORMAT = 1
 TENSORS, SETTINGS = "posterior.safetensors", "posterior.json"
+WHAT = "a posterior"
 
 
 def check_place(directory: str | os.PathLike[str]) -> None:
@@ -26,13 +27,7 @@ def check_place(directory: str | os.PathLike[str]) -> None:
     Raises:
         CheckpointError: the path is a file, or a directory that holds something else.
     """
-    target = Path(directory)
-    strangers = [p.name for p in target.iterdir() if p.name not in (TENSORS, SETTINGS)] if target.is_dir() else []
-    if strangers or (target.exists() and not target.is_dir()):
-        raise CheckpointError(
-            f"'{target}' holds {strangers[0] if strangers else 'a file'}, which is no part of a posterior; choose an empty "
-            "or new directory."
-        )
+    check_directory(directory, (TENSORS, SETTINGS), WHAT)
 
 
 def write(directory: str | os.PathLike[str], tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> None:
@@ -43,24 +38,10 @@ def write(directory: str | os.PathLike[str], tensors: Mapping[str, Tensor], sett
     Raises:
         CheckpointError: the directory exists and holds something else than a posterior.
     """
-    check_place(directory)
-    target = Path(directory)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
+    with replacing(directory, (TENSORS, SETTINGS), WHAT) as fresh:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, fresh / TENSORS)
         text = json.dumps({"format": FORMAT, **settings}, indent=1, allow_nan=False)
         (fresh / SETTINGS).write_text(text + "\n", encoding="utf-8")
-        fresh.chmod(0o755)
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-            os.replace(target, old / "posterior")
-            os.replace(fresh, target)
-            shutil.rmtree(old)
-        else:
-            os.replace(fresh, target)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def read(directory: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:

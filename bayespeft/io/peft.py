@@ -1,0 +1,210 @@
+"""LoRA in peft's format: `adapter_config.json` and `adapter_model.safetensors`, without peft itself.
+
+peft (0.14 and later) computes y = W0 x + s B A x with s = lora_alpha / r, or lora_alpha / sqrt(r) where use_rslora is set
+(Kalajdzievski 2023, arXiv 2312.03732); rank_pattern and alpha_pattern override r and lora_alpha by layer, and layers named
+in modules_to_save are stored whole. What else its configuration can say changes the network and is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from bayespeft.errors import CheckpointError
+from bayespeft.sites import Site, all_sites
+
+CONFIG, TENSORS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
+PREFIX = "base_model.model."
+
+# What peft's configuration may say: the fields that are read here, and those that only matter before or in training.
+_KNOWN = (
+    "peft_type r lora_alpha rank_pattern alpha_pattern use_rslora modules_to_save bias init_lora_weights "
+    "base_model_name_or_path revision task_type inference_mode auto_mapping peft_version target_modules exclude_modules "
+    "layers_to_transform layers_pattern lora_dropout fan_in_fan_out loftq_config eva_config corda_config lora_ga_config "
+    "megatron_core qalora_group_size"
+)
+# The other initialisations change the base weights, or the forward pass.
+_PLAIN_INITS = (True, False, "gaussian", "orthogonal", "eva")
+_MERGE = "merge it in peft (model.merge_and_unload()) and take the merged network as the base"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoraPair:
+    """The change alpha / r * B A of one layer's weight; A (r, n) and B (m, r), float32, on the CPU."""
+
+    A: Tensor
+    B: Tensor
+    alpha: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PeftLora:
+    """What a peft directory says of a network.
+
+    Attributes:
+        pairs: the low-rank change of each adapted layer, by the layer's name, in the network's order.
+        whole: for each linear layer that was saved whole, and differs from the network's own, its weight "W" (m, n) and
+            its bias "b" (m,) where it has one; float32.
+    """
+
+    pairs: dict[str, LoraPair]
+    whole: dict[str, dict[str, Tensor]]
+
+
+def read_lora(directory: str | os.PathLike[str], model: nn.Module) -> PeftLora:
+    """Read a LoRA that peft's `save_pretrained` wrote, for the network that it was trained on.
+
+    Raises:
+        CheckpointError: a file is missing, damaged or a pickle; the adapter is more than a LoRA on linear layers; or a
+            layer is missing in the network or has another shape.
+    """
+    config, tensors = _read_files(Path(directory))
+    _check_config(config)
+    sites = all_sites(model)
+    halves: dict[str, dict[str, Tensor]] = {}
+    others: dict[str, Tensor] = {}
+    for key, value in tensors.items():
+        name = key.removeprefix(PREFIX)
+        if not torch.isfinite(value.float()).all():
+            raise CheckpointError(f"tensor '{key}' holds values that are not finite; train it again.")
+        half = re.fullmatch(r"(.+)\.lora_([AB])\.weight", name)
+        if half:
+            halves.setdefault(half[1], {})[half[2]] = value.float()
+        elif ".lora_" in name:
+            raise CheckpointError(
+                f"tensor '{key}' is no A or B of a linear layer, but belongs to an embedding, a DoRA or a LoRA bias; {_MERGE}."
+            )
+        else:
+            others[name] = value
+    if not halves:
+        raise CheckpointError(f"'{Path(directory) / TENSORS}' holds no tensor that ends in lora_A.weight.")
+    for name in halves:
+        _check_layer(name, sites, model, config)
+    pairs = {name: _pair(halves[name], site, config) for name, site in sites.items() if name in halves}
+    for wanted in config.get("modules_to_save") or ():
+        for name, module in model.named_modules():
+            named = name == wanted or name.endswith(f".{wanted}")
+            if named and module.state_dict() and not any(key.startswith(f"{name}.") for key in others):
+                raise CheckpointError(f"modules_to_save lists '{wanted}', but the file holds no tensor of '{name}'.")
+    return PeftLora(pairs, _whole_layers(others, sites, model))
+
+
+def _read_files(source: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if (source / PICKLE).is_file() and not (source / TENSORS).is_file():
+        raise CheckpointError(
+            f"'{source}' holds {PICKLE}, a pickle, which can run any code when it is read; write it anew with "
+            f"safe_serialization=True, so that it holds {TENSORS}."
+        )
+    for name in (CONFIG, TENSORS):
+        if not (source / name).is_file():
+            raise CheckpointError(f"'{source}' holds no LoRA of peft: {name} is missing.")
+    try:
+        config = json.loads((source / CONFIG).read_text(encoding="utf-8"))
+        tensors = load_file(source / TENSORS)
+    except (ValueError, SafetensorError) as error:
+        raise CheckpointError(f"the LoRA in '{source}' is damaged: {error}.") from None
+    if not isinstance(config, dict):
+        raise CheckpointError(f"'{source / CONFIG}' is damaged: it holds no JSON object.")
+    return config, tensors
+
+
+def _check_config(config: dict[str, Any]) -> None:
+    kind, bias, init = config.get("peft_type"), config.get("bias", "none"), config.get("init_lora_weights", True)
+    if kind != "LORA":
+        raise CheckpointError(f"peft_type={kind!r} can't be read, only 'LORA'; {_MERGE}.")
+    if bias != "none":
+        raise CheckpointError(f"bias={bias!r}: this LoRA comes with changed biases of the base; {_MERGE}.")
+    if init not in _PLAIN_INITS:
+        raise CheckpointError(
+            f"init_lora_weights={init!r} changes the base weights too; convert it in peft (save_pretrained with "
+            f"path_initial_model_for_weight_conversion), or {_MERGE}."
+        )
+    for name, value in config.items():
+        if value and name not in _KNOWN.split():
+            raise CheckpointError(f"{name}={value!r} is more than a plain LoRA; {_MERGE}.")
+
+
+def _check_layer(name: str, sites: Mapping[str, Site], model: nn.Module, config: dict[str, Any]) -> None:
+    if name in sites:
+        return
+    module = dict(model.named_modules()).get(name)
+    if module is not None:
+        raise CheckpointError(
+            f"layer '{name}' is a {type(module).__name__}, but only linear layers are adapted; {_MERGE}."
+        )
+    raise CheckpointError(
+        f"the LoRA adapts layer '{name}', which {type(model).__name__} lacks; load the base that it was trained on "
+        f"({config.get('base_model_name_or_path') or 'not named'})."
+    )
+
+
+def _by_pattern(patterns: Mapping[str, Any] | None, name: str, default: Any) -> Any:
+    """Look a layer up as peft does: the first pattern that matches the last parts of its name."""
+    return next((value for key, value in (patterns or {}).items() if re.match(rf"(.*\.)?({key})$", name)), default)
+
+
+def _pair(halves: Mapping[str, Tensor], site: Site, config: dict[str, Any]) -> LoraPair:
+    r = _by_pattern(config.get("rank_pattern"), site.name, config.get("r", 8))
+    alpha = _by_pattern(config.get("alpha_pattern"), site.name, config.get("lora_alpha", 8))
+    if not isinstance(alpha, (int, float)) or alpha <= 0:
+        raise CheckpointError(f"layer '{site.name}': lora_alpha={alpha!r} must be a positive number.")
+    for half, shape in (("A", (r, site.in_features)), ("B", (site.out_features, r))):
+        if half not in halves:
+            raise CheckpointError(f"layer '{site.name}': the file lacks lora_{half}.weight.")
+        if tuple(halves[half].shape) != shape:
+            raise CheckpointError(
+                f"layer '{site.name}': lora_{half} has shape {tuple(halves[half].shape)}, rank {r} on this network needs "
+                f"{shape}; load the base that it was trained on."
+            )
+    return LoraPair(halves["A"], halves["B"], float(alpha) * (r**0.5 if config.get("use_rslora") else 1.0))
+
+
+def _whole_layers(
+    tensors: Mapping[str, Tensor], sites: Mapping[str, Site], model: nn.Module
+) -> dict[str, dict[str, Tensor]]:
+    own = model.state_dict()
+    changed: dict[str, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name not in own or own[name].shape != value.shape:
+            found = f"has shape {tuple(own[name].shape)}" if name in own else "is missing"
+            raise CheckpointError(
+                f"the file holds '{name}' of shape {tuple(value.shape)}, which {found} in this network; load the base with "
+                "the same num_labels and vocabulary."
+            )
+        if torch.equal(value.to(own[name]), own[name]):
+            continue
+        layer = name.rpartition(".")[0]
+        if layer not in sites:
+            raise CheckpointError(
+                f"'{name}' was trained too, but belongs to no linear layer; load it into the network first "
+                "(model.load_state_dict)."
+            )
+        changed[layer] = {}
+    for layer in changed:
+        for factor, part in layer_parts(sites[layer]):
+            if f"{layer}.{part}" not in tensors:
+                raise CheckpointError(f"layer '{layer}' was saved whole, but the file lacks its {part}.")
+            changed[layer][factor] = turned(tensors[f"{layer}.{part}"].float(), sites[layer])
+    return changed
+
+
+def layer_parts(site: Site) -> Iterator[tuple[str, str]]:
+    """Name the factors of `Full`, and the layer's own tensors."""
+    yield "W", "weight"
+    if site.bias() is not None:
+        yield "b", "bias"
+
+
+def turned(value: Tensor, site: Site) -> Tensor:
+    """Return a layer's tensor with its weight (out, in), or such a tensor as the layer stores it."""
+    return value.t() if site.kind == "conv1d" and value.dim() == 2 else value

@@ -1,0 +1,112 @@
+"""Writes adapters in peft's format: see `bayespeft.io.peft`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from bayespeft.adapters.full import Full
+from bayespeft.attach import Placement, SiteWeights
+from bayespeft.errors import CheckpointError
+from bayespeft.io.directory import replacing
+from bayespeft.io.peft import CONFIG, PREFIX, TENSORS, layer_parts, turned
+from bayespeft.sites import find_head
+from bayespeft.weights import Shared
+
+# The last part of a network's class name, and peft's name for its task.
+_TASKS = {"SequenceClassification": "SEQ_CLS", "CausalLM": "CAUSAL_LM", "LMHeadModel": "CAUSAL_LM"}
+
+
+def write_lora(
+    directory: str | os.PathLike[str],
+    model: nn.Module,
+    placements: Sequence[Placement],
+    weights: SiteWeights,
+) -> None:
+    """Write one draw of every adapter as a directory that `peft.PeftModel.from_pretrained` loads onto the same base.
+
+    Args:
+        directory: new, empty, or with an earlier export, which is replaced; it is written whole or not at all.
+        model: the base network.
+        placements: where adapters sit; an adapter without an exact low-rank form is refused, unless it is `Full`, which
+            goes under modules_to_save.
+        weights: the draw, shared by all rows.
+
+    Raises:
+        CheckpointError: an adapter's change is not exactly a LoRA, or the directory holds something else.
+    """
+    tensors: dict[str, Tensor] = {}
+    pairs: dict[str, tuple[int, float]] = {}
+    trained: dict[str, Tensor] = {}
+    for placement in placements:
+        site, adapter = placement.site, placement.adapter
+        values = {name: weight.value for name, weight in weights[site.name].items() if isinstance(weight, Shared)}
+        if isinstance(adapter, Full):
+            trained |= {f"{site.name}.{part}": turned(values[factor], site) for factor, part in layer_parts(site)}
+            continue
+        low_rank = adapter.to_lora(values, site)
+        if low_rank is None:
+            raise CheckpointError(
+                f"layer '{site.name}': the change that adapter '{adapter.kind}' makes can't be written as a LoRA exactly, so "
+                "peft can't hold it; save it with posterior.save."
+            )
+        a, b, scale = low_rank
+        pairs[site.name] = len(a), scale * len(a)
+        tensors |= {f"{site.name}.lora_A.weight": a, f"{site.name}.lora_B.weight": b}
+    if not pairs:
+        raise CheckpointError("no layer has a low-rank change, so this is no LoRA; save it with posterior.save.")
+    heads = {site.name for site in find_head(model)}
+    standard = heads.isdisjoint(pairs)
+    modules = {name.split(".")[0] if standard and name in heads else name for name in map(_layer, trained)}
+    for name, value in model.state_dict().items():
+        if any(name.startswith(f"{module}.") for module in modules):
+            # peft saves modules whole, with the parts that were not trained.
+            tensors[name] = trained.get(name, value)
+    config = {
+        "peft_type": "LORA",
+        # With a task type peft wraps the whole head, which must then have no LoRA inside.
+        "task_type": _task(model) if standard else None,
+        "base_model_name_or_path": getattr(getattr(model, "config", None), "name_or_path", "") or None,
+        "bias": "none",
+        "fan_in_fan_out": any(p.site.kind == "conv1d" for p in placements if p.site.name in pairs),
+        "inference_mode": True,
+        "lora_dropout": 0.0,
+        "target_modules": list(pairs),
+        "modules_to_save": sorted(modules) or None,
+        **_ranks(pairs),
+    }
+    with replacing(directory, (CONFIG, TENSORS), "a LoRA of peft") as fresh:
+        # Clones: layers of one pack share memory, which safetensors refuses.
+        copies = {PREFIX + name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+        save_file(copies, fresh / TENSORS, metadata={"format": "pt"})
+        (fresh / CONFIG).write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _task(model: nn.Module) -> str | None:
+    network = type(model).__name__
+    return next((task for ending, task in _TASKS.items() if network.endswith(ending)), None)
+
+
+def _layer(tensor: str) -> str:
+    return tensor.rpartition(".")[0]
+
+
+def _ranks(pairs: Mapping[str, tuple[int, float]]) -> dict[str, Any]:
+    """Return r and lora_alpha, and patterns with every layer where layers differ.
+
+    Longest names first: peft takes the first pattern that matches the last parts of a name.
+    """
+    r, alpha = Counter(pairs.values()).most_common(1)[0][0]
+    layers = sorted(pairs, key=len, reverse=True) if len(set(pairs.values())) > 1 else []
+    return {
+        "r": r,
+        "lora_alpha": alpha,
+        "rank_pattern": {name: pairs[name][0] for name in layers},
+        "alpha_pattern": {name: pairs[name][1] for name in layers},
+    }

@@ -47,6 +47,8 @@ class CalibrationReport:
             None where draws were not told apart.
         draws: draws of the weights that were averaged.
         forward_passes: passes through the network per batch of examples; fewer than draws where they were folded.
+        backward_passes: passes backwards, in the same unit: a linearised prediction takes one per class.
+        nll_error: Monte Carlo standard error of `nll` over draws, in nats.
         seconds: wall-clock time of the prediction.
         trainable_parameters: parameters that were learned.
         total_parameters: parameters of the network and the adapter.
@@ -68,6 +70,8 @@ class CalibrationReport:
     mutual_information: float | None = None
     draws: int = 1
     forward_passes: int | None = None
+    backward_passes: int = 0
+    nll_error: float | None = None
     seconds: float | None = None
     trainable_parameters: int | None = None
     total_parameters: int | None = None
@@ -84,6 +88,8 @@ class CalibrationReport:
         mutual_information: float | None = None,
         draws: int = 1,
         forward_passes: int | None = None,
+        backward_passes: int = 0,
+        nll_error: float | None = None,
         seconds: float | None = None,
         trainable_parameters: int | None = None,
         total_parameters: int | None = None,
@@ -101,6 +107,8 @@ class CalibrationReport:
             mutual_information: see the class, as are the facts that follow; what is left out prints as unknown.
             draws: draws of the weights behind `log_probs`.
             forward_passes: passes through the network per batch.
+            backward_passes: passes backwards.
+            nll_error: Monte Carlo standard error of the mean NLL.
             seconds: wall-clock time of the prediction.
             trainable_parameters: parameters that were learned.
             total_parameters: all parameters.
@@ -125,6 +133,8 @@ class CalibrationReport:
             mutual_information=None if mutual_information is None else float(mutual_information),
             draws=int(draws),
             forward_passes=None if forward_passes is None else int(forward_passes),
+            backward_passes=int(backward_passes),
+            nll_error=None if nll_error is None else float(nll_error),
             seconds=None if seconds is None else float(seconds),
             trainable_parameters=None if trainable_parameters is None else int(trainable_parameters),
             total_parameters=None if total_parameters is None else int(total_parameters),

@@ -29,7 +29,7 @@ def table(report: CalibrationReport) -> str:
     lines = [f"{a:{first}}  {b:>{value}}  {c:{interval}}  {d}".rstrip() for a, b, c, d in rows]
     facts = [
         ("Examples", f"{report.n:,} in {report.classes:,} class{'es' * (report.classes > 1)}"),
-        ("Draws", f"{report.draws:,}{_passes(report.forward_passes)}"),
+        ("Draws", f"{report.draws:,}{_passes(report)}"),
         ("Time", UNKNOWN if report.seconds is None else f"{report.seconds:.3g} s"),
         ("Parameters", _parameters(report.trainable_parameters, report.total_parameters)),
         ("Peak memory", _bytes(report.peak_memory_bytes)),
@@ -50,8 +50,13 @@ def _nats(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.3f}"
 
 
-def _passes(passes: int | None) -> str:
-    return "" if passes is None else f" in {passes:,} forward pass{'es' * (passes != 1)}"
+def _passes(report: CalibrationReport) -> str:
+    """In how many passes the draws were made, and how far they are from infinitely many."""
+    forward, backward = report.forward_passes, report.backward_passes
+    text = "" if forward is None else f" in {forward:,} forward pass{'es' * (forward != 1)}"
+    if backward:
+        text += f" and {backward:,} backward pass{'es' * (backward != 1)}"
+    return text if report.nll_error is None else f"{text}; Monte Carlo error of the NLL {report.nll_error:.2g} nats"
 
 
 def _parameters(trainable: int | None, total: int | None) -> str:

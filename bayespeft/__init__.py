@@ -8,6 +8,7 @@ posterior.report(test)
 from bayespeft.api import fit, load
 from bayespeft.catalogue import methods
 from bayespeft.config import Targets, TrainConfig
+from bayespeft.exchange import import_lora
 from bayespeft.inference.predict import Predictive
 from bayespeft.methods.base import Method
 from bayespeft.posterior import Posterior
@@ -23,6 +24,7 @@ __all__ = [
     "TrainConfig",
     "__version__",
     "fit",
+    "import_lora",
     "load",
     "methods",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -44,6 +45,7 @@ def fit(
     targets: str | Sequence[str] | Targets = "auto",
     train: TrainConfig = TrainConfig(),
     validation: Any = None,
+    start: Posterior | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
     progress: bool = True,
@@ -65,7 +67,11 @@ def fit(
         likelihood: overrides the choice by the network's type: "sequence_classification" or "label_tokens".
         targets: which layers; see `Targets`.
         train: settings; what is left out comes from the method.
-        validation: data whose NLL and accuracy are computed after each epoch, into `history`.
+        validation: data whose NLL and accuracy are computed after each epoch, into `history`; and to which a method with
+            `temperature` fits its temperature.
+        start: a fitted posterior over the same network whose means are the initial values; its layers, ranks and scales
+            are taken over. Post-hoc methods (laplace_lora, tfb, ...) then train nothing and build on it, whether it was
+            fitted here or imported by `import_lora`.
         seed: of initial values, data order, noise and draws.
         device: move the network there first; by default it stays where it is.
         progress: show a progress bar on standard error.
@@ -83,8 +89,14 @@ def fit(
     if device is not None:
         model.to(device)
 
-    def optimiser(problem: Problem) -> History:
-        return run(problem, ProgressBar(method.title) if progress else None, _validator(problem, validation, tokenizer))
+    if method.temperature and validation is None:
+        raise DataError(
+            f"method '{method.name}' fits a temperature to data that training has not seen: pass validation=."
+        )
+
+    def optimiser(problem: Problem, **options: Any) -> History:
+        watcher = ProgressBar(method.title) if progress else None
+        return run(problem, watcher, _validator(problem, validation, tokenizer), **options)
 
     with (
         seeded(seed),
@@ -96,12 +108,16 @@ def fit(
             likelihood=likelihood,
             targets=targets,
             seed=seed,
+            start=start,
             optimiser=optimiser,
         ) as assembly,
     ):
         problem = assembly.problem
+        begin = time.perf_counter()
         history: History = problem.approximation.latent.fit(problem)
-    return Posterior(
+        # All that fitting takes, not the loop alone: curvature, searches, several members.
+        history.seconds = time.perf_counter() - begin
+    posterior = Posterior(
         model,
         method,
         assembly.placements,
@@ -112,6 +128,7 @@ def fit(
         seed,
         tokenizer,
     )
+    return posterior.with_temperature(validation, seed=seed) if method.temperature else posterior
 
 
 def load(directory: str | os.PathLike[str], model: nn.Module, *, tokenizer: Any = None) -> Posterior:
@@ -133,6 +150,7 @@ def load(directory: str | os.PathLike[str], model: nn.Module, *, tokenizer: Any 
         history = History.from_dict(settings["history"])
         heads, classes, seed = set(settings["heads"]), int(settings["classes"]), int(settings["seed"])
         saved_fingerprint: dict[str, str] = settings["base"]["fingerprint"]
+        temperature = float(settings.get("temperature", 1.0))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"the settings in '{directory}' can't be read: {error!r}.") from None
     sites = all_sites(model)
@@ -149,7 +167,9 @@ def load(directory: str | os.PathLike[str], model: nn.Module, *, tokenizer: Any 
     approximation = Approximation(packs, method.guide, generator)
     _load_strictly(approximation, tensors, directory)
     approximation.to(next(model.parameters()).device)
-    return Posterior(model, method, placements, approximation, likelihood, history, classes, seed, tokenizer)
+    return Posterior(
+        model, method, placements, approximation, likelihood, history, classes, seed, tokenizer, temperature
+    )
 
 
 def _validator(problem: Problem, data: Any, tokenizer: Any) -> Callable[[], dict[str, float]] | None:

@@ -13,20 +13,22 @@ from torch import nn
 from bayespeft import registry
 from bayespeft.adapters.base import Adapter
 from bayespeft.adapters.full import Full
+from bayespeft.adapters.lora import Lora
 from bayespeft.attach import Attachment, Placement
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.data.examples import Examples
 from bayespeft.data.load import load as load_rows
 from bayespeft.data.prepare import raw_rows
-from bayespeft.errors import DataError
+from bayespeft.errors import ConfigError, DataError
 from bayespeft.factors import Pack, Role, pack
 from bayespeft.guides.base import GuideSpec
 from bayespeft.inference.approximation import Approximation
+from bayespeft.inference.history import History
 from bayespeft.inference.probe import probe
 from bayespeft.inference.problem import Problem
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.methods.base import Method
-from bayespeft.posterior import as_examples
+from bayespeft.posterior import Posterior, as_examples
 from bayespeft.priors.base import Prior
 from bayespeft.sites import find_head, find_sites
 
@@ -51,7 +53,8 @@ def assemble(
     likelihood: str | Likelihood | None = None,
     targets: str | Sequence[str] | Targets = "auto",
     seed: int = 0,
-    optimiser: Callable[[Problem], Any],
+    start: Posterior | None = None,
+    optimiser: Callable[..., History],
 ) -> Iterator[Assembly]:
     """Attach a method to a network for the length of a `with` block; arguments and errors as `bayespeft.fit`."""
     data = load_rows(data, "train") if isinstance(data, str) else data
@@ -59,18 +62,38 @@ def assemble(
     examples = as_examples(data, chosen, tokenizer, split="train")
     generator = torch.Generator().manual_seed(seed)
     heads = find_head(model) if chosen.trains_head else []
-    sites = find_sites(model, as_targets(targets), exclude=[head.name for head in heads])
-    placements = tuple(Placement(site, method.adapter) for site in sites) + tuple(Placement(h, Full()) for h in heads)
+    if start is None:
+        sites = find_sites(model, as_targets(targets), exclude=[head.name for head in heads])
+        placements = tuple(Placement(s, method.adapter) for s in sites) + tuple(Placement(h, Full()) for h in heads)
+    else:
+        placements = start_placements(start, model, method)
+
+    def packs_of(seed: int) -> list[Pack]:
+        return make_packs(placements, {head.name for head in heads}, method, torch.Generator().manual_seed(seed))
+
     packs = make_packs(placements, {head.name for head in heads}, method, generator)
+    if start is not None:
+        packs = started_at(packs, start)
     device = next(model.parameters()).device
     approximation = Approximation(packs, method.guide, generator).to(device)
     with Attachment(placements) as attachment:
         first = next(iter(examples.batches(1))).to(device)
-        apart = approximation.stochastic and approximation.noise != "batch"
+        apart = approximation.stochastic and (approximation.noise != "batch" or not method.guide.variational)
         classes = probe(model, attachment, packs, chosen, first, apart)
         check_labels(examples, chosen, classes)
         problem = Problem(
-            model, attachment, approximation, chosen, examples, method.train, device, seed, optimiser, classes
+            model,
+            attachment,
+            approximation,
+            chosen,
+            examples,
+            method.train,
+            device,
+            seed,
+            optimiser,
+            classes,
+            packs_of,
+            started=start is not None,
         )
         yield Assembly(problem, method, placements, classes)
 
@@ -128,6 +151,43 @@ def make_packs(
             named = {name: replace(factor, role="head", center=None) for name, factor in named.items()}
         factors[placement.site.name] = named
     return pack(factors, priors)
+
+
+def start_placements(start: Posterior, model: nn.Module, method: Method) -> tuple[Placement, ...]:
+    """Return the placements of a fitted posterior for another method: its layers, ranks and scales, the method's latents.
+
+    Raises:
+        ConfigError: it was fitted on another network, or its adapters are of another kind than the method's, or it is an
+            ensemble, which has no single value to start at.
+    """
+    if start.model is not model:
+        raise ConfigError("start= was fitted on another network: pass the network that it carries, start.model.")
+    if start.approximation.latent.members is not None:
+        raise ConfigError("start= is an ensemble: the mean of its members' weights is no network that was trained.")
+    latent = {"latent": method.adapter.latent} if isinstance(method.adapter, Lora) else {}
+    placements = []
+    for placement in start.placements:
+        adapter = placement.adapter
+        if placement.site.name not in start.heads and adapter.kind != method.adapter.kind:
+            raise ConfigError(
+                f"start= has the adapter '{adapter.kind}' at layer '{placement.site.name}', method '{method.name}' needs "
+                f"'{method.adapter.kind}': fit the start with that adapter, or name start's with adapter=."
+            )
+        placements.append(
+            Placement(placement.site, adapter.replace(**latent) if isinstance(adapter, Lora) else adapter)
+        )
+    return tuple(placements)
+
+
+def started_at(packs: Sequence[Pack], start: Posterior) -> list[Pack]:
+    """Return packs whose initial values are the means of a fitted posterior."""
+    means = start.approximation.mean()
+    values = {
+        (site, pack.factor): means[pack.name][row].detach().cpu()
+        for pack in start.approximation.packs
+        for row, site in enumerate(pack.sites)
+    }
+    return [replace(pack, init=torch.stack([values[site, pack.factor] for site in pack.sites])) for pack in packs]
 
 
 def check_labels(examples: Examples, likelihood: Likelihood, classes: int) -> None:

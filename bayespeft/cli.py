@@ -143,7 +143,9 @@ def report(
     ] = None,
     data_dir: opt.DataDir = None,
     data_option: opt.DataOption = None,
-    draws: opt.Draws = 10,
+    draws: opt.Draws = "10",
+    sampling: opt.Sampling = "plain",
+    prediction: opt.Prediction = None,
     seed: Annotated[int, typer.Option(help="Of draws and intervals.", rich_help_panel=opt.OUTPUT)] = 0,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the numbers here.", rich_help_panel=opt.OUTPUT)
@@ -159,7 +161,9 @@ def report(
         raise typer.BadParameter(f"{len(names)} names after DIR: [MODEL] DATA are expected.")
     model, data = (names[0] if len(names) == 2 else None), names[-1]
     rows = load_rows(data, split, data_dir=data_dir, limit=limit, seed=seed, **opt.data_options(data_option))
-    result = open_posterior(directory, model, device).report(rows, draws, seed, name=f"{data} {split}")
+    result = open_posterior(directory, model, device).report(
+        rows, draws, seed, sampling=sampling, prediction=prediction, name=f"{data} {split}"
+    )
     typer.echo(str(result))
     if json is not None:
         result.to_json(json)
@@ -196,7 +200,7 @@ def compare(
         int | None, typer.Option(min=1, help="Test on so many rows, after a shuffle.", rich_help_panel=opt.DATA)
     ] = None,
     max_length: opt.MaxLength = None,
-    draws: opt.Draws = 10,
+    draws: opt.Draws = "10",
     again: Annotated[
         bool, typer.Option("--again", help="Do finished runs once more.", rich_help_panel=opt.OUTPUT)
     ] = False,

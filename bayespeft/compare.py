@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -128,7 +128,7 @@ def compare(
     seeds: Sequence[int] = (0,),
     *,
     out: str | os.PathLike[str] | None = None,
-    draws: int = 10,
+    draws: int | Literal["auto"] = 10,
     limit: int | None = None,
     test_limit: int | None = None,
     train: TrainConfig = TrainConfig(),
@@ -140,7 +140,7 @@ def compare(
     """Fit and evaluate each method with each seed.
 
     A seed decides the training rows (with a limit), the fresh head, and all of the fit and of the prediction. The test
-    rows are the same for all.
+    rows are the same for all. A method that fits a temperature holds a fifth of its training rows out for it.
 
     Args:
         model: a registered name, a local folder, or a name on the hub.
@@ -190,10 +190,12 @@ def compare(
             # One network serves all methods, since fitting leaves it as it was; its fresh head goes by the seed.
             network = network or here.network(seed)
             console.print(f"{title}: fitting to {len(rows):,} examples")
+            kept, validation = _held_out(rows, method)
             posterior = fit(
                 network[0],
-                rows,
+                kept,
                 method,
+                validation=validation,
                 tokenizer=network[1],
                 likelihood=here.likelihood(),
                 targets=wanted,
@@ -230,6 +232,14 @@ def _methods(methods: Sequence[str | Method], train: TrainConfig) -> list[Method
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"methods is {names}: at least one, and each name once.")
     return [method.replace(train=train.over(method.train)) for method in chosen]
+
+
+def _held_out(rows: list[Any], method: Method) -> tuple[list[Any], list[Any] | None]:
+    """Return the rows to train on, and a fifth for a method that fits a temperature to rows which it must not train on."""
+    if not method.temperature:
+        return rows, None
+    count = max(1, len(rows) // 5)
+    return rows[count:], rows[:count]
 
 
 def _plan(here: Task, method: Method, seed: int, *, targets: Targets, **settings: Any) -> Run:

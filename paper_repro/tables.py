@@ -8,22 +8,17 @@ from __future__ import annotations
 
 import argparse
 import re
-import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import bayespeft
+from paper_repro.posteriors import tables as posteriors
 from paper_repro.results import read
+from paper_repro.text import TITLES, spread
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", ROOT / "paper_repro" / "README.md")
-TITLES = {"mrpc": "MRPC", "sst2": "SST-2"}
-
-
-def _spread(values: list[float], factor: float, digits: int) -> str:
-    mean = f"{factor * statistics.mean(values):.{digits}f}"
-    return f"{mean} ± {factor * statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
 def calibration(all_draws: bool = False) -> str:
@@ -43,9 +38,9 @@ def calibration(all_draws: bool = False) -> str:
             runs = [r for r in records if (r["task"], r["method"]) == key[:2] and draws in r["draws"]]
             values = {m: [r["draws"][draws][m] for r in runs] for m in ("accuracy", "nll", "ece")}
             lines[key] = (
-                f"| {TITLES.get(key[0], key[0])} | `{key[1]}` | {draws} | {_spread(values['accuracy'], 100, 1)} | "
-                f"{_spread(values['nll'], 1, 3)} | {_spread(values['ece'], 100, 1)} | "
-                f"{_spread([r['kl'] for r in runs], 1, 0)} |"
+                f"| {TITLES.get(key[0], key[0])} | `{key[1]}` | {draws} | {spread(values['accuracy'], 100, 1)} | "
+                f"{spread(values['nll'], 1, 3)} | {spread(values['ece'], 100, 1)} | "
+                f"{spread([r['kl'] for r in runs], 1, 0)} |"
             )
     order = ["mle", "map", "melora", "blob"]
     ranked = sorted(lines, key=lambda k: (k[0], order.index(k[1]) if k[1] in order else 9, int(k[2])))
@@ -97,6 +92,9 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "methods": lambda: bayespeft.methods().markdown(),
     "results: calibration": lambda: caption() + "\n\n" + calibration(),
     "results: calibration by draws": lambda: caption() + "\n\n" + calibration(all_draws=True),
+    "results: posteriors": posteriors.posteriors,
+    "results: covariances": posteriors.covariances,
+    "results: draws": posteriors.draws,
     "results: step": steps,
     "results: pyro": lambda: records("pyro_share"),
     "results: smollm2": lambda: records("smollm2"),

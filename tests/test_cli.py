@@ -172,7 +172,7 @@ def test_compare(network, data, tmp_path):
 def test_methods():
     output = ok("methods").stdout
     assert "melora" in output
-    assert "arXiv 2406.11675" in output
+    assert "2406.11675" in output
 
 
 def test_doctor_tells_what_is_there_and_how_to_get_the_rest(data, monkeypatch):

@@ -71,8 +71,42 @@ Steps = Annotated[int | None, typer.Option(help="Optimiser steps, instead of epo
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.", rich_help_panel=TRAINING)]
 BatchSize = Annotated[int | None, typer.Option(help="Examples per step.", rich_help_panel=TRAINING)]
 KlWeight = Annotated[float | None, typer.Option(help="Weight of the prior; 1 is the ELBO.", rich_help_panel=TRAINING)]
+
+
+def draws(text: str | int) -> int | str:
+    """Return a number of draws, or "auto"."""
+    if text == "auto":
+        return "auto"
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise typer.BadParameter(f"{text!r} is neither a number from 0 on nor 'auto'.")
+    return number
+
+
 Draws = Annotated[
-    int, typer.Option(min=0, help="Posterior draws to average; 0 predicts with the mean.", rich_help_panel=OUTPUT)
+    Any,
+    typer.Option(
+        parser=draws,
+        metavar="N|auto",
+        help="Posterior draws to average; 0 predicts with the mean, auto goes on until their error is small.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Sampling = Annotated[
+    Any,
+    typer.Option(parser=str, metavar="KIND", help="plain, antithetic or sobol draws.", rich_help_panel=OUTPUT),
+]
+Prediction = Annotated[
+    Any,
+    typer.Option(
+        parser=str,
+        metavar="KIND",
+        help="sampled or linearised; by default as the method says.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Where to write.", rich_help_panel=OUTPUT, show_default=False)]
 

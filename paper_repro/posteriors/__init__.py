@@ -1,0 +1,1 @@
+"""Every posterior of the package on the same small tasks."""

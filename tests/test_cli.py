@@ -64,6 +64,27 @@ def fitted(network, data, tmp_path):
     return tmp_path / "out"
 
 
+def test_a_report_says_how_it_predicted(fitted, data):
+    auto = ok("report", fitted, data, "--draws", "auto", "--sampling", "antithetic")
+    assert "Monte Carlo error of the NLL" in auto.stdout
+    local = ok("report", fitted, data, "--prediction", "linearised")
+    assert "in 1 forward pass and 2 backward passes" in local.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--draws", "many"], "neither a number from 0 on nor 'auto'"),
+        (["--sampling", "halton"], "plain, antithetic, sobol"),
+        (["--prediction", "guess"], "'sampled' or 'linearised'"),
+    ],
+)
+def test_impossible_predictions_are_errors(fitted, data, options, message):
+    result = bp("report", fitted, data, *options)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
 def test_fit_then_report(network, data, fitted, tmp_path):
     assert sorted(path.name for path in fitted.iterdir()) == ["posterior.json", "posterior.safetensors"]
     numbers, plot = tmp_path / "report.json", tmp_path / "report.png"

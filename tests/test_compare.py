@@ -208,3 +208,10 @@ def test_bad_calls(quick, tmp_path):
     with pytest.raises(DataError, match=r"results.json is no file of results"):
         quick(out=tmp_path)
     assert (tmp_path / "results.json").read_text() == '{"runs": [1]}'
+
+
+@pytest.mark.usefixtures("_no_plots")
+def test_a_method_with_a_temperature_trains_on_what_it_does_not_hold_out(quick, counted, sentences):
+    quick(methods=("mle", "temperature"), seeds=(0,))
+    held = len(sentences) // 5
+    assert counted == [("mle", 0, len(sentences)), ("temperature", 0, len(sentences) - held)]

@@ -6,22 +6,18 @@ With both frames fixed, C = 0 is a live start, and nothing can absorb C's scale:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from pydantic import Field
-from torch import Tensor
 
-from bayespeft.adapters.base import Adapter
+from bayespeft.adapters.core import Core
 from bayespeft.adapters.frames import truncated_svd
 from bayespeft.factors import Factor
 from bayespeft.sites import Site
-from bayespeft.weights import Weight
 
 
-class FrozenCore(Adapter):
-    """A latent core between the layer's own leading singular vectors.
+class FrozenCore(Core):
+    """A latent core between the layer's own leading singular vectors: `Core` with other factors, s B C A as ever.
 
     Attributes:
         r: rank, at most the smaller side of the layer; C is r x r.
@@ -30,8 +26,6 @@ class FrozenCore(Adapter):
             to its singular value, or all count alike.
     """
 
-    r: int = Field(default=8, ge=1)
-    alpha: float = Field(default=16.0, gt=0)
     spectrum: Literal["singular", "unit"] = "singular"
 
     def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
@@ -46,20 +40,6 @@ class FrozenCore(Adapter):
             "B": Factor(left * values if self.spectrum == "singular" else left, "fixed"),
             "C": Factor(torch.zeros(self.r, self.r), "latent"),
         }
-
-    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
-        """Return y + s B C A x."""
-        # The scale meets the r channels, not the m outputs.
-        channels = factors["C"].linear(factors["A"].linear(x)) * (self.alpha / self.r)
-        return y + factors["B"].linear(channels)
-
-    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
-        """Return s B C A."""
-        return (self.alpha / self.r) * factors["B"] @ factors["C"] @ factors["A"]
-
-    def to_lora(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor, float]:
-        """Return A, B C and s."""
-        return factors["A"], factors["B"] @ factors["C"], self.alpha / self.r
 
 
 ADAPTER = FrozenCore

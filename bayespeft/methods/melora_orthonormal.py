@@ -4,11 +4,16 @@ from bayespeft.adapters.orthonormal_core import OrthonormalCore
 from bayespeft.methods.base import Method
 from bayespeft.methods.melora_full import METHOD as FULL
 from bayespeft.priors.flat import Flat
+from bayespeft.priors.normal import Normal
 
 METHOD: Method = FULL.replace(
     name="melora_orthonormal",
     title="Me-LoRA, full covariance, orthonormal frames",
     summary="full covariance over a core between orthonormal frames that are trained",
     adapter=OrthonormalCore(r=8, alpha=16),
+    # Noise between the leading singular vectors of W0 disturbs the network at once, where B = 0 would have hidden it.
+    guide=FULL.guide.replace(init_std=(0.05, 0.05)),
+    latent_prior=Normal(scale=0.2),
     point_prior=Flat(),
+    train=FULL.train.replace(lr=3e-3),
 )

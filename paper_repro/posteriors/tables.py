@@ -43,9 +43,10 @@ def posteriors() -> str:
         "| task | method | seeds | accuracy, % | NLL, nats | ECE, % | Brier | MI | train, s | trainable | passes |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
+    order = [*ORDER, *known]
     groups = sorted(
         {(r["task"], r["method"]) for r in records},
-        key=lambda k: (k[0], ORDER.index(k[1]) if k[1] in ORDER else len(ORDER) + known.index(k[1])),
+        key=lambda k: (k[0], order.index(k[1]) if k[1] in order else len(order)),
     )
     for task, method in groups:
         runs = [r for r in records if (r["task"], r["method"]) == (task, method)]

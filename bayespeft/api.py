@@ -11,13 +11,14 @@ import torch
 from torch import nn
 
 from bayespeft.adapters.base import Adapter
-from bayespeft.assemble import assemble, choose_method, make_packs
+from bayespeft.assemble import assemble, check_start, choose_method, make_packs
 from bayespeft.attach import Placement
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.errors import CheckpointError, ConfigError, DataError
 from bayespeft.guides.base import GuideSpec
 from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.history import History
+from bayespeft.inference.memory import PeakMemory
 from bayespeft.inference.predict import Predictor
 from bayespeft.inference.problem import Problem
 from bayespeft.inference.progress import ProgressBar
@@ -86,12 +87,14 @@ def fit(
     if not isinstance(train, TrainConfig):
         raise ConfigError(f"train={train!r} must be a TrainConfig, such as TrainConfig(epochs=3).")
     method = choose_method(guide, adapter, train)
+    check_start(start, adapter)
     if device is not None:
         model.to(device)
 
     if method.temperature and validation is None:
         raise DataError(
-            f"method '{method.name}' fits a temperature to data that training has not seen: pass validation=."
+            f"method '{method.name}' fits a temperature to data that training has not seen: pass validation= "
+            "(--validation-split on the command line)."
         )
 
     def optimiser(problem: Problem, **options: Any) -> History:
@@ -114,12 +117,13 @@ def fit(
     ):
         problem = assembly.problem
         begin = time.perf_counter()
-        history: History = problem.approximation.latent.fit(problem)
+        with PeakMemory(problem.device) as memory:
+            history: History = problem.approximation.latent.fit(problem)
         # All that fitting takes, not the loop alone: curvature, searches, several members.
-        history.seconds = time.perf_counter() - begin
+        history.seconds, history.peak_memory_bytes = time.perf_counter() - begin, memory.peak
     posterior = Posterior(
         model,
-        method,
+        assembly.method,
         assembly.placements,
         problem.approximation,
         problem.likelihood,
@@ -164,7 +168,8 @@ def load(directory: str | os.PathLike[str], model: nn.Module, *, tokenizer: Any 
     placements = tuple(Placement(sites[name], adapter) for name, adapter in adapters.items())
     generator = torch.Generator().manual_seed(seed)
     packs = make_packs(placements, heads, method, generator)
-    approximation = Approximation(packs, method.guide, generator)
+    with seeded(seed):
+        approximation = Approximation(packs, method.guide, generator)
     _load_strictly(approximation, tensors, directory)
     approximation.to(next(model.parameters()).device)
     return Posterior(

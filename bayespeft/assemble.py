@@ -61,17 +61,21 @@ def assemble(
     chosen = choose_likelihood(likelihood, model).resolve(model, tokenizer, raw_rows(data))
     examples = as_examples(data, chosen, tokenizer, split="train")
     generator = torch.Generator().manual_seed(seed)
-    heads = find_head(model) if chosen.trains_head else []
     if start is None:
-        sites = find_sites(model, as_targets(targets), exclude=[head.name for head in heads])
-        placements = tuple(Placement(s, method.adapter) for s in sites) + tuple(Placement(h, Full()) for h in heads)
+        own = find_head(model) if chosen.trains_head else []
+        heads = {head.name for head in own}
+        sites = find_sites(model, as_targets(targets), exclude=sorted(heads))
+        placements = tuple(Placement(s, method.adapter) for s in sites) + tuple(Placement(h, Full()) for h in own)
     else:
+        heads = start.heads
         placements = start_placements(start, model, method)
+        # What the method says of itself is what was fitted.
+        method = method.replace(adapter=next(p.adapter for p in placements if p.site.name not in heads))
 
     def packs_of(seed: int) -> list[Pack]:
-        return make_packs(placements, {head.name for head in heads}, method, torch.Generator().manual_seed(seed))
+        return make_packs(placements, heads, method, torch.Generator().manual_seed(seed))
 
-    packs = make_packs(placements, {head.name for head in heads}, method, generator)
+    packs = make_packs(placements, heads, method, generator)
     if start is not None:
         packs = started_at(packs, start)
     device = next(model.parameters()).device
@@ -151,6 +155,30 @@ def make_packs(
             named = {name: replace(factor, role="head", center=None) for name, factor in named.items()}
         factors[placement.site.name] = named
     return pack(factors, priors)
+
+
+def check_start(start: Posterior | None, adapter: str | Adapter | None) -> None:
+    """Check that a start is a posterior, and that an adapter named beside it says nothing else.
+
+    Raises:
+        ConfigError: it is none, or it does.
+    """
+    if start is None:
+        return
+    if not isinstance(start, Posterior):
+        raise ConfigError(f"start={start!r} must be a posterior, from fit, load or import_lora.")
+    if isinstance(adapter, Adapter):
+        for placement in start.placements:
+            there = placement.adapter
+            wrong = [
+                n for n in adapter.model_fields_set if n != "latent" and getattr(there, n, None) != getattr(adapter, n)
+            ]
+            if placement.site.name not in start.heads and wrong:
+                raise ConfigError(
+                    f"adapter= has {wrong[0]}={getattr(adapter, wrong[0])!r}, but start= brings "
+                    f"{getattr(there, wrong[0], None)!r} at layer '{placement.site.name}', which is what is built on: leave "
+                    "adapter= out."
+                )
 
 
 def start_placements(start: Posterior, model: nn.Module, method: Method) -> tuple[Placement, ...]:

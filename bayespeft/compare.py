@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -190,7 +191,7 @@ def compare(
             # One network serves all methods, since fitting leaves it as it was; its fresh head goes by the seed.
             network = network or here.network(seed)
             console.print(f"{title}: fitting to {len(rows):,} examples")
-            kept, validation = _held_out(rows, method)
+            kept, validation = held_out(rows, seed) if method.temperature else (rows, None)
             posterior = fit(
                 network[0],
                 kept,
@@ -234,12 +235,11 @@ def _methods(methods: Sequence[str | Method], train: TrainConfig) -> list[Method
     return [method.replace(train=train.over(method.train)) for method in chosen]
 
 
-def _held_out(rows: list[Any], method: Method) -> tuple[list[Any], list[Any] | None]:
-    """Return the rows to train on, and a fifth for a method that fits a temperature to rows which it must not train on."""
-    if not method.temperature:
-        return rows, None
+def held_out(rows: Sequence[Any], seed: int) -> tuple[list[Any], list[Any]]:
+    """Return the rows to train on, and a random fifth for what must not be trained on, such as a temperature."""
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
     count = max(1, len(rows) // 5)
-    return rows[count:], rows[:count]
+    return [rows[i] for i in sorted(order[count:])], [rows[i] for i in sorted(order[:count])]
 
 
 def _plan(here: Task, method: Method, seed: int, *, targets: Targets, **settings: Any) -> Run:

@@ -110,7 +110,7 @@ class Posterior:
         labels = examples.labels()
         if labels is not None:
             self.likelihood.check_labels(labels, self.classes)
-        prediction = prediction or self.method.prediction
+        prediction = prediction or self.method.prediction or self.method.guide.prediction
         if prediction not in ("sampled", "linearised"):
             raise ConfigError(f"prediction={prediction!r}: 'sampled' or 'linearised'.")
         with Attachment(self.placements) as attachment:
@@ -119,6 +119,7 @@ class Posterior:
             )
             # The mean is the mean, whichever way its neighbourhood is averaged.
             if prediction == "linearised" and draws != 0:
+                predictor.check(draws, tolerance)
                 return predictor.linearised(examples, seed, batch_size, keep_draws)
             return predictor.run(examples, draws, seed, draws_per_pass, batch_size, keep_draws, sampling, tolerance)
 
@@ -273,6 +274,8 @@ class Posterior:
 
     def export_peft(self, directory: str | os.PathLike[str], draw: int | str = "mean", seed: int = 0) -> None:
         """Write one draw as a LoRA that `peft.PeftModel.from_pretrained` loads onto the same base network.
+
+        A fitted temperature has no place in that format: divide the exported network's logits by `temperature`.
 
         Args:
             directory: new, empty, or with an earlier export, which is replaced.

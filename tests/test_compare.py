@@ -11,7 +11,7 @@ from rich.console import Console
 
 import bayespeft
 from bayespeft import TrainConfig
-from bayespeft.compare import Comparison, compare
+from bayespeft.compare import Comparison, compare, held_out
 from bayespeft.data.load import load as load_rows
 from bayespeft.errors import ConfigError, DataError, FitError, UnknownNameError
 from bayespeft.guides.mean_field import MeanField
@@ -215,3 +215,12 @@ def test_a_method_with_a_temperature_trains_on_what_it_does_not_hold_out(quick, 
     quick(methods=("mle", "temperature"), seeds=(0,))
     held = len(sentences) // 5
     assert counted == [("mle", 0, len(sentences)), ("temperature", 0, len(sentences) - held)]
+
+
+def test_what_is_held_out_is_random_and_not_trained_on():
+    rows = [{"label": int(i >= 50), "i": i} for i in range(100)]
+    kept, held = held_out(rows, seed=0)
+    assert sorted(row["i"] for row in [*kept, *held]) == list(range(100))
+    assert len(held) == 20
+    assert {row["label"] for row in held} == {0, 1}
+    assert held_out(rows, seed=0) == (kept, held) != held_out(rows, seed=1)

@@ -104,3 +104,24 @@ def test_an_imported_lora_serves_as_well(name, bert, tokenizer, sentences, tmp_p
         torch.testing.assert_close(found.log_probs, fitted.predict(sentences).log_probs, atol=1e-4, rtol=0)
     assert {p.site.name for p in posterior.placements} == {p.site.name for p in fitted.placements}
     assert posterior.heads == {"classifier"}
+
+
+def test_a_start_must_be_a_posterior(mlp, xy):
+    with pytest.raises(ConfigError, match="must be a posterior"):
+        bayespeft.fit(mlp, xy, "tfb", start="runs/fitted", progress=False)
+
+
+def test_an_adapter_that_contradicts_the_start_is_refused_and_the_methods_own_gives_way(mlp, xy):
+    options = {"targets": ["2"], "train": TrainConfig(steps=2), "progress": False}
+    start = bayespeft.fit(mlp, xy, "map", adapter=Lora(r=3, alpha=6), **options)
+    options.pop("targets")
+    with pytest.raises(ConfigError, match=r"r=2, but start= brings 3 at layer '2'"):
+        bayespeft.fit(mlp, xy, "laplace_lora", adapter=Lora(r=2), start=start, **options)
+    found = bayespeft.fit(mlp, xy, "laplace_lora", start=start, **options)
+    assert (found.method.adapter.r, found.method.adapter.alpha) == (3, 6)
+
+
+def test_another_seed_would_not_move_an_ensemble(mlp, xy):
+    train = TrainConfig(steps=2)
+    found = bayespeft.fit(mlp, xy, "ensemble", adapter=Lora(r=2), targets=["2"], train=train, progress=False)
+    assert found.predict(xy, draws=5).nll_error is None

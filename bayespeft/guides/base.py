@@ -163,6 +163,7 @@ class GuideSpec(Plugin, ABC):
         diagonal: elements are uncorrelated under q. Only then may signs be flipped ("flipout", "token").
         covers: the packs it is given: "latent", those that the adapter calls latent; "trained", every trained pack, points
             and heads too; "head", freshly made heads alone.
+        prediction: how its posterior predicts, unless the method or the user says otherwise.
         variational: q is fitted by maximising the ELBO; False for a guide that finds its spread after training a point.
         needs: factors that it can't do without, by name, and their roles; it then takes no other latent. Empty: any.
 
@@ -175,6 +176,7 @@ class GuideSpec(Plugin, ABC):
     diagonal: ClassVar[bool] = True
     covers: ClassVar[Literal["latent", "trained", "head"]] = "latent"
     variational: ClassVar[bool] = True
+    prediction: ClassVar[Literal["sampled", "linearised"]] = "sampled"
     needs: ClassVar[Mapping[str, Role]] = {}
     noise: Noise = "batch"
 

@@ -39,12 +39,13 @@ class LaplaceGuide(GaussianGuide):
     """
 
     precision: Tensor
+    log_evidence: Tensor
 
     def __init__(self, packs: Sequence[Pack], spec: LaplaceSpec) -> None:
         super().__init__(packs)
         self._kind, self.prior_precision = spec.kind, spec.prior_precision
         self.register_buffer("precision", torch.tensor(believed_precision(packs)))
-        self.log_evidence = math.nan
+        self.register_buffer("log_evidence", torch.tensor(math.nan, dtype=torch.double))
 
     @abstractmethod
     def totals(self) -> Values:
@@ -88,7 +89,7 @@ class LaplaceGuide(GaussianGuide):
             if precision == "marginal_likelihood":
                 precision = best_precision(distance, eigenvalues, float(self.precision))
             self.precision.fill_(precision)
-            self.log_evidence = log_evidence(log_likelihood, distance, eigenvalues, precision)
+            self.log_evidence.fill_(log_evidence(log_likelihood, distance, eigenvalues, precision))
         return history
 
     def scale(self, curvature: Tensor) -> Tensor:
@@ -125,6 +126,8 @@ class LaplaceSpec(GuideSpec):
 
     diagonal: ClassVar[bool] = False
     variational: ClassVar[bool] = False
+    # The Gauss-Newton matrix is the curvature of the linearised network (Immer et al. 2021, arXiv 2008.08400).
+    prediction: ClassVar[Literal["sampled", "linearised"]] = "linearised"
     prior_precision: Annotated[float, Field(gt=0)] | Literal["marginal_likelihood"] = "marginal_likelihood"
 
 

@@ -70,14 +70,19 @@ def entropy(log_probs: Tensor) -> Tensor:
 
 
 class Average:
-    """Running sums over draws, for each of n examples."""
+    """Running sums over draws, for each of n examples.
+
+    Attributes:
+        draws: announced so far.
+        labels: (n,) as far as they were added, or None where the data has none.
+    """
 
     def __init__(self, n: int, keep: bool = False) -> None:
         self.draws = 0
         self._n, self._keep = n, keep
         self._log_sum: Tensor | None = None
         self._entropy = torch.zeros(n, dtype=torch.float64)
-        self._labels: Tensor | None = None
+        self.labels: Tensor | None = None
         self._kept: list[Tensor] = []
         self._scores: list[Tensor] = []
 
@@ -100,12 +105,12 @@ class Average:
         if self._log_sum is None:
             self._log_sum = torch.full((self._n, classes), -math.inf, dtype=torch.float64)
             if labels is not None:
-                self._labels = torch.zeros(self._n, *labels.shape[1:], dtype=labels.dtype)
+                self.labels = torch.zeros(self._n, *labels.shape[1:], dtype=labels.dtype)
         self._log_sum[index] = torch.logaddexp(self._log_sum[index], torch.logsumexp(log_probs, 0))
         self._entropy[index] += entropy(log_probs).sum(0)
         rows = slice(first, first + len(log_probs))
-        if self._labels is not None and labels is not None:
-            self._labels[index] = labels
+        if self.labels is not None and labels is not None:
+            self.labels[index] = labels
             self._scores[-1][rows, index] = log_probs.gather(-1, labels.expand(log_probs.shape[:2])[..., None])[
                 ..., 0
             ].float()
@@ -122,7 +127,7 @@ class Average:
         Args:
             unit: draws in a row that belong together; units are independent. None: no two are.
         """
-        if self._labels is None or unit is None or self.draws < 2 * unit:
+        if self.labels is None or unit is None or self.draws < 2 * unit:
             return None
         scores = torch.cat(self._scores).double()
         influence = torch.exp(scores - (torch.logsumexp(scores, 0) - math.log(self.draws))).mean(1)
@@ -162,7 +167,7 @@ class Average:
         return Predictive(
             log_probs=self._log_sum - math.log(self.draws),
             expected_entropy=self._entropy / self.draws,
-            labels=self._labels,
+            labels=self.labels,
             draws=draws,
             forward_passes=forward_passes,
             seconds=seconds,

@@ -26,8 +26,8 @@ from bayespeft.randomness import seeded
 
 __all__ = ["Predictive", "Predictor", "entropy"]
 
-# With draws="auto": so many at a time, and never more than the last.
-ROUND, MOST = 8, 256
+# With draws="auto": so many at a time, never more than the second, and no error is believed of fewer independent units.
+ROUND, MOST, UNITS = 8, 256, 8
 # Draws of a Gaussian over K logits cost no pass of the network.
 LOGIT_DRAWS = 256
 
@@ -72,11 +72,13 @@ class Predictor:
             FitError: an output is not a number.
         """
         latent = self.approximation.latent
-        wanted = self._wanted(draws)
+        wanted = self.check(draws, tolerance)
         auto = wanted is None
         noise = Noise(sampling, latent.noise_size, seed, replicates=auto)
         folding = Folding(draws_per_pass, ROUND if wanted is None else wanted, self.device)
         average = Average(len(examples), keep_draws)
+        # The members of an ensemble are all there are: no other seed would give others.
+        unit = noise.unit if latent.members is None else None
         with self._measured(seed) as cost, torch.no_grad():
             while True:
                 count = ROUND if wanted is None else wanted
@@ -84,17 +86,18 @@ class Predictor:
                 self._pass(examples, values, count, folding, average, batch_size)
                 if not auto:
                     break
-                error = average.nll_error(noise.unit)
-                if error is None and average.draws >= 2 * ROUND:
+                if average.labels is None:
                     raise DataError("draws='auto' needs labels to know the error of the NLL; choose a number of draws.")
-                if average.draws >= MOST or (error is not None and error <= tolerance):
+                error = average.nll_error(unit)
+                enough = unit is not None and average.draws >= UNITS * unit
+                if average.draws >= MOST or (enough and error is not None and error <= tolerance):
                     break
         return average.result(
             draws=average.draws if auto else count,
             forward_passes=average.draws,
             seconds=cost.seconds,
             peak=cost.peak,
-            unit=noise.unit,
+            unit=unit,
         )
 
     def linearised(
@@ -142,19 +145,25 @@ class Predictor:
             draws=draws, forward_passes=1, backward_passes=classes, seconds=cost.seconds, peak=cost.peak
         )
 
-    def _wanted(self, draws: int | str) -> int | None:
-        """Return the number of draws; None for "auto"."""
-        if not self.approximation.stochastic:
-            return 0
+    def check(self, draws: int | str, tolerance: float) -> int | None:
+        """Return the number of draws; None for "auto".
+
+        Raises:
+            ConfigError: they are no such number, or the tolerance is not positive.
+        """
+        if not tolerance > 0:
+            raise ConfigError(f"tolerance={tolerance}: a Monte Carlo error in nats, above 0.")
         members = self.approximation.latent.members
         if isinstance(draws, str):
             if draws != "auto":
                 raise ConfigError(f"draws={draws!r}: a number, or 'auto'.")
-            return members
+            return members if self.approximation.stochastic else 0
         if draws < 0:
             raise ConfigError(
                 f"draws={draws}: the number of draws can't be negative; 0 predicts with the posterior mean."
             )
+        if not self.approximation.stochastic:
+            return 0
         if members is not None and draws == 0:
             raise ConfigError(
                 "draws=0 asks for the mean of the weights, which no member of an ensemble has: take draws=1."

@@ -32,6 +32,7 @@ from bayespeft.inference.kl import kl_terms
 from bayespeft.inference.noise import PLATED
 from bayespeft.inference.predict import Predictive, Predictor
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.randomness import seeded
 
 
 @dataclass
@@ -203,7 +204,9 @@ class Problem:
     def prior_terms(self) -> tuple[float, float]:
         """Return KL of the latents, and -log prior of the points, in nats."""
         approximation = self.approximation
-        proper = {name: prior for name, prior in approximation.priors().items() if name not in approximation.improper}
+        with seeded(self.seed):  # a randomised prior must not take from training's random numbers
+            priors = approximation.priors()
+        proper = {name: prior for name, prior in priors.items() if name not in approximation.improper}
         terms = kl_terms(approximation.q(), proper)
         kl = sum(float(term) for name, term in terms.items() if name in approximation.random)
         return kl, sum(float(term) for term in terms.values()) - kl

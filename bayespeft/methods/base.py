@@ -28,7 +28,8 @@ class Method(Config):
         point_prior: of the other factors; a normal one makes their estimate MAP.
         head_prior: of a freshly made head, centered at zero.
         train: defaults of the training; a user's own settings go over them.
-        prediction: "sampled" (average over draws of the weights) or "linearised" (the network linearised in the latents).
+        prediction: "sampled" (average over draws of the weights) or "linearised" (the network linearised in the latents);
+            None: as the guide has it.
         temperature: fit a temperature to validation data after training; `fit` then needs `validation=`.
     """
 
@@ -43,5 +44,5 @@ class Method(Config):
     point_prior: SerializeAsAny[Prior] = Flat()
     head_prior: SerializeAsAny[Prior] = Flat()
     train: TrainConfig = TrainConfig()
-    prediction: Literal["sampled", "linearised"] = "sampled"
+    prediction: Literal["sampled", "linearised"] | None = None
     temperature: bool = False

@@ -24,5 +24,4 @@ METHOD = Method(
     point_prior=Normal(scale=0.4),
     head_prior=FanIn(scale=3.0),
     train=TrainConfig(epochs=8, lr=1e-3, kl_warmup=0.5),
-    prediction="linearised",
 )

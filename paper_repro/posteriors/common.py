@@ -10,6 +10,7 @@ import torch
 
 import bayespeft
 from bayespeft import Method, Posterior
+from bayespeft.compare import held_out
 from bayespeft.data.load import load as load_rows
 from bayespeft.pretrained.load import load as load_model
 from bayespeft.report.metrics import accuracy, brier, ece, nll
@@ -49,8 +50,7 @@ def fitted(args: argparse.Namespace, task: str, method: Method, seed: int, start
     rows = load_rows(task, "train", data_dir=args.data_dir, limit=args.limit, seed=seed)
     validation = None
     if method.temperature:
-        held = len(rows) // 5
-        rows, validation = rows[held:], rows[:held]
+        rows, validation = held_out(rows, seed)
     place = args.keep and args.keep / f"{task}-{method.name}-{seed}-{args.limit}"
     if start is None:
         model, tokenizer = load_model(args.model, "classification", 2, seed=seed)

@@ -54,7 +54,7 @@ def main() -> None:
                 if any(all(record[k] == v for k, v in key.items()) for record in read(EXPERIMENT)):
                     continue
                 start = None
-                if name in STARTS and args.keep:
+                if name in STARTS and args.keep and not args.rank:
                     start = fitted(args, task, registry.get("methods", STARTS[name]), seed)
                 posterior = fitted(args, task, method, seed, start)
                 append(EXPERIMENT, **key, start=STARTS[name] if start else None, **measured(args, task, posterior))
@@ -68,13 +68,13 @@ def measured(args, task: str, posterior: Posterior) -> dict[str, object]:
         "draws": found.draws,
         **metrics(found.log_probs, found.labels),
         "mutual_information": round(float(found.mutual_information.mean()), 5),
-        "prediction": posterior.method.prediction,
+        "prediction": "linearised" if found.backward_passes else "sampled",
         "forward_passes": found.forward_passes,
         "backward_passes": found.backward_passes,
         "predict_seconds": round(found.seconds, 1),
         "train_seconds": round(posterior.history.seconds, 1),
         "trainable": posterior.approximation.trainable(),
-        "kl": round(records[-1].kl, 2) if records else None,
+        "kl": round(records[-1].kl, 2) if posterior.method.guide.variational else None,
         "temperature": round(posterior.temperature, 4),
         "settings": posterior.method.model_dump(mode="json", exclude={"title", "summary", "reference", "deviations"}),
     }

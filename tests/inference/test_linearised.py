@@ -169,7 +169,7 @@ def test_the_method_decides_and_zero_draws_is_the_mean(mlp, xy):
     mean = posterior.predict(xy, draws=0)
     assert (mean.draws, float(mean.mutual_information.max())) == (0, pytest.approx(0, abs=1e-9))
     linearise = {"laplace_lora", "laplace_lora_diagonal", "laplace_last_layer", "laplace_core"}
-    assert all(registry.get("methods", name).prediction == "linearised" for name in linearise)
+    assert all(registry.get("methods", name).guide.prediction == "linearised" for name in linearise)
 
 
 def test_a_point_is_refused(mlp, xy):

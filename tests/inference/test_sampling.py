@@ -11,7 +11,7 @@ from scipy.stats import kstest, qmc
 from bayespeft.adapters.core import Core
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.guides.mean_field import MeanField
-from bayespeft.inference.predict import MOST, ROUND
+from bayespeft.inference.predict import MOST, UNITS
 from bayespeft.inference.sampling import Noise
 from tests.inference.helpers import problem
 from tests.inference.test_predict import predictor
@@ -105,9 +105,9 @@ def test_auto_stops_when_the_error_is_small_enough(mlp, xy, sampling):
         ready = predictor(p)
         loose = ready.run(p.examples, "auto", 0, sampling=sampling, tolerance=10.0)
         tight = ready.run(p.examples, "auto", 0, sampling=sampling, tolerance=0.02)
-        never = ready.run(p.examples, "auto", 0, sampling=sampling, tolerance=0.0)
-        assert loose.draws <= 2 * ROUND
-        assert loose.draws < tight.draws <= never.draws == MOST
+        never = ready.run(p.examples, "auto", 0, sampling=sampling, tolerance=1e-9)
+        assert loose.draws == UNITS * {"plain": 1, "antithetic": 2, "sobol": 8}[sampling]
+        assert loose.draws <= tight.draws <= never.draws == MOST
         assert tight.nll_error <= 0.02 or tight.draws == MOST
         assert tight.forward_passes == tight.draws
 
@@ -119,3 +119,5 @@ def test_auto_needs_labels_and_no_other_word_will_do(mlp, xy):
             ready.run(p.examples, "auto", 0)
         with pytest.raises(ConfigError, match="'auto'"):
             ready.run(p.examples, "many", 0)
+        with pytest.raises(ConfigError, match="above 0"):
+            ready.run(p.examples, "auto", 0, tolerance=0.0)

@@ -15,7 +15,7 @@ from typing import Any
 import bayespeft
 from paper_repro.posteriors import tables as posteriors
 from paper_repro.results import read
-from paper_repro.text import TITLES, spread
+from paper_repro.text import TITLES, spread, up_to_date
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", ROOT / "paper_repro" / "README.md")
@@ -54,9 +54,11 @@ def caption() -> str:
         return ""
     seeds = len({r["seed"] for r in records})
     tests = ", ".join(f"{TITLES.get(t, t)} {n}" for t, n in sorted({(r["task"], r["test_rows"]) for r in records}))
+    older = sorted({f"`{r['method']}`" for r in records if not up_to_date(r)})
+    note = f" Measured before the defaults changed: {', '.join(older)}." if older else ""
     return (
         f"MiniLM, {records[0]['limit']} training rows, mean ± standard deviation over {seeds} seeds (test rows: {tests}). "
-        f"{records[-1]['machine']}, {records[-1]['date']}; `paper_repro/calibration/run.py`."
+        f"{records[-1]['machine']}, {records[-1]['date']}; `paper_repro/calibration/run.py`.{note}"
     )
 
 

@@ -15,5 +15,5 @@ METHOD: Method = MLE.replace(
     ),
     guide=Ivon(hess_init=10.0, beta2=0.999),
     # The package scales rates so that lr meets plain gradients while h is at its start: far above AdamW's.
-    train=MLE.train.replace(lr=0.1, weight_decay=5e-3, clip=0.0),
+    train=MLE.train.replace(lr=1.0, weight_decay=5e-3, clip=0.0),
 )

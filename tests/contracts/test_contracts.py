@@ -205,7 +205,7 @@ class TestMethod:
         predictive = posterior.predict(sentences, draws=3)
         total = predictive.probs.sum(-1)
         torch.testing.assert_close(total, torch.ones_like(total))
-        draws = 256 if posterior.method.prediction == "linearised" else 3
+        draws = 256 if posterior.method.guide.prediction == "linearised" else 3
         assert predictive.draws == (draws if posterior.approximation.stochastic else 0)
         posterior.save(tmp_path / "out")
         loaded = bayespeft.load(tmp_path / "out", copy.deepcopy(bert), tokenizer=tokenizer)

@@ -119,7 +119,7 @@ class Posterior:
             )
             # The mean is the mean, whichever way its neighbourhood is averaged.
             if prediction == "linearised" and draws != 0:
-                predictor.check(draws, tolerance)
+                predictor.check(draws, sampling, tolerance)
                 return predictor.linearised(examples, seed, batch_size, keep_draws)
             return predictor.run(examples, draws, seed, draws_per_pass, batch_size, keep_draws, sampling, tolerance)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -72,7 +72,7 @@ class Predictor:
             FitError: an output is not a number.
         """
         latent = self.approximation.latent
-        wanted = self.check(draws, tolerance)
+        wanted = self.check(draws, sampling, tolerance)
         auto = wanted is None
         noise = Noise(sampling, latent.noise_size, seed, replicates=auto)
         folding = Folding(draws_per_pass, ROUND if wanted is None else wanted, self.device)
@@ -145,12 +145,14 @@ class Predictor:
             draws=draws, forward_passes=1, backward_passes=classes, seconds=cost.seconds, peak=cost.peak
         )
 
-    def check(self, draws: int | str, tolerance: float) -> int | None:
+    def check(self, draws: int | str, sampling: str, tolerance: float) -> int | None:
         """Return the number of draws; None for "auto".
 
         Raises:
-            ConfigError: they are no such number, or the tolerance is not positive.
+            ConfigError: they are no such number, there is no such sampling, or the tolerance is not positive.
         """
+        if sampling not in get_args(Sampling):
+            raise ConfigError(f"sampling={sampling!r}: {', '.join(get_args(Sampling))}.")
         if not tolerance > 0:
             raise ConfigError(f"tolerance={tolerance}: a Monte Carlo error in nats, above 0.")
         members = self.approximation.latent.members

@@ -268,3 +268,12 @@ def test_a_layer_that_the_output_does_not_use_has_a_jacobian_of_zeros(xy):
         (local,) = (jacobian(predictor(p), batch) for batch in p.examples.batches(60))
         assert float(local.by_pack["W_7x5"].abs().max()) == 0
         assert float(local.by_pack["W_3x5"].abs().max()) > 0
+
+
+@pytest.mark.parametrize("wrong", [{"draws": -3}, {"sampling": "bogus"}, {"tolerance": 0.0}])
+def test_impossible_settings_are_refused_though_they_would_not_be_used(mlp, xy, wrong):
+    posterior = bayespeft.fit(
+        mlp, xy, "melora", targets=["2"], adapter=Core(r=2), train=TrainConfig(steps=1), progress=False
+    )
+    with pytest.raises(ConfigError):
+        posterior.predict(xy, prediction="linearised", **wrong)

@@ -8,23 +8,37 @@ posterior.report(test)
 from bayespeft.api import fit, load
 from bayespeft.catalogue import methods
 from bayespeft.config import Targets, TrainConfig
+from bayespeft.decompose import Decomposition, decompose
 from bayespeft.exchange import import_lora
-from bayespeft.inference.predict import Predictive
+from bayespeft.generation.result import Generation
+from bayespeft.generation.score import Score
+from bayespeft.intrinsic_dimension import IntrinsicDimension, intrinsic_dimension
 from bayespeft.methods.base import Method
 from bayespeft.posterior import Posterior
+from bayespeft.predictive.categorical import Predictive
+from bayespeft.predictive.normal import RegressionPredictive
 from bayespeft.report.calibration import CalibrationReport
+from bayespeft.report.regression import RegressionReport
 from bayespeft.version import __version__
 
 __all__ = [
     "CalibrationReport",
+    "Decomposition",
+    "Generation",
+    "IntrinsicDimension",
     "Method",
     "Posterior",
     "Predictive",
+    "RegressionPredictive",
+    "RegressionReport",
+    "Score",
     "Targets",
     "TrainConfig",
     "__version__",
+    "decompose",
     "fit",
     "import_lora",
+    "intrinsic_dimension",
     "load",
     "methods",
 ]

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from bayespeft.adapters.base import Adapter
-from bayespeft.assemble import assemble, check_start, choose_method, make_packs
+from bayespeft.assemble import assemble, check_start, choose_method, make_packs, merging
 from bayespeft.attach import Placement
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.errors import CheckpointError, ConfigError, DataError
+from bayespeft.evaluation import brief
 from bayespeft.guides.base import GuideSpec
 from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.history import History
@@ -22,14 +27,15 @@ from bayespeft.inference.memory import PeakMemory
 from bayespeft.inference.predict import Predictor
 from bayespeft.inference.problem import Problem
 from bayespeft.inference.progress import ProgressBar
+from bayespeft.inference.resume import Checkpoint
 from bayespeft.inference.svi import run
+from bayespeft.inference.warmup import warmed_up
 from bayespeft.io import checkpoint
-from bayespeft.io.fingerprint import check_fingerprint
+from bayespeft.io.fingerprint import check_fingerprint, fingerprint
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.methods.base import Method
-from bayespeft.posterior import Posterior, as_examples
+from bayespeft.posterior import MERGED, Posterior, as_examples
 from bayespeft.randomness import seeded
-from bayespeft.report.metrics import accuracy, nll
 from bayespeft.sites import all_sites
 
 VALIDATION_DRAWS = 5
@@ -43,21 +49,24 @@ def fit(
     tokenizer: Any = None,
     adapter: str | Adapter | None = None,
     likelihood: str | Likelihood | None = None,
-    targets: str | Sequence[str] | Targets = "auto",
+    targets: str | Sequence[str] | Targets | None = None,
     train: TrainConfig = TrainConfig(),
     validation: Any = None,
     start: Posterior | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
     progress: bool = True,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 200,
 ) -> Posterior:
     """Fit a posterior over adapter factors to data.
 
     The objective is E_q[NLL per example] + kl_weight * KL / N, in nats per example; with kl_weight = 1 it is -ELBO / N.
-    The network's modules, weights, state-dict keys and modes are bit-equal before and after; no hook stays on it.
+    The network's modules, weights, state-dict keys and modes are bit-equal before and after; no hook stays on it. Only an
+    adapter that merges (`random_subspace`, `subspace_core`) changes weights in place, unless it keeps the original.
 
     Args:
-        model: a Hugging Face model, or any module that maps a tensor to logits (n, K).
+        model: a Hugging Face model, or any module that maps a tensor to logits (n, K), or to means (n, d) for a regression.
         data: rows with `text`, [`text_pair`], `label`, or with `question`, `choices`, `answer` (both need `tokenizer`);
             rows with `input_ids`, [`attention_mask`], `labels`; a Hugging Face `Dataset` of any of these; a `DataLoader`
             of batch dicts or of (x, y); a pair of tensors (x, y); or the name of a data set (its training split).
@@ -65,17 +74,21 @@ def fit(
             then takes the place of Me-LoRA's.
         tokenizer: for rows that are still text.
         adapter: overrides the method's adapter.
-        likelihood: overrides the choice by the network's type: "sequence_classification" or "label_tokens".
-        targets: which layers; see `Targets`.
+        likelihood: overrides the choice by the network's type (or by `start`): "sequence_classification", "label_tokens",
+            or "regression" for labels that are quantities; `Regression(noise=...)` says how much they scatter.
+        targets: which layers; see `Targets`. What is left out comes from the method.
         train: settings; what is left out comes from the method.
-        validation: data whose NLL and accuracy are computed after each epoch, into `history`; and to which a method with
-            `temperature` fits its temperature.
+        validation: data whose NLL and accuracy (for a regression: RMSE) are computed after each epoch, into `history`; and
+            to which a method with `temperature` fits its temperature.
         start: a fitted posterior over the same network whose means are the initial values; its layers, ranks and scales
             are taken over. Post-hoc methods (laplace_lora, tfb, ...) then train nothing and build on it, whether it was
             fitted here or imported by `import_lora`.
         seed: of initial values, data order, noise and draws.
         device: move the network there first; by default it stays where it is.
         progress: show a progress bar on standard error.
+        checkpoint: a directory for the state of the training. If it holds that of the same fit, training goes on from
+            there, and on the same machine ends bit-equal to one that was never interrupted.
+        checkpoint_every: optimiser steps between two such states.
 
     Returns:
         The posterior.
@@ -97,8 +110,13 @@ def fit(
             "(--validation-split on the command line)."
         )
 
+    number = itertools.count()
+
     def optimiser(problem: Problem, **options: Any) -> History:
         watcher = ProgressBar(method.title) if progress else None
+        if checkpoint is not None:
+            path = Path(checkpoint) / f"run-{next(number)}.pt"
+            options["checkpoint"] = Checkpoint(path, checkpoint_every, _key(problem, method))
         return run(problem, watcher, _validator(problem, validation, tokenizer), **options)
 
     with (
@@ -118,6 +136,7 @@ def fit(
         problem = assembly.problem
         begin = time.perf_counter()
         with PeakMemory(problem.device) as memory:
+            problem = warmed_up(problem, assembly.method.guide)
             history: History = problem.approximation.latent.fit(problem)
         # All that fitting takes, not the loop alone: curvature, searches, several members.
         history.seconds, history.peak_memory_bytes = time.perf_counter() - begin, memory.peak
@@ -131,6 +150,7 @@ def fit(
         assembly.classes,
         seed,
         tokenizer,
+        merged=problem.attachment.merged,
     )
     return posterior.with_temperature(validation, seed=seed) if method.temperature else posterior
 
@@ -168,13 +188,34 @@ def load(directory: str | os.PathLike[str], model: nn.Module, *, tokenizer: Any 
     placements = tuple(Placement(sites[name], adapter) for name, adapter in adapters.items())
     generator = torch.Generator().manual_seed(seed)
     packs = make_packs(placements, heads, method, generator)
+    changes = {name.removeprefix(MERGED): tensors.pop(name) for name in list(tensors) if name.startswith(MERGED)}
     with seeded(seed):
         approximation = Approximation(packs, method.guide, generator)
     _load_strictly(approximation, tensors, directory)
     approximation.to(next(model.parameters()).device)
+    # Last, when nothing can fail any more: it may change the network.
+    merged = merging(model, placements, heads, method)
+    if merged is not None:
+        with merged.applied(sites.values()):
+            merged.redo(changes, sites)
     return Posterior(
-        model, method, placements, approximation, likelihood, history, classes, seed, tokenizer, temperature
+        model, method, placements, approximation, likelihood, history, classes, seed, tokenizer, temperature, merged
     )
+
+
+def _key(problem: Problem, method: Method) -> str:
+    """Return what tells one training run from another, as a hash."""
+    merged = problem.attachment.merged
+    what = [
+        method.model_dump(mode="json"),
+        problem.train.model_dump(mode="json"),
+        problem.likelihood.model_dump(mode="json"),
+        sorted(p.site.name for p in problem.attachment.placements),
+        len(problem.examples),
+        problem.seed,
+        merged.base if merged is not None else fingerprint(problem.model),
+    ]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
 def _validator(problem: Problem, data: Any, tokenizer: Any) -> Callable[[], dict[str, float]] | None:
@@ -191,10 +232,7 @@ def _validator(problem: Problem, data: Any, tokenizer: Any) -> Callable[[], dict
         predictor = Predictor(
             problem.model, problem.attachment, problem.approximation, problem.likelihood, problem.device
         )
-        predictive = predictor.run(examples, VALIDATION_DRAWS, problem.seed)
-        assert predictive.labels is not None
-        log_probs, labels = predictive.log_probs.numpy(), predictive.labels.numpy()
-        return {"nll": float(nll(log_probs, labels)), "accuracy": float(accuracy(log_probs, labels))}
+        return brief(predictor.run(examples, VALIDATION_DRAWS, problem.seed))
 
     return validate
 

@@ -8,25 +8,28 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bayespeft import registry
 from bayespeft.adapters.base import Adapter
 from bayespeft.adapters.full import Full
-from bayespeft.adapters.lora import Lora
+from bayespeft.adapters.subspace import Subspace
 from bayespeft.attach import Attachment, Placement
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.data.examples import Examples
 from bayespeft.data.load import load as load_rows
 from bayespeft.data.prepare import raw_rows
-from bayespeft.errors import ConfigError, DataError
+from bayespeft.errors import ConfigError, DataError, GuideError
 from bayespeft.factors import Pack, Role, pack
 from bayespeft.guides.base import GuideSpec
 from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.history import History
 from bayespeft.inference.probe import probe
 from bayespeft.inference.problem import Problem
+from bayespeft.io.fingerprint import fingerprint
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.likelihoods.categorical import Categorical
+from bayespeft.merged import Merged, check_untied
 from bayespeft.methods.base import Method
 from bayespeft.posterior import Posterior, as_examples
 from bayespeft.priors.base import Prior
@@ -51,20 +54,23 @@ def assemble(
     *,
     tokenizer: Any = None,
     likelihood: str | Likelihood | None = None,
-    targets: str | Sequence[str] | Targets = "auto",
+    targets: str | Sequence[str] | Targets | None = None,
     seed: int = 0,
     start: Posterior | None = None,
     optimiser: Callable[..., History],
 ) -> Iterator[Assembly]:
     """Attach a method to a network for the length of a `with` block; arguments and errors as `bayespeft.fit`."""
     data = load_rows(data, "train") if isinstance(data, str) else data
-    chosen = choose_likelihood(likelihood, model).resolve(model, tokenizer, raw_rows(data))
+    named = start.likelihood if likelihood is None and start is not None else likelihood
+    chosen = choose_likelihood(named, model).resolve(model, tokenizer, raw_rows(data))
+    check_likelihood(chosen, method)
     examples = as_examples(data, chosen, tokenizer, split="train")
     generator = torch.Generator().manual_seed(seed)
     if start is None:
         own = find_head(model) if chosen.trains_head else []
         heads = {head.name for head in own}
-        sites = find_sites(model, as_targets(targets), exclude=sorted(heads))
+        method = method.replace(targets=as_targets(targets).over(method.targets))
+        sites = find_sites(model, method.targets, exclude=sorted(heads))
         placements = tuple(Placement(s, method.adapter) for s in sites) + tuple(Placement(h, Full()) for h in own)
     else:
         heads = start.heads
@@ -80,7 +86,8 @@ def assemble(
         packs = started_at(packs, start)
     device = next(model.parameters()).device
     approximation = Approximation(packs, method.guide, generator).to(device)
-    with Attachment(placements) as attachment:
+    merged = merging(model, placements, heads, method) if start is None else start.merged
+    with Attachment(placements, merged) as attachment:
         first = next(iter(examples.batches(1))).to(device)
         apart = approximation.stochastic and (approximation.noise != "batch" or not method.guide.variational)
         classes = probe(model, attachment, packs, chosen, first, apart)
@@ -102,11 +109,13 @@ def assemble(
         yield Assembly(problem, method, placements, classes)
 
 
-def as_targets(targets: str | Sequence[str] | Targets) -> Targets:
-    """Return targets as settings, whatever form the user chose."""
+def as_targets(targets: str | Sequence[str] | Targets | None) -> Targets:
+    """Return targets as settings, whatever form the user chose: names mean those in every block, None says nothing."""
+    if targets is None:
+        return Targets()
     if isinstance(targets, Targets):
         return targets
-    return Targets(modules=targets if isinstance(targets, str) else list(targets))
+    return Targets(modules=targets if isinstance(targets, str) else list(targets), layers=None)
 
 
 def choose_method(guide: str | Method | GuideSpec, adapter: str | Adapter | None, train: TrainConfig) -> Method:
@@ -132,9 +141,52 @@ def choose_likelihood(likelihood: str | Likelihood | None, model: nn.Module) -> 
     if likelihood is None:
         getter = getattr(model, "get_output_embeddings", None)
         speaks = callable(getter) and getter() is not None
-        likelihood = "label_tokens" if speaks else "sequence_classification"
+        config = getattr(model, "config", None)
+        # One output is a regression to transformers too.
+        measures = getattr(config, "problem_type", None) == "regression" or getattr(config, "num_labels", None) == 1
+        likelihood = "label_tokens" if speaks else "regression" if measures else "sequence_classification"
     chosen: Likelihood = registry.get("likelihoods", likelihood)()
     return chosen
+
+
+def check_likelihood(likelihood: Likelihood, method: Method) -> None:
+    """Check that a method that works with probabilities of classes is given some.
+
+    Raises:
+        ConfigError: it would get densities.
+    """
+    if method.temperature and likelihood.discrete and not isinstance(likelihood, Categorical):
+        raise ConfigError(
+            f"method '{method.name}' divides logits of classes by a temperature, and likelihood '{likelihood.kind}' has none: "
+            "take another method, such as mle."
+        )
+    if likelihood.discrete or not (method.guide.discrete or method.temperature):
+        return
+    what = "divides logits by a temperature" if method.temperature else "goes by a relative rise of the NLL"
+    raise ConfigError(
+        f"method '{method.name}' {what}, which means nothing for likelihood '{likelihood.kind}', whose outputs are quantities "
+        "and whose NLL depends on their units. Take a variational method such as melora, or a Laplace approximation."
+    )
+
+
+def merging(model: nn.Module, placements: Sequence[Placement], heads: set[str], method: Method) -> Merged | None:
+    """Return where merges into the network's own weights are kept account of; None where the adapters never merge.
+
+    Raises:
+        GuideError: the guide can't go on after a merge. AttachError: a layer shares its weight with another module.
+    """
+    sites = [p.site for p in placements if p.adapter.merge_interval(1) is not None]
+    if not sites:
+        return None
+    if not method.guide.restarts:
+        raise GuideError(
+            f"adapter '{method.adapter.kind}' merges into the weights while it trains, which guide '{method.guide.kind}' can't "
+            "follow. Fit a point (guide='mle') and build on it with start=, set the adapter's every=None, or use mean_field."
+        )
+    check_untied(model, sites)
+    merged = Merged(fingerprint(model, exclude=heads))
+    merged.keep_original(p.site for p in placements if isinstance(p.adapter, Subspace) and p.adapter.keep_original)
+    return merged
 
 
 def make_packs(
@@ -192,7 +244,7 @@ def start_placements(start: Posterior, model: nn.Module, method: Method) -> tupl
         raise ConfigError("start= was fitted on another network: pass the network that it carries, start.model.")
     if start.approximation.latent.members is not None:
         raise ConfigError("start= is an ensemble: the mean of its members' weights is no network that was trained.")
-    latent = {"latent": method.adapter.latent} if isinstance(method.adapter, Lora) else {}
+    latent = {"latent": method.adapter.latent} if hasattr(method.adapter, "latent") else {}
     placements = []
     for placement in start.placements:
         adapter = placement.adapter
@@ -202,20 +254,37 @@ def start_placements(start: Posterior, model: nn.Module, method: Method) -> tupl
                 f"'{method.adapter.kind}': fit the start with that adapter, or name start's with adapter=."
             )
         placements.append(
-            Placement(placement.site, adapter.replace(**latent) if isinstance(adapter, Lora) else adapter)
+            Placement(placement.site, adapter.replace(**latent) if hasattr(adapter, "latent") else adapter)
         )
     return tuple(placements)
 
 
 def started_at(packs: Sequence[Pack], start: Posterior) -> list[Pack]:
-    """Return packs whose initial values are the means of a fitted posterior."""
+    """Return packs whose initial values are the means of a fitted posterior; what it lacks starts where the adapter says.
+
+    Raises:
+        ConfigError: it has a factor that the packs lack, such as a core between B and A.
+    """
     means = start.approximation.mean()
     values = {
         (site, pack.factor): means[pack.name][row].detach().cpu()
         for pack in start.approximation.packs
-        for row, site in enumerate(pack.sites)
+        for site, row in pack.rows.items()
     }
-    return [replace(pack, init=torch.stack([values[site, pack.factor] for site in pack.sites])) for pack in packs]
+    lost = {factor for _, factor in values} - {pack.factor for pack in packs}
+    if lost:
+        raise ConfigError(
+            f"start= has the factor '{min(lost)}', which this method's adapter lacks, so its function would be another one: "
+            "take a method whose adapter has it, or latent= with that factor."
+        )
+
+    def initial(pack: Pack, site: str, row: int) -> Tensor:
+        return values.get((site, pack.factor), pack.init[row])
+
+    return [
+        replace(pack, init=torch.stack([initial(pack, site, row) for row, site in enumerate(pack.owners)]))
+        for pack in packs
+    ]
 
 
 def check_labels(examples: Examples, likelihood: Likelihood, classes: int) -> None:

@@ -6,7 +6,7 @@ A forward hook sees a layer's input and output, whatever class the layer is, and
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from bayespeft.adapters.base import Adapter
 from bayespeft.errors import AttachError
+from bayespeft.merged import Merged
 from bayespeft.sites import Site
 from bayespeft.weights import Weight
 
@@ -61,15 +62,25 @@ class Attachment:
     Inside the block, `bind` sets the weights of the next forward passes. They stay bound until the next `bind`, so
     that a backward pass that recomputes activations meets the same draw, and are dropped when the block ends: a live
     draw must not outlast it, since a network that holds one can't be copied.
+
+    Attributes:
+        merged: what was, and will be, merged into the layers' own weights; None where the adapters never merge.
     """
 
-    def __init__(self, placements: Sequence[Placement]) -> None:
+    def __init__(self, placements: Sequence[Placement], merged: Merged | None = None) -> None:
+        self.merged = merged
         names = [placement.site.name for placement in placements]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise AttachError(f"layer '{twice[0]}' would get two adapters; select each layer once.")
         self._hooks = {placement.site.name: _Hook(placement) for placement in placements}
         self._handles: list[RemovableHandle] = []
+        self._swapped = ExitStack()
+
+    @property
+    def placements(self) -> list[Placement]:
+        """The adapters, site by site."""
+        return [hook.placement for hook in self._hooks.values()]
 
     def __enter__(self) -> Attachment:
         for name, hook in self._hooks.items():
@@ -77,6 +88,8 @@ class Attachment:
                 raise AttachError(
                     f"layer '{name}' carries an adapter already: leave the `with posterior.using(...)` block first."
                 )
+        if self.merged is not None:
+            self._swapped.enter_context(self.merged.applied(p.site for p in self.placements))
         for hook in self._hooks.values():
             self._handles.append(hook.placement.site.module.register_forward_hook(hook, with_kwargs=True))
         return self
@@ -85,6 +98,7 @@ class Attachment:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._swapped.close()
         self.bind({})
 
     def bind(self, weights: SiteWeights) -> None:

@@ -16,8 +16,9 @@ from bayespeft.commands.doctor import look
 from bayespeft.commands.saved import open_posterior
 from bayespeft.compare import compare as compare_methods
 from bayespeft.data.load import load as load_rows
-from bayespeft.errors import BayesPeftError
+from bayespeft.errors import BayesPeftError, ConfigError
 from bayespeft.io.checkpoint import check_place
+from bayespeft.report.language import LanguageReport
 from bayespeft.task import Task
 
 
@@ -71,7 +72,7 @@ def fit(
     lr: opt.LearningRate = None,
     batch_size: opt.BatchSize = None,
     kl_weight: opt.KlWeight = None,
-    targets: opt.TargetNames = "auto",
+    targets: opt.TargetNames = None,
     layers: opt.Layers = None,
     task: opt.TaskKind = None,
     device: opt.Device = "auto",
@@ -169,6 +170,8 @@ def report(
         result.to_json(json)
         typer.echo(f"Numbers: {json}")
     if plot is not None:
+        if isinstance(result, LanguageReport):
+            raise ConfigError("a report on texts is three numbers, of which there is no plot: leave --plot out.")
         result.plot(plot)
         typer.echo(f"Plot: {plot}")
 
@@ -189,7 +192,7 @@ def compare(
     lr: opt.LearningRate = None,
     batch_size: opt.BatchSize = None,
     kl_weight: opt.KlWeight = None,
-    targets: opt.TargetNames = "auto",
+    targets: opt.TargetNames = None,
     layers: opt.Layers = None,
     task: opt.TaskKind = None,
     device: opt.Device = "auto",

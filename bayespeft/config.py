@@ -7,7 +7,7 @@ needs to be known field by field (`model_fields_set`), and every value needs che
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
 
@@ -97,6 +97,8 @@ class TrainConfig(Config):
         lr: peak learning rate of adapter factors: point factors and variational means.
         variational_lr: peak learning rate of the variational spread parameters.
         head_lr: peak learning rate of a freshly made head; `None` means `lr`.
+        factor_lr: peak learning rates of single factors by name, such as {"values": 2e-4}, in the place of `lr`; names that
+            the adapter lacks mean nothing.
         warmup: fraction of the steps over which the learning rate rises linearly.
         lr_schedule: "linear" (after the warm-up it falls linearly to 0) or "constant".
         weight_decay: AdamW's decoupled decay, on adapter factors and head only, never on spread parameters.
@@ -108,6 +110,8 @@ class TrainConfig(Config):
             parameters, KL and log-probabilities are float32 in every case.
         dropout: run the network's own dropout while training. Off by default: the ELBO is then that of one function.
         checkpoint_activations: recompute each block's activations in the backward pass, to save memory.
+        layers_at_once: train so many of the network's blocks at a time, from the last to the first, each for an equal
+            share of the steps; None trains all of them all the time (see `bayespeft.inference.layerwise`).
     """
 
     steps: int | None = Field(default=None, ge=1)
@@ -117,6 +121,7 @@ class TrainConfig(Config):
     lr: float = Field(default=1e-3, ge=0)
     variational_lr: float = Field(default=1e-2, ge=0)
     head_lr: float | None = Field(default=None, ge=0)
+    factor_lr: dict[str, Annotated[float, Field(ge=0)]] = {}
     warmup: float = Field(default=0.06, ge=0, le=1)
     lr_schedule: Literal["linear", "constant"] = "linear"
     weight_decay: float = Field(default=0.0, ge=0)
@@ -127,3 +132,4 @@ class TrainConfig(Config):
     precision: Literal["auto", "bf16", "float32"] = "auto"
     dropout: bool = False
     checkpoint_activations: bool = False
+    layers_at_once: int | None = Field(default=None, ge=1)

@@ -1,17 +1,19 @@
 """Factors, the tensors of an adapter, and packs: all factors of one name and shape, stacked over layers.
 
-One packed site of shape (layers, ...) costs Pyro the same as one layer's; 224 separate sites cost 140 ms a step.
+One packed site of shape (layers, ...) costs Pyro the same as one layer's; 224 separate sites cost 140 ms a step. A factor
+that all layers share is packed as one row, whatever their number: it has one prior, one KL, one draw.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from bayespeft.errors import ConfigError
 from bayespeft.priors.base import Prior
 
 Role = Literal["latent", "point", "head", "fixed"]
@@ -22,29 +24,32 @@ class Factor:
     """One tensor of an adapter at one site.
 
     Attributes:
-        init: where training starts (the mean, for a latent factor).
+        init: where training starts (the mean, for a latent factor). A fixed factor may hold whole numbers.
         role: "latent" (the guide decides how it is uncertain), "point" (a point in every method), "head" (a point,
             with the head's learning rate and prior) or "fixed" (never trained).
         center: where its prior is centered; None means at zero.
+        shared: every site that brings a factor of this name, role and shape means one and the same tensor.
     """
 
     init: Tensor
     role: Role
     center: Tensor | None = None
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Factors of one name, shape and role, stacked: one Pyro site.
+    """Factors of one name, shape and role, stacked: one Pyro site. Where this says layers, a shared pack has one row.
 
     Attributes:
         name: unique among packs, a valid parameter name, such as "C_8x8".
         factor: the factor's name in its adapter.
-        sites: the layers' names, in the order of the first dimension.
+        sites: the layers' names, in the order of the first dimension (of the network, where all share one row).
         role: see `Factor`.
         init: (layers, ...) initial values.
         prior: the belief about it.
         center: (layers, ...) center of the prior.
+        shared: all sites use the one row.
     """
 
     name: str
@@ -54,6 +59,17 @@ class Pack:
     init: Tensor
     prior: Prior
     center: Tensor
+    shared: bool = False
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Which row of the first dimension each site uses."""
+        return {site: 0 if self.shared else row for row, site in enumerate(self.sites)}
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """One site for each row, which can speak for it."""
+        return self.sites[:1] if self.shared else self.sites
 
 
 def pack(factors: Mapping[str, Mapping[str, Factor]], priors: Mapping[Role, Prior]) -> list[Pack]:
@@ -62,17 +78,43 @@ def pack(factors: Mapping[str, Mapping[str, Factor]], priors: Mapping[Role, Prio
     Args:
         factors: site name -> factor name -> factor.
         priors: the prior of each role.
+
+    Raises:
+        ConfigError: sites bring different initial values, or centers, for one shared factor.
     """
-    groups: dict[tuple[str, Role, tuple[int, ...]], list[tuple[str, Factor]]] = {}
+    groups: dict[tuple[str, Role, tuple[int, ...], bool], list[tuple[str, Factor]]] = {}
     for site, named in factors.items():
         for name, factor in named.items():
-            groups.setdefault((name, factor.role, tuple(factor.init.shape)), []).append((site, factor))
+            key = (name, factor.role, tuple(factor.init.shape), factor.shared)
+            groups.setdefault(key, []).append((site, factor))
     packs: list[Pack] = []
-    for (name, role, shape), members in groups.items():
-        init = torch.stack([factor.init.float() for _, factor in members])
-        center = torch.stack(
-            [torch.zeros(shape) if factor.center is None else factor.center.float().cpu() for _, factor in members]
-        )
+    for (name, role, shape, shared), members in groups.items():
+        # A shared factor is one row; the others are only asked whether they agree.
+        rows = [_same(name, members)] if shared else [factor for _, factor in members]
+        init = torch.stack([_stored(factor.init) for factor in rows])
+        center = torch.stack([_center(factor) for factor in rows])
         unique = f"{name}_{'x'.join(map(str, shape))}" + ("" if role in ("latent", "point") else f"_{role}")
-        packs.append(Pack(unique, name, tuple(site for site, _ in members), role, init.cpu(), priors[role], center))
+        unique += "_shared" if shared else ""
+        sites = tuple(site for site, _ in members)
+        packs.append(Pack(unique, name, sites, role, init.cpu(), priors[role], center, shared))
     return packs
+
+
+def _stored(init: Tensor) -> Tensor:
+    """Whole numbers stay whole: a float32 can't tell the positions of a large layer's elements apart."""
+    return init.float() if init.is_floating_point() else init
+
+
+def _center(factor: Factor) -> Tensor:
+    return torch.zeros(factor.init.shape) if factor.center is None else factor.center.float().cpu()
+
+
+def _same(name: str, members: Sequence[tuple[str, Factor]]) -> Factor:
+    (first, factor), *others = members
+    for site, other in others:
+        if not (torch.equal(factor.init, other.init) and torch.equal(_center(factor), _center(other))):
+            raise ConfigError(
+                f"factor '{name}' is one tensor that all layers share, but '{first}' and '{site}' bring different initial "
+                "values or centers for it: make them the same at every site, or the factor not shared."
+            )
+    return factor

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -18,20 +19,43 @@ from bayespeft.data.examples import Examples
 from bayespeft.data.load import load as load_rows
 from bayespeft.data.prepare import Padding, prepare
 from bayespeft.errors import ConfigError, DataError
+from bayespeft.evaluation import measure
+from bayespeft.generation.generate import generate
+from bayespeft.generation.prompts import Prompts
+from bayespeft.generation.result import Generation
+from bayespeft.generation.score import Score, Targets, score
+from bayespeft.generation.settings import Decoding
 from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.history import History
-from bayespeft.inference.predict import Predictive, Predictor
-from bayespeft.inference.sampling import Sampling
+from bayespeft.inference.predict import Predictor
+from bayespeft.inference.pruning import prune
+from bayespeft.inference.sampling import UNITS, Sampling
 from bayespeft.inference.summary import Summary, summarise
 from bayespeft.inference.temperature import fit_temperature
 from bayespeft.inference.weight_covariance import WeightCovariance, weight_covariance
 from bayespeft.io import checkpoint
 from bayespeft.io.fingerprint import fingerprint
+from bayespeft.io.merge import merged_copy, write_merged
 from bayespeft.io.peft_export import write_lora
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.likelihoods.categorical import Categorical
+from bayespeft.merged import Merged
 from bayespeft.methods.base import Method
+from bayespeft.predictive.base import Prediction
+from bayespeft.predictive.categorical import Predictive
+from bayespeft.predictive.language import LanguagePredictive
+from bayespeft.predictive.normal import RegressionPredictive
 from bayespeft.report.calibration import CalibrationReport
+from bayespeft.report.conformal import Conformal, ConformalMethod
+from bayespeft.report.decision import Decision, decide
+from bayespeft.report.language import LanguageReport
+from bayespeft.report.ood import separate
+from bayespeft.report.over_draws import of_prediction
+from bayespeft.report.regression import RegressionReport
 from bayespeft.version import __version__
+
+# Before the names of saved tensors that are no part of the approximation.
+MERGED = "merged/"
 
 
 @dataclass
@@ -51,6 +75,7 @@ class Posterior:
         seed: of the fit.
         tokenizer: for data that is still text, or None.
         temperature: divides the logits of every draw in prediction; 1 unless it was fitted to validation data.
+        merged: what the adapters merged into the network's own weights, or None where they never do.
     """
 
     model: nn.Module
@@ -63,6 +88,7 @@ class Posterior:
     seed: int
     tokenizer: Any = field(default=None, repr=False)
     temperature: float = 1.0
+    merged: Merged | None = None
 
     @property
     def device(self) -> torch.device:
@@ -81,7 +107,7 @@ class Posterior:
         prediction: Literal["sampled", "linearised"] | None = None,
         batch_size: int = 32,
         keep_draws: bool = False,
-    ) -> Predictive:
+    ) -> Predictive | RegressionPredictive | LanguagePredictive:
         """Average the predictions of posterior draws.
 
         Draw d is one function for all of `data`; the result does not depend on `batch_size` or `draws_per_pass` beyond
@@ -98,10 +124,11 @@ class Posterior:
             prediction: "sampled", or "linearised": one pass and K backward passes in place of a pass for each draw, for
                 Gaussian posteriors; `draws`, `draws_per_pass` and `sampling` then mean nothing. None: as the method says.
             batch_size: examples per pass.
-            keep_draws: also return each draw's log-probabilities.
+            keep_draws: also return each draw's log-probabilities, or its means where labels are quantities.
 
         Returns:
-            `Predictive`, in the order of the data (that of a `DataLoader` is the order in which it yields).
+            `Predictive`, `RegressionPredictive` where labels are quantities, or `LanguagePredictive` where they are texts, in
+            the order of the data (that of a `DataLoader` is the order in which it yields).
 
         Raises:
             ConfigError: draws < 0. DataError: the data can't be used.
@@ -113,15 +140,17 @@ class Posterior:
         prediction = prediction or self.method.prediction or self.method.guide.prediction
         if prediction not in ("sampled", "linearised"):
             raise ConfigError(f"prediction={prediction!r}: 'sampled' or 'linearised'.")
-        with Attachment(self.placements) as attachment:
-            predictor = Predictor(
-                self.model, attachment, self.approximation, self.likelihood, self.device, self.temperature
-            )
+        with self._predictor() as predictor:
             # The mean is the mean, whichever way its neighbourhood is averaged.
             if prediction == "linearised" and draws != 0:
                 predictor.check(draws, sampling, tolerance)
-                return predictor.linearised(examples, seed, batch_size, keep_draws)
-            return predictor.run(examples, draws, seed, draws_per_pass, batch_size, keep_draws, sampling, tolerance)
+                found: Prediction = predictor.linearised(examples, seed, batch_size, keep_draws)
+            else:
+                found = predictor.run(
+                    examples, draws, seed, draws_per_pass, batch_size, keep_draws, sampling, tolerance
+                )
+        assert isinstance(found, (Predictive, RegressionPredictive, LanguagePredictive))
+        return found
 
     def with_temperature(self, validation: Any, draws: int = 10, seed: int = 0) -> Posterior:
         """Return this posterior with the temperature that minimises the NLL of its averaged prediction on other data.
@@ -134,9 +163,14 @@ class Posterior:
             seed: of the draws.
 
         Raises:
-            DataError: the data has no labels, or can't be used.
+            DataError: the data has no labels, or can't be used. ConfigError: labels are no classes.
         """
+        if not isinstance(self.likelihood, Categorical):
+            raise ConfigError(
+                f"a temperature divides logits of classes, and likelihood '{self.likelihood.kind}' has none."
+            )
         found = replace(self, temperature=1.0).predict(validation, draws, seed, keep_draws=True)
+        assert isinstance(found, Predictive)
         if found.labels is None:
             raise DataError("a temperature needs labels: column 'label', 'labels' or 'answer' is missing.")
         assert found.draw_log_probs is not None
@@ -159,8 +193,12 @@ class Posterior:
         name: str = "",
         batch_size: int = 32,
         resamples: int = 1000,
-    ) -> CalibrationReport:
+        ood: Mapping[str, Any] | None = None,
+        draws_error: bool = False,
+    ) -> CalibrationReport | RegressionReport | LanguageReport:
         """Predict labelled data and say how good and how calibrated the predictions are.
+
+        Of classes this is a `CalibrationReport`, of quantities a `RegressionReport`, of texts a `LanguageReport`.
 
         Args:
             data: as for `predict`, with labels.
@@ -169,33 +207,172 @@ class Posterior:
             name: a title for the data; the name of a named data set by default.
             batch_size: examples per pass.
             resamples: bootstrap resamples for the intervals.
+            ood: name -> other data of the same form, labels not needed: how does uncertainty tell it from `data`? It is
+                predicted with as many draws, from the same seed.
+            draws_error: keep each draw's probabilities (4 bytes per draw, example and class) and add the Monte Carlo error
+                of figures over draws, and figures by number of draws.
 
         Raises:
-            DataError: the data has no labels, or can't be used.
+            DataError: the data has no labels, or can't be used. ConfigError: `ood` or `draws_error`, and labels are no
+                classes.
         """
+        if (ood or draws_error) and not isinstance(self.likelihood, Categorical):
+            raise ConfigError(f"ood and draws_error are for classes, and likelihood '{self.likelihood.kind}' has none.")
+        settings: dict[str, Any] = {"sampling": sampling, "prediction": prediction, "batch_size": batch_size}
         predictive = self.predict(
-            data, draws, seed, sampling=sampling, tolerance=tolerance, prediction=prediction, batch_size=batch_size
-        )
+            data, draws, seed, tolerance=tolerance, **settings,
+            keep_draws=draws_error or not self.likelihood.discrete,  # the quantiles of a mixture need its components
+        )  # fmt: skip
         if predictive.labels is None:
             raise DataError("a report needs labels: column 'label', 'labels' or 'answer' is missing.")
-        self.likelihood.check_labels(predictive.labels, self.classes)
-        return CalibrationReport.from_log_probs(
-            predictive.log_probs.numpy(),
-            predictive.labels.numpy(),
-            draws=predictive.draws,
-            forward_passes=predictive.forward_passes,
-            backward_passes=predictive.backward_passes,
-            nll_error=predictive.nll_error,
-            seconds=predictive.seconds,
-            mutual_information=float(predictive.mutual_information.mean()),
+        parts: dict[str, Any] = {}
+        if ood and isinstance(predictive, Predictive):
+            count = predictive.draws if draws == "auto" else draws
+            others = {title: self._classes(other, count, seed, **settings) for title, other in ood.items()}
+            parts["ood"] = separate(predictive, others, resamples=resamples, seed=seed)
+        if draws_error and isinstance(predictive, Predictive):
+            parts["over_draws"] = of_prediction(predictive, UNITS[sampling])
+        return measure(
+            predictive,
+            **parts,
             trainable_parameters=self.approximation.trainable(),
             total_parameters=sum(parameter.numel() for parameter in self.model.parameters()),
-            peak_memory_bytes=predictive.peak_memory_bytes,
             method=self.method.title,
             name=name or (data if isinstance(data, str) else ""),
             seed=seed,
             resamples=resamples,
         )
+
+    def conformal(
+        self,
+        validation: Any,
+        alpha: float = 0.1,
+        *,
+        method: ConformalMethod = "lac",
+        draws: int = 10,
+        seed: int = 0,
+        batch_size: int = 32,
+    ) -> Conformal:
+        """Fit sets of classes that hold the label with a probability of at least 1 - alpha; see `Conformal`.
+
+        Args:
+            validation: labelled data that training has not seen, or its prediction; of the law of the data to come.
+            alpha: the probability that a set misses the label, at most.
+            method: "lac", the smallest sets on average, or "aps", sets that adapt to how hard an example is.
+            draws: of a prediction, here and for the sets to come.
+            seed: of the draws, and of the uniforms of "aps".
+            batch_size: examples per pass.
+
+        Raises:
+            DataError: there are no labels. ConfigError: alpha or method can't be used, or labels are no classes.
+        """
+        predict = partial(self._classes, draws=draws, seed=seed, batch_size=batch_size)
+        return Conformal.fit(predict(validation), predict, alpha=alpha, method=method, seed=seed)
+
+    def decide(
+        self,
+        data: Any,
+        risk: float = 0.05,
+        *,
+        validation: Any,
+        delta: float = 0.05,
+        draws: int = 10,
+        seed: int = 0,
+        batch_size: int = 32,
+    ) -> Decision:
+        """Answer or abstain, such that at most a share `risk` of answers is wrong; see `Decision` for what is guaranteed.
+
+        The threshold on confidence is fitted on validation data with a finite-sample bound: with probability at least
+        1 - delta over such data, the rule's error rate among answers to new examples of the same law is at most `risk`.
+        Where no threshold can be shown to keep that, all is abstained from, and the result says so.
+
+        Args:
+            data: as for `predict`, or its result.
+            risk: the largest error rate among answers.
+            validation: labelled data of the same law that training has not seen, or its prediction with the same draws.
+            delta: the largest probability, over validation data, that the guarantee fails.
+            draws: of both predictions.
+            seed: of the draws.
+            batch_size: examples per pass.
+
+        Raises:
+            DataError: validation has no labels. ConfigError: risk or delta is out of range, or labels are no classes.
+        """
+        predict = partial(self._classes, draws=draws, seed=seed, batch_size=batch_size)
+        return decide(predict(data), predict(validation), risk=risk, delta=delta)
+
+    def _classes(self, data: Any, draws: int, seed: int, **settings: Any) -> Predictive:
+        """Predict data of classes, unless it is a prediction already."""
+        if not isinstance(self.likelihood, Categorical):
+            raise ConfigError(f"this is for classes, and likelihood '{self.likelihood.kind}' has none.")
+        found = data if isinstance(data, Predictive) else self.predict(data, draws, seed, **settings)
+        assert isinstance(found, Predictive)
+        return found
+
+    def generate(
+        self,
+        prompts: Prompts,
+        draws: int = 8,
+        *,
+        mode: Literal["averaged", "per_draw"] = "averaged",
+        max_new_tokens: int = 64,
+        do_sample: bool = False,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float = 1.0,
+        num_return_sequences: int = 1,
+        stop: str | Sequence[str] = (),
+        seed: int = 0,
+        batch_size: int = 8,
+        draws_per_pass: int | None = None,
+    ) -> Generation:
+        """Write texts, with the next token's probabilities averaged over draws, or a text of each draw.
+
+        A draw is one network for the whole of a text: its keys and values stay in one cache, beside those of the others. A
+        text depends neither on those it is written beside nor on padding, beyond rounding.
+
+        Args:
+            prompts: texts, lists of tokens, (n, T) tokens, or what a tokenizer returns. A likelihood "language_modelling"
+                writes texts into its template first.
+            draws: how many; 0 writes with the posterior mean. Posteriors that predict linearised write with draws, too.
+            mode, max_new_tokens, do_sample, temperature, top_k, top_p, num_return_sequences: see `Decoding`.
+            stop: one string or several that end a text, besides the end tokens that the network and tokenizer name.
+            seed: of the weights' draws (those of `using`) and of the samples.
+            batch_size: texts written at once, each by all draws.
+            draws_per_pass: draws folded into the batch axis of one pass; None: all.
+
+        Raises:
+            ConfigError: a setting can't be used. DataError: the prompts can't. AttachError: the network is no language model.
+        """
+        decoding = Decoding(
+            mode=mode, max_new_tokens=max_new_tokens, do_sample=do_sample, temperature=temperature, top_k=top_k, top_p=top_p,
+            num_return_sequences=num_return_sequences, stop=(stop,) if isinstance(stop, str) else tuple(stop), seed=seed,
+            batch_size=batch_size, draws_per_pass=draws_per_pass,
+        )  # fmt: skip
+        with self._predictor() as predictor:
+            return generate(predictor, prompts, draws, decoding, self.tokenizer)
+
+    def score(self, prompts: Prompts, targets: Targets, draws: int = 8, seed: int = 0, *, batch_size: int = 8) -> Score:
+        """Return how probable targets are after prompts, averaged over draws, as wholes and token by token.
+
+        Args:
+            prompts: as for `generate`.
+            targets: one for each prompt: texts, to which an end token is added, or lists of tokens as they are, such as
+                `Generation.tokens`.
+            draws: how many; 0 scores with the posterior mean.
+            seed: of the draws.
+            batch_size: examples per pass.
+
+        Raises:
+            ConfigError, DataError, AttachError: as `generate`.
+        """
+        with self._predictor() as predictor:
+            return score(predictor, prompts, targets, draws, seed, batch_size, self.tokenizer)
+
+    @contextmanager
+    def _predictor(self) -> Iterator[Predictor]:
+        with Attachment(self.placements, self.merged) as attachment:
+            yield Predictor(self.model, attachment, self.approximation, self.likelihood, self.device, self.temperature)
 
     def weight_covariance(self, site: str) -> WeightCovariance:
         """Return the covariance of vec(delta W), columns stacked, at one adapted layer.
@@ -224,7 +401,7 @@ class Posterior:
             ConfigError: `draw` is neither.
         """
         weights = self._one_network(draw, seed)
-        with Attachment(self.placements) as attachment, torch.no_grad():
+        with Attachment(self.placements, self.merged) as attachment, torch.no_grad():
             attachment.bind(weights)
             yield self.model
 
@@ -266,11 +443,48 @@ class Posterior:
             "temperature": self.temperature,
             "base": {
                 "name": getattr(getattr(self.model, "config", None), "name_or_path", type(self.model).__name__),
-                "fingerprint": fingerprint(self.model, exclude=self.heads),
+                "fingerprint": self.merged.base if self.merged else fingerprint(self.model, exclude=self.heads),
             },
             "history": self.history.to_dict(),
         }
-        checkpoint.write(directory, self.approximation.state_dict(), settings)
+        sites = {p.site.name: p.site for p in self.placements}
+        merged = self.merged.state(sites) if self.merged else {}
+        tensors = {**self.approximation.state_dict(), **{f"{MERGED}{name}": value for name, value in merged.items()}}
+        checkpoint.write(directory, tensors, settings)
+
+    def merged_model(self, draw: int | str = "mean", seed: int = 0) -> nn.Module:
+        """Return a plain copy of the network with one draw of every adapter, and all merged before, in its weights.
+
+        Args:
+            draw: as for `using`; one draw is one network.
+            seed: of the draws.
+
+        Raises:
+            AttachError: a weight is quantised or in half precision, so that the change would be rounded away, or it is
+                shared with another module. ConfigError: `draw` is neither "mean" nor the number of a draw.
+        """
+        return merged_copy(self.model, self.placements, self._one_network(draw, seed), self.merged)
+
+    def export_merged(self, directory: str | os.PathLike[str], draw: int | str = "mean", seed: int = 0) -> None:
+        """Write `merged_model` as a full checkpoint that `from_pretrained` reads, with the tokenizer if there is one.
+
+        Raises:
+            CheckpointError: the network is none of transformers', or the directory holds something else. And as
+                `merged_model`.
+        """
+        write_merged(directory, self.merged_model(draw, seed), self.tokenizer)
+
+    def pruned(self, keep: float) -> Posterior:
+        """Return a smaller posterior, with those of the random sparse values that have the largest |mean| / std.
+
+        Args:
+            keep: the fraction of all layers' values together, in (0, 1]; each layer keeps at least one.
+
+        Raises:
+            ConfigError: `keep` is out of range, or the adapters have no sparse values. GuideError: these have no spread.
+        """
+        approximation, placements = prune(self.approximation, self.placements, self.method.guide, keep)
+        return replace(self, approximation=approximation, placements=placements)
 
     def export_peft(self, directory: str | os.PathLike[str], draw: int | str = "mean", seed: int = 0) -> None:
         """Write one draw as a LoRA that `peft.PeftModel.from_pretrained` loads onto the same base network.
@@ -286,7 +500,7 @@ class Posterior:
             CheckpointError: an adapter's change is not exactly a LoRA, or the directory holds something else.
             ConfigError: `draw` is neither "mean" nor the number of a draw.
         """
-        write_lora(directory, self.model, self.placements, self._one_network(draw, seed))
+        write_lora(directory, self.model, self.placements, self._one_network(draw, seed), self.merged)
 
 
 def as_examples(data: Any, likelihood: Likelihood, tokenizer: Any, split: str) -> Examples:
@@ -294,7 +508,7 @@ def as_examples(data: Any, likelihood: Likelihood, tokenizer: Any, split: str) -
     if isinstance(data, str):
         data = load_rows(data, split)
     side: Any = likelihood.padding_side or getattr(tokenizer, "padding_side", "right")
-    padding = Padding(getattr(tokenizer, "pad_token_id", None), side)
+    padding = Padding(getattr(tokenizer, "pad_token_id", None), side, likelihood.token_labels)
 
     def encode(rows: Sequence[Any]) -> list[dict[str, Any]]:
         return likelihood.encode(rows, tokenizer)

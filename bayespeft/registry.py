@@ -27,7 +27,7 @@ MARKS = {
 }
 
 # Helper modules that live in a room without being one of its choices.
-HELPERS = {"base", "frames", "gaussian", "laplace", "prompts", "load"}
+HELPERS = {"base", "categorical", "fastfood", "frames", "gaussian", "laplace", "prompts", "load", "subspace", "text"}
 
 AMBIGUOUS = {
     "rosa": (

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from bayespeft.config import Targets
@@ -46,7 +47,7 @@ class Site:
         in_features: n, the size of the layer's input.
         out_features: m, the size of its output.
         kind: "linear" or "conv1d" (GPT-2's, which stores the transposed weight).
-        module: the layer itself; it is never changed.
+        module: the layer itself; only `merge` changes it.
     """
 
     name: str
@@ -70,6 +71,34 @@ class Site:
             )
         weight = weight.detach().float()
         return (weight.t() if self.kind == "conv1d" else weight).clone()
+
+    def check_mergeable(self) -> None:
+        """Check that a small change can be added to the stored weight without being rounded away.
+
+        Raises:
+            AttachError: the weight is quantised or in half precision.
+        """
+        weight = self.module.weight
+        assert isinstance(weight, Tensor)
+        if weight.dtype not in (torch.float32, torch.float64) or weight.dim() != 2:
+            raise AttachError(
+                f"layer '{self.name}' stores its weight as {weight.dtype} of shape {tuple(weight.shape)}, and merging into it "
+                "would round the change away. Load the network in float32 (training may still run in bf16), or use an "
+                "adapter that stays beside the weight (lora, core)."
+            )
+
+    @torch.no_grad()
+    def merge(self, left: Tensor, right: Tensor) -> None:
+        """Add left @ right, of (m, k) and (k, n), to the layer's own weight, in place.
+
+        Raises:
+            AttachError: as `check_mergeable`.
+        """
+        self.check_mergeable()
+        weight = self.module.weight
+        assert isinstance(weight, Tensor)
+        stored = weight.t() if self.kind == "conv1d" else weight
+        stored.addmm_(left.to(weight), right.to(weight))
 
     def bias(self) -> Tensor | None:
         """Return a detached float copy of the layer's bias (out,), or None."""
@@ -120,11 +149,17 @@ def _summary(sites: dict[str, Site]) -> str:
     return ", ".join(f"{name} (x{count})" if count > 1 else name for name, count in sorted(counts.items())) or "none"
 
 
+def block_of(name: str) -> int | None:
+    """Return the block that a module belongs to, the first number in its dotted name, or None where it has none."""
+    number = re.search(r"(?:^|\.)(\d+)(?:\.|$)", name)
+    return int(number[1]) if number else None
+
+
 def _in_layers(name: str, layers: tuple[int, int] | None) -> bool:
     if layers is None:
         return True
-    number = re.search(r"(?:^|\.)(\d+)(?:\.|$)", name)
-    return number is not None and layers[0] <= int(number[1]) <= layers[1]
+    block = block_of(name)
+    return block is not None and layers[0] <= block <= layers[1]
 
 
 def _by_names(names: Sequence[str], sites: dict[str, Site]) -> dict[str, Site]:

@@ -1,7 +1,7 @@
 """Weights as an adapter meets them in one forward pass: what they do to an input, whatever noise they carry.
 
-An adapter calls `linear`, `mul`, `add` and `map`, and never asks whether a weight is one tensor, one a draw, or a mean
-with signs. What a kind of weight can't do, it refuses with a TypeError.
+An adapter calls `linear`, `mul`, `add`, `map` and `sparse`, and never asks whether a weight is one tensor, one a draw, or
+a mean with signs. What a kind of weight can't do, it refuses with a TypeError.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from bayespeft.sparse import Pattern, pattern_of, sparse_linear
 
 
 class Weight(ABC):
@@ -42,6 +44,14 @@ class Weight(ABC):
             "does not keep that form; use noise='example' or noise='batch' for this factor"
         )
 
+    def sparse(self, x: Tensor, pattern: Pattern) -> Tensor:
+        """Apply the sparse matrix (out, in) whose non-zeros are the vector (k,): x (batch, ..., in) -> (batch, ..., out)."""
+        raise TypeError(f"{type(self).__name__} can't act as the non-zeros of a sparse matrix")
+
+    def pattern(self, m: int, n: int) -> Pattern:
+        """Take the vector (k,) as positions of the non-zeros of an m x n matrix. Only whole numbers that are shared can."""
+        raise TypeError(f"{type(self).__name__} can't say where the non-zeros of a matrix are: every row shares them")
+
 
 @dataclass(frozen=True, slots=True)
 class Shared(Weight):
@@ -64,6 +74,14 @@ class Shared(Weight):
     def map(self, f: Callable[[Tensor], Tensor]) -> Shared:
         """Return the same kind of weight with the value f(value)."""
         return Shared(f(self.value))
+
+    def sparse(self, x: Tensor, pattern: Pattern) -> Tensor:
+        """x (..., in) -> (..., out)."""
+        return sparse_linear(x, self.value, pattern)
+
+    def pattern(self, m: int, n: int) -> Pattern:
+        """Return the pattern at these positions; it is derived once."""
+        return pattern_of(self.value, m, n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +111,10 @@ class Grouped(Weight):
     def map(self, f: Callable[[Tensor], Tensor]) -> Grouped:
         """Return the same kind of weight with the values f(value)."""
         return Grouped(f(self.value), self.rows)
+
+    def sparse(self, x: Tensor, pattern: Pattern) -> Tensor:
+        """x (G * k, ..., in) -> (G * k, ..., out); row i meets the non-zeros i // k."""
+        return sparse_linear(x, self.value, pattern)
 
     def _grouped(self, x: Tensor) -> Tensor:
         return x.reshape(len(self.value), -1, x.shape[-1])
@@ -134,6 +156,18 @@ class Flipped(Weight):
         """x (batch, ..., d) -> (batch, ..., d)."""
         return x * self.mean.to(x) + (self._flipped(x) * self.deviation.to(x)).reshape(x.shape)
 
+    def sparse(self, x: Tensor, pattern: Pattern) -> Tensor:
+        """x (batch, ..., in) -> (batch, ..., out); each non-zero has a sign of its own in each example."""
+        if self.sign_out is not None:
+            raise TypeError(f"a matrix of shape {tuple(self.mean.shape)} can't act as the non-zeros of a sparse one")
+        return sparse_linear(x, self.mean + self.deviation * self.sign_in, pattern)
+
+    def map(self, f: Callable[[Tensor], Tensor]) -> Weight:
+        """Apply f to a vector: with its signs it is just a value for each example. A matrix would take signs at both ends."""
+        if self.sign_out is not None:
+            return Weight.map(self, f)
+        return Grouped(f(self.mean + self.deviation * self.sign_in), rows=self.rows)
+
     def _flipped(self, x: Tensor) -> Tensor:
         """Return x with the signs of each example on it, as (batch, k, in)."""
         return x.reshape(len(self.sign_in), -1, x.shape[-1]) * self.sign_in.to(x).unsqueeze(1)
@@ -159,6 +193,13 @@ class TokenFlipped(Weight):
     def mul(self, x: Tensor) -> Tensor:
         """x (..., d) -> (..., d)."""
         return x * self.mean.to(x) + self._flip("in", x) * self.deviation.to(x)
+
+    def sparse(self, x: Tensor, pattern: Pattern) -> Tensor:
+        """Refuse: it would take a sign for each token and non-zero."""
+        raise TypeError(
+            "noise='token' would need a sign for each token and each non-zero of a sparse matrix, tokens times as many numbers "
+            "as it has; use noise='flipout' (a sign for each example), 'example' or 'batch' for this factor"
+        )
 
     def _flip(self, end: str, x: Tensor) -> Tensor:
         if (end, x.shape) not in self._signs:

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from bayespeft.config import Plugin
+from bayespeft.errors import AttachError
 from bayespeft.factors import Factor
 from bayespeft.sites import Site
 from bayespeft.weights import Weight
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """What an adapter wants to see of the data before the fit.
+
+    Attributes:
+        steps: of training by maximum likelihood, after which everything starts anew.
+        power: the dense gradient G of each layer's weight is added up over the steps as |G|^power, element by element.
+        absent: names of factors that take no part.
+    """
+
+    steps: int
+    power: int
+    absent: tuple[str, ...]
 
 
 class Adapter(Plugin, ABC):
@@ -35,6 +52,49 @@ class Adapter(Plugin, ABC):
     def to_lora(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor, float] | None:
         """Return A (r, n), B (m, r) and s with `delta` = s B A exactly, or None where the adapter has no such form."""
         return None
+
+    def low_rank_change(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor]:
+        """Return left (m, k) and right (k, n) with `delta` = left @ right.
+
+        Raises:
+            AttachError: the change has no such form.
+        """
+        lora = self.to_lora(factors, site)
+        if lora is None:
+            raise AttachError(
+                f"the change that adapter '{self.kind}' makes to layer '{site.name}' is not of low rank in its factors."
+            )
+        a, b, scale = lora
+        return scale * b, a
+
+    def warm_up(self) -> WarmUp | None:
+        """Return what has to be seen of the data before the fit; None, as for most adapters: nothing."""
+        return None
+
+    def warmed_up(self, site: Site, gradients: Tensor) -> dict[str, Tensor]:
+        """Return initial values of fixed factors, out of a layer's accumulated gradients (m, n) over the warm-up."""
+        return {}
+
+    def merge_interval(self, steps_per_epoch: int) -> int | None:
+        """Return after how many steps the change is merged into the layer's own weight and `factors` asked for anew.
+
+        None, as for most adapters: never; the network's weights are then not touched.
+        """
+        return None
+
+    def carried(
+        self, name: str, variance: Tensor, initial: float, old: Mapping[str, Tensor], new: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Return the variance of a latent factor after a merge and a new start, element by element.
+
+        Args:
+            name: the factor's.
+            variance: before the merge, in the factor's shape.
+            initial: the variance that a fit starts with.
+            old: the values of all factors at the site before the merge.
+            new: and after it.
+        """
+        return torch.full_like(variance, initial)
 
 
 def kaiming_rows(rows: int, columns: int, generator: torch.Generator) -> Tensor:

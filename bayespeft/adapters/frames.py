@@ -26,7 +26,14 @@ class Frames(NamedTuple):
     right: Tensor
 
 
-def truncated_svd(matrix: Tensor, r: int, generator: torch.Generator, site: Site) -> Frames:
+def full_svd(matrix: Tensor) -> Frames:
+    """Return all singular triplets of a matrix (m, n), signs as `truncated_svd`; in double precision on its device."""
+    return _signed(*torch.linalg.svd(matrix.double(), full_matrices=False))
+
+
+def truncated_svd(
+    matrix: Tensor, r: int, generator: torch.Generator, site: Site, exact_up_to: int | None = None
+) -> Frames:
     """Return the leading r singular triplets of a matrix (m, n).
 
     The entry of largest magnitude of each left vector is positive, so that machines agree on signs. Matrices with a side
@@ -37,6 +44,7 @@ def truncated_svd(matrix: Tensor, r: int, generator: torch.Generator, site: Site
         r: how many triplets.
         generator: decides the random start of the iteration (on the CPU).
         site: the layer, for the error's message.
+        exact_up_to: a smaller side up to which the decomposition is exact; None: 1024.
 
     Raises:
         AttachError: the matrix has fewer than r singular values.
@@ -46,13 +54,16 @@ def truncated_svd(matrix: Tensor, r: int, generator: torch.Generator, site: Site
             f"layer '{site.name}': r={r}, but a {matrix.shape[0]} x {matrix.shape[1]} matrix has {min(matrix.shape)} singular "
             f"values. Set r to at most {min(matrix.shape)}, or leave the layer out of targets=."
         )
-    if min(matrix.shape) <= EXACT_UP_TO:
+    if min(matrix.shape) <= (EXACT_UP_TO if exact_up_to is None else exact_up_to):
         left, values, right = torch.linalg.svd(matrix.double().cpu(), full_matrices=False)
     else:
         with seeded(int(torch.randint(2**31, (), generator=generator))):
             left, values, columns = torch.svd_lowrank(matrix, q=min(r + OVERSAMPLING, *matrix.shape), niter=ITERATIONS)
         right = columns.mT
-    left, values, right = left[:, :r], values[:r], right[:r]
+    return _signed(left[:, :r], values[:r], right[:r])
+
+
+def _signed(left: Tensor, values: Tensor, right: Tensor) -> Frames:
     signs = left.gather(0, left.abs().argmax(0, keepdim=True)).sign()
     return Frames(*(part.float().cpu().contiguous() for part in (left * signs, values, right * signs.mT)))
 

@@ -55,10 +55,11 @@ TaskKind = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...", rich_help_panel=NETWORK)]
 TargetNames = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="LAYERS",
-        help="Layers to adapt: auto (query and value), all-linear, names as in q_proj,v_proj, or a regular expression.",
+        help="Layers to adapt: auto (query and value), all-linear, names as in q_proj,v_proj, or a regular expression. "
+        "By default as the method says.",
         rich_help_panel=NETWORK,
     ),
 ]
@@ -111,20 +112,22 @@ Prediction = Annotated[
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Where to write.", rich_help_panel=OUTPUT, show_default=False)]
 
 
-def targets(names: str, layers: str | None) -> Targets:
-    """Read `--targets` and `--layers`.
+def targets(names: str | None, layers: str | None) -> Targets:
+    """Read `--targets` and `--layers`; a method supplies what is not given.
 
     Raises:
         ConfigError: the layers are not A-B.
     """
-    words = re.fullmatch(r"[\w.]+(,[\w.]+)*", names) and names not in ("auto", "all-linear")
-    modules = names.split(",") if words else names
-    if layers is None:
-        return Targets(modules=modules)
-    bounds = re.fullmatch(r"(\d+)(?:-(\d+))?", layers.strip())
-    if bounds is None:
-        raise ConfigError(f"layers is {layers!r}: one block, such as 7, or a range, such as 4-11.")
-    return Targets(modules=modules, layers=(int(bounds[1]), int(bounds[2] or bounds[1])))
+    given: dict[str, Any] = {}
+    if names is not None:
+        words = re.fullmatch(r"[\w.]+(,[\w.]+)*", names) and names not in ("auto", "all-linear")
+        given["modules"] = names.split(",") if words else names
+    if layers is not None:
+        bounds = re.fullmatch(r"(\d+)(?:-(\d+))?", layers.strip())
+        if bounds is None:
+            raise ConfigError(f"layers is {layers!r}: one block, such as 7, or a range, such as 4-11.")
+        given["layers"] = (int(bounds[1]), int(bounds[2] or bounds[1]))
+    return Targets(**given)
 
 
 def train(**settings: Any) -> TrainConfig:

@@ -20,10 +20,12 @@ class Padding:
     Attributes:
         token_id: what `input_ids` are padded with; None if the tokenizer has no padding token.
         side: where the padding goes. `attention_mask` is 0 there.
+        labels: labels are token sequences that may have lengths of their own; those are padded with -100 on the right.
     """
 
     token_id: int | None = None
     side: Literal["right", "left"] = "right"
+    labels: bool = False
 
     def __post_init__(self) -> None:
         if self.side not in ("right", "left"):

@@ -45,7 +45,10 @@ class RowExamples(Examples):
                 self._check_lengths(name)
         if "attention_mask" in self._columns and self._ragged("attention_mask").all_ones():
             del self._columns["attention_mask"]  # as good as none
-        self._labels = None if labels is None else _labels(labels, self._lengths)
+        self._labels = None if labels is None else _labels(labels, self._lengths, padding.labels)
+        # Labels of a decoder, which have lengths of their own, begin where it begins.
+        beside = isinstance(self._labels, Ragged) and torch.equal(self._labels.lengths(), self._lengths)
+        self._label_side = padding.side if beside else "right"
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -79,7 +82,7 @@ class RowExamples(Examples):
 
     def _label_batch(self, index: Tensor) -> Tensor | None:
         if isinstance(self._labels, Ragged):
-            return self._labels.padded(index, _NO_LOSS, self._padding.side)
+            return self._labels.padded(index, _NO_LOSS, self._label_side)
         return None if self._labels is None else self._labels[index]
 
     def _ragged(self, name: str) -> Ragged:
@@ -127,14 +130,15 @@ def _is_sequence(value: object) -> bool:
     return hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0 and not isinstance(value, str)
 
 
-def _labels(values: list[Any], lengths: Tensor) -> Tensor | Ragged:
-    """One number per row as a tensor; one per token as sequences; equally many per row as a matrix."""
+def _labels(values: list[Any], lengths: Tensor, tokens: bool) -> Tensor | Ragged:
+    """One number per row as a tensor; one per token, or any number where `tokens`, as sequences; equally many as a matrix."""
     if not any(map(_is_sequence, values)):
         return label_values(values, "labels")
     wrong = next((row for row, value in enumerate(values) if not _is_sequence(value)), None)
     if wrong is not None:
         raise DataError(f"column 'labels' of row {wrong} is one number, but other rows have several.")
-    if [len(value) for value in values] == lengths.tolist():
+    # Tokens have class indices; as many fractions as tokens are several targets, and a coincidence.
+    if (tokens or [len(value) for value in values] == lengths.tolist()) and not _has_floats(values):
         labels = Ragged("labels")
         for value in values:
             labels.append(value)
@@ -149,3 +153,7 @@ def _labels(values: list[Any], lengths: Tensor) -> Tensor | Ragged:
         return label_tensor(torch.stack([torch.as_tensor(value) for value in values]))
     except (TypeError, ValueError) as error:
         raise DataError(f"column 'labels' has lists that are no numbers: {error}.") from None
+
+
+def _has_floats(values: list[Any]) -> bool:
+    return any(isinstance(part.item() if hasattr(part, "item") else part, float) for value in values for part in value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -14,8 +14,9 @@ from torch.distributions import Distribution
 
 from bayespeft.config import Plugin, TrainConfig
 from bayespeft.data.examples import Examples
-from bayespeft.errors import ConfigError
+from bayespeft.errors import ConfigError, GuideError
 from bayespeft.factors import Pack, Role
+from bayespeft.predictive.base import Prediction
 
 Noise = Literal["batch", "example", "flipout", "token"]
 
@@ -24,32 +25,14 @@ Noise = Literal["batch", "example", "flipout", "token"]
 Values = dict[str, Tensor]
 
 
-class Prediction(Protocol):
-    """What a guide may see of averaged predictions: see `bayespeft.inference.predict.Predictive`."""
-
-    @property
-    def log_probs(self) -> Tensor:
-        """(n, K) log of the averaged probabilities."""
-
-    @property
-    def labels(self) -> Tensor | None:
-        """(n,) labels."""
-
-
 class Derivative(Protocol):
-    """Logits of a batch and their Jacobian: see `bayespeft.inference.jacobian.Jacobian`."""
+    """What a batch says of the curvature: see `bayespeft.inference.jacobian.Jacobian`."""
 
-    @property
-    def logits(self) -> Tensor:
-        """(rows, K)."""
+    def log_likelihood(self) -> Tensor:
+        """Return log p(label | output), (rows,) float64, nats."""
 
-    @property
-    def labels(self) -> Tensor | None:
-        """(rows, ...), or None where the data has none."""
-
-    @property
-    def by_pack(self) -> dict[str, Tensor]:
-        """Pack -> (rows, K, layers, ...)."""
+    def roots(self) -> dict[str, Tensor]:
+        """Return columns of a root of each example's Gauss-Newton matrix, (rows, K, layers, ...) by pack."""
 
 
 class Problem(Protocol):
@@ -149,6 +132,19 @@ class Guide(nn.Module, ABC):
         """Return the parameters that say how wide q is: they get `variational_lr` and no weight decay."""
         return ()
 
+    def restart(self, name: str, means: Tensor, carried: Callable[[Tensor, float], Tensor]) -> None:
+        """Go on training a pack from other values: its adapter merged what was learned and chose new factors.
+
+        Args:
+            name: of the pack.
+            means: (layers, ...) where it starts again.
+            carried: from its variance (layers, ...) and the variance that a fit starts with to the new variance.
+
+        Raises:
+            GuideError: the guide can't.
+        """
+        raise GuideError(f"{type(self).__name__} can't go on after its adapter merged into the weights.")
+
     def fit(self, problem: Problem) -> Any:
         """Fit to data and return the history: stochastic variational inference unless a guide overrides this."""
         return problem.optimise()
@@ -165,6 +161,8 @@ class GuideSpec(Plugin, ABC):
             and heads too; "head", freshly made heads alone.
         prediction: how its posterior predicts, unless the method or the user says otherwise.
         variational: q is fitted by maximising the ELBO; False for a guide that finds its spread after training a point.
+        restarts: it is fitted in one run that can go on from other values, as an adapter that merges asks for.
+        discrete: it works with probabilities of classes only, not with densities.
         needs: factors that it can't do without, by name, and their roles; it then takes no other latent. Empty: any.
 
     Raises:
@@ -177,6 +175,8 @@ class GuideSpec(Plugin, ABC):
     covers: ClassVar[Literal["latent", "trained", "head"]] = "latent"
     variational: ClassVar[bool] = True
     prediction: ClassVar[Literal["sampled", "linearised"]] = "sampled"
+    restarts: ClassVar[bool] = False
+    discrete: ClassVar[bool] = False
     needs: ClassVar[Mapping[str, Role]] = {}
     noise: Noise = "batch"
 

@@ -1,9 +1,9 @@
 """What Laplace approximations share: a Gaussian around a trained point, whose precision is the curvature there.
 
-Precision H + tau I, with H = sum_n J_n^T (diag p_n - p_n p_n^T) J_n, the generalised Gauss-Newton matrix of a categorical
-likelihood (Schraudolph 2002, Neural Computation 14(7)), J_n the Jacobian of the logits of example n by the random packs
-and p_n its probabilities; prior N(theta0, I / tau) with theta0 the packs' centers. MacKay 1992, Neural Computation 4(3);
-Daxberger et al. 2021, arXiv 2106.14806.
+Precision H + tau I, with H = sum_n J_n^T L_n J_n, the generalised Gauss-Newton matrix (Schraudolph 2002, Neural
+Computation 14(7)), J_n the Jacobian of the outputs of example n by the random packs and L_n the Hessian of -log p(y_n) by
+its outputs, which the likelihood gives: diag p - p p^T for classes, I / noise^2 for regression; prior N(theta0, I / tau)
+with theta0 the packs' centers. MacKay 1992, Neural Computation 4(3); Daxberger et al. 2021, arXiv 2106.14806.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class LaplaceGuide(GaussianGuide):
         """Train the point (unless the problem starts from one), add up the curvature, choose the prior precision.
 
         Raises:
-            GuideError: the labels are no class indices.
+            DataError: there are no labels, or they are none that the likelihood knows.
             FitError: an output of the network is not a number.
         """
         values, history = problem.point()
@@ -79,7 +79,7 @@ class LaplaceGuide(GaussianGuide):
             totals, log_likelihood = self.totals(), 0.0
             for local in problem.jacobians():
                 log_likelihood += self._log_likelihood(local)
-                self.add(totals, roots(local))
+                self.add(totals, local.roots())
             eigenvalues = self.keep(totals)
             distance = sum(
                 float((self.loc[pack.name] - pack.center.to(self.precision)).double().square().sum())
@@ -98,15 +98,7 @@ class LaplaceGuide(GaussianGuide):
 
     def _log_likelihood(self, local: Derivative) -> float:
         """Return the log likelihood of a batch in nats."""
-        labels = local.labels
-        if labels is None or labels.is_floating_point() or labels.dim() != 1:
-            what = "there are none" if labels is None else f"these are {labels.dtype} of shape {tuple(labels.shape)}"
-            raise GuideError(
-                f"guide '{self._kind}' uses the Gauss-Newton matrix of a categorical likelihood, whose labels are one class "
-                f"index per example; {what}. For other likelihoods take a variational guide, such as mean_field."
-            )
-        log_probs = torch.log_softmax(local.logits.double(), -1).gather(1, labels.unsqueeze(1))
-        total = float(log_probs.sum())
+        total = float(local.log_likelihood().sum())
         if not math.isfinite(total):
             raise FitError(
                 "the log likelihood of the training data is not finite at the point that the Laplace approximation is made "
@@ -129,19 +121,6 @@ class LaplaceSpec(GuideSpec):
     # The Gauss-Newton matrix is the curvature of the linearised network (Immer et al. 2021, arXiv 2008.08400).
     prediction: ClassVar[Literal["sampled", "linearised"]] = "linearised"
     prior_precision: Annotated[float, Field(gt=0)] | Literal["marginal_likelihood"] = "marginal_likelihood"
-
-
-def roots(local: Derivative) -> Values:
-    """Return a root of each example's Gauss-Newton matrix, (rows, K, layers, *shape) by pack.
-
-    sqrt(p_k) (J_k - sum_j p_j J_j) for each class k: their outer products add up to J^T (diag p - p p^T) J.
-    """
-    probs = torch.softmax(local.logits, -1)
-    result = {}
-    for name, by_class in local.by_pack.items():
-        p = probs.reshape(*probs.shape, *[1] * (by_class.dim() - 2)).to(by_class)
-        result[name] = p.sqrt() * (by_class - (p * by_class).sum(1, keepdim=True))
-    return result
 
 
 def believed_precision(packs: Sequence[Pack]) -> float:

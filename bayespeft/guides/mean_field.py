@@ -6,11 +6,11 @@ at std = sp. With std = exp(g), a step of the optimiser changes std by a factor,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bayespeft.factors import Pack
 from bayespeft.gaussians import Diagonal
@@ -26,14 +26,22 @@ class MeanFieldGuide(GaussianGuide):
     def __init__(self, packs: Sequence[Pack], spec: MeanField, generator: torch.Generator) -> None:
         super().__init__(packs)
         self._to_std = _TO_STD[spec.std]
-        from_std = _FROM_STD[spec.std]
-        low, high = (float(from_std(torch.tensor(std))) for std in spec.init_std)
+        self._from_std = _FROM_STD[spec.std]
+        self._initial_variance = spec.init_std[0] * spec.init_std[1]
+        low, high = (float(self._from_std(torch.tensor(std))) for std in spec.init_std)
         self.raw = nn.ParameterDict(
             {
                 pack.name: nn.Parameter(torch.empty(pack.init.shape).uniform_(low, high, generator=generator))
                 for pack in packs
             }
         )
+
+    @torch.no_grad()
+    def restart(self, name: str, means: Tensor, carried: Callable[[Tensor, float], Tensor]) -> None:
+        """Set the means, and the standard deviations by way of the variances."""
+        variance = carried(self.family(name).marginal_variance, self._initial_variance)
+        self.loc[name].copy_(means)
+        self.raw[name].copy_(self._from_std(variance.sqrt()))
 
     def family(self, name: str) -> Diagonal:
         """Normal(mean, std) of a pack."""
@@ -48,6 +56,7 @@ class MeanField(GaussianSpec):
         std: "square" (std = G^2, as BLoB) or "exp" (std = exp(g)).
     """
 
+    restarts: ClassVar[bool] = True
     std: Literal["square", "exp"] = "exp"
 
     def build(self, packs: Sequence[Pack], generator: torch.Generator) -> MeanFieldGuide:

@@ -5,7 +5,7 @@ Pyro registers KL(Delta(v) || p) = -log p(v), so a point estimate is the same ob
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import pyro.distributions as dist
@@ -32,6 +32,11 @@ class PointGuide(Guide):
         """Return the values themselves (layers, ...)."""
         return dict(self.value.items())
 
+    @torch.no_grad()
+    def restart(self, name: str, means: Tensor, carried: Callable[[Tensor, float], Tensor]) -> None:
+        """Set the values."""
+        self.value[name].copy_(means)
+
     @property
     def noise_size(self) -> int:
         """Nothing is random."""
@@ -46,6 +51,7 @@ class Point(GuideSpec):
     """A point estimate of every factor."""
 
     stochastic: ClassVar[bool] = False
+    restarts: ClassVar[bool] = True
 
     def build(self, packs: Sequence[Pack], generator: torch.Generator) -> PointGuide:
         """Start at the factors' initial values."""

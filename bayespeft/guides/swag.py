@@ -168,11 +168,11 @@ class Swag(GuideSpec):
         return SwagGuide(packs, self)
 
     def constant(self, train: TrainConfig) -> TrainConfig:
-        """Return the settings of the snapshots' training: constant rates, and the full weight of the priors."""
+        """Return the settings of the snapshots' training: constant rates, the full weight of the priors, all layers."""
         head_lr = None if train.head_lr is None else train.head_lr * self.lr_factor
         return train.replace(
             steps=None, epochs=self.epochs, lr=train.lr * self.lr_factor, head_lr=head_lr, warmup=0.0,
-            lr_schedule="constant", kl_warmup=0.0,
+            lr_schedule="constant", kl_warmup=0.0, layers_at_once=None,
         )  # fmt: skip
 
     def interval(self, problem: Problem) -> int:

@@ -17,8 +17,9 @@ from pydantic import Field, model_validator
 from bayespeft.errors import DataError, FitError
 from bayespeft.factors import Pack, Role
 from bayespeft.gaussians import Diagonal
-from bayespeft.guides.base import GuideSpec, Prediction, Problem, Values
+from bayespeft.guides.base import GuideSpec, Problem, Values
 from bayespeft.guides.gaussian import GaussianGuide
+from bayespeft.predictive.base import Prediction
 
 # Singular values of B count as at least this part of the layer's largest: a direction that B does not use carries no noise
 # into the weight, whatever its row of A does.
@@ -79,14 +80,14 @@ def turn(values: Values, packs: Sequence[Pack]) -> tuple[Values, Values]:
         All values with A' = V^T A and B' = B V = U diag(d), and 1 / d (layers, r) by the name of A's pack. d is in
         descending order; values below 1e-6 of a layer's largest count as that, and in a layer where B is zero as 1.
     """
-    places = {(site, pack.factor): (pack.name, row) for pack in packs for row, site in enumerate(pack.sites)}
+    places = {(site, pack.factor): (pack.name, row) for pack in packs for site, row in pack.rows.items()}
     turned = {name: value.clone() for name, value in values.items()}
     inverse: Values = {}
     for pack in packs:
         if pack.factor != "A":
             continue
         rows = []
-        for row, site in enumerate(pack.sites):
+        for site, row in pack.rows.items():
             name, other = places[site, "B"]
             a, b = (value.double() for value in (values[pack.name][row], values[name][other]))
             # R of B = Q R has B's singular values and V, and r rows and columns even where B has fewer rows than columns.
@@ -105,11 +106,11 @@ def nll(prediction: Prediction) -> float:
     Raises:
         DataError: it has no labels.
     """
-    if prediction.labels is None:
+    if prediction.log_likelihood is None:
         raise DataError(
             "guide 'training_free' needs labels to know the NLL: column 'label', 'labels' or 'answer' is missing."
         )
-    return -float(prediction.log_probs.gather(-1, prediction.labels[:, None]).mean())
+    return -float(prediction.log_likelihood.mean())
 
 
 def largest(accepted: Callable[[float], bool], low: float, high: float, halvings: int) -> float:
@@ -144,6 +145,8 @@ class TrainingFree(GuideSpec):
     """
 
     variational: ClassVar[bool] = False
+    # A rise relative to the NLL means nothing for a density, whose NLL shifts with the targets' units.
+    discrete: ClassVar[bool] = True
     needs: ClassVar[Mapping[str, Role]] = {"A": "latent", "B": "point"}
     tolerance: float = Field(default=0.003, gt=0)
     draws: int = Field(default=10, ge=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,9 @@ class Approximation(nn.Module):
     """q over every pack, priors beside it, and the way from packed values to the weights of each site.
 
     Fixed packs are buffers: they are saved, moved and bound like the rest, but neither trained nor sampled.
+
+    Attributes:
+        resting: rows of packs that training leaves alone for now: `training_weights` binds them without gradients.
     """
 
     def __init__(self, packs: Sequence[Pack], spec: GuideSpec, generator: torch.Generator) -> None:
@@ -47,6 +50,7 @@ class Approximation(nn.Module):
         self.points: Guide = Point().build(points, generator)
         self.random = frozenset(pack.name for pack in latent) if self.stochastic else frozenset[str]()
         self.sampled = [*latent, *points]
+        self.resting: Mapping[str, frozenset[int]] = {}
         self.improper = frozenset(pack.name for pack in self.sampled if not pack.prior.proper)
         for pack in packs:
             self.register_buffer(f"center_{pack.name}", pack.center.clone(), persistent=False)
@@ -103,6 +107,24 @@ class Approximation(nn.Module):
         """Return the mean of every pack (layers, ...)."""
         return {**self.latent.mean(), **self.points.mean(), **self.fixed()}
 
+    def by_site(self) -> dict[str, dict[str, Tensor]]:
+        """Return the mean of every factor, detached: site -> factor -> value."""
+        mean = self.mean()
+        values: dict[str, dict[str, Tensor]] = {}
+        for pack in self.packs:
+            for site, row in pack.rows.items():
+                values.setdefault(site, {})[pack.factor] = mean[pack.name][row].detach()
+        return values
+
+    def restart(self, pack: Pack, means: Tensor, carried: Callable[[Tensor, float], Tensor]) -> list[nn.Parameter]:
+        """Give a pack other values; arguments as `Guide.restart`. Returns the parameters that hold it."""
+        if pack.role == "fixed":
+            self.get_buffer(f"fixed_{pack.name}").copy_(means)
+            return []
+        guide = next(g for g in (self.latent, self.points) if pack.name in g.mean())
+        guide.restart(pack.name, means, carried)
+        return [p for name, p in guide.named_parameters() if name.rsplit(".", 1)[-1] == pack.name]
+
     def trainable(self) -> int:
         """Return the number of trained numbers."""
         return sum(parameter.numel() for parameter in self.parameters())
@@ -113,7 +135,7 @@ class Approximation(nn.Module):
         return [parameter for name, parameter in self.points.named_parameters() if name.rsplit(".", 1)[-1] in heads]
 
     def training_weights(self, values: dict[str, Tensor], batch: int) -> SiteWeights:
-        """Bind one training draw: latents with the guide's noise mode, the rest shared.
+        """Bind one training draw: latents with the guide's noise mode, the rest shared, what rests without gradients.
 
         Args:
             values: sampled packs by name, as the Pyro model drew them.
@@ -121,11 +143,17 @@ class Approximation(nn.Module):
         """
         mean = self.latent.mean() if self.stochastic else {}
         values = {**values, **self.fixed()}
+        # Once for all rows: the gradient of indexing one row is as large as the pack.
+        rows = {name: value.unbind() for name, value in values.items() if name not in self.random}
 
         def weight(pack: Pack, row: int) -> Weight:
+            rests = row in self.resting.get(pack.name, ())
             if pack.name in self.random:
-                return spread(self.noise, values[pack.name], mean[pack.name], row, batch)
-            return Shared(values[pack.name][row])
+                value, around = values[pack.name], mean[pack.name]
+                if rests:
+                    value, around = value.detach(), around.detach()
+                return spread(self.noise, value, around, row, batch)
+            return Shared(rows[pack.name][row].detach() if rests else rows[pack.name][row])
 
         return self._per_site(weight)
 
@@ -166,6 +194,8 @@ class Approximation(nn.Module):
     def _per_site(self, weight: Callable[[Pack, int], Weight]) -> SiteWeights:
         sites: dict[str, dict[str, Weight]] = {}
         for pack in self.packs:
-            for row, site in enumerate(pack.sites):
-                sites.setdefault(site, {})[pack.factor] = weight(pack, row)
+            # One weight for each row: layers that share a factor share its signs, too.
+            weights = [weight(pack, row) for row in range(len(pack.init))]
+            for site, row in pack.rows.items():
+                sites.setdefault(site, {})[pack.factor] = weights[row]
         return sites

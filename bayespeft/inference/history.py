@@ -41,12 +41,14 @@ class History:
         steps: optimiser steps.
         seconds: wall-clock time of training.
         peak_memory_bytes: most memory used, or None where it can't be told.
+        refresh_seconds: of these, the time for merging and choosing new factors, decompositions included.
     """
 
     records: list[Record] = field(default_factory=list)
     steps: int = 0
     seconds: float = 0.0
     peak_memory_bytes: int | None = None
+    refresh_seconds: float = 0.0
 
     def then(self, later: History) -> History:
         """Return this history followed by another: steps, epochs and seconds go on counting."""
@@ -57,7 +59,11 @@ class History:
         ]
         peaks = [peak for peak in (self.peak_memory_bytes, later.peak_memory_bytes) if peak is not None]
         return History(
-            [*self.records, *moved], steps + later.steps, seconds + later.seconds, max(peaks) if peaks else None
+            [*self.records, *moved],
+            steps + later.steps,
+            seconds + later.seconds,
+            max(peaks) if peaks else None,
+            self.refresh_seconds + later.refresh_seconds,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from bayespeft.data.batch import Batch
+from bayespeft.errors import DataError
+from bayespeft.likelihoods.base import Likelihood
 
 if TYPE_CHECKING:
     from bayespeft.inference.predict import Predictor
@@ -25,16 +27,33 @@ class Jacobian:
         logits: (rows, K) float32.
         by_pack: pack -> d logits / d pack, (rows, K, layers, ...).
         batch: the rows, on the device.
+        likelihood: what the logits say of the labels.
     """
 
     logits: Tensor
     by_pack: dict[str, Tensor]
     batch: Batch
+    likelihood: Likelihood
 
     @property
     def labels(self) -> Tensor | None:
         """Labels of the rows, or None where the data has none."""
         return self.batch.labels
+
+    def log_likelihood(self) -> Tensor:
+        """Return log p(label | logits), (rows,) float64, nats.
+
+        Raises:
+            DataError: there are no labels, or they are none that the likelihood knows.
+        """
+        if self.labels is None:
+            raise DataError("the curvature needs labels: column 'label', 'labels' or 'answer' is missing.")
+        self.likelihood.check_labels(self.labels, self.logits.shape[-1])
+        return self.likelihood.log_likelihood(self.logits, self.labels)
+
+    def roots(self) -> dict[str, Tensor]:
+        """Return K columns of a root of each example's Gauss-Newton matrix, (rows, K, layers, ...) by pack."""
+        return {name: self.likelihood.curvature_root(self.logits, value) for name, value in self.by_pack.items()}
 
 
 def jacobian(predictor: Predictor, batch: Batch) -> Jacobian:
@@ -61,4 +80,4 @@ def jacobian(predictor: Predictor, batch: Batch) -> Jacobian:
             for name, gradient in zip(leaves, gradients, strict=True):
                 by_pack[name][:, k] = gradient
     predictor.attachment.bind({})
-    return Jacobian(logits.detach(), by_pack, moved)
+    return Jacobian(logits.detach(), by_pack, moved, predictor.likelihood)

@@ -1,4 +1,7 @@
-"""Draws of the posterior to one predictive distribution per example: by sampling weights, or by linearising in them."""
+"""Draws of the posterior to one predictive law per example: by sampling weights, or by linearising in them.
+
+The likelihood says how draws are averaged: see `bayespeft.predictive`.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,18 @@ import torch
 from torch import Tensor
 
 from bayespeft.attach import Attachment, frozen, mode
+from bayespeft.data.batch import Batch
 from bayespeft.data.examples import Examples
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.inference.approximation import Approximation
-from bayespeft.inference.averaging import Average, Predictive, entropy
 from bayespeft.inference.folding import Folding
 from bayespeft.inference.jacobian import jacobian
 from bayespeft.inference.memory import PeakMemory
 from bayespeft.inference.sampling import Noise, Sampling
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.predictive.base import Average, Prediction
 from bayespeft.randomness import seeded
-
-__all__ = ["Predictive", "Predictor", "entropy"]
 
 # With draws="auto": so many at a time, never more than the second, and no error is believed of fewer independent units.
 ROUND, MOST, UNITS = 8, 256, 8
@@ -53,7 +55,7 @@ class Predictor:
         keep_draws: bool = False,
         sampling: Sampling = "plain",
         tolerance: float = 0.01,
-    ) -> Predictive:
+    ) -> Prediction:
         """Predict every example with the same draws: draw d is one function for all of the data.
 
         Args:
@@ -63,7 +65,7 @@ class Predictor:
             seed: of the draws.
             draws_per_pass: draws folded into the batch axis at once, or "auto".
             batch_size: examples per pass.
-            keep_draws: also return each draw's log-probabilities.
+            keep_draws: also return what each draw says.
             sampling: "plain", "antithetic" or "sobol"; see `bayespeft.inference.sampling`.
             tolerance: standard error in nats, for draws="auto".
 
@@ -76,7 +78,7 @@ class Predictor:
         auto = wanted is None
         noise = Noise(sampling, latent.noise_size, seed, replicates=auto)
         folding = Folding(draws_per_pass, ROUND if wanted is None else wanted, self.device)
-        average = Average(len(examples), keep_draws)
+        average = self.likelihood.average(len(examples), keep_draws)
         # The members of an ensemble are all there are: no other seed would give others.
         unit = noise.unit if latent.members is None else None
         with self._measured(seed) as cost, torch.no_grad():
@@ -102,18 +104,18 @@ class Predictor:
 
     def linearised(
         self, examples: Examples, seed: int, batch_size: int = 32, keep_draws: bool = False, draws: int = LOGIT_DRAWS
-    ) -> Predictive:
-        """Predict with the network linearised in the latents around their mean: logits ~ N(f, J Sigma J^T).
+    ) -> Prediction:
+        """Predict with the network linearised in the latents around their mean: outputs ~ N(f, J Sigma J^T).
 
         One forward pass and K backward passes instead of one forward pass for each draw (MacKay 1992; Immer et al. 2021,
-        arXiv 2008.08400). Exact where the logits are linear in the latents. Probabilities are averaged over draws of the
-        logits, which cost no pass.
+        arXiv 2008.08400). Exact where the outputs are linear in the latents. Probabilities of classes are averaged over
+        draws of the logits, which cost no pass; a regression has a closed form.
 
         Args:
             examples: the data.
             seed: of the draws of logits.
             batch_size: examples per pass.
-            keep_draws: also return the log-probabilities of each draw of the logits.
+            keep_draws: also return the log-probabilities of each draw of the logits, where logits are drawn.
             draws: of the logits.
 
         Raises:
@@ -125,25 +127,18 @@ class Predictor:
                 f"prediction='linearised' needs a Gaussian posterior, {type(latent).__name__} is none: use "
                 "prediction='sampled'."
             )
-        average = Average(len(examples), keep_draws)
-        average.begin(draws)
-        classes = 0
+        average = self.likelihood.gaussian_average(
+            len(examples), keep_draws, lambda outputs: Noise("sobol", outputs, seed).take(draws)
+        )
         with self._measured(seed) as cost, frozen(self.model):
             for batch in examples.batches(batch_size):
                 local = jacobian(self, batch)
                 with torch.no_grad():
-                    root = latent.pull(local.by_pack)
-                    logits = local.logits.double()
-                    classes = logits.shape[-1]
-                    spread = _root(torch.einsum("nkp,nlp->nkl", root, root).double())
-                    noise = Noise("sobol", classes, seed).take(draws).to(spread)
-                    drawn = logits + torch.einsum("nkl,sl->snk", spread, noise)
-                    log_probs = torch.log_softmax(drawn / self.temperature, -1).cpu()
-                    labels = None if batch.labels is None else batch.labels.cpu()
-                    average.add(log_probs, batch.index.cpu(), labels, 0)
-        return average.result(
-            draws=draws, forward_passes=1, backward_passes=classes, seconds=cost.seconds, peak=cost.peak
-        )
+                    root = latent.pull(local.by_pack) / self.temperature
+                    mean = (local.logits.double() / self.temperature).cpu()
+                    covariance = torch.einsum("nkp,nlp->nkl", root, root).double().cpu()
+                    average.add(mean, covariance, batch.index.cpu(), self._observed(batch, mean.shape[-1]))
+        return average.result(seconds=cost.seconds, peak=cost.peak)
 
     def check(self, draws: int | str, sampling: str, tolerance: float) -> int | None:
         """Return the number of draws; None for "auto".
@@ -185,7 +180,6 @@ class Predictor:
         average.begin(max(draws, 1))
         for batch in examples.batches(batch_size):
             moved = batch.to(self.device)
-            labels = None if batch.labels is None else batch.labels.cpu()
             first = 0
             while first < max(draws, 1):
                 before = folding.allocated()
@@ -193,11 +187,19 @@ class Predictor:
                 chunk = {name: value[first : first + size] for name, value in values.items()}
                 self.attachment.bind(self.approximation.folded_weights(chunk, len(batch)))
                 logits = self.likelihood.logits(self.model, moved.repeat(size)).double() / self.temperature
-                log_probs = torch.log_softmax(logits, -1).reshape(size, len(batch), -1).cpu()
+                outputs = logits.reshape(size, len(batch), -1).cpu()
                 folding.learn(before)
-                average.add(log_probs, batch.index.cpu(), labels, first)
+                average.add(outputs, batch.index.cpu(), self._observed(batch, outputs.shape[-1]), first)
                 first += size
         self.attachment.bind({})
+
+    def _observed(self, batch: Batch, outputs: int) -> Tensor | None:
+        """Return the labels of a batch on the CPU, checked: those of a loader can't be checked beforehand."""
+        if batch.labels is None:
+            return None
+        labels = batch.labels.cpu()
+        self.likelihood.check_labels(labels, outputs)
+        return self.likelihood.observed(labels)
 
     @contextmanager
     def _measured(self, seed: int) -> Iterator[_Cost]:
@@ -212,13 +214,3 @@ class Predictor:
 class _Cost:
     seconds: float = 0.0
     peak: int | None = None
-
-
-def _root(covariance: Tensor) -> Tensor:
-    """Return the symmetric R with R R = covariance (..., K, K), which may be singular.
-
-    It is the one root that moves little when the covariance does: eigenvectors may turn, and with them every draw.
-    """
-    values, vectors = torch.linalg.eigh(covariance)
-    root: Tensor = (vectors * values.clamp_min(0).sqrt().unsqueeze(-2)) @ vectors.mT
-    return root

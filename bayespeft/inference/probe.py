@@ -23,10 +23,11 @@ def _weights(packs: Sequence[Pack], device: torch.device, shift: float, apart: b
     sites: dict[str, dict[str, Weight]] = {}
     for pack in packs:
         noise, direction = torch.randn(2, *pack.init.shape, generator=generator)
-        value = (pack.init + 0.1 * noise).to(device)
+        # Whole numbers are positions, not quantities.
+        value = (pack.init + 0.1 * noise if pack.init.is_floating_point() else pack.init).to(device)
         # A random direction: inputs after a layer norm sum to zero, so that a constant would move nothing.
         moved = value + shift * direction.to(device)
-        for row, site in enumerate(pack.sites):
+        for site, row in pack.rows.items():
             if pack.role == "latent":
                 weight: Weight = Grouped(torch.stack([value[row], moved[row]]), rows=2) if apart else Shared(moved[row])
             else:
@@ -60,7 +61,8 @@ def probe(
         AttachError: a hook did not fire, the output does not depend on the adapters, or examples are mixed.
     """
     first = batch.inputs[:1] if isinstance(batch.inputs, Tensor) else {k: v[:1] for k, v in batch.inputs.items()}
-    pair = replace(batch, inputs=first, labels=None, index=batch.index[:1]).repeat(2)
+    labels = None if batch.labels is None else batch.labels[:1]
+    pair = replace(batch, inputs=first, labels=labels, index=batch.index[:1]).repeat(2)
     device = first.device if isinstance(first, Tensor) else next(iter(first.values())).device
     outputs = []
     with torch.no_grad(), mode(model), attachment.counting() as counts:

@@ -30,8 +30,9 @@ from bayespeft.inference.history import History
 from bayespeft.inference.jacobian import Jacobian, jacobian
 from bayespeft.inference.kl import kl_terms
 from bayespeft.inference.noise import PLATED
-from bayespeft.inference.predict import Predictive, Predictor
+from bayespeft.inference.predict import Predictor
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.predictive.base import Prediction
 from bayespeft.randomness import seeded
 
 
@@ -130,7 +131,7 @@ class Problem:
             for name, parameter in self.approximation.points.mean().items():
                 parameter.copy_(values[name])
 
-    def predict(self, draws: int, seed: int = 0) -> Predictive:
+    def predict(self, draws: int, seed: int = 0) -> Prediction:
         """Return the averaged prediction of the training data under the approximation as it is now."""
         predictor = Predictor(self.model, self.attachment, self.approximation, self.likelihood, self.device)
         return predictor.run(self.examples, draws, seed)
@@ -184,9 +185,10 @@ class Problem:
         values = self._sample(self.approximation.priors(), size, weight, plate)
         self.attachment.bind(self.approximation.training_weights(values, size))
         likelihood = self.likelihood.distribution(self.logits(batch))
-        self._nll = -likelihood.log_prob(batch.labels).mean().detach()
+        labels = self.likelihood.observed(batch.labels)
+        self._nll = -likelihood.log_prob(labels).mean().detach()
         with plate, poutine.scale(scale=1 / size):
-            pyro.sample("labels", likelihood, obs=batch.labels)
+            pyro.sample("labels", likelihood, obs=labels)
 
     def pyro_guide(self, batch: Batch, weight: float) -> None:
         """Sample from q; arguments as `pyro_model`."""

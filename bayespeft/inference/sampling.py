@@ -20,6 +20,9 @@ from bayespeft.errors import ConfigError
 
 Sampling = Literal["plain", "antithetic", "sobol"]
 SOBOL_REPLICATE = 8
+UNITS: dict[Sampling, int] = {"plain": 1, "antithetic": 2, "sobol": SOBOL_REPLICATE}
+"""Draws in a row that belong together, where draws are independent at all."""
+
 # Scrambled points can fall on 0, whose quantile is infinite; scipy's own resolution is 2^-30.
 SMALLEST = 2.0**-31
 
@@ -49,7 +52,7 @@ class Noise:
                 "sampling='antithetic', or a posterior over fewer numbers, such as the r x r cores of melora."
             )
         self.kind, self.size = kind, size
-        self.unit = {"plain": 1, "antithetic": 2, "sobol": SOBOL_REPLICATE if replicates else None}[kind]
+        self.unit = None if kind == "sobol" and not replicates else UNITS[kind]
         self._generator = torch.Generator().manual_seed(seed)
         self._random = np.random.default_rng(seed)
         self._waiting: list[Tensor] = []

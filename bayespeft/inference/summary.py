@@ -12,6 +12,7 @@ from rich.table import Table
 from torch import Tensor
 
 from bayespeft.attach import Placement
+from bayespeft.factors import Pack
 from bayespeft.guides.base import GuideSpec
 from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.inference.approximation import Approximation
@@ -19,14 +20,16 @@ from bayespeft.priors.empirical_bayes import EmpiricalBayes
 from bayespeft.randomness import seeded
 
 UNKNOWN = "-"
+# The row of what all layers share: it belongs to none of them, and counts once.
+SHARED = "(shared)"
 
 
 @dataclass(frozen=True, slots=True)
 class SiteSummary:
-    """One adapted layer.
+    """One adapted layer, or what all layers share.
 
     Attributes:
-        site: the layer's name.
+        site: the layer's name, or "(shared)".
         adapter: its adapter's name.
         random: numbers that q makes random here.
         kl: KL(q || prior) of these, nats; None where the guide is not fitted by a KL, or nothing is random.
@@ -56,7 +59,7 @@ class Summary:
 
     Attributes:
         guide: the guide's name.
-        sites: one for each layer, in the order of the network.
+        sites: one for each layer, in the order of the network; the last one for what they share, if there is such.
         kl: KL(q || prior) of all that is random, nats, or None.
         random: numbers that q makes random.
         trained: numbers that were trained, means, spreads and points.
@@ -131,7 +134,7 @@ def summarise(approximation: Approximation, placements: Sequence[Placement], spe
     """
     with seeded(seed):
         sites = _Sites(approximation, spec)
-    rows = tuple(sites.summary(placement) for placement in placements)
+    rows = sites.summaries(placements)
     known = [row.kl for row in rows if row.kl is not None]
     return Summary(
         guide=spec.kind,
@@ -164,16 +167,23 @@ class _Sites:
             if isinstance(pack.prior, EmpiricalBayes) and pack.name in q
         }
 
-    def summary(self, placement: Placement) -> SiteSummary:
-        """Return what there is to say about one layer."""
-        name = placement.site.name
-        places = [(pack, pack.sites.index(name)) for pack in self._packs if name in pack.sites]
+    def summaries(self, placements: Sequence[Placement]) -> tuple[SiteSummary, ...]:
+        """Return what there is to say about each layer, and about what they share."""
+        adapters = {placement.site.name: placement.adapter.kind for placement in placements}
+        layers = {
+            name: [(p, p.rows[name]) for p in self._packs if name in p.rows and not p.shared] for name in adapters
+        }
+        shared = [(pack, 0) for pack in self._packs if pack.shared]
+        rows = [self._summary(name, adapters[name], places) for name, places in layers.items()]
+        return (*rows, *([self._summary(SHARED, adapters[shared[0][0].sites[0]], shared)] if shared else []))
+
+    def _summary(self, name: str, adapter: str, places: Sequence[tuple[Pack, int]]) -> SiteSummary:
         random = [(pack.name, row) for pack, row in places if pack.name in self._random]
         latent = [(pack.name, row) for pack, row in places if pack.name in self._random or pack.role == "latent"]
         std = _flat(self._std, random) if self._std and random else None
         return SiteSummary(
             site=name,
-            adapter=placement.adapter.kind,
+            adapter=adapter,
             random=sum(self._mean[pack][row].numel() for pack, row in random),
             kl=float(sum(self._kl[pack][row] for pack, row in random)) if self._kl and random else None,
             std_mean=None if std is None else float(std.mean()),
@@ -186,7 +196,7 @@ class _Sites:
             norms={
                 pack.factor: float(self._mean[pack.name][row].norm())
                 for pack, row in places
-                if pack.name not in self._random
+                if pack.name not in self._random and self._mean[pack.name].is_floating_point()
             },
         )
 

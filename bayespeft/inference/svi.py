@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -18,11 +19,14 @@ from bayespeft.attach import frozen, mode, recomputing
 from bayespeft.config import TrainConfig
 from bayespeft.data.batch import Batch
 from bayespeft.data.examples import Examples
-from bayespeft.errors import DataError, FitError
+from bayespeft.errors import ConfigError, DataError, FitError
 from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.history import History, Record
+from bayespeft.inference.layerwise import in_turn
 from bayespeft.inference.memory import PeakMemory
 from bayespeft.inference.problem import Problem
+from bayespeft.inference.refresh import Refresher
+from bayespeft.inference.resume import Checkpoint, restore, snapshot
 from bayespeft.inference.schedule import kl_weight, lr_factor
 from bayespeft.randomness import seeded
 
@@ -73,17 +77,18 @@ def _endless(examples: Examples, batch_size: int, generator: torch.Generator) ->
 
 
 def make_optimiser(problem: Problem) -> torch.optim.Optimizer:
-    """Return AdamW with one group each for factors, variational spread and heads."""
+    """Return AdamW with groups for factors (one for each learning rate), variational spread and heads."""
     train, approximation = problem.train, problem.approximation
     spread = {id(parameter) for parameter in approximation.latent.spread()}
     head = {id(parameter) for parameter in approximation.head_parameters()}
     parameters = list(approximation.parameters())
+    rates = {pack.name: train.factor_lr.get(pack.factor, train.lr) for pack in approximation.packs}
+    factors: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in approximation.named_parameters():
+        if id(parameter) not in spread | head:
+            factors.setdefault(rates.get(name.rsplit(".", 1)[-1], train.lr), []).append(parameter)
     groups = [
-        {
-            "params": [p for p in parameters if id(p) not in spread | head],
-            "lr": train.lr,
-            "weight_decay": train.weight_decay,
-        },
+        *({"params": found, "lr": lr, "weight_decay": train.weight_decay} for lr, found in factors.items()),
         {"params": [p for p in parameters if id(p) in spread], "lr": train.variational_lr, "weight_decay": 0.0},
         {
             "params": [p for p in parameters if id(p) in head],
@@ -129,6 +134,7 @@ def run(
     validate: Callable[[], dict[str, float]] | None = None,
     after: Callable[[int, Approximation], None] | None = None,
     make: Callable[[Problem], torch.optim.Optimizer] = make_optimiser,
+    checkpoint: Checkpoint | None = None,
 ) -> History:
     """Minimise the objective and return what happened.
 
@@ -140,10 +146,16 @@ def run(
         validate: called after each epoch; its numbers go into the record.
         after: called after each step with the number of steps done and what is being fitted.
         make: makes the optimiser. One with a method `sampled_params` (as IVON's) takes its gradients inside that context.
+        checkpoint: where the state is written to, and where a run that was interrupted is taken up from.
 
     Raises:
-        FitError: the loss is not finite.
+        FitError: the loss is not finite. GuideError: the adapter merges, and the guide can't. ConfigError: a run with
+            `after`, or an optimiser of its own, has a state that no checkpoint holds.
     """
+    if checkpoint and (after or make is not make_optimiser):
+        raise ConfigError(
+            "this guide keeps a state of its own while it trains, which a checkpoint does not hold: leave checkpoint= out."
+        )
     train, examples, approximation = problem.train, problem.examples, problem.approximation
     steps = total_steps(train, examples)
     per_epoch = max(1, math.ceil(examples.batch_count(train.batch_size) / train.accumulate))
@@ -153,8 +165,9 @@ def run(
     perturbed = getattr(optimiser, "sampled_params", None)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: lr_factor(train, step, steps))
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    refresh = Refresher(problem, per_epoch)
     history, stretch = History(), _Stretch()
-    start = time.perf_counter()
+    start, first = time.perf_counter(), 0
     with (
         seeded(problem.seed),
         torch.enable_grad(),
@@ -162,14 +175,25 @@ def run(
         mode(problem.model, dropout=train.dropout),
         recomputing(problem.model, train.checkpoint_activations),
         PeakMemory(problem.device) as memory,
+        in_turn(problem, optimiser, steps) as begin,
     ):
+        state = checkpoint.read() if checkpoint else None
+        if state is not None:
+            first = state["done"]
+            deque(islice(batches, first * train.accumulate), maxlen=0)  # the order of the data, replayed
+            restore(problem, optimiser, state)
+            scheduler.load_state_dict(state["scheduler"])
+            history, stretch = History.from_dict(state["history"]), _Stretch(state["losses"], state["nlls"])
+            start -= history.seconds
+            refresh.seconds = history.refresh_seconds
         if watcher:
             watcher.start(steps)
         try:
-            for step in range(steps):
+            for step in range(first, steps):
+                begin(step)
                 weight = kl_weight(train, step, steps, len(examples))
                 # Pyro's checks of shapes and of model against guide cost time; once is enough.
-                with pyro.validation_enabled(step == 0), perturbed(train=True) if perturbed else nullcontext():
+                with pyro.validation_enabled(step == first), perturbed(train=True) if perturbed else nullcontext():
                     loss, nll = _accumulate(problem, list(islice(batches, train.accumulate)), weight)
                 if train.clip:
                     nn.utils.clip_grad_norm_(parameters, train.clip)
@@ -190,9 +214,24 @@ def run(
                     history.records.append(record)
                     if watcher:
                         watcher.record(record)
+                if done < steps:
+                    refresh(done, optimiser)
+                if checkpoint and checkpoint.due(done, steps):
+                    history.seconds, history.refresh_seconds = time.perf_counter() - start, refresh.seconds
+                    checkpoint.write(
+                        {
+                            "done": done,
+                            **snapshot(problem, optimiser),
+                            "scheduler": scheduler.state_dict(),
+                            "history": history.to_dict(),
+                            "losses": stretch.losses,
+                            "nlls": stretch.nlls,
+                        }
+                    )
         finally:
             if watcher:
                 watcher.stop()
     approximation.zero_grad(set_to_none=True)
     history.steps, history.seconds, history.peak_memory_bytes = steps, time.perf_counter() - start, memory.peak
+    history.refresh_seconds = refresh.seconds
     return history

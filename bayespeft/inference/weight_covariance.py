@@ -225,7 +225,7 @@ def weight_covariance(approximation: Approximation, placements: Sequence[Placeme
     """
     placement = _placement(placements, site)
     guide = approximation.latent
-    places = {pack.factor: (pack.name, pack.sites.index(site)) for pack in approximation.packs if site in pack.sites}
+    places = {pack.factor: (pack.name, pack.rows[site]) for pack in approximation.packs if site in pack.rows}
     random = {factor: place for factor, place in places.items() if place[0] in approximation.random}
     if not random:
         raise GuideError(

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -16,6 +17,7 @@ from bayespeft.attach import Placement, SiteWeights
 from bayespeft.errors import CheckpointError
 from bayespeft.io.directory import replacing
 from bayespeft.io.peft import CONFIG, PREFIX, TENSORS, layer_parts, turned
+from bayespeft.merged import Merged
 from bayespeft.sites import find_head
 from bayespeft.weights import Shared
 
@@ -28,6 +30,7 @@ def write_lora(
     model: nn.Module,
     placements: Sequence[Placement],
     weights: SiteWeights,
+    merged: Merged | None = None,
 ) -> None:
     """Write one draw of every adapter as a directory that `peft.PeftModel.from_pretrained` loads onto the same base.
 
@@ -37,9 +40,10 @@ def write_lora(
         placements: where adapters sit; an adapter without an exact low-rank form is refused, unless it is `Full`, which
             goes under modules_to_save.
         weights: the draw, shared by all rows.
+        merged: what was merged into the base before, which becomes part of the LoRA.
 
     Raises:
-        CheckpointError: an adapter's change is not exactly a LoRA, or the directory holds something else.
+        CheckpointError: an adapter's change is not exactly a LoRA, more was merged than a LoRA can hold, or the directory holds something else.
     """
     tensors: dict[str, Tensor] = {}
     pairs: dict[str, tuple[int, float]] = {}
@@ -57,6 +61,8 @@ def write_lora(
                 "peft can't hold it; save it with posterior.save."
             )
         a, b, scale = low_rank
+        if merged is not None and site.name in merged.changes:
+            a, b, scale = _with_history(site.name, merged, a, scale * b)
         pairs[site.name] = len(a), scale * len(a)
         tensors |= {f"{site.name}.lora_A.weight": a, f"{site.name}.lora_B.weight": b}
     if not pairs:
@@ -86,6 +92,18 @@ def write_lora(
         copies = {PREFIX + name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
         save_file(copies, fresh / TENSORS, metadata={"format": "pt"})
         (fresh / CONFIG).write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _with_history(name: str, merged: Merged, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Return A, B and the scale of all that was merged into a layer and the change that was not."""
+    known = merged.low_rank(name)
+    if known is None:
+        raise CheckpointError(
+            f"layer '{name}': so much was merged into it that its low-rank history was given up; write the whole network "
+            "with posterior.export_merged."
+        )
+    left, right = (part.to(a) for part in known)
+    return torch.cat([right, a]), torch.cat([left, b], dim=1), 1.0
 
 
 def _task(model: nn.Module) -> str | None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-import pyro.distributions as dist
-import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from bayespeft.config import Plugin
 from bayespeft.data.batch import Batch
-from bayespeft.errors import DataError
+from bayespeft.predictive.base import Average, GaussianAverage
 
 Row = Mapping[str, Any]
 
@@ -28,8 +26,12 @@ class Likelihood(Plugin, ABC):
     room: ClassVar[str] = "likelihoods"
     trains_head: ClassVar[bool] = False
     columns: ClassVar[str] = ""
+    # Labels have probabilities, not densities: the NLL has a scale of its own.
+    discrete: ClassVar[bool] = True
     # Where rows are padded that are still lists; None: where the tokenizer says.
     padding_side: ClassVar[Literal["left", "right"] | None] = None
+    # Labels are token sequences, which may have lengths of their own.
+    token_labels: ClassVar[bool] = False
     max_length: int | None = None
 
     def resolve(self, model: nn.Module, tokenizer: Any, rows: Sequence[Row] | None) -> Likelihood:
@@ -46,30 +48,58 @@ class Likelihood(Plugin, ABC):
 
     @abstractmethod
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Run the network and return float32 logits (n, K): what is needed and no more."""
+        """Run the network and return its float32 outputs (n, K), what is needed and no more: logits, or what else
+        `distribution` reads."""
 
+    @abstractmethod
     def distribution(self, logits: Tensor) -> Distribution:
-        """Return the law of the labels: categorical over (n, K) logits."""
-        return dist.Categorical(logits=logits)  # type: ignore[no-any-return]
+        """Return the law of the labels, batch shape (n,), given the network's outputs (n, K)."""
 
+    @abstractmethod
     def check_labels(self, labels: Tensor, classes: int) -> None:
-        """Check that labels are integers in [0, classes).
+        """Check that labels (n, ...) are what `distribution` gives a probability to.
+
+        Args:
+            labels: as the data has them: int64 or float32.
+            classes: K, how many outputs the network has.
 
         Raises:
-            DataError: the message names the first row that is out of range.
+            DataError: they are not; the message names the first such row.
         """
-        if labels.is_floating_point() or labels.dim() != 1:
-            raise DataError(
-                f"labels must be one integer per example, got {labels.dtype} of shape {tuple(labels.shape)}; "
-                "number the classes 0, 1, ..."
-            )
-        outside = torch.nonzero((labels < 0) | (labels >= classes)).flatten()
-        if len(outside):
-            row = int(outside[0])
-            raise DataError(
-                f"row {row} has label {int(labels[row])}, but the network has {classes} outputs: labels must be in "
-                f"0..{classes - 1}. Load the network with num_labels={int(labels.max()) + 1}, or renumber the labels."
-            )
+
+    def observed(self, labels: Tensor) -> Tensor:
+        """Return checked labels in the shape and dtype of an observation of `distribution`."""
+        return labels
+
+    @abstractmethod
+    def log_likelihood(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return log p(label | output) in nats, (n,) float64, of outputs (n, K) and checked labels; NaN where one is NaN."""
+
+    @abstractmethod
+    def curvature_root(self, logits: Tensor, by_output: Tensor) -> Tensor:
+        """Multiply by a root of the curvature of -log p: R^T J, with R R^T the Hessian by the outputs.
+
+        Args:
+            logits: (n, K) outputs, where the Hessian is taken.
+            by_output: J, (n, K, ...).
+
+        Returns:
+            (n, K, ...): the outer products of its K columns add up to the Gauss-Newton matrix J^T R R^T J.
+        """
+
+    @abstractmethod
+    def average(self, n: int, keep: bool) -> Average:
+        """Return what averages draws of the network into a predictive law for n examples, keeping them if `keep`."""
+
+    @abstractmethod
+    def gaussian_average(self, n: int, keep: bool, normals: Callable[[int], Tensor]) -> GaussianAverage:
+        """Return what averages over Gaussian outputs of n examples.
+
+        Args:
+            n: examples.
+            keep: keep draws of the outputs, where any are drawn.
+            normals: gives (draws, K) standard normals to draw outputs with, where there is no closed form.
+        """
 
 
 def token_limit(likelihood: Likelihood, model_or_none: nn.Module | None, tokenizer: Any) -> int | None:

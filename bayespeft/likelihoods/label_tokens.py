@@ -16,11 +16,12 @@ from torch.func import functional_call
 
 from bayespeft.data.batch import Batch
 from bayespeft.errors import AttachError, DataError
-from bayespeft.likelihoods.base import Likelihood, Row, token_limit
+from bayespeft.likelihoods.base import Row, token_limit
+from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.likelihoods.prompts import LETTERS, added_at_the_end, answer_tokens, multiple_choice
 
 
-class LabelTokens(Likelihood):
+class LabelTokens(Categorical):
     """Categorical over the logits of K label tokens at the last real position.
 
     Attributes:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import SerializeAsAny
 
 from bayespeft.adapters.base import Adapter
-from bayespeft.config import Config, TrainConfig
+from bayespeft.config import Config, Targets, TrainConfig
 from bayespeft.guides.base import GuideSpec
 from bayespeft.priors.base import Prior
 from bayespeft.priors.flat import Flat
@@ -27,6 +27,7 @@ class Method(Config):
         latent_prior: of the latent factors, centered where the adapter says.
         point_prior: of the other factors; a normal one makes their estimate MAP.
         head_prior: of a freshly made head, centered at zero.
+        targets: which layers it adapts, by its paper; a user's own choice goes over it.
         train: defaults of the training; a user's own settings go over them.
         prediction: "sampled" (average over draws of the weights) or "linearised" (the network linearised in the latents);
             None: as the guide has it.
@@ -43,6 +44,7 @@ class Method(Config):
     latent_prior: SerializeAsAny[Prior]
     point_prior: SerializeAsAny[Prior] = Flat()
     head_prior: SerializeAsAny[Prior] = Flat()
+    targets: Targets = Targets()
     train: TrainConfig = TrainConfig()
     prediction: Literal["sampled", "linearised"] | None = None
     temperature: bool = False

@@ -16,28 +16,31 @@ An interval without width (n = 1, or no errors at all) says that the sample show
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from bayespeft.errors import ConfigError
-from bayespeft.report.binning import (
-    N_BINS,
-    Floats,
-    bin_index,
-    equal_mass_error,
-    equal_width_error,
-    mass_edges,
-    tie_ends,
-)
-from bayespeft.report.metrics import Scores
+from bayespeft.report.binning import N_BINS, Floats, bin_index
+from bayespeft.report.metrics.calibration import ece_figures
+from bayespeft.report.metrics.examples import Scores
+from bayespeft.report.metrics.tally import Ordered, Tally
 
 METRICS = ("accuracy", "nll", "ece", "ece_equal_mass", "brier")
 
+# Upward biased by resampling, and the most that each can be.
+SHIFTED = {
+    "ece": 1.0, "ece_equal_mass": 1.0, "ece_classwise": 1.0, "ece_debiased": 1.0, "rms_debiased": 1.0, "mce": 1.0,
+    "smooth_ece": 1.0, "brier_reliability": 2.0, "brier_resolution": 1.0,
+}  # fmt: skip
+
 # Random numbers and sums are made for this many examples at a time: it bounds memory, and stays within the cache.
 CHUNK = 1 << 17
+
+Figures = Callable[[Tally], dict[str, Floats]]
+"""A family of figures: (R,) or (R, P) each, NaN where a resample does not define one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,52 @@ class Metric:
         return {"value": self.value, "low": self.low, "high": self.high}
 
 
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Figures of the sample and of its resamples.
+
+    Attributes:
+        values: () or (P,).
+        draws: (R,) or (R, P).
+        level: coverage that each interval aims at.
+        top: where resampling biases the figure upwards, the most that it can be.
+    """
+
+    values: Floats
+    draws: Floats
+    level: float
+    top: float | None
+
+    @property
+    def metric(self) -> Metric:
+        """The one figure with its interval.
+
+        Raises:
+            ValueError: the sample does not define it; see `optional`.
+        """
+        metric = self.optional
+        if metric is None:
+            raise ValueError("the sample does not define this figure.")
+        return metric
+
+    @property
+    def optional(self) -> Metric | None:
+        """The one figure with its interval over the resamples that define it, or None where the sample does not."""
+        return self._metric(float(self.values), self.draws)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """All P figures."""
+        found = (self._metric(float(v), d) for v, d in zip(self.values, self.draws.T, strict=True))
+        return tuple(metric for metric in found if metric is not None)
+
+    def _metric(self, value: float, draws: Floats) -> Metric | None:
+        if math.isnan(value):
+            return None
+        defined = draws[~np.isnan(draws)]
+        return _interval(value, defined if len(defined) else np.array([value]), self.level, self.top)
+
+
 def intervals(
     scores: Scores, *, n_bins: int = N_BINS, level: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Metric]:
@@ -71,51 +120,97 @@ def intervals(
     Raises:
         ConfigError: `level` is not in (0, 1), or `resamples` or `n_bins` is below 1.
     """
-    if not 0 < level < 1:
-        raise ConfigError(f"level is {level}: an interval's coverage must be between 0 and 1, e.g. 0.95.")
-    draws = replicates(scores, n_bins=n_bins, resamples=resamples, seed=seed)
-    values = {
-        "accuracy": float(scores.correct.mean()),
-        "nll": float(scores.nll.mean()),
-        "ece": equal_width_error(scores.confidence, scores.correct, n_bins),
-        "ece_equal_mass": equal_mass_error(scores.confidence, scores.correct, n_bins),
-        "brier": float(scores.brier.mean()),
+    found = measure(Ordered.of(scores, n_bins), {basic: resamples}, level=level, seed=seed)
+    return {name: found[name].metric for name in METRICS}
+
+
+def measure(
+    ordered: Ordered,
+    families: Mapping[Figures, int],
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Return the figures of several families on the sample and on the same resamples, by name.
+
+    Args:
+        ordered: the examples.
+        families: family of figures -> on how many of the resamples it is computed.
+        level: coverage that each interval aims at.
+        seed: the result is a function of the scores and of this.
+
+    Raises:
+        ConfigError: `level` is not in (0, 1), or there is no resample.
+    """
+    _check(level)
+    whole = Tally(ordered, np.ones((1, len(ordered))))
+    values = {name: value[0] for family in families for name, value in family(whole).items()}
+    draws = _draws(ordered, families, seed)
+    return {name: Interval(values[name], draws[name], level, SHIFTED.get(name)) for name in values}
+
+
+def mean_intervals(
+    scores: Mapping[str, Floats], *, level: float = 0.95, resamples: int = 1000, seed: int = 0
+) -> dict[str, Metric]:
+    """Return the means of scores with percentile intervals, by name, from the same resamples.
+
+    Args:
+        scores: what each example contributes, (n,) each.
+        level: coverage that each interval aims at.
+        resamples: number of bootstrap samples.
+        seed: the result is a function of the scores and of this.
+
+    Raises:
+        ConfigError: `level` is not in (0, 1), or `resamples` is below 1.
+    """
+    _check(level)
+    values = np.stack(list(scores.values()), axis=1)
+    draws = np.empty((max(resamples, 0), len(scores)))
+    for rows, drawn in _counts(len(values), resamples, np.random.default_rng(seed)):
+        draws[rows] = drawn @ values / len(values)
+    means = values.mean(axis=0)
+    return {
+        name: _interval(float(mean), own, level, None) for name, mean, own in zip(scores, means, draws.T, strict=True)
     }
-    return {name: _interval(values[name], draws[name], level, binned=name.startswith("ece")) for name in METRICS}
 
 
-def replicates(
-    scores: Scores, *, n_bins: int = N_BINS, resamples: int = 1000, seed: int = 0
-) -> dict[str, npt.NDArray[np.float64]]:
+def replicates(scores: Scores, *, n_bins: int = N_BINS, resamples: int = 1000, seed: int = 0) -> dict[str, Floats]:
     """Return each of `METRICS` on each bootstrap sample, arrays of shape (resamples,).
-
-    Nothing is sorted or scored again: a resample is a vector of counts over the examples in order of confidence, and
-    both calibration errors are read off the running sums of counts and of counts * (correct - confidence).
 
     Raises:
         ConfigError: `resamples` or `n_bins` is below 1.
     """
-    n = len(scores)
-    order = np.argsort(scores.confidence, kind="stable")
-    confidence, correct = scores.confidence[order], scores.correct[order]
-    means = np.stack([correct, scores.nll[order], scores.brier[order]], axis=1)
-    ends, width_edges, edges = tie_ends(confidence), _width_edges(confidence, n_bins), mass_edges(n, n_bins)
-    rng = np.random.default_rng(seed)
-    out = np.empty((resamples, len(METRICS)))
+    found = _draws(Ordered.of(scores, n_bins), {basic: resamples}, seed)
+    return {name: found[name] for name in METRICS}
+
+
+def basic(tally: Tally) -> dict[str, Floats]:
+    """Return `METRICS` in each resample: (R,) each."""
+    means = tally.means
+    return {"accuracy": means[:, 0], "nll": means[:, 1], "brier": means[:, 2], **ece_figures(tally)}
+
+
+def _counts(n: int, resamples: int, rng: np.random.Generator) -> Iterator[tuple[slice, Floats]]:
+    """Yield which resamples, and how often each of n examples is in them, (rows, n).
+
+    Raises:
+        ConfigError: `resamples` is below 1.
+    """
     for rows in _chunks(resamples, n):
         size = rows.stop - rows.start
-        # All resamples of a chunk are laid out on one line of size * n examples: one bincount, one interpolation.
-        offsets = n * np.arange(size)[:, None]
-        picks = rng.integers(0, n, size=(size, n)) + offsets
-        counts = np.bincount(picks.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
-        gaps = _running(counts * (correct - confidence))
-        last = offsets + ends + 1
-        at_mass = np.interp((offsets + edges).ravel(), _with_zero(_running(counts)[last]), _with_zero(gaps[last]))
-        out[rows, :3] = counts @ means
-        out[rows, 3] = _total(gaps[offsets + width_edges])
-        out[rows, 4] = _total(at_mass.reshape(size, -1))
-    names = ("accuracy", "nll", "brier", "ece", "ece_equal_mass")
-    return {name: out[:, names.index(name)] / n for name in METRICS}
+        picks = rng.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
+        yield rows, np.bincount(picks.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
+
+
+def _draws(ordered: Ordered, families: Mapping[Figures, int], seed: int) -> dict[str, Floats]:
+    found: dict[str, list[Floats]] = {}
+    for rows, drawn in _counts(len(ordered), max(families.values()), np.random.default_rng(seed)):
+        tally = Tally(ordered, drawn)
+        for family, resamples in families.items():
+            if rows.start < resamples:
+                for name, values in family(tally).items():
+                    found.setdefault(name, []).append(values)
+    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
 def ece_noise(
@@ -134,21 +229,26 @@ def ece_noise(
         raise ConfigError(f"level is {level}: a quantile must be between 0 and 1, e.g. 0.95.")
     n = len(confidence)
     ordered = np.sort(confidence)
-    edges = _width_edges(ordered, n_bins)
+    edges = np.searchsorted(bin_index(ordered, n_bins), np.arange(n_bins + 1))
     rng = np.random.default_rng(seed)
     out = np.empty(resamples)
     for rows in _chunks(resamples, n):
         size = rows.stop - rows.start
-        gaps = _running((rng.random((size, n)) < ordered) - ordered)
-        out[rows] = _total(gaps[n * np.arange(size)[:, None] + edges]) / n
+        gaps = np.concatenate([[0.0], np.cumsum((rng.random((size, n)) < ordered) - ordered)])
+        out[rows] = np.abs(np.diff(gaps[n * np.arange(size)[:, None] + edges], axis=1)).sum(axis=1) / n
     return float(np.quantile(out, level))
 
 
-def _interval(value: float, draws: Floats, level: float, *, binned: bool) -> Metric:
+def _check(level: float) -> None:
+    if not 0 < level < 1:
+        raise ConfigError(f"level is {level}: an interval's coverage must be between 0 and 1, e.g. 0.95.")
+
+
+def _interval(value: float, draws: Floats, level: float, top: float | None) -> Metric:
     low, high = (float(q) for q in np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]))
-    if binned:
+    if top is not None:
         bias = float(draws.mean()) - value
-        low, high = max(low - bias, 0.0), min(high - bias, 1.0)
+        low, high = max(low - bias, 0.0), min(high - bias, top)
     # A very skewed metric (one example with a huge loss), few resamples or rounding can leave the value just outside.
     return Metric(value, min(low, value), max(high, value))
 
@@ -159,23 +259,3 @@ def _chunks(resamples: int, n: int) -> Iterator[slice]:
     step = max(CHUNK // n, 1)
     for start in range(0, resamples, step):
         yield slice(start, min(start + step, resamples))
-
-
-def _width_edges(ordered: Floats, n_bins: int) -> npt.NDArray[np.intp]:
-    """Where each equal-width bin begins among ordered confidences, and where the last one ends."""
-    return np.searchsorted(bin_index(ordered, n_bins), np.arange(n_bins + 1))
-
-
-def _running(values: Floats) -> Floats:
-    """Running sums over all rows as one line, from 0: (rows, n) -> (rows * n + 1,)."""
-    return np.concatenate([[0.0], np.cumsum(values)])
-
-
-def _with_zero(values: Floats) -> Floats:
-    return np.concatenate([[0.0], values.ravel()])
-
-
-def _total(at_edges: Floats) -> Floats:
-    """Sum over bins of |gap| from running sums at the bins' edges: (rows, n_bins + 1) -> (rows,)."""
-    total: Floats = np.abs(np.diff(at_edges, axis=1)).sum(axis=1)
-    return total

@@ -6,20 +6,20 @@ draws itself through `plots`.
 
 from __future__ import annotations
 
-import json
-import math
 import os
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from bayespeft.errors import DataError
 from bayespeft.report.binning import Bin, score_bins
-from bayespeft.report.bootstrap import METRICS, Metric, ece_noise, intervals
-from bayespeft.report.files import write_atomic
-from bayespeft.report.metrics import example_scores
+from bayespeft.report.bootstrap import Metric, ece_noise
+from bayespeft.report.metrics.examples import example_scores
+from bayespeft.report.ood import Separation
+from bayespeft.report.over_draws import OverDraws
+from bayespeft.report.record import Record, decode
+from bayespeft.report.sections import CalibrationErrors, Selective, sections
 from bayespeft.report.table import table
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class CalibrationReport:
+class CalibrationReport(Record):
     """Metrics of predicted probabilities with 95 % bootstrap intervals, and what the prediction cost.
 
     Attributes:
@@ -55,6 +55,10 @@ class CalibrationReport:
         peak_memory_bytes: highest memory use while predicting.
         method: what made the predictions, e.g. "melora".
         name: title of the data, e.g. "MRPC test".
+        errors: further calibration errors and the parts of the Brier score; None in reports of an earlier version.
+        selective: what refusing the least certain examples does; None in reports of an earlier version.
+        ood: how uncertainty tells other sets from this one, one for each set and score; empty where none was given.
+        over_draws: Monte Carlo errors of figures, and figures by number of draws; None where draws were not kept.
     """
 
     accuracy: Metric
@@ -78,6 +82,10 @@ class CalibrationReport:
     peak_memory_bytes: int | None = None
     method: str = ""
     name: str = ""
+    errors: CalibrationErrors | None = None
+    selective: Selective | None = None
+    ood: tuple[Separation, ...] = ()
+    over_draws: OverDraws | None = None
 
     @classmethod
     def from_log_probs(
@@ -96,6 +104,8 @@ class CalibrationReport:
         peak_memory_bytes: int | None = None,
         method: str = "",
         name: str = "",
+        ood: Sequence[Separation] = (),
+        over_draws: OverDraws | None = None,
         seed: int = 0,
         resamples: int = 1000,
     ) -> CalibrationReport:
@@ -115,6 +125,8 @@ class CalibrationReport:
             peak_memory_bytes: highest memory use.
             method: what made the predictions.
             name: title of the data.
+            ood: from `ood.separations`.
+            over_draws: from `over_draws.over_draws`.
             seed: of the bootstrap. The report is a function of the arguments.
             resamples: bootstrap samples, and simulated samples for `ece_noise`.
 
@@ -123,8 +135,9 @@ class CalibrationReport:
             ConfigError: `resamples` is below 1.
         """
         scores = example_scores(log_probs, labels)
+        headline, errors, selective = sections(scores, log_probs, labels, resamples=resamples, seed=seed)
         return cls(
-            **intervals(scores, resamples=resamples, seed=seed),
+            **headline,
             ece_noise=ece_noise(scores.confidence, resamples=resamples, seed=seed),
             bins=score_bins(scores.confidence, scores.correct),
             n=len(scores),
@@ -141,6 +154,10 @@ class CalibrationReport:
             peak_memory_bytes=None if peak_memory_bytes is None else int(peak_memory_bytes),
             method=method,
             name=name,
+            errors=errors,
+            selective=selective,
+            ood=tuple(ood),
+            over_draws=over_draws,
         )
 
     @property
@@ -167,60 +184,28 @@ class CalibrationReport:
 
     @property
     def headline(self) -> str:
-        """The verdict, with the numbers behind it."""
-        return (
+        """The verdict with the numbers behind it, and what refusing the least certain fifth would do."""
+        text = (
             f"{self.verdict} (confidence {100 * self.confidence:.1f} %, accuracy {100 * self.accuracy.value:.1f} %, "
             f"ECE {100 * self.ece.value:.1f} %)"
         )
+        return text if self.selective is None else f"{text}; {self.selective.sentence}"
 
     def __str__(self) -> str:
         return table(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain numbers, strings, lists and None; what is not a finite number becomes None."""
-        plain: dict[str, Any] = _finite(asdict(self))
-        return plain
-
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the report as JSON, and write it to `path` if given (whole or not at all)."""
-        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        if path is not None:
-            write_atomic(path, text.encode())
-        return text
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> CalibrationReport:
         """Return the report that `to_dict` wrote. Unknown keys are ignored: they come from a later version.
 
+        A report of an earlier version, which has the headline metrics alone, is read: its further parts are None or empty,
+        and print as unknown. They can't be made up for without the predictions.
+
         Raises:
             DataError: a key is missing, or a value is not what it should be.
         """
-        try:
-            known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-            known |= {name: Metric(**values[name]) for name in METRICS}
-            known["bins"] = tuple(Bin(**b) for b in values["bins"])
-            return cls(**known)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"this is not a calibration report: {type(error).__name__} {error}. Pass what to_json or to_dict wrote."
-            ) from error
-
-    @classmethod
-    def from_json(cls, source: str | os.PathLike[str]) -> CalibrationReport:
-        """Return the report in a file, or in a string that holds the JSON itself (it starts with a brace).
-
-        Raises:
-            DataError: the content is not a report.
-            OSError: the file can't be read.
-        """
-        inline = isinstance(source, str) and source.lstrip().startswith("{")
-        text = str(source) if inline else Path(source).read_text(encoding="utf-8")
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            where = "the string" if inline else f"{source}"
-            raise DataError(f"{where} is not JSON ({error}). Pass what to_json wrote.") from error
-        return cls.from_dict(values)
+        found: CalibrationReport = decode(cls, values, "a calibration report")
+        return found
 
     def plot(self, path: str | os.PathLike[str] | None = None, ax: Axes | None = None) -> Figure:
         """Draw the reliability diagram and return its figure.
@@ -241,11 +226,3 @@ class CalibrationReport:
         if path is not None:
             plots.save(figure, path)
         return figure
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

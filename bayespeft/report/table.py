@@ -1,4 +1,4 @@
-"""A calibration report as aligned plain text."""
+"""Reports as aligned plain text."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bayespeft.report.bootstrap import Metric
     from bayespeft.report.calibration import CalibrationReport
+    from bayespeft.report.language import LanguageReport
+    from bayespeft.report.regression import RegressionReport
 
 UNKNOWN = "-"
 
 
 def table(report: CalibrationReport) -> str:
     """Return a headline in words, the metrics with their intervals, and the facts of the run; no trailing newline."""
-    title = ", ".join(filter(None, (report.name, report.method)))
     rows = [
         ("", "value", "95 % interval", ""),
         ("Accuracy", *_percent(report.accuracy), ""),
@@ -21,14 +22,74 @@ def table(report: CalibrationReport) -> str:
         ("ECE", *_percent(report.ece), f"sampling noise alone reaches {100 * report.ece_noise:.1f} %"),
         ("ECE, equal mass", *_percent(report.ece_equal_mass), ""),
         ("Brier", *_plain(report.brier), "from 0 to 2"),
+        *_selective_rows(report),
+        *(
+            (f"OOD {s.data}", *_plain(s.auroc), f"AUROC by entropy, {s.n:,} examples")
+            for s in report.ood
+            if s.score == "entropy"
+        ),
         ("Mean confidence", f"{100 * report.confidence:.1f} %", "", ""),
         ("Entropy", f"{report.entropy:.3f}", "", "nats"),
         ("Mutual information", _nats(report.mutual_information), "", "nats, the epistemic part of the entropy"),
     ]
+    return _lay_out(report, rows, f"{report.n:,} in {report.classes:,} class{'es' * (report.classes > 1)}")
+
+
+def _selective_rows(report: CalibrationReport) -> list[tuple[str, str, str, str]]:
+    if report.selective is None:
+        return [("AUROC of errors", UNKNOWN, "", "")]
+    kept = next(at.figure for at in report.selective.accuracy_at_coverage if at.at == 0.8)
+    auroc = report.selective.error_auroc
+    return [
+        ("Accuracy, top 80 %", *_percent(kept), "of the most confident"),
+        ("AUROC of errors", *((UNKNOWN, "") if auroc is None else _plain(auroc)), "by confidence; 0.5 is no skill"),
+    ]
+
+
+def regression_table(report: RegressionReport) -> str:
+    """Return the same of a regression report: headline, metrics with their intervals, facts."""
+    per = "" if report.outputs == 1 else f", mean over {report.outputs} outputs"
+    rows = [
+        ("", "value", "95 % interval", ""),
+        ("NLL", *_plain(report.nll), "nats" if report.outputs == 1 else f"nats, {report.outputs} outputs together"),
+        ("RMSE", *_measured(report.rmse), f"in the targets' units{per}"),
+        ("MAE", *_measured(report.mae), "of the median"),
+        ("CRPS", *_measured(report.crps), ""),
+        *(
+            (f"Coverage at {100 * c.level:g} %", *_percent(c.observed), f"mean width {c.width:.4g}")
+            for c in report.coverage
+        ),
+        (
+            "Calibration error",
+            f"{100 * report.calibration_error:.1f} %",
+            "",
+            f"sampling noise alone reaches {100 * report.calibration_noise:.1f} %",
+        ),
+        ("Epistemic std", UNKNOWN if report.epistemic is None else f"{report.epistemic:.4g}", "", "root mean square"),
+        ("Noise", UNKNOWN if report.noise is None else f"{report.noise:.4g}", "", "of the likelihood"),
+    ]
+    return _lay_out(report, rows, f"{report.n:,} with {report.outputs:,} output{'s' * (report.outputs > 1)}")
+
+
+def language_table(report: LanguageReport) -> str:
+    """Return the same of a report on targets' probabilities."""
+    rows = [
+        ("", "value", "95 % interval", ""),
+        ("NLL", *_plain(report.nll), "nats per target"),
+        ("NLL per token", *_plain(report.nll_per_token), "nats"),
+        ("Perplexity", *_measured(report.perplexity), "exp of the NLL per token"),
+    ]
+    return _lay_out(report, rows, f"{report.n:,} with {report.tokens:,} scored tokens")
+
+
+def _lay_out(
+    report: CalibrationReport | RegressionReport | LanguageReport, rows: list[tuple[str, str, str, str]], examples: str
+) -> str:
+    title = ", ".join(filter(None, (report.name, report.method)))
     first, value, interval = (max(len(row[i]) for row in rows) for i in range(3))
     lines = [f"{a:{first}}  {b:>{value}}  {c:{interval}}  {d}".rstrip() for a, b, c, d in rows]
     facts = [
-        ("Examples", f"{report.n:,} in {report.classes:,} class{'es' * (report.classes > 1)}"),
+        ("Examples", examples),
         ("Draws", f"{report.draws:,}{_passes(report)}"),
         ("Time", UNKNOWN if report.seconds is None else f"{report.seconds:.3g} s"),
         ("Parameters", _parameters(report.trainable_parameters, report.total_parameters)),
@@ -46,11 +107,16 @@ def _plain(metric: Metric) -> tuple[str, str]:
     return f"{metric.value:.3f}", f"[{metric.low:.3f}, {metric.high:.3f}]"
 
 
+def _measured(metric: Metric) -> tuple[str, str]:
+    """In the targets' units, which may be any: four digits, wherever they begin."""
+    return f"{metric.value:.4g}", f"[{metric.low:.4g}, {metric.high:.4g}]"
+
+
 def _nats(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.3f}"
 
 
-def _passes(report: CalibrationReport) -> str:
+def _passes(report: CalibrationReport | RegressionReport | LanguageReport) -> str:
     """In how many passes the draws were made, and how far they are from infinitely many."""
     forward, backward = report.forward_passes, report.backward_passes
     text = "" if forward is None else f" in {forward:,} forward pass{'es' * (forward != 1)}"

@@ -1,9 +1,4 @@
-"""Accuracy, NLL, Brier score and two calibration errors: pure functions over examples.
-
-Every metric is a function of the same two arrays: `log_probs` (n, classes), natural-log probabilities, and `labels`
-(n,), integers. Each is an average over examples, or a sum over bins of such averages, never an average over batches.
-
-    ECE = sum_b |B_b| / n * | accuracy(B_b) - confidence(B_b) |           Guo et al. 2017 (arXiv 1706.04599), eq. 3
+"""What each example contributes to the metrics, from log-probabilities and labels: the one place that checks them.
 
 The **confidence** of an example is the largest of its probabilities, its **prediction** the class that has it (the
 lowest class among equals), as in `argmax`.
@@ -18,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bayespeft.errors import DataError
-from bayespeft.report.binning import N_BINS, Bin, Floats, Ints, equal_mass_error, equal_width_error, score_bins
+from bayespeft.report.binning import Floats, Ints
 
 LOG_FLOOR = -149 * math.log(2)
 """Floor of a log-probability: log(2^-149) = -103.28 nats, 2^-149 being the smallest positive float32."""
@@ -128,81 +123,6 @@ def example_scores(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> Scores:
         entropy=entropy,
         classes=p.shape[1],
     )
-
-
-def accuracy(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-    """Return the fraction of examples whose most probable class is the label; in [0, 1].
-
-    Raises:
-        DataError: see `validate`.
-    """
-    return float(example_scores(log_probs, labels).correct.mean())
-
-
-def nll(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-    """Return the mean negative log-likelihood of the labels, in nats per example.
-
-    Log-probabilities below `LOG_FLOOR` count as `LOG_FLOOR`, so that one label with probability 0 costs 103.28 nats
-    rather than infinity. The floor acts on all of them, or else log p = -200 would score worse than p = 0.
-
-    Raises:
-        DataError: see `validate`.
-    """
-    return float(example_scores(log_probs, labels).nll.mean())
-
-
-def brier(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-    """Return the Brier score: mean over examples of the squared error summed over classes; in [0, 2].
-
-    This is the definition of Brier 1950 (Monthly Weather Review 78(1), eq. 2). For two classes it is twice the
-    one-column score that some libraries call by the same name.
-
-    Raises:
-        DataError: see `validate`.
-    """
-    return float(example_scores(log_probs, labels).brier.mean())
-
-
-def ece(log_probs: npt.ArrayLike, labels: npt.ArrayLike, n_bins: int = N_BINS) -> float:
-    """Return the expected calibration error over bins of equal width; in [0, 1].
-
-    Guo et al. 2017 (arXiv 1706.04599), eq. 3, for the top label, with the bins of `bin_index`. (The paper closes its
-    bins on the right; that matters only for a confidence that is exactly at an edge.) A finite sample makes the ECE
-    of even a perfect model positive (Kumar et al. 2019, arXiv 1909.10155): compare with `bootstrap.ece_noise`.
-
-    Raises:
-        DataError: see `validate`.
-        ConfigError: fewer than one bin.
-    """
-    scores = example_scores(log_probs, labels)
-    return equal_width_error(scores.confidence, scores.correct, n_bins)
-
-
-def ece_equal_mass(log_probs: npt.ArrayLike, labels: npt.ArrayLike, n_bins: int = N_BINS) -> float:
-    """Return the expected calibration error over bins of equal mass; in [0, 1].
-
-    The adaptive ranges of Nixon et al. 2019 (arXiv 1904.01685), for the top label only: examples are
-    sorted by confidence and bin b holds those from floor(b n / n_bins) up to floor((b + 1) n / n_bins), so sizes
-    differ by at most one. Examples of equal confidence are interchangeable: each counts with the mean outcome of
-    them all, so the order of the examples is irrelevant even where an edge falls among equals.
-
-    Raises:
-        DataError: see `validate`.
-        ConfigError: fewer than one bin.
-    """
-    scores = example_scores(log_probs, labels)
-    return equal_mass_error(scores.confidence, scores.correct, n_bins)
-
-
-def bins(log_probs: npt.ArrayLike, labels: npt.ArrayLike, n_bins: int = N_BINS) -> tuple[Bin, ...]:
-    """Return the bins of the reliability diagram: the equal-width bins of `ece`, from confidence 0 to 1.
-
-    Raises:
-        DataError: see `validate`.
-        ConfigError: fewer than one bin.
-    """
-    scores = example_scores(log_probs, labels)
-    return score_bins(scores.confidence, scores.correct, n_bins)
 
 
 def _fail_at(wrong: npt.NDArray[np.bool_], what: str, advice: str) -> None:

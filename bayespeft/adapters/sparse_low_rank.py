@@ -1,0 +1,144 @@
+"""Sparse + low-rank (RoSA): y = W0 x + S x + s B A x with a sparse S on a fixed mask, s = alpha / r.
+
+Nikdan et al. 2024, arXiv 2401.04679, eq. 3. The mask is, for each layer, the int(density m n) elements (at least one) where
+the dense weight's gradients, added up over some steps of training the low-rank part alone, are largest (Algorithm 1); S is
+not scaled. S can raise the rank of the change beyond r; its values, and a core C between B and A, may be latent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from bayespeft.adapters.base import Adapter, WarmUp, kaiming_rows
+from bayespeft.errors import FitError
+from bayespeft.factors import Factor
+from bayespeft.sites import Site
+from bayespeft.weights import Weight
+
+
+class SparseLowRank(Adapter):
+    """Sparse plus low-rank adaptation; with r = 0 sparse alone, with density = 0 low-rank alone.
+
+    Attributes:
+        r: rank of the low-rank part.
+        alpha: numerator of its scale s = alpha / r.
+        density: part of the m n elements of each layer's weight that S may change: int(density m n), at least one.
+        mask: where they are: "mean_squared" (the largest sums of squared gradients, the diagonal of the empirical Fisher
+            matrix), "mean" (of absolute gradients), or "random".
+        mask_steps: training steps of the low-rank part over which gradients are added up.
+        latent: which of "values" (the non-zeros of S) and "C" (r x r, s B C A, there only if named) are latent. The prior of
+            the values is centered at zero, that of C at the identity.
+    """
+
+    r: int = Field(default=8, ge=0)
+    alpha: float = Field(default=16.0, gt=0)
+    density: float = Field(default=0.003, ge=0, le=1)
+    mask: Literal["mean_squared", "mean", "random"] = "mean_squared"
+    mask_steps: int = Field(default=64, ge=1)
+    latent: tuple[Literal["values", "C"], ...] = ()
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> SparseLowRank:
+        if not self.r and not self.density:
+            raise ValueError("r=0 and density=0 leave nothing to learn")
+        if (not self.r and "C" in self.latent) or (not self.density and "values" in self.latent):
+            raise ValueError("latent 'C' needs r above 0, latent 'values' a density above 0")
+        return self
+
+    def nonzeros(self, site: Site) -> int:
+        """Return k, the number of elements that S may change: int(density m n), at least one; 0 for density = 0."""
+        # A hair more, so that 0.29 of 100 are not 28.
+        return max(1, int(self.density * site.out_features * site.in_features + 1e-6)) if self.density else 0
+
+    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+        """A (r, n) as LoRA's, B = 0 (m, r), C = I (r, r); values = 0 (k,) at flat positions `index` (k,), ascending.
+
+        Positions are random until `warmed_up` says where the gradients are large.
+        """
+        factors = {}
+        if self.r:
+            factors["A"] = Factor(kaiming_rows(self.r, site.in_features, generator), "point")
+            factors["B"] = Factor(torch.zeros(site.out_features, self.r), "point")
+        if "C" in self.latent:
+            factors["C"] = Factor(torch.eye(self.r), "latent", center=torch.eye(self.r))
+        if self.density:
+            k = self.nonzeros(site)
+            factors["values"] = Factor(torch.zeros(k), "latent" if "values" in self.latent else "point")
+            factors["index"] = Factor(_random_positions(k, site, generator), "fixed")
+        return factors
+
+    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
+        """Return y + S x + s B C A x, of the factors that are there."""
+        if "A" in factors:
+            channels = factors["A"].linear(x)
+            if "C" in factors:
+                channels = factors["C"].linear(channels)
+            # The scale meets the r channels, not the m outputs.
+            y = y + factors["B"].linear(channels * (self.alpha / self.r))
+        if "values" in factors:
+            pattern = factors["index"].pattern(site.out_features, site.in_features)
+            y = y + factors["values"].sparse(x, pattern).to(y)
+        return y
+
+    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+        """Return S + s B C A."""
+        m, n = site.out_features, site.in_features
+        change = torch.zeros(m, n).to(next(iter(factors.values())))
+        if "A" in factors:
+            change = (self.alpha / self.r) * _left(factors) @ factors["A"]
+        if "values" in factors:
+            values = factors["values"]
+            change = change + values.new_zeros(m * n).scatter(0, factors["index"].long(), values).reshape(m, n)
+        return change
+
+    def to_lora(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor, float] | None:
+        """Return A, B C and s where there is no sparse part; with one the change has no low-rank form."""
+        return None if self.density else (factors["A"], _left(factors), self.alpha / self.r)
+
+    def warm_up(self) -> WarmUp | None:
+        """Ask for gradients of the dense weight while the low-rank part trains."""
+        if not self.density or self.mask == "random":
+            return None
+        return WarmUp(self.mask_steps, 2 if self.mask == "mean_squared" else 1, ("values", "index"))
+
+    def warmed_up(self, site: Site, gradients: Tensor) -> dict[str, Tensor]:
+        """Return the positions of the k largest accumulated gradients.
+
+        Raises:
+            FitError: a gradient is not finite.
+        """
+        if not torch.isfinite(gradients).all():
+            raise FitError(
+                f"layer '{site.name}': gradients over the warm-up are not finite, so no mask can be chosen. Lower lr, set "
+                "precision='float32', or take mask='random'."
+            )
+        return {"index": top_positions(gradients, self.nonzeros(site))}
+
+
+def top_positions(scores: Tensor, k: int) -> Tensor:
+    """Return the flat positions (k,) of the k largest elements, ascending; of equal ones the first are taken."""
+    flat = scores.flatten()
+    least = flat.topk(k).values[-1]
+    above = (flat > least).nonzero()[:, 0]
+    ties = (flat == least).nonzero()[: k - len(above), 0]
+    return torch.cat([above, ties]).sort().values
+
+
+def _left(factors: Mapping[str, Tensor]) -> Tensor:
+    return factors["B"] @ factors["C"] if "C" in factors else factors["B"]
+
+
+def _random_positions(k: int, site: Site, generator: torch.Generator) -> Tensor:
+    """Draw k of the m n positions, ascending, without a list of all of them."""
+    seed = int(torch.randint(2**62, (1,), generator=generator))
+    chosen = np.random.default_rng(seed).choice(site.out_features * site.in_features, k, replace=False, shuffle=False)
+    return torch.from_numpy(np.sort(chosen))
+
+
+ADAPTER = SparseLowRank

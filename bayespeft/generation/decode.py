@@ -1,0 +1,118 @@
+"""The loop: the law of the next token from all draws, a choice, and the numbers that go with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bayespeft.attach import SiteWeights
+from bayespeft.errors import FitError
+from bayespeft.generation.choice import Choice
+from bayespeft.generation.settings import Decoding
+from bayespeft.generation.stops import Stops
+from bayespeft.generation.stream import Stream
+from bayespeft.predictive.categorical import entropy, log_likelihood
+
+# Which draws, and their weights for the rows of one stream.
+Voice = tuple[SiteWeights, Stream]
+
+
+@dataclass
+class Written:
+    """Texts as they grow. All are (texts, steps so far) lists of columns, 0 after a text's end.
+
+    Attributes:
+        tokens: the chosen ones.
+        log_probs: their log-probabilities under the law that they were chosen from, before temperature and truncation.
+        entropy: of that law, nats.
+        mutual_information: of the token and the draw, nats; all 0 where each draw has a text of its own.
+        draw_log_probs: (draws, texts) float64 log-probability of each whole text under each draw; (1, texts) where each has
+            its own.
+        lengths: (texts,) tokens of each text.
+        ended: (texts,) whether an end token came.
+    """
+
+    tokens: list[Tensor]
+    log_probs: list[Tensor]
+    entropy: list[Tensor]
+    mutual_information: list[Tensor]
+    draw_log_probs: Tensor
+    lengths: Tensor
+    ended: Tensor
+
+
+def decode(
+    voices: list[Voice],
+    bind: Callable[[SiteWeights], None],
+    texts: int,
+    draws: int,
+    settings: Decoding,
+    choice: Choice,
+    stops: Stops,
+    *,
+    fill: int,
+    temperature: float,
+) -> Written:
+    """Write texts.
+
+    Args:
+        voices: weights and streams; their rows are draw-major, and together (draws * texts).
+        bind: gives the network the weights of a voice.
+        texts: prompts, repeated as often as texts are wanted of each.
+        draws: S.
+        settings: mode and length.
+        choice: of a token from its law; of (draws * texts) laws where each draw writes its own.
+        stops: when to end.
+        fill: the token that is written behind an end.
+        temperature: that was fitted to this posterior; divides the logits of each draw.
+
+    Raises:
+        FitError: an output of the network is not a number.
+    """
+    averaged = settings.mode == "averaged"
+    rows = texts if averaged else draws * texts
+    logits = _logits(voices, bind, None)
+    device = logits.device
+    written = Written(
+        [], [], [], [],
+        torch.zeros(draws if averaged else 1, rows, dtype=torch.float64, device=device),
+        torch.zeros(rows, dtype=torch.int64, device=device),
+        torch.zeros(rows, dtype=torch.bool, device=device),
+    )  # fmt: skip
+    going = torch.ones(rows, dtype=torch.bool, device=device)
+    for step in range(settings.max_new_tokens):
+        by_draw = torch.log_softmax(logits / temperature, -1).reshape(-1, rows, logits.shape[-1])
+        law = torch.logsumexp(by_draw, 0) - math.log(len(by_draw))
+        if not torch.isfinite(law.amax(-1)).all():
+            raise FitError(
+                "the network's output is not a number while it writes; run it in float32, or check the prompts."
+            )
+        tokens = torch.where(going, choice(law, step), fill)
+        spread = entropy(law)
+        information = (spread - entropy(by_draw).mean(0)).clamp_min(0)
+        written.tokens.append(tokens)
+        written.log_probs.append(log_likelihood(law, tokens).where(going, 0.0))
+        written.entropy.append(spread.where(going, 0.0))
+        written.mutual_information.append(information.where(going, 0.0))
+        written.draw_log_probs += log_likelihood(by_draw, tokens).double().where(going, 0.0)
+        written.lengths += going
+        written.ended |= going & stops.ended(tokens)
+        going = going & ~written.ended & ~stops.spelled(torch.stack(written.tokens, 1))
+        if not going.any() or step + 1 == settings.max_new_tokens:
+            break
+        logits = _logits(voices, bind, tokens.repeat(draws) if averaged else tokens)
+    return written
+
+
+def _logits(voices: list[Voice], bind: Callable[[SiteWeights], None], tokens: Tensor | None) -> Tensor:
+    """Return the next logits of all voices, (draws * texts, vocabulary), after one more token each, if there is one."""
+    found, first = [], 0
+    for weights, stream in voices:
+        bind(weights)
+        found.append(stream.begin() if tokens is None else stream.go_on(tokens[first : first + stream.rows]))
+        first += stream.rows
+    return torch.cat(found) if len(found) > 1 else found[0]

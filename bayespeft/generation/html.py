@@ -1,0 +1,66 @@
+"""A page of texts whose tokens are coloured by uncertainty. What the texts contain is escaped."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import torch
+
+from bayespeft.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bayespeft.generation.result import Generation
+
+NAMES = {"entropy": "entropy", "mutual_information": "mutual information"}
+# Colours are full at this quantile of all tokens: one outlier must not make all others pale.
+QUANTILE = 0.98
+
+
+@cache
+def _template() -> jinja2.Template:
+    source = files("bayespeft.generation").joinpath("view.html.jinja").read_text(encoding="utf-8")
+    return jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
+
+
+def page(generation: Generation, color: str | None, title: str) -> str:
+    """Return the page; arguments and errors as `Generation.to_html`."""
+    if color is None:
+        color = "entropy" if generation.mutual_information is None or generation.draws < 2 else "mutual_information"
+    if color not in NAMES:
+        raise ConfigError(f"color={color!r}: {', '.join(NAMES)}.")
+    values = getattr(generation, color)
+    if values is None:
+        raise ConfigError("each draw wrote a text of its own, so tokens have no mutual information: color='entropy'.")
+    real = torch.arange(values.shape[1]) < generation.lengths[:, None]
+    top = max(float(torch.quantile(values[real].double(), QUANTILE)), 1e-6)
+    texts = [_text(generation, i, values[i] / top) for i in range(len(generation))]
+    return _template().render(title=title, color=NAMES[color], top=top, texts=texts, draws=generation.draws)
+
+
+def _text(generation: Generation, i: int, shade: torch.Tensor) -> dict[str, Any]:
+    """Return what the template shows of text i."""
+    length = int(generation.lengths[i])
+    numbers = {"p": generation.token_probs, "entropy": generation.entropy, "information": generation.mutual_information}
+    told = {name: None if tensor is None else tensor[i].tolist() for name, tensor in numbers.items()}
+    pieces = generation.pieces[i] if generation.pieces else [f"{token} " for token in generation.tokens[i]]
+    tokens = [
+        {
+            "text": pieces[t],
+            "shade": min(1.0, float(shade[t])),
+            **{k: None if v is None else v[t] for k, v in told.items()},
+        }
+        for t in range(length)
+    ]
+    return {
+        "prompt": generation.prompts[int(generation.prompt[i])] if generation.prompts else None,
+        "draw": None if generation.draw is None else int(generation.draw[i]),
+        "tokens": tokens,
+        "length": length,
+        "log_prob": float(generation.normalised_log_probs[i]),
+        "information": None
+        if generation.mutual_information is None
+        else float(generation.sequence_mutual_information[i]),
+    }

@@ -1,0 +1,146 @@
+"""How probable given texts are: sequence by sequence and token by token, averaged over draws in log space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bayespeft.attach import mode
+from bayespeft.data.batch import Batch
+from bayespeft.data.padding import Padding
+from bayespeft.data.rows import RowExamples
+from bayespeft.errors import DataError, FitError
+from bayespeft.generation.generate import padding_token, weight_draws
+from bayespeft.generation.prompts import Prompts, as_tokens, language_of, tokens_of
+from bayespeft.inference.predict import Predictor
+from bayespeft.likelihoods.language_modelling import NO_LOSS, LanguageModelling
+from bayespeft.predictive.categorical import entropy, log_likelihood
+from bayespeft.randomness import seeded
+
+Targets = str | Sequence[str] | Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """n targets under the posterior, on the CPU, in the order given.
+
+    Attributes:
+        draw_log_probs: (S, n) float64, log p(target | prompt) under each draw, nats; S is 1 for the posterior mean.
+        tokens: (n,) int64, scored tokens of each target.
+        token_log_probs: of each target, (tokens,) log of the mean over draws of p(token | what comes before), nats.
+        token_mutual_information: of each target, (tokens,) mutual information of the next token and the draw, nats.
+        draws: S; 0 for the posterior mean.
+    """
+
+    draw_log_probs: Tensor
+    tokens: Tensor
+    token_log_probs: tuple[Tensor, ...]
+    token_mutual_information: tuple[Tensor, ...]
+    draws: int
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def log_probs(self) -> Tensor:
+        """(n,) float64, log of the mean over draws of p(target | prompt), nats: an average of products."""
+        return torch.logsumexp(self.draw_log_probs, 0) - math.log(len(self.draw_log_probs))
+
+    @property
+    def normalised_log_probs(self) -> Tensor:
+        """(n,) float64, `log_probs` by length: nats per token."""
+        return self.log_probs / self.tokens
+
+    @property
+    def mutual_information(self) -> Tensor:
+        """(n,) sum over tokens of the mutual information of the next token and the draw, nats.
+
+        At each token, the entropy of the averaged law less the average entropy of the draws' laws, all draws weighted
+        equally; as `Generation.sequence_mutual_information`.
+        """
+        return torch.stack([own.double().sum() for own in self.token_mutual_information])
+
+
+@torch.no_grad()
+def score(
+    predictor: Predictor, prompts: Prompts, targets: Targets, draws: int, seed: int, batch_size: int, tokenizer: Any
+) -> Score:
+    """Score targets after prompts; see `bayespeft.Posterior.score`.
+
+    Raises:
+        AttachError, ConfigError, FitError: as `generate`. DataError: prompts or targets can't be used, or not as many.
+    """
+    model = predictor.model
+    language = language_of(model, predictor.likelihood, tokenizer)
+    sources = as_tokens(prompts, language, tokenizer)
+    wanted = _targets(targets, language, tokenizer)
+    if len(sources) != len(wanted):
+        raise DataError(f"{len(sources)} prompts and {len(wanted)} targets: one target for each prompt is needed.")
+    examples = RowExamples(
+        language.joined(sources, wanted), Padding(padding_token(model, tokenizer), "right", labels=True)
+    )
+    labels = examples.labels()
+    assert labels is not None
+    language.check_labels(labels, 1)
+    values, count = weight_draws(predictor, draws, seed)
+    # By example: what its draws say of its whole target, and of its tokens.
+    found: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+    with mode(model), seeded(seed):
+        for batch in examples.batches(batch_size):
+            for number, numbers in zip(batch.index.tolist(), _batch(predictor, language, batch, values), strict=True):
+                found[number] = numbers
+        predictor.attachment.bind({})
+    ordered = [found[i] for i in range(len(examples))]
+    return Score(
+        draw_log_probs=torch.stack([whole for whole, _, _ in ordered], 1),
+        tokens=torch.tensor([len(own) for _, own, _ in ordered]),
+        token_log_probs=tuple(own for _, own, _ in ordered),
+        token_mutual_information=tuple(information for _, _, information in ordered),
+        draws=count,
+    )
+
+
+def _targets(targets: Targets, language: LanguageModelling, tokenizer: Any) -> list[list[int]]:
+    listed = [targets] if isinstance(targets, str) else list(targets)
+    if any(isinstance(target, str) for target in listed):
+        if tokenizer is None:
+            raise DataError(
+                "the targets are text and there is no tokenizer to read them with: pass tokenizer= to fit or load."
+            )
+        return [language.target(str(target), tokenizer) for target in listed]
+    rows = [tokens_of(row, i) for i, row in enumerate(listed)]
+    empty = next((i for i, row in enumerate(rows) if not row), None)
+    if empty is not None:
+        raise DataError(f"target {empty} has no token to score.")
+    return rows
+
+
+def _batch(
+    predictor: Predictor, language: LanguageModelling, batch: Batch, values: dict[str, Tensor]
+) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Return for each example (S,) log-probabilities of its target, and (tokens,) those and the information of its tokens."""
+    moved, count = batch.to(predictor.device), max((len(value) for value in values.values()), default=1)
+    wholes, law, spread = [], None, torch.zeros(())
+    # One draw a pass: the logits of all positions are wide enough.
+    for s in range(count):
+        one = {name: value[s : s + 1] for name, value in values.items()}
+        predictor.attachment.bind(predictor.approximation.folded_weights(one, len(batch)))
+        logits, labels = language.target_logits(predictor.model, moved)
+        log_probs = torch.log_softmax(logits.float() / predictor.temperature, -1)
+        if not torch.isfinite(log_probs.amax(-1)).all():
+            raise FitError("the network's output is not a number; run it in float32, or check the prompts.")
+        real = labels != NO_LOSS
+        own = log_likelihood(log_probs, labels.clamp_min(0)).where(real, 0.0)
+        wholes.append(own.double().sum(1).cpu())
+        law = log_probs if law is None else torch.logaddexp(law, log_probs)
+        spread = spread + entropy(log_probs) / count
+    assert law is not None
+    law = law - math.log(count)
+    tokens, information = log_likelihood(law, labels.clamp_min(0)), (entropy(law) - spread).clamp_min(0)
+    by_draw = torch.stack(wholes, 1)
+    return [(by_draw[i], tokens[i][real[i]].cpu(), information[i][real[i]].cpu()) for i in range(len(batch))]

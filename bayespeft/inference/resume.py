@@ -1,0 +1,107 @@
+"""A training run that survives being killed: its whole state on disk every so often, and the way back to it.
+
+The state is all that decides what comes next: variational parameters, the optimiser's moments, the learning-rate schedule,
+random states, what was merged into the weights, and the records so far. The order of the data is replayed from its seed.
+A run that is resumed on the same machine is bit-equal to one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bayespeft.errors import CheckpointError, ConfigError
+from bayespeft.inference.problem import Problem
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where the state of one run is kept.
+
+    Attributes:
+        path: the file.
+        every: steps between two states.
+        key: what the fit is: a state of another fit is refused.
+    """
+
+    path: Path
+    every: int
+    key: str
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ConfigError(f"checkpoint_every={self.every}: steps between two checkpoints, at least 1.")
+
+    def due(self, done: int, steps: int) -> bool:
+        """Whether a state is written after `done` steps; always after the last."""
+        return done % self.every == 0 or done == steps
+
+    def write(self, state: Mapping[str, Any]) -> None:
+        """Write a state in place of the one before: under another name first, so that a crash leaves that one."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self.path.with_suffix(".part")
+        with fresh.open("wb") as file:
+            torch.save({"format": FORMAT, "key": self.key, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, self.path)
+
+    def read(self) -> dict[str, Any] | None:
+        """Return the state, or None where there is none.
+
+        Raises:
+            CheckpointError: the file is damaged, of another format, or of another fit.
+        """
+        if not self.path.is_file():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch.load raises whatever a damaged archive provokes
+            raise CheckpointError(f"'{self.path}' is damaged ({error!r}): delete it to start anew.") from None
+        if state.get("format") != FORMAT or state.get("key") != self.key:
+            raise CheckpointError(
+                f"'{self.path}' belongs to another fit (other settings, layers, number of examples, seed, or base network; "
+                "a network that an interrupted fit has merged into is another one: load it again). Name another directory, "
+                "or delete it to start anew."
+            )
+        return state
+
+
+def snapshot(problem: Problem, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the state of a problem and its optimiser, as plain containers of tensors and numbers."""
+    merged = problem.attachment.merged
+    sites = {p.site.name: p.site for p in problem.attachment.placements}
+    return {
+        # Centers are not part of a saved posterior, but a merge moves them.
+        "approximation": dict(problem.approximation.state_dict()),
+        "centers": {name: b for name, b in problem.approximation.named_buffers() if name.startswith("center_")},
+        "optimiser": optimiser.state_dict(),
+        "merged": {} if merged is None else merged.state(sites),
+        "random": torch.get_rng_state(),
+        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+@torch.no_grad()
+def restore(problem: Problem, optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Put a problem and its optimiser into a state that `snapshot` returned; the network has its original weights.
+
+    Raises:
+        CheckpointError: what was merged does not fit the network.
+    """
+    problem.approximation.load_state_dict(state["approximation"], strict=True)
+    for name, value in state["centers"].items():
+        problem.approximation.get_buffer(name).copy_(value)
+    optimiser.load_state_dict(state["optimiser"])
+    if problem.attachment.merged is not None:
+        problem.attachment.merged.redo(state["merged"], {p.site.name: p.site for p in problem.attachment.placements})
+    torch.set_rng_state(state["random"])
+    if state["random_cuda"]:
+        torch.cuda.set_rng_state_all(state["random_cuda"])

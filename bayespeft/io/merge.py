@@ -1,0 +1,85 @@
+"""A plain network with the adapters' changes in its own weights: no hooks, no posterior, one point."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bayespeft.adapters.full import Full
+from bayespeft.attach import Placement, SiteWeights
+from bayespeft.errors import CheckpointError
+from bayespeft.io.directory import replacing
+from bayespeft.merged import Merged, check_untied
+from bayespeft.sites import all_sites
+from bayespeft.weights import Shared
+
+WHAT = "a model of transformers"
+
+
+@torch.no_grad()
+def merged_copy(
+    model: nn.Module, placements: Sequence[Placement], weights: SiteWeights, merged: Merged | None
+) -> nn.Module:
+    """Return a copy of a network in which one draw of every adapter has become part of the weights.
+
+    Args:
+        model: the network, which stays as it is.
+        placements: where adapters sit.
+        weights: the draw, shared by all rows.
+        merged: what was merged before.
+
+    Raises:
+        AttachError: a weight is quantised or in half precision, which would round the change away, or it is shared with
+            another module.
+    """
+    check_untied(model, [p.site for p in placements])
+    for placement in placements:
+        if not isinstance(placement.adapter, Full):
+            placement.site.check_mergeable()
+    if merged is None:
+        network = copy.deepcopy(model)
+    else:
+        with merged.applied(p.site for p in placements):
+            network = copy.deepcopy(model)
+    sites = all_sites(network)
+    for placement in placements:
+        site = sites[placement.site.name]
+        module: Any = site.module
+        values = {n: w.value.to(module.weight.device) for n, w in weights[site.name].items() if isinstance(w, Shared)}
+        if isinstance(placement.adapter, Full):
+            # Values, not changes: a sum would round them.
+            _stored(module.weight, site.kind).copy_(values["W"])
+            if "b" in values:
+                module.bias.copy_(values["b"])
+        else:
+            _stored(module.weight, site.kind).add_(placement.adapter.delta(values, placement.site).to(module.weight))
+    return network
+
+
+def _stored(weight: Tensor, kind: str) -> Tensor:
+    return weight.t() if kind == "conv1d" else weight
+
+
+def write_merged(directory: str | os.PathLike[str], network: nn.Module, tokenizer: Any) -> None:
+    """Write a network, and its tokenizer if there is one, as `from_pretrained` reads it; whole or not at all.
+
+    Raises:
+        CheckpointError: the network is none of transformers', or the directory holds something else.
+    """
+    save: Any = getattr(network, "save_pretrained", None)
+    if save is None:
+        raise CheckpointError(
+            f"{type(network).__name__} has no save_pretrained: take posterior.merged_model() and save its state_dict."
+        )
+    target = Path(directory)
+    before = tuple(p.name for p in target.iterdir()) if (target / "config.json").is_file() else ()
+    with replacing(directory, before, WHAT) as fresh:
+        save(fresh)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(fresh)

@@ -1,0 +1,56 @@
+"""What likelihoods of classes share: one of K classes per example, by the softmax of K logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from bayespeft.errors import DataError
+from bayespeft.likelihoods.base import Likelihood
+from bayespeft.predictive.categorical import CategoricalAverage, CategoricalGaussianAverage, log_likelihood
+
+
+class Categorical(Likelihood):
+    """Categorical over (n, K) logits; labels are (n,) integers in [0, K)."""
+
+    def distribution(self, logits: Tensor) -> Distribution:
+        """Return the categorical law of (n,) labels."""
+        return dist.Categorical(logits=logits)  # type: ignore[no-any-return]
+
+    def check_labels(self, labels: Tensor, classes: int) -> None:
+        """Check that labels are integers in [0, classes)."""
+        if labels.is_floating_point() or labels.dim() != 1:
+            raise DataError(
+                f"labels must be one integer per example, got {labels.dtype} of shape {tuple(labels.shape)}; "
+                "number the classes 0, 1, ..., or, for labels that are quantities, pass likelihood='regression'."
+            )
+        outside = torch.nonzero((labels < 0) | (labels >= classes)).flatten()
+        if len(outside):
+            row = int(outside[0])
+            raise DataError(
+                f"row {row} has label {int(labels[row])}, but the network has {classes} outputs: labels must be in "
+                f"0..{classes - 1}. Load the network with num_labels={int(labels.max()) + 1}, or renumber the labels."
+            )
+
+    def log_likelihood(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return log-probabilities of (n,) labels."""
+        return log_likelihood(torch.log_softmax(logits.double(), -1), labels)
+
+    def curvature_root(self, logits: Tensor, by_output: Tensor) -> Tensor:
+        """Return sqrt(p_k) (J_k - sum_j p_j J_j) for each class k: a root of J^T (diag p - p p^T) J."""
+        probs = torch.softmax(logits, -1)
+        p = probs.reshape(*probs.shape, *[1] * (by_output.dim() - 2)).to(by_output)
+        root: Tensor = p.sqrt() * (by_output - (p * by_output).sum(1, keepdim=True))
+        return root
+
+    def average(self, n: int, keep: bool) -> CategoricalAverage:
+        """Average probabilities."""
+        return CategoricalAverage(n, keep)
+
+    def gaussian_average(self, n: int, keep: bool, normals: Callable[[int], Tensor]) -> CategoricalGaussianAverage:
+        """Average probabilities over draws of the logits."""
+        return CategoricalGaussianAverage(n, keep, normals)

@@ -1,0 +1,82 @@
+"""Regression: the network's own output is the mean of one normal law per target, with one known noise scale for all.
+
+p(y | x) = prod over d of N(y_d; f_d(x), noise^2). For `AutoModelForSequenceClassification` networks with num_labels = d
+and for plain modules that map a tensor to means (n, d).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any, ClassVar
+
+import pyro.distributions as dist
+from pydantic import Field
+from torch import Tensor
+from torch.distributions import Distribution
+
+from bayespeft.errors import DataError
+from bayespeft.likelihoods.text import TextLikelihood
+from bayespeft.predictive.normal import NormalAverage, NormalGaussianAverage, log_likelihood
+
+
+class Regression(TextLikelihood):
+    """Independent normals around the network's d outputs; labels are (n, d) numbers, or (n,) where d is 1.
+
+    Attributes:
+        noise: standard deviation of a target around the network's output, in the target's units, the same for every
+            example and output. It is not learned: the ELBO weighs data against prior by it.
+    """
+
+    discrete: ClassVar[bool] = False
+    outputs: ClassVar[str] = "means of shape (examples, targets)"
+    columns: ClassVar[str] = "text, [text_pair], label (a number, or a list of numbers)"
+    noise: float = Field(default=1.0, gt=0)
+
+    def label(self, label: Any, row: int) -> Any:
+        """Return a number or a list of numbers as it is."""
+        parts = label if isinstance(label, Sequence) and not isinstance(label, str) else [label]
+        # Numbers of NumPy and torch are told by `item`, arrays of them by `shape`.
+        if not all(isinstance(part, Real) or hasattr(part, "item") for part in parts):
+            raise DataError(
+                f"row {row}: column 'label' is {label!r}: regression needs a number, or one number per output of the network. "
+                "Convert text to numbers first; for classes take likelihood='sequence_classification'."
+            )
+        return label
+
+    def distribution(self, logits: Tensor) -> Distribution:
+        """Return the normal law of (n, d) labels around (n, d) means; event shape (d,)."""
+        return dist.Normal(logits, self.noise).to_event(1)  # type: ignore[no-any-return]
+
+    def check_labels(self, labels: Tensor, classes: int) -> None:
+        """Check that every example has as many labels as the network has outputs."""
+        width = 1 if labels.dim() == 1 else int(labels.shape[-1])
+        if labels.dim() > 2 or width != classes:
+            raise DataError(
+                f"labels (column 'label', 'labels' or y) have the shape {tuple(labels.shape)}, but the network has {classes} "
+                f"output{'s' * (classes > 1)}: regression needs one number per example and output, ({len(labels)}, {classes}). "
+                f"Load the network with num_labels={width}, or give a plain module as many outputs."
+            )
+
+    def observed(self, labels: Tensor) -> Tensor:
+        """Return labels as float32 (n, d)."""
+        return labels.reshape(len(labels), -1).float()
+
+    def log_likelihood(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return joint log densities of the d targets."""
+        return log_likelihood(logits.double(), self.noise, self.observed(labels))
+
+    def curvature_root(self, logits: Tensor, by_output: Tensor) -> Tensor:
+        """Return J / noise: the Hessian is I / noise^2, wherever it is taken."""
+        return by_output / self.noise
+
+    def average(self, n: int, keep: bool) -> NormalAverage:
+        """Mix the normals of the draws."""
+        return NormalAverage(n, keep, self.noise)
+
+    def gaussian_average(self, n: int, keep: bool, normals: Callable[[int], Tensor]) -> NormalGaussianAverage:
+        """Return the closed form; nothing is drawn, so nothing is kept."""
+        return NormalGaussianAverage(n, self.noise)
+
+
+LIKELIHOOD = Regression

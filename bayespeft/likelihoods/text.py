@@ -1,0 +1,87 @@
+"""What likelihoods over the network's own output share: texts to tokens, and the output as it is.
+
+For `AutoModelForSequenceClassification` networks and for plain modules that map a tensor to (n, K).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, TypeVar
+
+from torch import Tensor, nn
+
+from bayespeft.data.batch import Batch
+from bayespeft.errors import AttachError, DataError
+from bayespeft.likelihoods.base import Likelihood, Row, token_limit
+
+T = TypeVar("T", bound="TextLikelihood")
+
+
+class TextLikelihood(Likelihood):
+    """A text, or a pair of texts, in; K numbers out; the head is trained with the adapters."""
+
+    trains_head: ClassVar[bool] = True
+    columns: ClassVar[str] = "text, [text_pair], label"
+    # Networks with absolute positions would count padding on the left.
+    padding_side: ClassVar[Literal["left", "right"] | None] = "right"
+    # What the network must return, for messages.
+    outputs: ClassVar[str]
+
+    def resolve(self: T, model: nn.Module, tokenizer: Any, rows: Sequence[Row] | None) -> T:
+        """Take the length limit from the network.
+
+        Raises:
+            DataError: tokenizer and network name different padding tokens: a decoder would read the wrong token.
+        """
+        config = getattr(model, "config", None)
+        pads = getattr(tokenizer, "pad_token_id", None), getattr(config, "pad_token_id", None)
+        if config is not None and pads[0] is not None and pads[0] != pads[1]:
+            raise DataError(
+                f"the tokenizer pads with token {pads[0]}, but the network's configuration says {pads[1]}; set "
+                "model.config.pad_token_id = tokenizer.pad_token_id."
+            )
+        limit = token_limit(self, model, tokenizer) if tokenizer is not None else self.max_length
+        return self.replace(max_length=limit)
+
+    def encode(self, rows: Sequence[Row], tokenizer: Any) -> list[dict[str, Any]]:
+        """Tokenize `text` (and `text_pair`)."""
+        for i, row in enumerate(rows):
+            if not isinstance(row.get("text"), str):
+                raise DataError(
+                    f"row {i}: column 'text' must be a string, got {row.get('text')!r}. {self.kind} "
+                    f"reads {self.columns}; this row has {', '.join(map(str, row))}."
+                )
+        paired = any("text_pair" in row for row in rows)
+        pairs = [str(row.get("text_pair") or "") for row in rows] if paired else None
+        texts = [row["text"] for row in rows]
+        # verbose=False: a long text is cut on purpose, no need for a warning.
+        encoded = tokenizer(
+            texts, pairs, truncation=self.max_length is not None, max_length=self.max_length, verbose=False
+        )
+        examples = [{name: encoded[name][i] for name in encoded} for i in range(len(rows))]
+        for i, (row, example) in enumerate(zip(rows, examples, strict=True)):
+            if row.get("label") is not None:
+                example["labels"] = self.label(row["label"], i)
+        return examples
+
+    @abstractmethod
+    def label(self, label: Any, row: int) -> Any:
+        """Return a row's label as a number or a list of numbers.
+
+        Raises:
+            DataError: it can't be one; the message names column and row.
+        """
+
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the network's own output (n, K)."""
+        inputs = batch.inputs
+        output = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
+        logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
+        if not isinstance(logits, Tensor) or logits.dim() != 2:
+            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(output).__name__
+            raise AttachError(
+                f"{self.kind} expects {self.outputs} from {type(model).__name__}, got {shape}; choose another likelihood=, or "
+                "wrap the network so that it returns these."
+            )
+        return logits.float()

@@ -1,0 +1,158 @@
+"""What has been merged into a network's own weights, layer by layer: enough to redo it, export it, or keep it apart.
+
+Each merge is recorded by its low-rank factors, on the CPU, until they would take more room than the layer's weight;
+from then on the weight itself is what is saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bayespeft.errors import AttachError, CheckpointError
+from bayespeft.sites import Site
+
+LowRank = tuple[Tensor, Tensor]
+
+
+@dataclass
+class Merged:
+    """Changes of the weights of some layers, relative to the network that a fit was given.
+
+    Attributes:
+        base: the fingerprint of that network.
+        changes: by layer, the left (m, k) and right (k, n) factors of each merge in order; None where they are no longer
+            kept.
+        weights: by layer, the changed weight as the module stores it, where the network keeps its original. Empty where
+            merges went into the network in place.
+    """
+
+    base: dict[str, str]
+    changes: dict[str, list[LowRank] | None] = field(default_factory=dict)
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def keep_original(self, sites: Iterable[Site]) -> None:
+        """Have merges into these layers change a copy of the weight, which the network holds only while it is adapted."""
+        for site in sites:
+            weight = site.module.weight
+            assert isinstance(weight, Tensor)
+            self.weights[site.name] = weight.detach().clone()
+
+    def merge(self, site: Site, left: Tensor, right: Tensor) -> None:
+        """Add left (m, k) @ right (k, n) to a layer's weight, and record it.
+
+        Raises:
+            AttachError: the weight can't take it: see `Site.check_mergeable`.
+        """
+        site.merge(left, right)
+        known = self.changes.setdefault(site.name, [])
+        if known is None:
+            return
+        known.append((left.detach().cpu().clone(), right.detach().cpu().clone()))
+        rank = sum(part.shape[1] for part, _ in known)
+        if rank * (site.in_features + site.out_features) >= site.in_features * site.out_features:
+            self.changes[site.name] = None
+
+    def low_rank(self, name: str) -> LowRank | None:
+        """Return left (m, k) and right (k, n) of all that was merged into a layer, or None where that is no longer known."""
+        known = self.changes.get(name)
+        if not known:
+            return None
+        return torch.cat([left for left, _ in known], dim=1), torch.cat([right for _, right in known])
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the network itself was changed."""
+        return bool(self.changes) and not self.weights
+
+    def state(self, sites: Mapping[str, Site]) -> dict[str, Tensor]:
+        """Return tensors to save: the factors of each merge, or the weight where these are no longer kept."""
+        tensors: dict[str, Tensor] = {}
+        for name, known in self.changes.items():
+            if known is None:
+                weight = self.weights.get(name, sites[name].module.weight)
+                assert isinstance(weight, Tensor)
+                tensors[f"{name}/weight"] = weight.detach().cpu()
+            for step, (left, right) in enumerate(known or ()):
+                tensors[f"{name}/{step}/left"], tensors[f"{name}/{step}/right"] = left, right
+        return tensors
+
+    def redo(self, tensors: Mapping[str, Tensor], sites: Mapping[str, Site]) -> None:
+        """Do to a network what `state` tells, by the same operations in the same order; call it inside `applied`.
+
+        Args:
+            tensors: of `state`.
+            sites: the layers of the network, which has its original weights.
+
+        Raises:
+            CheckpointError: a tensor belongs to no layer, or does not fit it.
+        """
+        steps: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            name, _, what = key.partition("/")
+            if name not in sites:
+                raise CheckpointError(f"the saved changes name layer '{name}', which the network lacks.")
+            steps.setdefault(name, {})[what] = tensor
+        for name, parts in steps.items():
+            try:
+                self._redo(sites[name], parts)
+            except (KeyError, RuntimeError) as error:
+                raise CheckpointError(f"the saved changes of layer '{name}' can't be used: {error!r}.") from None
+
+    @torch.no_grad()
+    def _redo(self, site: Site, parts: Mapping[str, Tensor]) -> None:
+        if "weight" in parts:
+            weight = site.module.weight
+            assert isinstance(weight, Tensor)
+            weight.copy_(parts["weight"])
+            self.changes[site.name] = None
+            return
+        for step in range(len(parts) // 2):
+            self.merge(site, parts[f"{step}/left"], parts[f"{step}/right"])
+
+    def applied(self, sites: Iterable[Site]) -> Swapped:
+        """Give the network the changed weights inside a `with` block, where it keeps its original outside."""
+        return Swapped([(site.module, self.weights[site.name]) for site in sites if site.name in self.weights])
+
+
+class Swapped:
+    """Weights of modules replaced for the length of a `with` block: pointers move, no number does."""
+
+    def __init__(self, weights: list[tuple[nn.Module, Tensor]]) -> None:
+        self._weights = weights
+        self._before: list[Tensor] = []
+
+    def __enter__(self) -> None:
+        for module, weight in self._weights:
+            parameter: Any = module.weight
+            self._before.append(parameter.data)
+            parameter.data = weight
+
+    def __exit__(self, *error: object) -> None:
+        for (module, _), before in zip(self._weights, self._before, strict=True):
+            parameter: Any = module.weight
+            parameter.data = before
+        self._before.clear()
+
+
+def check_untied(model: nn.Module, sites: Iterable[Site]) -> None:
+    """Check that merging into these layers changes nothing else.
+
+    Raises:
+        AttachError: a layer shares its weight with another module.
+    """
+    owners: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        owners.setdefault(id(parameter), []).append(name)
+    for site in sites:
+        shared = owners.get(id(site.module.weight), [])
+        if len(shared) > 1:
+            other = next(name for name in shared if name != f"{site.name}.weight")
+            raise AttachError(
+                f"layer '{site.name}' shares its weight with '{other}', which a merge would change too. Leave it out of "
+                "targets=."
+            )

@@ -1,0 +1,23 @@
+"""RoSA: a sparse and a low-rank change of each weight, trained together by maximum likelihood."""
+
+from bayespeft.adapters.sparse_low_rank import SparseLowRank
+from bayespeft.config import Targets, TrainConfig
+from bayespeft.guides.point import Point
+from bayespeft.methods.base import Method
+from bayespeft.priors.flat import Flat
+
+METHOD = Method(
+    name="rosa_sparse",
+    title="RoSA (sparse + low rank)",
+    reference="Nikdan et al. 2024, arXiv 2401.04679",
+    summary="W0 + S + s B A by maximum likelihood, S where gradients were large over 64 steps of LoRA",
+    deviations=(
+        "no LoRA dropout (0.05 in the paper); values are float32; a fresh head, which the paper's networks lack, has a "
+        "learning rate of 1e-3; eight epochs, for small data"
+    ),
+    adapter=SparseLowRank(r=12, alpha=16, density=0.0015),
+    guide=Point(),
+    latent_prior=Flat(),
+    targets=Targets(modules="all-linear"),
+    train=TrainConfig(epochs=8, batch_size=32, lr=7e-4, factor_lr={"values": 2e-4}, head_lr=1e-3),
+)

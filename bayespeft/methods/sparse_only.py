@@ -1,0 +1,12 @@
+"""Sparse adaptation (SpA): RoSA without its low-rank part, at the same number of trained values."""
+
+from bayespeft.adapters.sparse_low_rank import SparseLowRank
+from bayespeft.methods.base import Method
+from bayespeft.methods.rosa_sparse import METHOD as ROSA
+
+METHOD: Method = ROSA.replace(
+    name="sparse_only",
+    title="SpA (sparse only)",
+    summary="W0 + S by maximum likelihood, S where gradients of the base were large over 64 batches",
+    adapter=SparseLowRank(r=0, density=0.006),
+)

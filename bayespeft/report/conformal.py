@@ -1,0 +1,159 @@
+"""Sets of classes that hold the label as often as promised, fitted on validation data. Definitions: `metrics.conformal`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bayespeft.errors import DataError
+from bayespeft.predictive.categorical import Predictive
+from bayespeft.report.binning import Floats
+from bayespeft.report.bootstrap import Metric, mean_intervals
+from bayespeft.report.metrics.conformal import class_scores, quantile
+from bayespeft.report.metrics.examples import validate
+from bayespeft.report.record import Record, decode
+
+ConformalMethod = Literal["lac", "aps"]
+
+
+@dataclass(frozen=True, slots=True)
+class ConformalReport(Record):
+    """How sets did on labelled data, with 95 % bootstrap intervals over its examples.
+
+    Attributes:
+        coverage: share of examples whose set holds the label. On one test set it varies about what is promised, not only by
+            the test set's sampling, which the interval shows: also by the validation set's.
+        size: mean number of classes in a set.
+        single: share of sets of one class.
+        empty: share of sets of none.
+        target: 1 - alpha.
+        method: "lac" or "aps".
+        n: examples.
+        validation: examples that the sets were fitted on.
+    """
+
+    coverage: Metric
+    size: Metric
+    single: float
+    empty: float
+    target: float
+    method: str
+    n: int
+    validation: int
+
+    def __str__(self) -> str:
+        return (
+            f"Sets of {self.size.value:.2f} classes [{self.size.low:.2f}, {self.size.high:.2f}] on average hold the label "
+            f"of {100 * self.coverage.value:.1f} % [{100 * self.coverage.low:.1f}, {100 * self.coverage.high:.1f}] of "
+            f"{self.n:,} examples (promised: {100 * self.target:.4g} %, fitted on {self.validation:,})"
+        )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ConformalReport:
+        """Return the report that `to_dict` wrote; as the base."""
+        found: ConformalReport = decode(cls, values, "a report on conformal sets")
+        return found
+
+
+@dataclass(frozen=True)
+class Conformal:
+    """Conformal sets of one posterior; made by `Posterior.conformal`.
+
+    If validation examples and a new one are exchangeable, its set holds its label with a probability of at least
+    1 - alpha, over validation sets and new examples together.
+
+    Attributes:
+        alpha: probability that a set misses the label, at most.
+        threshold: sets hold the classes whose score is at most this; infinity where there are too few validation examples
+            to promise anything short of all classes.
+        method: "lac" or "aps".
+        validation: number of examples it was fitted on.
+        seed: of the uniforms of "aps".
+        predict: data -> prediction, with the settings that the validation data was predicted with.
+    """
+
+    alpha: float
+    threshold: float
+    method: ConformalMethod
+    validation: int
+    seed: int
+    predict: Callable[[Any], Predictive] = field(repr=False)
+
+    @classmethod
+    def fit(
+        cls,
+        prediction: Predictive,
+        predict: Callable[[Any], Predictive],
+        *,
+        alpha: float = 0.1,
+        method: ConformalMethod = "lac",
+        seed: int = 0,
+    ) -> Conformal:
+        """Fit the threshold on a labelled prediction.
+
+        Raises:
+            ConfigError: alpha or the method can't be used. DataError: there are no labels.
+        """
+        probs, labels = _probs(prediction), _labels(prediction)
+        scores = class_scores(probs, method, np.random.default_rng([seed, 0]).random(len(probs)))
+        own = scores[np.arange(len(labels)), labels]
+        return cls(alpha, quantile(own, alpha), method, len(labels), seed, predict)
+
+    def sets(self, data: Any) -> npt.NDArray[np.bool_]:
+        """Return which classes are in each example's set, (n, K).
+
+        With "aps" a set is random, through a uniform number that goes by the seed and by the example's place in the data.
+
+        Args:
+            data: as for `Posterior.predict`, or its result.
+        """
+        probs = _probs(self._prediction(data))
+        scores = class_scores(probs, self.method, np.random.default_rng([self.seed, 1]).random(len(probs)))
+        return scores <= self.threshold
+
+    def report(self, data: Any, *, resamples: int = 1000) -> ConformalReport:
+        """Measure coverage and size on labelled data.
+
+        Args:
+            data: as for `sets`, with labels, and not the validation data.
+            resamples: bootstrap samples.
+
+        Raises:
+            DataError: there are no labels.
+        """
+        prediction = self._prediction(data)
+        labels, sets = _labels(prediction), self.sets(prediction)
+        sizes = sets.sum(axis=1).astype(np.float64)
+        hit = sets[np.arange(len(labels)), labels].astype(np.float64)
+        found = mean_intervals({"coverage": hit, "size": sizes}, resamples=resamples, seed=self.seed)
+        return ConformalReport(
+            coverage=found["coverage"],
+            size=found["size"],
+            single=float((sizes == 1).mean()),
+            empty=float((sizes == 0).mean()),
+            target=1 - self.alpha,
+            method=self.method,
+            n=len(labels),
+            validation=self.validation,
+        )
+
+    def _prediction(self, data: Any) -> Predictive:
+        return data if isinstance(data, Predictive) else self.predict(data)
+
+
+def _probs(prediction: Predictive) -> Floats:
+    probs: Floats = prediction.probs.numpy()
+    normalised: Floats = probs / probs.sum(axis=1, keepdims=True)
+    return normalised
+
+
+def _labels(prediction: Predictive) -> npt.NDArray[np.int64]:
+    if prediction.labels is None:
+        raise DataError(
+            "conformal sets are fitted and measured with labels: column 'label', 'labels' or 'answer' is missing."
+        )
+    return validate(prediction.log_probs.numpy(), prediction.labels.numpy())[1]

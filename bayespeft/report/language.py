@@ -1,0 +1,125 @@
+"""`LanguageReport`: how probable given targets are, by sequence and by token. Numbers only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bayespeft.errors import DataError
+from bayespeft.report.bootstrap import Metric, mean_intervals
+from bayespeft.report.record import Record
+from bayespeft.report.table import language_table
+
+METRICS = ("nll", "nll_per_token", "perplexity")
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageReport(Record):
+    """Metrics of targets' probabilities with 95 % bootstrap intervals over examples, and what they cost.
+
+    Attributes:
+        nll: mean -log p(target | source), in nats per example.
+        nll_per_token: -log p of all targets together over all their tokens, in nats per token.
+        perplexity: exp of that.
+        n: number of examples.
+        tokens: scored tokens of all examples, the end tokens included.
+        draws: draws of the weights that were averaged; 0 for the posterior mean.
+        forward_passes: passes through the network per batch of examples.
+        backward_passes: always 0.
+        nll_error: Monte Carlo standard error of `nll` over draws, in nats.
+        seconds: wall-clock time of the prediction.
+        trainable_parameters: parameters that were learned.
+        total_parameters: parameters of the network and the adapter.
+        peak_memory_bytes: highest memory use while predicting.
+        method: what made the predictions.
+        name: title of the data.
+    """
+
+    nll: Metric
+    nll_per_token: Metric
+    perplexity: Metric
+    n: int
+    tokens: int
+    draws: int = 1
+    forward_passes: int | None = None
+    backward_passes: int = 0
+    nll_error: float | None = None
+    seconds: float | None = None
+    trainable_parameters: int | None = None
+    total_parameters: int | None = None
+    peak_memory_bytes: int | None = None
+    method: str = ""
+    name: str = ""
+
+    @classmethod
+    def from_log_likelihood(
+        cls,
+        log_likelihood: npt.ArrayLike,
+        tokens: npt.ArrayLike,
+        *,
+        seed: int = 0,
+        resamples: int = 1000,
+        **facts: Any,
+    ) -> LanguageReport:
+        """Measure targets.
+
+        The interval of the ratio nll_per_token is that of its linearisation in the two sums (Efron & Tibshirani 1993,
+        section 10.5); perplexity's is the exponential of it.
+
+        Args:
+            log_likelihood: (n,) log p(target | source), nats.
+            tokens: (n,) scored tokens, at least 1 each.
+            seed: of the bootstrap. The report is a function of the arguments.
+            resamples: bootstrap samples.
+            facts: the attributes from `draws` on.
+
+        Raises:
+            DataError: shapes differ, there is no example, a target has no token, or a number is not finite.
+            ConfigError: `resamples` is below 1.
+        """
+        nll, count = -np.asarray(log_likelihood, dtype=np.float64), np.asarray(tokens, dtype=np.float64)
+        if nll.ndim != 1 or nll.shape != count.shape or len(nll) == 0:
+            raise DataError(
+                f"{nll.shape} log-likelihoods and {count.shape} token counts: one of each per example is needed."
+            )
+        if not np.isfinite(nll).all() or (count < 1).any():
+            row = int(np.flatnonzero(~np.isfinite(nll) | (count < 1))[0])
+            raise DataError(f"example {row} has the log-likelihood {-nll[row]} over {count[row]:g} tokens.")
+        ratio = nll.sum() / count.sum()
+        found = mean_intervals(
+            {"nll": nll, "nll_per_token": ratio + (nll - ratio * count) / count.mean()}, resamples=resamples, seed=seed
+        )
+        per = found["nll_per_token"]
+        exp = [math.exp(min(x, 700.0)) for x in (per.value, per.low, per.high)]
+        return cls(
+            nll=found["nll"],
+            nll_per_token=per,
+            perplexity=Metric(*exp),
+            n=len(nll),
+            tokens=int(count.sum()),
+            **facts,
+        )
+
+    @property
+    def headline(self) -> str:
+        """The perplexity, and over what."""
+        return f"perplexity {self.perplexity.value:.3g} over {self.tokens:,} tokens of {self.n:,} targets"
+
+    def __str__(self) -> str:
+        return language_table(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> LanguageReport:
+        """Return the report that `to_dict` wrote; as the base."""
+        try:
+            known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+            known |= {name: Metric(**values[name]) for name in METRICS}
+            return cls(**known)
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f"this is not a report of a language model: {type(error).__name__} {error}. Pass what to_json wrote."
+            ) from error

@@ -1,0 +1,67 @@
+"""Split conformal prediction: sets of classes that hold the label with a stated probability, whatever the model.
+
+A score says how little a class suits an example; the set of an example holds all classes whose score is at most the
+ceil((n + 1)(1 - alpha))-th smallest score of the labels of n validation examples. If validation examples and the new one are
+exchangeable, and the model saw neither in training,
+
+    1 - alpha  <=  P(label in set)  <=  1 - alpha + 1 / (n + 1),
+
+the upper bound if scores never tie (Vovk et al. 2005; Lei et al. 2018, JASA 113(523), theorem 2.2). The guarantee is
+marginal: over validation sets and new examples together, not for each class or kind of example.
+
+- lac: 1 - p(class): the smallest sets on average (Sadinle et al. 2019, JASA 114(525)); they may be empty.
+- aps: the mass of all more probable classes plus a uniform share of its own (Romano et al. 2020, arXiv 2006.02544, without
+  regularisation): sets that adapt to how hard an example is.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from bayespeft.errors import ConfigError, DataError
+from bayespeft.report.binning import Floats
+
+METHODS = ("lac", "aps")
+
+
+def class_scores(probs: Floats, method: str, uniforms: Floats) -> Floats:
+    """Return the score of each class, (n, K) in [0, 1].
+
+    Args:
+        probs: (n, K), rows sum to 1.
+        method: one of `METHODS`.
+        uniforms: (n,) in [0, 1); only "aps" uses them.
+
+    Raises:
+        ConfigError: there is no such method.
+    """
+    if method == "lac":
+        return 1 - probs
+    if method != "aps":
+        raise ConfigError(f"method={method!r}: {', '.join(METHODS)}.")
+    order = np.argsort(-probs, axis=1, kind="stable")
+    falling = np.take_along_axis(probs, order, axis=1)
+    scores = np.empty_like(probs)
+    np.put_along_axis(scores, order, np.cumsum(falling, axis=1) - falling + uniforms[:, None] * falling, axis=1)
+    return scores
+
+
+def quantile(scores: npt.ArrayLike, alpha: float) -> float:
+    """Return the ceil((n + 1)(1 - alpha))-th smallest of n scores; infinity if n is too small for that.
+
+    Raises:
+        ConfigError: alpha is not between 0 and 1. DataError: there is no score, or one is NaN.
+    """
+    if not 0 < alpha < 1:
+        raise ConfigError(
+            f"alpha is {alpha}: the probability that a set misses the label is between 0 and 1, e.g. 0.1."
+        )
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 1 or not len(values) or np.isnan(values).any():
+        raise DataError("conformal sets need the scores of at least one validation example, none of them NaN.")
+    # 10 * (1 - 0.1) is 9 in exact arithmetic, and must not become 10.
+    rank = math.ceil((len(values) + 1) * (1 - alpha) - 1e-9)
+    return float(np.partition(values, rank - 1)[rank - 1]) if rank <= len(values) else math.inf

@@ -1,0 +1,174 @@
+"""Selective prediction: answer where confidence is high, refuse elsewhere. How fast do errors go, and how well does
+confidence rank them?
+
+With the k most confident of n examples kept, the **coverage** is k / n and the **risk** their error rate. Examples of equal
+confidence stand in random order, and every figure is its exact mean over that order, so that the order of the data never
+matters. Where a threshold is asked for, it can't part them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from bayespeft.errors import ConfigError
+from bayespeft.report.binning import Floats
+from bayespeft.report.metrics.detection import ranked
+from bayespeft.report.metrics.examples import example_scores
+from bayespeft.report.metrics.tally import Tally
+
+COVERAGES = (0.5, 0.8, 0.9, 0.95)
+RISKS = (0.01, 0.05, 0.1)
+CURVE = tuple(i / 50 for i in range(1, 51))
+"""Coverages of the report's figures, risks of the report's, and coverages of its curve."""
+
+
+def risk_coverage(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Return the risk-coverage curve: coverages k / n for k = 1..n, and the risk at each, (n,) both.
+
+    El-Yaniv & Wiener 2010, JMLR 11.
+
+    Raises:
+        DataError: see `validate`.
+    """
+    tally = _tally(log_probs, labels)
+    kept = np.arange(1, tally.n + 1)
+    return kept / tally.n, _errors(tally, kept)[0] / kept
+
+
+def aurc(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Return the area under the risk-coverage curve, its mean over k = 1..n; in [0, 1], 0 without an error.
+
+    Geifman, Uziel & El-Yaniv 2019 (arXiv 1805.08206), section 2.
+
+    Raises:
+        DataError: see `validate`.
+    """
+    return _one("aurc", log_probs, labels)
+
+
+def excess_aurc(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Return `aurc` less the least that this many errors allow, that of refusing all errors first; in [0, 1].
+
+    The E-AURC of Geifman, Uziel & El-Yaniv 2019, with the exact least area, (e - (n - e) (H_n - H_(n-e))) / n for e errors.
+
+    Raises:
+        DataError: see `validate`.
+    """
+    return _one("excess_aurc", log_probs, labels)
+
+
+def augrc(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Return the area under the generalised risk, the share of all examples that is kept and wrong; in [0, 1/2].
+
+    Traub et al. 2024 (arXiv 2407.01032), by trapezoids: (1 - AUROC) a (1 - a) + (1 - a)^2 / 2 for accuracy a.
+
+    Raises:
+        DataError: see `validate`.
+    """
+    return _one("augrc", log_probs, labels)
+
+
+def error_auroc(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Return the AUROC of errors: P(a wrong answer is less confident than a right one), ties count half.
+
+    NaN if all are right, or all wrong.
+
+    Raises:
+        DataError: see `validate`.
+    """
+    return _one("error_auroc", log_probs, labels)
+
+
+def error_average_precision(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Return the average precision of errors ranked from the least confident; see `detection.average_precision`.
+
+    A random ranking has the error rate. NaN if all are right.
+
+    Raises:
+        DataError: see `validate`.
+    """
+    return _one("error_average_precision", log_probs, labels)
+
+
+def accuracy_at_coverage(log_probs: npt.ArrayLike, labels: npt.ArrayLike, coverage: float) -> float:
+    """Return the accuracy of the ceil(coverage n) most confident examples.
+
+    Raises:
+        DataError: see `validate`.
+        ConfigError: the coverage is not in (0, 1].
+    """
+    if not 0 < coverage <= 1:
+        raise ConfigError(f"coverage is {coverage}: the share of examples to keep is above 0 and at most 1.")
+    return float(_accuracies(_tally(log_probs, labels), (coverage,))[0, 0])
+
+
+def coverage_at_risk(log_probs: npt.ArrayLike, labels: npt.ArrayLike, risk: float) -> float:
+    """Return the largest coverage that a threshold on confidence reaches with a risk of at most `risk`; 0 if none does.
+
+    It is chosen and measured on the same examples, so on others the risk will be higher: `posterior.decide` controls it.
+
+    Raises:
+        DataError: see `validate`.
+        ConfigError: the risk is not in [0, 1].
+    """
+    if not 0 <= risk <= 1:
+        raise ConfigError(f"risk is {risk}: an error rate is between 0 and 1.")
+    return float(_coverage(_tally(log_probs, labels), risk)[0])
+
+
+def selective_figures(tally: Tally) -> dict[str, Floats]:
+    """Return all of these in each resample: (R,) each, and (R, P) at the coverages and risks of the report.
+
+    `refusal_gain` is the accuracy at a coverage of 80 % less that of all.
+    """
+    n, harmonic = tally.n, tally.ordered.harmonic
+    kept, wrong = tally.kept, tally.wrong
+    sizes, errors = -np.diff(kept, axis=1), -np.diff(wrong, axis=1)
+    rate = np.divide(errors, sizes, out=np.zeros_like(sizes), where=sizes > 0)
+    steps = -np.diff(harmonic[kept.astype(np.intp)], axis=1)
+    area = ((wrong[:, 1:] - kept[:, 1:] * rate) * steps + errors).sum(axis=1) / n
+    total = wrong[:, 0]
+    right = n - total
+    least = (total - right * (harmonic[n] - harmonic[right.astype(np.intp)])) / n
+    auroc, precision, _ = ranked(total[:, None] - wrong, (n - kept) - (total[:, None] - wrong))
+    at, curve = np.split(_accuracies(tally, COVERAGES + CURVE), [len(COVERAGES)], axis=1)
+    return {
+        "aurc": area,
+        "excess_aurc": np.maximum(area - least, 0),
+        "augrc": ((wrong[:, 1:] + wrong[:, :-1]) / 2 * sizes).sum(axis=1) / n**2,
+        "error_auroc": auroc,
+        "error_average_precision": precision,
+        "accuracy_at_coverage": at,
+        "coverage_at_risk": np.stack([_coverage(tally, risk) for risk in RISKS], axis=1),
+        "refusal_gain": at[:, COVERAGES.index(0.8)] - right / n,
+        "risk_at_coverage": 1 - curve,
+    }
+
+
+def _tally(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> Tally:
+    return Tally.whole(example_scores(log_probs, labels))
+
+
+def _one(name: str, log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    return float(selective_figures(_tally(log_probs, labels))[name][0])
+
+
+def _errors(tally: Tally, kept: npt.NDArray[np.int64]) -> Floats:
+    """Errors among the most confident `kept` (P,), in the mean over the order of ties: (R, P)."""
+    right = tally.shared(tally.hits, np.append(tally.n - kept, tally.n))
+    errors: Floats = np.clip(kept - (right[:, -1:] - right[:, :-1]), 0, kept)
+    return errors
+
+
+def _accuracies(tally: Tally, coverages: tuple[float, ...]) -> Floats:
+    # 0.8 * 5 is above 4 in floating point; no fraction that is meant is so near to a whole number.
+    kept = np.ceil(np.asarray(coverages) * tally.n - 1e-9).astype(np.int64)
+    return 1 - _errors(tally, kept) / kept
+
+
+def _coverage(tally: Tally, risk: float) -> Floats:
+    allowed = tally.wrong <= risk * tally.kept + 1e-9
+    # From the least confident up, the first edge that may stand has the most examples; the last one keeps none.
+    found: Floats = np.take_along_axis(tally.kept, allowed.argmax(axis=1)[:, None], axis=1)[:, 0] / tally.n
+    return found

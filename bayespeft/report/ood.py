@@ -1,0 +1,126 @@
+"""Does uncertainty tell examples of another kind from those of the test set? One row for each other set and score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bayespeft.errors import ConfigError, DataError
+from bayespeft.predictive.categorical import Predictive
+from bayespeft.report.binning import Floats
+from bayespeft.report.bootstrap import Interval, Metric
+from bayespeft.report.metrics.detection import order, ranked
+
+FIGURES = ("auroc", "aupr", "fpr95")
+
+
+@dataclass(frozen=True, slots=True)
+class Separation:
+    """How well one score of uncertainty tells one other set from the test set. The other set's examples are the positives.
+
+    Attributes:
+        data: name of the other set.
+        score: "max_probability" (less of it is more uncertain), "entropy" or "mutual_information".
+        n: examples of the other set.
+        auroc: P(one of the other set is more uncertain than one of the test set), ties count half; 1/2 is no skill.
+        aupr: average precision; no skill gives n / (n + size of the test set).
+        fpr95: share of the test set that is flagged where 95 % of the other set are.
+    """
+
+    data: str
+    score: str
+    n: int
+    auroc: Metric
+    aupr: Metric
+    fpr95: Metric
+
+
+def uncertainty(prediction: Predictive) -> dict[str, Floats]:
+    """Return the scores of a prediction by name, (n,) each, higher is more uncertain.
+
+    Mutual information needs two draws at least; without them it is left out.
+    """
+    scores = {"max_probability": -prediction.log_probs.amax(-1).exp(), "entropy": prediction.entropy}
+    if prediction.draws > 1:
+        scores["mutual_information"] = prediction.mutual_information
+    return {name: score.numpy() for name, score in scores.items()}
+
+
+def separate(
+    test: Predictive, others: Mapping[str, Predictive], *, resamples: int = 1000, seed: int = 0
+) -> tuple[Separation, ...]:
+    """Compare predictions of other sets with that of the test set; arguments and errors as `separations`."""
+    scores = {name: uncertainty(prediction) for name, prediction in others.items()}
+    return separations(uncertainty(test), scores, resamples=resamples, seed=seed)
+
+
+def separations(
+    inside: Mapping[str, npt.ArrayLike],
+    others: Mapping[str, Mapping[str, npt.ArrayLike]],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[Separation, ...]:
+    """Compare each other set with the test set by each score, with 95 % intervals over examples of both.
+
+    Args:
+        inside: score -> (n,) of the test set; higher is more uncertain.
+        others: name -> score -> (m,), with the same scores.
+        resamples: bootstrap samples, drawn anew from either set.
+        seed: the result is a function of the scores and of this.
+
+    Raises:
+        DataError: a set has no example, other scores, or NaN among them. ConfigError: `resamples` is below 1.
+    """
+    rows: list[Separation] = []
+    for name, scores in others.items():
+        if scores.keys() != inside.keys():
+            raise DataError(f"set {name!r} has the scores {sorted(scores)}; the test set has {sorted(inside)}.")
+        places = [_Places.of(inside[score], scores[score]) for score in inside]
+        figures = _figures(places, resamples, seed)
+        rows += [Separation(name, score, places[0].m, *own) for score, own in zip(inside, figures, strict=True)]
+    return tuple(rows)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """The group of equal scores that each example is in, highest first: of n negatives, then m positives; G groups."""
+
+    groups: npt.NDArray[np.intp]
+    n: int
+    m: int
+    size: int
+
+    @classmethod
+    def of(cls, negatives: npt.ArrayLike, positives: npt.ArrayLike) -> _Places:
+        found, starts = order(negatives, positives)
+        groups = np.empty(len(found), dtype=np.intp)
+        groups[found] = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(found))))
+        n = np.asarray(negatives).size
+        return cls(groups, n, len(found) - n, len(starts))
+
+    def figures(self, negatives: Floats, positives: Floats) -> Floats:
+        """Return `FIGURES` where examples count as often as stated, (n,) and (m,)."""
+        found = np.cumsum(np.bincount(self.groups[self.n :] + 1, positives, self.size + 1), dtype=np.float64)
+        false = np.cumsum(np.bincount(self.groups[: self.n] + 1, negatives, self.size + 1), dtype=np.float64)
+        return np.concatenate(ranked(found[None], false[None]))
+
+
+def _figures(places: list[_Places], resamples: int, seed: int) -> list[list[Metric]]:
+    """The figures of each score, from the same resamples."""
+    if resamples < 1:
+        raise ConfigError(f"resamples is {resamples}: the bootstrap needs at least 1 (usual: 1000).")
+    rng = np.random.default_rng(seed)
+    n, m = places[0].n, places[0].m
+    values = np.stack([place.figures(np.ones(n), np.ones(m)) for place in places])
+    draws = np.empty((resamples, len(places), len(FIGURES)))
+    for row in draws:
+        inside, outside = (np.bincount(rng.integers(0, k, k), minlength=k).astype(np.float64) for k in (n, m))
+        row[:] = [place.figures(inside, outside) for place in places]
+    return [
+        [Interval(values[i, j], draws[:, i, j], 0.95, None).metric for j in range(len(FIGURES))]
+        for i in range(len(places))
+    ]

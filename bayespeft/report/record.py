@@ -1,0 +1,111 @@
+"""What reports share: JSON both ways. A report is a frozen dataclass of numbers, strings and tuples of such."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from abc import ABC, abstractmethod
+from dataclasses import MISSING, asdict, fields, is_dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from bayespeft.errors import DataError
+from bayespeft.report.files import write_atomic
+
+R = TypeVar("R", bound="Record")
+
+
+class Record(ABC):
+    """Numbers that read and write JSON."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers, strings, lists and None; what is not a finite number becomes None."""
+        plain: dict[str, Any] = _finite(asdict(self))  # type: ignore[call-overload]
+        return plain
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the report as JSON, and write it to `path` if given (whole or not at all)."""
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        if path is not None:
+            write_atomic(path, text.encode())
+        return text
+
+    @classmethod
+    @abstractmethod
+    def from_dict(cls: type[R], values: dict[str, Any]) -> R:
+        """Return the report that `to_dict` wrote. Unknown keys are ignored: they come from a later version.
+
+        Raises:
+            DataError: a key is missing, or a value is not what it should be.
+        """
+
+    @classmethod
+    def from_json(cls: type[R], source: str | os.PathLike[str]) -> R:
+        """Return the report in a file, or in a string that holds the JSON itself (it starts with a brace).
+
+        Raises:
+            DataError: the content is not a report.
+            OSError: the file can't be read.
+        """
+        inline = isinstance(source, str) and source.lstrip().startswith("{")
+        text = str(source) if inline else Path(source).read_text(encoding="utf-8")
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            where = "the string" if inline else f"{source}"
+            raise DataError(f"{where} is not JSON ({error}). Pass what to_json wrote.") from error
+        return cls.from_dict(values)
+
+
+def decode(kind: Any, values: Any, what: str) -> Any:
+    """Return what `to_dict` wrote as the dataclass `kind`, with the dataclasses within it.
+
+    Unknown keys are ignored: they come from a later version. What an earlier version did not write gets its default.
+
+    Args:
+        kind: a dataclass.
+        values: its dictionary.
+        what: the report's name in an error, such as "a calibration report".
+
+    Raises:
+        DataError: a key is missing, or a value is not what it should be.
+    """
+    try:
+        return _decode(kind, values)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"this is not {what}: {type(error).__name__} {error}. Pass what to_json or to_dict wrote."
+        ) from error
+
+
+def _decode(kind: Any, value: Any) -> Any:
+    arguments = get_args(kind)
+    if NoneType in arguments:
+        return None if value is None else _decode(next(a for a in arguments if a is not NoneType), value)
+    if get_origin(kind) is tuple:
+        return tuple(_decode(arguments[0], item) for item in value)
+    if get_origin(kind) is dict:
+        return {key: _decode(arguments[1], item) for key, item in value.items()}
+    if not (isinstance(kind, type) and is_dataclass(kind)):
+        return value
+    if not isinstance(value, dict):
+        raise TypeError(f"{kind.__name__} is a dictionary, this is {value!r}")
+    hints, found = get_type_hints(kind), {}
+    for field in fields(kind):
+        if field.name in value:
+            found[field.name] = _decode(hints[field.name], value[field.name])
+        elif field.default is MISSING and field.default_factory is MISSING:
+            raise KeyError(field.name)
+    return kind(**found)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -275,7 +275,9 @@ def test_too_many_names(fitted, network, data):
 @pytest.mark.parametrize(
     ("names", "layers", "expected"),
     [
+        (None, None, Targets()),
         ("auto", None, Targets()),
+        (None, "4-11", Targets(layers=(4, 11))),
         ("all-linear", "4-11", Targets(modules="all-linear", layers=(4, 11))),
         ("q_proj,v_proj", "7", Targets(modules=["q_proj", "v_proj"], layers=(7, 7))),
         ("bert.encoder.layer.0.output.dense", None, Targets(modules=["bert.encoder.layer.0.output.dense"])),
@@ -283,7 +285,10 @@ def test_too_many_names(fitted, network, data):
     ],
 )
 def test_targets(names, layers, expected):
-    assert options.targets(names, layers) == expected
+    found = options.targets(names, layers)
+    assert found == expected
+    # What was not given is left to the method.
+    assert ("modules" in found.model_fields_set, "layers" in found.model_fields_set) == (bool(names), bool(layers))
 
 
 def test_small_parsers():

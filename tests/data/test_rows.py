@@ -148,6 +148,17 @@ def test_errors(rows, message):
         RowExamples(rows)
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_labels_of_a_decoder_have_lengths_of_their_own(side):
+    rows = [{"input_ids": [1, 2, 3], "labels": [7]}, {"input_ids": [4], "labels": [8, 9]}]
+    (batch,) = RowExamples(rows, Padding(0, side, labels=True)).batches(2)
+    assert batch.labels.tolist() == [[7, -100], [8, 9]]
+    beside = [{"input_ids": [1, 2, 3], "labels": [-100, 7, 8]}, {"input_ids": [4], "labels": [9]}]
+    (batch,) = RowExamples(beside, Padding(0, side, labels=True)).batches(2)
+    gap = [-100, -100]
+    assert batch.labels.tolist() == [[-100, 7, 8], [9, *gap] if side == "right" else [*gap, 9]]
+
+
 def test_a_batch_has_at_least_one_example():
     with pytest.raises(DataError, match="batch_size is 0"):
         RowExamples([{"input_ids": [1]}]).batches(0)

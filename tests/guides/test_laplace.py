@@ -18,7 +18,7 @@ from bayespeft.adapters.core import Core
 from bayespeft.adapters.full import Full
 from bayespeft.adapters.lora import Lora
 from bayespeft.config import TrainConfig
-from bayespeft.errors import ConfigError, FitError, GuideError
+from bayespeft.errors import ConfigError, DataError, FitError, GuideError
 from bayespeft.factors import Pack
 from bayespeft.guides.base import GuideSpec
 from bayespeft.guides.laplace import LaplaceGuide, believed_precision
@@ -26,10 +26,12 @@ from bayespeft.guides.laplace_diagonal import LaplaceDiagonal
 from bayespeft.guides.laplace_full import LaplaceFull
 from bayespeft.guides.laplace_kronecker import LaplaceKronecker
 from bayespeft.guides.laplace_last_layer import LaplaceLastLayer
+from bayespeft.inference.predict import Predictor
 from bayespeft.inference.problem import Problem
+from bayespeft.likelihoods.regression import Regression
 from bayespeft.priors.flat import Flat
 from bayespeft.priors.normal import Normal
-from tests.inference.helpers import Direct, UnitNormal, problem
+from tests.inference.helpers import Direct, problem
 
 SPECS = [LaplaceDiagonal(), LaplaceKronecker(), LaplaceFull()]
 specs = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.kind)
@@ -261,15 +263,62 @@ def test_full_refuses_to_be_split_into_packs():
         guide.q()
 
 
+@pytest.mark.parametrize("noise", [0.3, 2.0])
+def test_exact_for_bayesian_linear_regression(noise):
+    """One output, so that a diagonal in the eigenbasis of X^T X is the exact precision for the full guide."""
+    generator = torch.Generator().manual_seed(0)
+    x, w = torch.randn(40, 3, generator=generator), torch.randn(3, generator=generator)
+    y = x @ w + noise * torch.randn(40, generator=generator)
+    model = nn.Sequential(nn.Linear(3, 1, bias=False))
+    nn.init.zeros_(model[0].weight)
+    tau = 1 / 0.7**2
+    train = TrainConfig(steps=1500, batch_size=40, lr=0.02, clip=0)
+    spec = LaplaceFull(prior_precision=tau)
+    prior = Normal(scale=0.7)
+    likelihood = Regression(noise=noise)
+    with problem(model, (x, y), Direct(), spec, latent_prior=prior, likelihood=likelihood, train=train) as p:
+        guide = fitted(p)
+        xd, yd = x.double(), y.double()
+        precision = xd.T @ xd / noise**2 + tau * torch.eye(3)
+        close(covariance(guide), torch.linalg.inv(precision))
+        mean = torch.linalg.solve(precision, xd.T @ yd / noise**2)
+        (found,) = guide.mean().values()
+        torch.testing.assert_close(found.flatten().double(), mean, atol=2e-3, rtol=1e-3)
+        marginal = torch.distributions.MultivariateNormal(
+            torch.zeros(40).double(), xd @ xd.T / tau + noise**2 * torch.eye(40)
+        )
+        assert float(guide.log_evidence) == pytest.approx(float(marginal.log_prob(yd)), abs=1e-3)
+        # And the linearised prediction is the textbook's: N(x m, x S x^T + noise^2).
+        predictor = Predictor(p.model, p.attachment, p.approximation, p.likelihood, p.device)
+        predictive = predictor.linearised(p.examples, seed=0)
+        variance = (xd @ torch.linalg.inv(precision) * xd).sum(-1) + noise**2
+        torch.testing.assert_close(predictive.mean[:, 0], xd @ mean, atol=5e-3, rtol=1e-3)
+        torch.testing.assert_close(predictive.variance[:, 0], variance, atol=0, rtol=1e-3)
+
+
 @specs
-def test_other_likelihoods_are_refused(mlp, xy, spec):
+def test_regression_curvature_is_that_of_squares(spec):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(20, 3, generator=generator)
+    model = nn.Sequential(nn.Linear(3, 2, bias=False))
+    likelihood = Regression(noise=0.5)
+    data = x, x[:, :2].clone()
+    with problem(model, data, Direct(), spec.replace(prior_precision=1.0), likelihood=likelihood, train=BRIEF) as p:
+        precision = torch.linalg.inv(covariance(fitted(p)))
+        # H = I kron X^T X / noise^2; a Kronecker product, so that only the diagonal guide loses some.
+        expected = torch.kron(torch.eye(2), (x.T @ x).double()) / 0.25 + torch.eye(6)
+        if isinstance(spec, LaplaceDiagonal):
+            expected = torch.diag(expected.diagonal())
+        torch.testing.assert_close(precision, expected, atol=1e-2, rtol=1e-3)
+
+
+@specs
+def test_labels_that_the_likelihood_does_not_know_are_refused(mlp, xy, spec):
     data = xy[0], torch.zeros(60, 3)
-    train = TrainConfig(steps=1)
-    with (
-        problem(mlp, data, Core(r=2), spec, likelihood=UnitNormal(), train=train) as p,
-        pytest.raises(GuideError, match=rf"'{spec.kind}'.*categorical.*float32 of shape \(16, 3\).*variational"),
-    ):
-        p.approximation.latent.fit(p)
+    with problem(mlp, data, Core(r=2), spec, train=BRIEF) as p:
+        p.started = True
+        with pytest.raises(DataError, match="one integer per example"):
+            p.approximation.latent.fit(p)
 
 
 def test_an_output_that_is_not_a_number_is_an_error(mlp, xy):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
@@ -19,11 +18,15 @@ from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.problem import Problem
 from bayespeft.inference.svi import run
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.likelihoods.regression import Regression
 from bayespeft.likelihoods.sequence_classification import SequenceClassification
 from bayespeft.priors.base import Prior
 from bayespeft.priors.flat import Flat
 from bayespeft.priors.normal import Normal
 from bayespeft.sites import Site, find_sites
+
+# Known noise of standard deviation 1: the conjugate case.
+UnitNormal = Regression
 
 
 class Direct(Adapter):
@@ -37,19 +40,6 @@ class Direct(Adapter):
 
     def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
         return factors["W"]
-
-
-class UnitNormal(Likelihood):
-    """Regression with known noise of standard deviation 1: the conjugate case."""
-
-    def encode(self, rows, tokenizer):
-        raise AssertionError("tensors only")
-
-    def logits(self, model: nn.Module, batch) -> Tensor:
-        return model(batch.inputs)
-
-    def distribution(self, logits: Tensor) -> dist.Distribution:
-        return dist.Normal(logits, 1.0).to_event(1)
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from bayespeft.adapters.lora import Lora
 from bayespeft.errors import ConfigError, FitError
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.guides.point import Point
-from bayespeft.inference.predict import Predictor, entropy
+from bayespeft.inference.predict import Predictor
+from bayespeft.predictive.categorical import entropy
 from tests.inference.helpers import problem
 
 SPEC = MeanField(init_std=(0.5, 1.0))

@@ -186,3 +186,16 @@ def test_unusable_settings_are_errors(settings: dict[str, Any], message: str) ->
         intervals(scores, **settings)
     with pytest.raises(ConfigError, match=message):
         ece_noise(scores.confidence, **settings)
+
+
+def test_means_get_the_interval_of_the_normal_approximation():
+    values = np.random.default_rng(0).normal(3.0, 2.0, (2000,))
+    found = bootstrap.mean_intervals({"a": values, "b": values + 1}, resamples=4000)
+    error = values.std() / 2000**0.5
+    assert found["a"].value == pytest.approx(values.mean())
+    assert found["a"].low == pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error)
+    assert found["a"].high == pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error)
+    assert found["b"].low == pytest.approx(found["a"].low + 1), "the same resamples"
+    assert found == bootstrap.mean_intervals({"a": values, "b": values + 1}, resamples=4000)
+    with pytest.raises(ConfigError, match="level is 1"):
+        bootstrap.mean_intervals({"a": values}, level=1.0)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bayespeft.errors import FitError
-from bayespeft.inference.averaging import Average
+from bayespeft.predictive.categorical import CategoricalAverage
 
 
 def log_probs(draws: int, n: int, classes: int, seed: int = 0) -> torch.Tensor:
@@ -22,7 +22,7 @@ def log_probs(draws: int, n: int, classes: int, seed: int = 0) -> torch.Tensor:
 
 
 def averaged(values: torch.Tensor, pieces: int = 1, labels: torch.Tensor | None = None, **options):
-    average = Average(values.shape[1], keep=True)
+    average = CategoricalAverage(values.shape[1], keep=True)
     average.begin(len(values))
     for rows in torch.arange(values.shape[1]).chunk(pieces):
         average.add(values[:, rows], rows, None if labels is None else labels[rows], 0)
@@ -47,7 +47,7 @@ def test_tiny_probabilities_do_not_become_zero():
 def test_rounds_of_draws_add_up():
     values = log_probs(5, 4, 3)
     labels = torch.tensor([0, 1, 2, 0])
-    average = Average(4, keep=True)
+    average = CategoricalAverage(4, keep=True)
     index = torch.arange(4)
     for part in (values[:2], values[2:]):
         average.begin(len(part))

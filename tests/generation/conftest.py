@@ -1,0 +1,72 @@
+"""Language models of four kinds, each with a posterior whose draws differ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
+
+import bayespeft
+from bayespeft import Posterior, TrainConfig
+
+NETWORKS = ("llama", "gpt2", "t5", "bart")
+PROMPTS = ("the cat is", "the dog", "very very very fine is the cat", "good ?")
+
+
+def seeded(build: Any) -> Any:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return build().eval()
+
+
+@pytest.fixture
+def t5() -> T5ForConditionalGeneration:
+    """Relative positions, and an encoder."""
+    config = T5Config(
+        vocab_size=64, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, initializer_factor=2.0,
+        pad_token_id=0, eos_token_id=3, decoder_start_token_id=0,
+    )  # fmt: skip
+    return seeded(lambda: T5ForConditionalGeneration(config))
+
+
+@pytest.fixture
+def bart() -> BartForConditionalGeneration:
+    """Absolute positions in the encoder, which padding on the left would move."""
+    config = BartConfig(
+        vocab_size=64, d_model=16, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, max_position_embeddings=64, init_std=0.5,
+        pad_token_id=0, bos_token_id=2, eos_token_id=3, decoder_start_token_id=3, forced_eos_token_id=None,
+    )  # fmt: skip
+    return seeded(lambda: BartForConditionalGeneration(config))
+
+
+@pytest.fixture
+def pairs() -> list[dict[str, str]]:
+    """Eight sources of different lengths, and what to say to them."""
+    return [
+        {"source": "the " + "very " * (i % 3) + ["cat", "dog"][i % 2] + " is", "target": ["good", "bad sat"][i % 2]}
+        for i in range(8)
+    ]
+
+
+def fitted(network: Any, tokenizer: Any, pairs: Any, method: str = "melora", **options: Any) -> Posterior:
+    train = TrainConfig(steps=4, batch_size=4, lr=0.1, kl_weight=0.0)
+    return bayespeft.fit(
+        network,
+        pairs,
+        method,
+        likelihood="language_modelling",
+        tokenizer=tokenizer,
+        train=train,
+        progress=False,
+        **options,
+    )
+
+
+@pytest.fixture
+def posterior(request: Any, tokenizer: Any, pairs: Any) -> Posterior:
+    """Of Me-LoRA on the network that a test names by `indirect`, or on the Llama."""
+    name = getattr(request, "param", "llama")
+    return fitted(request.getfixturevalue(name), tokenizer, pairs)

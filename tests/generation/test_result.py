@@ -1,0 +1,152 @@
+"""Agreement against closed forms and by hand; the page escapes what the texts contain."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import BertModel
+
+from bayespeft.errors import ConfigError, DataError
+from bayespeft.generation.agreement import mean_cosine, mean_pooling, mean_rouge_l, rouge_l
+from bayespeft.generation.result import Generation
+from tests.generation.conftest import PROMPTS
+
+EVIL = "<script>alert('x')</script>"
+
+
+@pytest.fixture
+def written() -> Generation:
+    """Two prompts, two draws each, three tokens at most."""
+    return Generation(
+        sequences=torch.tensor([[5, 6, 3], [5, 7, 3], [8, 3, 0], [8, 3, 0]]),
+        lengths=torch.tensor([3, 3, 2, 2]),
+        ended=torch.tensor([True, True, True, True]),
+        prompt=torch.tensor([0, 0, 1, 1]),
+        draw=torch.tensor([0, 1, 0, 1]),
+        token_log_probs=torch.tensor([[0.5, 0.5, 0.5], [0.5, 0.25, 1.0], [0.5, 1.0, 1.0], [1.0, 1.0, 1.0]]).log(),
+        entropy=torch.tensor([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3], [0.4, 0.0, 0.0], [0.0, 0.0, 0.0]]),
+        mutual_information=None,
+        draw_log_probs=torch.tensor([[0.125, 0.125, 0.5, 1.0]]).double().log(),
+        draws=2,
+        seconds=1.0,
+        texts=("the cat", "the dog", EVIL, EVIL),
+        pieces=(("the", " cat", ""), ("the", " dog", ""), (EVIL, ""), (EVIL, "")),
+        prompts=("say & write", EVIL),
+    )
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ([1, 2, 3], [1, 2, 3], 1.0),
+        ([1, 2, 3, 4], [1, 3, 4], 6 / 7),
+        ([1, 2], [2, 1], 0.5),
+        ([1], [2], 0.0),
+        ([], [], 1.0),
+        ([], [1], 0.0),
+    ],
+)
+def test_rouge_l_by_hand(a, b, expected):
+    assert rouge_l(a, b) == rouge_l(b, a) == pytest.approx(expected)
+
+
+@given(st.lists(st.integers(0, 3), max_size=8), st.lists(st.integers(0, 3), max_size=8))
+def test_rouge_l_is_the_longest_common_subsequence(a, b):
+    def subsequences(x):
+        return {tuple(v for i, v in enumerate(x) if mask >> i & 1) for mask in range(2 ** len(x))}
+
+    longest = max(len(s) for s in subsequences(a) & subsequences(b))
+    assert rouge_l(a, b) == pytest.approx(2 * longest / (len(a) + len(b)) if a or b else 1.0)
+
+
+def test_agreement_is_the_mean_over_pairs(written):
+    assert mean_rouge_l([[1], [1], [2]]) == pytest.approx(1 / 3)
+    assert mean_rouge_l([[1]]) == 1
+    torch.testing.assert_close(written.lexical_agreement(), torch.tensor([0.5, 1.0]))
+    x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    pairs = [torch.cosine_similarity(x[i], x[j], dim=0) for i in range(5) for j in range(i)]
+    torch.testing.assert_close(mean_cosine(x), torch.stack(pairs).mean())
+    assert float(mean_cosine(x[:1])) == 1
+
+    def embed(texts):
+        return torch.tensor([[1.0, 0.0] if "cat" in text else [0.0, 2.0] for text in texts])
+
+    torch.testing.assert_close(written.semantic_agreement(embed), torch.tensor([0.0, 1.0]))
+
+
+def test_mean_pooling_averages_real_tokens(bert, tokenizer):
+    encoder: BertModel = bert.bert
+    embed = mean_pooling(encoder, tokenizer, batch_size=2)
+    texts = ["the cat", "the dog is very very good", "bad"]
+    found = embed(texts)
+    for text, row in zip(texts, found, strict=True):
+        with torch.no_grad():
+            alone = encoder(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(0)
+        torch.testing.assert_close(row, alone, atol=1e-5, rtol=1e-4)
+
+
+def test_numbers_of_a_text(written):
+    torch.testing.assert_close(written.token_probs[0], torch.tensor([0.5, 0.5, 0.5]))
+    torch.testing.assert_close(written.log_probs, written.draw_log_probs[0])
+    torch.testing.assert_close(written.normalised_log_probs[0], torch.tensor(0.5).double().log())
+    with pytest.raises(ConfigError, match="mode='averaged'"):
+        _ = written.sequence_mutual_information
+    together = replace(written, draw=None)
+    for use in (together.lexical_agreement, lambda: together.semantic_agreement(lambda texts: torch.ones(4, 1))):
+        with pytest.raises(ConfigError, match="mode='per_draw'"):
+            use()
+    with pytest.raises(DataError, match="no texts to embed"):
+        replace(written, texts=None).semantic_agreement(lambda texts: torch.ones(4, 1))
+
+
+class Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.tips: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.tags.append(tag)
+        self.tips += [found["data-tip"]] if "data-tip" in found else []
+        self.links += [v for k, v in attrs if k in ("src", "href")]
+
+
+def test_the_page_escapes_texts_and_needs_no_network(written, tmp_path):
+    path = tmp_path / "view.html"
+    page = written.to_html(path, title=EVIL)
+    assert path.read_text(encoding="utf-8") == page
+    reader = Reader()
+    reader.feed(page)
+    assert "script" not in reader.tags
+    assert "&lt;script&gt;" in page
+    assert "say &amp; write" in page
+    assert not reader.links
+    assert not re.search(r"https?://|@import|url\(", page)
+    assert "prefers-color-scheme: dark" in page
+    assert len(reader.tips) == int(written.lengths.sum())
+    assert reader.tips[0] == "probability 0.5000\nentropy 0.1000 nats"
+
+
+def test_the_page_shows_tokens_without_texts_and_mutual_information(posterior):
+    found = posterior.generate(list(PROMPTS), draws=3, max_new_tokens=4)
+    page = found.to_html()
+    assert "mutual information, nats" in page
+    assert f"mutual information {float(found.mutual_information[0, 0]):.3g} nats" in page
+    assert "entropy, nats" in found.to_html(color="entropy")
+    bare = replace(found, texts=None, pieces=None, prompts=None).to_html()
+    assert f">{found.tokens[0][0]} </span>" in bare
+
+
+def test_colours_that_there_are_not(written):
+    with pytest.raises(ConfigError, match="color='red'"):
+        written.to_html(color="red")
+    with pytest.raises(ConfigError, match="color='entropy'"):
+        written.to_html(color="mutual_information")

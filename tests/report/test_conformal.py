@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bayespeft.errors import ConfigError, DataError
+from bayespeft.predictive.categorical import Predictive
+from bayespeft.report.conformal import Conformal, ConformalReport
+from bayespeft.report.metrics.conformal import METHODS, class_scores, quantile
+
+
+def predictive(log_probs: Any, labels: Any) -> Predictive:
+    logs = torch.as_tensor(log_probs)
+    return Predictive(
+        labels=None if labels is None else torch.as_tensor(labels),
+        draws=1,
+        forward_passes=1,
+        seconds=0.0,
+        log_probs=logs,
+        expected_entropy=torch.zeros(len(logs), dtype=torch.float64),
+    )
+
+
+def never(_: Any) -> Predictive:
+    raise AssertionError("a prediction is not predicted again")
+
+
+def fit(log_probs: Any, labels: Any, **settings: Any) -> Conformal:
+    return Conformal.fit(predictive(log_probs, labels), never, **settings)
+
+
+# The quantile
+
+
+@given(values=st.lists(st.floats(0, 1), min_size=1, max_size=40), alpha=st.floats(0.01, 0.99))
+def test_quantile_is_the_smallest_value_with_enough_below(values: list[float], alpha: float) -> None:
+    found = quantile(values, alpha)
+    needed = (len(values) + 1) * (1 - alpha) - 1e-9
+    if math.isinf(found):
+        assert needed > len(values)
+    else:
+        assert sum(v <= found for v in values) >= needed
+        assert sum(v < found for v in values) < needed
+
+
+def test_quantile_of_whole_ranks_is_not_rounded_up() -> None:
+    """(9 + 1) * (1 - 0.1) is 9 exactly, and 8 examples can't promise 90 %."""
+    assert quantile(np.arange(9), 0.1) == 8
+    assert quantile(np.arange(8), 0.1) == math.inf
+    assert quantile(np.arange(19), 0.05) == 18
+
+
+@pytest.mark.parametrize("alpha", [0, 1, -0.1, 1.5])
+def test_alpha_out_of_range_is_an_error(alpha: float) -> None:
+    with pytest.raises(ConfigError, match=f"alpha is {alpha}"):
+        quantile([0.5], alpha)
+
+
+def test_no_scores_are_an_error() -> None:
+    for values in ([], [np.nan]):
+        with pytest.raises(DataError, match="at least one validation example"):
+            quantile(values, 0.1)
+
+
+# Scores
+
+
+def test_scores_by_hand() -> None:
+    probs, half = np.array([[0.2, 0.5, 0.3]]), np.array([0.5])
+    assert class_scores(probs, "lac", half) == pytest.approx(np.array([[0.8, 0.5, 0.7]]))
+    assert class_scores(probs, "aps", half) == pytest.approx(np.array([[0.9, 0.25, 0.65]]))
+    assert class_scores(np.array([[0.5, 0.5]]), "aps", half) == pytest.approx(np.array([[0.25, 0.75]]))
+    with pytest.raises(ConfigError, match="method='raps': lac, aps"):
+        class_scores(probs, "raps", half)
+
+
+def test_aps_scores_of_a_true_law_are_uniform() -> None:
+    """The randomised score is the probability integral transform: mean 1/2, variance 1/12, within 4 standard errors."""
+    rng = np.random.default_rng(0)
+    probs = rng.dirichlet(np.ones(4), 4000)
+    labels = np.array([rng.choice(4, p=p) for p in probs])
+    own = class_scores(probs, "aps", rng.random(4000))[np.arange(4000), labels]
+    assert own.mean() == pytest.approx(0.5, abs=4 * (1 / 12 / 4000) ** 0.5)
+    assert (own**2).mean() == pytest.approx(1 / 3, abs=4 * (4 / 45 / 4000) ** 0.5)
+
+
+# The guarantee
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("n", "alpha"), [(19, 0.1), (100, 0.2)])
+def test_coverage_is_as_promised_by_simulation(method: Any, n: int, alpha: float, simulate: Any) -> None:
+    """Of an over-confident model: between 1 - alpha and 1 - alpha + 1 / (n + 1), within 4 standard errors."""
+    repeats, hits = 400, []
+    log_probs, labels = simulate(repeats * (n + 20), 4, temperature=0.5)
+    for i, (logs, own) in enumerate(zip(np.split(log_probs, repeats), np.split(labels, repeats), strict=True)):
+        found = fit(logs[:n], own[:n], alpha=alpha, method=method, seed=i)
+        hits.append(found.sets(predictive(logs[n:], None))[np.arange(20), own[n:]].mean())
+    error = 4 * np.std(hits) / repeats**0.5
+    assert 1 - alpha - error < np.mean(hits) < 1 - alpha + 1 / (n + 1) + error
+
+
+def test_too_few_examples_promise_by_sets_of_all_classes() -> None:
+    found = fit(np.log([[0.9, 0.1]]), [0], alpha=0.1)
+    assert found.threshold == math.inf
+    assert found.sets(predictive(np.log([[0.99, 0.01]]), None)).all()
+
+
+def test_certain_right_predictions_get_sets_of_one(simulate: Any) -> None:
+    with np.errstate(divide="ignore"):
+        logs = np.log(np.tile(np.eye(3), (10, 1)))
+    labels = np.tile(np.arange(3), 10)
+    found = fit(logs, labels, alpha=0.1)
+    report = found.report(predictive(logs, labels), resamples=10)
+    assert (report.coverage.value, report.size.value, report.single, report.empty) == (1, 1, 1, 0)
+
+
+def test_lac_sets_may_be_empty_and_aps_sets_go_by_the_seed(simulate: Any) -> None:
+    log_probs, labels = simulate(200, 4)
+    lac, aps = (fit(log_probs, labels, alpha=0.5, method=method, seed=1) for method in ("lac", "aps"))
+    data = predictive(log_probs, labels)
+    report = lac.report(data, resamples=10)
+    sizes = lac.sets(data).sum(1)
+    assert report.empty == (sizes == 0).mean() > 0
+    assert (aps.sets(data) == aps.sets(data)).all()
+    assert (aps.sets(data) != replace(aps, seed=2).sets(data)).any()
+
+
+def test_report_measures_prints_and_reads_itself(simulate: Any) -> None:
+    (fitted, test) = (simulate(300, 4, seed=seed) for seed in (0, 1))
+    found = fit(*fitted, alpha=0.1)
+    data = predictive(*test)
+    report = found.report(data, resamples=100)
+    sets = found.sets(data)
+    assert report.coverage.value == pytest.approx(sets[np.arange(300), test[1]].mean())
+    assert report.size.value == pytest.approx(sets.sum(1).mean())
+    assert report.size.low < report.size.value < report.size.high
+    assert (report.target, report.n, report.validation, report.method) == (0.9, 300, 300, "lac")
+    assert ConformalReport.from_json(report.to_json()) == report
+    assert "promised: 90 %, fitted on 300" in str(report)
+    with pytest.raises(DataError, match="not a report on conformal sets"):
+        ConformalReport.from_dict({})
+
+
+def test_sets_predict_data_that_is_no_prediction(simulate: Any) -> None:
+    data = predictive(*simulate(30, 3))
+    found = Conformal.fit(data, lambda name: {"test": data}[name])
+    assert (found.sets("test") == found.sets(data)).all()
+
+
+def test_labels_are_needed(simulate: Any) -> None:
+    log_probs, labels = simulate(20, 3)
+    with pytest.raises(DataError, match="fitted and measured with labels"):
+        fit(log_probs, None)
+    with pytest.raises(DataError, match="fitted and measured with labels"):
+        fit(log_probs, labels).report(predictive(log_probs, None))

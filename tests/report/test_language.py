@@ -1,0 +1,49 @@
+"""The report on texts: ratios and their intervals, by simulation; what it refuses."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from bayespeft.errors import DataError
+from bayespeft.report.language import LanguageReport
+
+
+def test_numbers_by_hand():
+    report = LanguageReport.from_log_likelihood([-2.0, -6.0], [1, 3], method="MLE", name="two")
+    assert (report.nll.value, report.nll_per_token.value, report.n, report.tokens) == (4.0, 2.0, 2, 4)
+    assert report.perplexity.value == pytest.approx(math.exp(2))
+    assert str(report).startswith("two, MLE: perplexity 7.39 over 4 tokens of 2 targets")
+    assert report.nll_per_token.low == pytest.approx(2.0), "both targets say 2 nats per token"
+
+
+def test_the_interval_of_the_ratio_covers_it():
+    rng = np.random.default_rng(0)
+    runs, held = 200, 0
+    for run in range(runs):
+        tokens = rng.integers(1, 20, size=100)
+        nll = rng.gamma(2.0 * tokens) / 2  # mean 1 per token
+        found = LanguageReport.from_log_likelihood(-nll, tokens, resamples=200, seed=run).nll_per_token
+        held += found.low <= 1 <= found.high
+    assert abs(held / runs - 0.95) < 4 * math.sqrt(0.95 * 0.05 / runs)
+
+
+@pytest.mark.parametrize(
+    ("log_likelihood", "tokens", "message"),
+    [
+        ([], [], "one of each per example"),
+        ([-1.0], [1, 2], "one of each per example"),
+        ([-1.0, -math.inf], [1, 1], "example 1 has the log-likelihood -inf"),
+        ([-1.0], [0], "over 0 tokens"),
+    ],
+)
+def test_refuses(log_likelihood, tokens, message):
+    with pytest.raises(DataError, match=message):
+        LanguageReport.from_log_likelihood(log_likelihood, tokens)
+
+
+def test_json_of_something_else():
+    with pytest.raises(DataError, match="not a report of a language model"):
+        LanguageReport.from_dict({"nll": 1})

@@ -1,0 +1,94 @@
+"""The report on a regression: numbers with intervals, in words, as JSON, as a table, as a plot."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bayespeft.errors import ConfigError, DataError
+from bayespeft.report.regression import RegressionReport
+
+
+def simulated(n: int = 500, true: float = 1.0, shift: float = 0.0, claimed: float = 1.0, d: int = 1, **options):
+    rng = np.random.default_rng(0)
+    m = rng.normal(size=(1, n, d)) + 0.1 * rng.normal(size=(3, n, d))
+    y = m[rng.integers(0, 3, n), np.arange(n)] + true * rng.normal(size=(n, d))
+    return RegressionReport.from_mixture(m + shift, np.full((1, n, d), claimed), y, resamples=200, **options)
+
+
+def test_numbers_of_a_true_model():
+    report = simulated(4000)
+    # 4 standard errors: the errors have variance 1.01 to within the mean's own spread.
+    assert report.rmse.value == pytest.approx(1.0, abs=4 / 8000**0.5 + 0.01)
+    assert report.rmse.low < report.rmse.value < report.rmse.high
+    assert [c.level for c in report.coverage] == [0.5, 0.9, 0.95]
+    for c in report.coverage:
+        assert abs(c.observed.value - c.level) < 4 * (c.level * (1 - c.level) / 4000) ** 0.5
+    assert report.coverage[1].width == pytest.approx(2 * 1.645, rel=0.02)
+    assert (report.n, report.outputs, sum(report.pit)) == (4000, 1, 4000)
+    assert report.verdict == "well calibrated, as far as 4,000 examples show"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"claimed": 0.5}, "over-confident: intervals for 90 % hold"),
+        ({"claimed": 2.5}, "under-confident: intervals for 90 % hold"),
+        ({"shift": 0.8}, "too high:"),
+        ({"shift": -0.8}, "too low:"),
+    ],
+)
+def test_the_verdict_names_what_is_most_wrong(options, words):
+    report = simulated(**options)
+    assert report.verdict.startswith(words)
+    assert report.headline.startswith(report.verdict)
+
+
+def test_a_joint_likelihood_takes_the_place_of_independent_outputs():
+    report = simulated(d=2)
+    given = simulated(d=2, log_likelihood=np.full(500, -3.0))
+    assert given.nll.value == pytest.approx(3.0)
+    assert report.nll.value != given.nll.value
+    assert report.crps == given.crps
+
+
+def test_json_there_and_back(tmp_path):
+    report = simulated(name="söme", method="Me-LoRA", nll_error=0.01, draws=3)
+    assert RegressionReport.from_json(report.to_json(tmp_path / "r.json")) == report
+    assert RegressionReport.from_json(tmp_path / "r.json") == report
+    values = json.loads(report.to_json()) | {"later": 1}
+    assert RegressionReport.from_dict(values) == report
+    del values["crps"]
+    with pytest.raises(DataError, match="not a regression report: KeyError 'crps'"):
+        RegressionReport.from_dict(values)
+    assert json.loads(replace(report, nll_error=float("nan")).to_json())["nll_error"] is None
+
+
+def test_it_prints_as_a_table():
+    text = str(simulated(d=2, name="data", method="Me-LoRA", noise=1.0, epistemic=0.1, draws=3, forward_passes=3))
+    assert text.startswith("data, Me-LoRA: well calibrated")
+    for words in ("RMSE", "CRPS", "Coverage at 95 %", "mean over 2 outputs", "500 with 2 outputs", "3 in 3 forward"):
+        assert words in text
+    assert all(line == line.rstrip() for line in text.splitlines())
+
+
+def test_it_draws_itself(tmp_path):
+    report = simulated(name="data")
+    figure = report.plot(tmp_path / "r.png")
+    assert (tmp_path / "r.png").stat().st_size > 10_000
+    histogram, curve = figure.axes
+    heights = [patch.get_height() for patch in histogram.patches[-20:]]
+    np.testing.assert_allclose(heights, 100 * np.asarray(report.pit) / 500)
+    line = next(line for line in curve.lines if line.get_label() == "targets")
+    np.testing.assert_allclose(line.get_ydata(), 100 * np.asarray(report.curve))
+    with pytest.raises(ConfigError, match=r"\.png"):
+        report.plot(tmp_path / "r.txt")
+
+
+def test_one_example_is_enough():
+    report = simulated(1)
+    assert report.rmse.low == report.rmse.high == report.rmse.value
+    assert "1 example shows" in report.verdict or "confident" in report.verdict or "too" in report.verdict

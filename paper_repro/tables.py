@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import bayespeft
+from paper_repro.generation import tables as generation
 from paper_repro.posteriors import tables as posteriors
 from paper_repro.results import read
+from paper_repro.sparse import tables as sparse
+from paper_repro.structure import tables as structure
+from paper_repro.subspace import tables as subspace
 from paper_repro.text import TITLES, spread, up_to_date
 
 ROOT = Path(__file__).parent.parent
@@ -97,9 +101,16 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "results: posteriors": posteriors.posteriors,
     "results: covariances": posteriors.covariances,
     "results: draws": posteriors.draws,
+    "results: structure": structure.structure,
+    "results: synthetic": subspace.synthetic,
+    "results: subspace": subspace.glue,
+    "results: subspace ablation": subspace.ablation,
     "results: step": steps,
+    "results: sparse step": sparse.steps,
     "results: pyro": lambda: records("pyro_share"),
     "results: smollm2": lambda: records("smollm2"),
+    "results: generation speed": generation.speed,
+    "results: generation errors": generation.errors,
 }
 
 

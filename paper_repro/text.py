@@ -8,7 +8,7 @@ from typing import Any
 
 from bayespeft import registry
 
-TITLES = {"mrpc": "MRPC", "sst2": "SST-2", "cola": "CoLA"}
+TITLES = {"mrpc": "MRPC", "sst2": "SST-2", "cola": "CoLA", "rte": "RTE"}
 
 
 def spread(values: Sequence[float], factor: float, digits: int) -> str:

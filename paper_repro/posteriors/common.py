@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,22 @@ from bayespeft.compare import held_out
 from bayespeft.data.load import load as load_rows
 from bayespeft.pretrained.load import load as load_model
 from bayespeft.report.metrics import accuracy, brier, ece, nll
+from paper_repro.results import read
 
 Rows = list[dict[str, Any]]
+
+
+def pending(
+    args: argparse.Namespace, experiment: str, methods: Iterable[Method]
+) -> Iterator[tuple[str, Method, int, dict[str, Any]]]:
+    """Yield task, method, seed and key of what the results file does not hold yet, looked up when its turn comes."""
+    chosen = list(methods)
+    for seed in map(int, args.seeds.split(",")):
+        for task in args.tasks.split(","):
+            for method in chosen:
+                key = {"task": task, "model": args.model, "method": method.name, "seed": seed, "limit": args.limit}
+                if not any(all(record[k] == v for k, v in key.items()) for record in read(experiment)):
+                    yield task, method, seed, key
 
 
 def arguments(doc: str | None) -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ import torch
 
 from bayespeft import Posterior, registry
 from bayespeft.guides.gaussian import GaussianGuide
-from bayespeft.inference.averaging import Predictive
+from bayespeft.predictive.categorical import Predictive
 from paper_repro.posteriors.common import arguments, fitted, metrics, test_rows
 from paper_repro.results import append, read
 

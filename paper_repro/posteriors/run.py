@@ -13,8 +13,8 @@ import torch
 
 from bayespeft import Method, Posterior, registry
 from bayespeft.priors.flat import Flat
-from paper_repro.posteriors.common import arguments, fitted, metrics, test_rows
-from paper_repro.results import append, read
+from paper_repro.posteriors.common import arguments, fitted, metrics, pending, test_rows
+from paper_repro.results import append
 
 EXPERIMENT = "posteriors"
 # Methods of the package with one thing changed.
@@ -42,22 +42,23 @@ def main() -> None:
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    for seed in map(int, args.seeds.split(",")):
-        for task in args.tasks.split(","):
-            for name in args.methods.split(","):
-                method: Method = VARIANTS.get(name) or registry.get("methods", name)
-                if args.rank:
-                    # alpha follows r, so that the scale alpha / r stays.
-                    adapter = method.adapter.replace(r=args.rank, alpha=2.0 * args.rank)
-                    method = method.replace(adapter=adapter, name=f"{name}_r{args.rank}")
-                key = {"task": task, "model": args.model, "method": method.name, "seed": seed, "limit": args.limit}
-                if any(all(record[k] == v for k, v in key.items()) for record in read(EXPERIMENT)):
-                    continue
-                start = None
-                if name in STARTS and args.keep and not args.rank:
-                    start = fitted(args, task, registry.get("methods", STARTS[name]), seed)
-                posterior = fitted(args, task, method, seed, start)
-                append(EXPERIMENT, **key, start=STARTS[name] if start else None, **measured(args, task, posterior))
+    for task, method, seed, key in pending(
+        args, EXPERIMENT, [chosen(name, args.rank) for name in args.methods.split(",")]
+    ):
+        start = None
+        if method.name in STARTS and args.keep:
+            start = fitted(args, task, registry.get("methods", STARTS[method.name]), seed)
+        posterior = fitted(args, task, method, seed, start)
+        append(EXPERIMENT, **key, start=STARTS[method.name] if start else None, **measured(args, task, posterior))
+
+
+def chosen(name: str, rank: int | None) -> Method:
+    """Return a method or variant by name, of another rank if one is given."""
+    method: Method = VARIANTS.get(name) or registry.get("methods", name)
+    if not rank:
+        return method
+    # alpha follows r, so that the scale alpha / r stays.
+    return method.replace(adapter=method.adapter.replace(r=rank, alpha=2.0 * rank), name=f"{name}_r{rank}")
 
 
 def measured(args, task: str, posterior: Posterior) -> dict[str, object]:

@@ -1,0 +1,98 @@
+"""Seconds a token of draw-folded generation against transformers' own `generate`, once and once for each draw.
+
+    python -m paper_repro.efficiency.generation [--draws 8] [--tokens 32] [--repeats 5] [--device cuda --dtype bfloat16]
+
+One prompt, greedy, SmolLM2-135M with Me-LoRA. The three alternate, so that drift of the machine's speed cancels in the ratios
+of the medians. One plain text is that of the network without adapters; texts one after another are those of each draw.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+import bayespeft
+from bayespeft.config import TrainConfig
+from bayespeft.pretrained.load import load as load_model
+from paper_repro.results import append
+
+PROMPT = "Write a sentence about this game: name[Portal 2], release_year[2011], genres[puzzle, platformer]"
+
+
+def timed(run: Callable[[], None], device: str) -> float:
+    """Return the seconds of one run."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    run()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--draws", type=int, default=8)
+    parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    args = parser.parse_args()
+    model, tokenizer = load_model("smollm2", "causal", dtype=getattr(torch, args.dtype))
+    # One step, so that draws differ; no text may end early, or the three would not write as many tokens.
+    posterior = bayespeft.fit(
+        model,
+        [{"source": PROMPT, "target": "Portal 2 is a puzzle platformer from 2011."}],
+        likelihood="language_modelling",
+        tokenizer=tokenizer,
+        train=TrainConfig(steps=1, batch_size=1),
+        device=args.device,
+        progress=False,
+    )
+    posterior.tokenizer = model.generation_config.eos_token_id = model.config.eos_token_id = None
+    ids = torch.tensor(posterior.likelihood.prompts([PROMPT], tokenizer), device=args.device)
+    mask = torch.ones_like(ids)
+
+    def plain() -> None:
+        out = model.generate(
+            ids, attention_mask=mask, do_sample=False, max_new_tokens=args.tokens, pad_token_id=tokenizer.pad_token_id
+        )
+        assert out.shape[1] == ids.shape[1] + args.tokens
+
+    def one_after_another() -> None:
+        for draw in range(args.draws):
+            with posterior.using(draw):
+                plain()
+
+    def folded() -> None:
+        found = posterior.generate(ids, draws=args.draws, max_new_tokens=args.tokens)
+        assert int(found.lengths[0]) == args.tokens
+
+    runs = {"plain": plain, "sequential": one_after_another, "folded": folded}
+    for run in runs.values():
+        run()
+    times = [{name: timed(run, args.device) for name, run in runs.items()} for _ in range(args.repeats)]
+    median = {name: statistics.median(row[name] for row in times) / args.tokens for name in runs}
+    append(
+        "generation_speed",
+        model="smollm2",
+        method=posterior.method.name,
+        draws=args.draws,
+        prompt=ids.shape[1],
+        tokens=args.tokens,
+        dtype=args.dtype,
+        repeats=args.repeats,
+        plain_ms=round(1000 * median["plain"], 2),
+        sequential_ms=round(1000 * median["sequential"], 2),
+        folded_ms=round(1000 * median["folded"], 2),
+        against_plain=round(median["folded"] / median["plain"], 2),
+        against_sequential=round(median["folded"] / median["sequential"], 3),
+    )
+
+
+if __name__ == "__main__":
+    main()

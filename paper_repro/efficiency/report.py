@@ -1,0 +1,84 @@
+"""Time and peak memory of a calibration report: 100,000 examples x 20 classes, with another set and with 10 kept draws.
+
+    python -m paper_repro.efficiency.report
+
+CPU seconds as well as wall-clock: the machine may do other work. Memory is the most the process held while it made the
+report, less what it held before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import psutil
+
+from bayespeft.report import CalibrationReport
+from bayespeft.report.ood import separations
+from bayespeft.report.over_draws import over_draws
+from paper_repro import results
+
+EXPERIMENT = "report"
+
+
+def simulate(n: int, classes: int, sharpness: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels from known probabilities, and predictions that are too sure of them."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(n, classes)) * sharpness
+    labels = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    logits *= 1.5
+    return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True), labels
+
+
+def measured(work: Callable[[], Any]) -> dict[str, float]:
+    """Return wall-clock and CPU seconds, and the rise of resident memory in bytes, sampled every 5 ms."""
+    process, done = psutil.Process(), threading.Event()
+    before = most = process.memory_info().rss
+
+    def watch() -> None:
+        nonlocal most
+        while not done.wait(0.005):
+            most = max(most, process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    done.set()
+    watcher.join()
+    return {"seconds": round(wall, 2), "cpu_seconds": round(cpu, 2), "memory_bytes": most - before}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--examples", type=int, default=100_000)
+    parser.add_argument("--classes", type=int, default=20)
+    parser.add_argument("--draws", type=int, default=10)
+    arguments = parser.parse_args()
+    n, classes = arguments.examples, arguments.classes
+    log_probs, labels = simulate(n, classes, 1.5, 0)
+    other, _ = simulate(n, classes, 1.0, 1)
+
+    def scores(logs: np.ndarray) -> dict[str, np.ndarray]:
+        p = np.exp(logs)
+        return {"max_probability": -p.max(axis=1), "entropy": -(p * logs).sum(axis=1)}
+
+    inside, outside = scores(log_probs), scores(other)
+    draws = np.stack([simulate(n, classes, 1.5, 2 + i)[0] for i in range(arguments.draws)]).astype(np.float32)
+    parts: dict[str, Callable[[], Any]] = {
+        "report": lambda: CalibrationReport.from_log_probs(log_probs, labels),
+        "ood": lambda: separations(inside, {"other": outside}),
+        "over_draws": lambda: over_draws(draws, labels),
+    }
+    for part, work in parts.items():
+        size = {"examples": n, "classes": classes, "draws": arguments.draws}
+        results.append(EXPERIMENT, part=part, **size, **measured(work))
+
+
+if __name__ == "__main__":
+    main()

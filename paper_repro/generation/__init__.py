@@ -1,0 +1,1 @@
+"""Does the uncertainty of written text predict its errors."""

@@ -1,0 +1,1 @@
+"""What sparse plus low-rank adaptation costs."""

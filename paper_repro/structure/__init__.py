@@ -1,0 +1,1 @@
+"""What full fine-tuning does to weights: ranks, outliers, and robust PCA of the updates."""

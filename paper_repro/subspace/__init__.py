@@ -1,0 +1,1 @@
+"""Training in random subspaces (ROSA) against low rank, sparse, full and layer-wise training."""

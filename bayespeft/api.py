@@ -31,10 +31,10 @@ from bayespeft.inference.resume import Checkpoint
 from bayespeft.inference.svi import run
 from bayespeft.inference.warmup import warmed_up
 from bayespeft.io import checkpoint
-from bayespeft.io.fingerprint import check_fingerprint, fingerprint
+from bayespeft.io.fingerprint import check_fingerprint, digest
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.methods.base import Method
-from bayespeft.posterior import MERGED, Posterior, as_examples
+from bayespeft.posterior import CENTER, MERGED, Posterior, as_examples
 from bayespeft.randomness import seeded
 from bayespeft.sites import all_sites
 
@@ -116,7 +116,7 @@ def fit(
         watcher = ProgressBar(method.title) if progress else None
         if checkpoint is not None:
             path = Path(checkpoint) / f"run-{next(number)}.pt"
-            options["checkpoint"] = Checkpoint(path, checkpoint_every, _key(problem, method))
+            options["checkpoint"] = Checkpoint(path, checkpoint_every, _key(problem, method, assembly.base))
         return run(problem, watcher, _validator(problem, validation, tokenizer), **options)
 
     with (
@@ -151,6 +151,7 @@ def fit(
         seed,
         tokenizer,
         merged=problem.attachment.merged,
+        base=assembly.base,
     )
     return posterior.with_temperature(validation, seed=seed) if method.temperature else posterior
 
@@ -175,6 +176,7 @@ def load(directory: str | os.PathLike[str], model: nn.Module, *, tokenizer: Any 
         heads, classes, seed = set(settings["heads"]), int(settings["classes"]), int(settings["seed"])
         saved_fingerprint: dict[str, str] = settings["base"]["fingerprint"]
         temperature = float(settings.get("temperature", 1.0))
+        steps: Any = settings.get("merged")
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"the settings in '{directory}' can't be read: {error!r}.") from None
     sites = all_sites(model)
@@ -188,32 +190,60 @@ def load(directory: str | os.PathLike[str], model: nn.Module, *, tokenizer: Any 
     placements = tuple(Placement(sites[name], adapter) for name, adapter in adapters.items())
     generator = torch.Generator().manual_seed(seed)
     packs = make_packs(placements, heads, method, generator)
-    changes = {name.removeprefix(MERGED): tensors.pop(name) for name in list(tensors) if name.startswith(MERGED)}
+    changes, centers = taken(tensors, MERGED), taken(tensors, CENTER)
     with seeded(seed):
         approximation = Approximation(packs, method.guide, generator)
     _load_strictly(approximation, tensors, directory)
+    for name, center in centers.items():
+        approximation.get_buffer(f"center_{name}").copy_(center)
     approximation.to(next(model.parameters()).device)
-    # Last, when nothing can fail any more: it may change the network.
-    merged = merging(model, placements, heads, method)
+    merged = merging(model, placements)
+    if (merged is None) != (steps is None):
+        raise CheckpointError(f"the posterior in '{directory}' lacks what was merged into the network's weights.")
     if merged is not None:
+        # Last: it may change the network.
         with merged.applied(sites.values()):
-            merged.redo(changes, sites)
+            merged.redo(changes, steps, sites)
     return Posterior(
-        model, method, placements, approximation, likelihood, history, classes, seed, tokenizer, temperature, merged
+        model,
+        method,
+        placements,
+        approximation,
+        likelihood,
+        history,
+        classes,
+        seed,
+        tokenizer,
+        temperature,
+        merged,
+        base=saved_fingerprint,
     )
 
 
-def _key(problem: Problem, method: Method) -> str:
-    """Return what tells one training run from another, as a hash."""
-    merged = problem.attachment.merged
+def taken(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Take the tensors out whose names begin with a prefix, and return them without it."""
+    return {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
+
+
+def _key(problem: Problem, method: Method, base: dict[str, str]) -> str:
+    """Return what tells one training run from another, as a hash.
+
+    Of the data it holds the number of examples, all labels where they are known, and a first batch.
+    """
+    first = next(iter(problem.examples.batches(64)))
+    inputs = {"x": first.inputs} if isinstance(first.inputs, torch.Tensor) else dict(first.inputs)
+    labels = problem.examples.labels()
+    parts = {**inputs, "labels": first.labels if labels is None else labels}
     what = [
         method.model_dump(mode="json"),
         problem.train.model_dump(mode="json"),
         problem.likelihood.model_dump(mode="json"),
-        sorted(p.site.name for p in problem.attachment.placements),
+        {p.site.name: p.adapter.model_dump(mode="json") for p in problem.attachment.placements},
+        {pack.name: [digest(pack.init), digest(pack.center)] for pack in problem.packs},
         len(problem.examples),
+        {name: digest(part, whole=True) for name, part in parts.items() if isinstance(part, torch.Tensor)},
         problem.seed,
-        merged.base if merged is not None else fingerprint(problem.model),
+        base,
     ]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 

@@ -14,7 +14,7 @@ from bayespeft import registry
 from bayespeft.adapters.base import Adapter
 from bayespeft.adapters.full import Full
 from bayespeft.adapters.subspace import Subspace
-from bayespeft.attach import Attachment, Placement
+from bayespeft.attach import Attachment, Placement, check_unadapted
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.data.examples import Examples
 from bayespeft.data.load import load as load_rows
@@ -29,7 +29,7 @@ from bayespeft.inference.problem import Problem
 from bayespeft.io.fingerprint import fingerprint
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.categorical import Categorical
-from bayespeft.merged import Merged, check_untied
+from bayespeft.merged import Merged, check_untied, times_merged
 from bayespeft.methods.base import Method
 from bayespeft.posterior import Posterior, as_examples
 from bayespeft.priors.base import Prior
@@ -44,6 +44,7 @@ class Assembly:
     method: Method
     placements: tuple[Placement, ...]
     classes: int
+    base: dict[str, str]
 
 
 @contextmanager
@@ -65,8 +66,15 @@ def assemble(
     chosen = choose_likelihood(named, model).resolve(model, tokenizer, raw_rows(data))
     check_likelihood(chosen, method)
     examples = as_examples(data, chosen, tokenizer, split="train")
+    check_unadapted(model)
     generator = torch.Generator().manual_seed(seed)
     if start is None:
+        if times_merged(model):
+            raise ConfigError(
+                "an earlier fit merged into this network's weights, so that they are no base that could be loaded again. Load "
+                "the network anew, fit on the copy that posterior.merged_model() returns, pass start=, or give the adapter of "
+                "the earlier fit keep_original=True."
+            )
         own = find_head(model) if chosen.trains_head else []
         heads = {head.name for head in own}
         method = method.replace(targets=as_targets(targets).over(method.targets))
@@ -86,7 +94,10 @@ def assemble(
         packs = started_at(packs, start)
     device = next(model.parameters()).device
     approximation = Approximation(packs, method.guide, generator).to(device)
-    merged = merging(model, placements, heads, method) if start is None else start.merged
+    base = fingerprint(model, exclude=heads) if start is None else start.base
+    merged = start.merged if start is not None else merging(model, placements)
+    if start is None and merged is not None:
+        check_merging(model, placements, method)
     with Attachment(placements, merged) as attachment:
         first = next(iter(examples.batches(1))).to(device)
         apart = approximation.stochastic and (approximation.noise != "batch" or not method.guide.variational)
@@ -106,7 +117,7 @@ def assemble(
             packs_of,
             started=start is not None,
         )
-        yield Assembly(problem, method, placements, classes)
+        yield Assembly(problem, method, placements, classes, base)
 
 
 def as_targets(targets: str | Sequence[str] | Targets | None) -> Targets:
@@ -169,24 +180,27 @@ def check_likelihood(likelihood: Likelihood, method: Method) -> None:
     )
 
 
-def merging(model: nn.Module, placements: Sequence[Placement], heads: set[str], method: Method) -> Merged | None:
-    """Return where merges into the network's own weights are kept account of; None where the adapters never merge.
+def merging(model: nn.Module, placements: Sequence[Placement]) -> Merged | None:
+    """Return where merges into the network's own weights are kept account of; None where the adapters never merge."""
+    if all(p.adapter.merge_interval(1) is None for p in placements):
+        return None
+    merged = Merged(model)
+    merged.keep_original(p.site for p in placements if isinstance(p.adapter, Subspace) and p.adapter.keep_original)
+    return merged
+
+
+def check_merging(model: nn.Module, placements: Sequence[Placement], method: Method) -> None:
+    """Check that a fit can merge into the network's own weights while it trains.
 
     Raises:
         GuideError: the guide can't go on after a merge. AttachError: a layer shares its weight with another module.
     """
-    sites = [p.site for p in placements if p.adapter.merge_interval(1) is not None]
-    if not sites:
-        return None
     if not method.guide.restarts:
         raise GuideError(
             f"adapter '{method.adapter.kind}' merges into the weights while it trains, which guide '{method.guide.kind}' can't "
             "follow. Fit a point (guide='mle') and build on it with start=, set the adapter's every=None, or use mean_field."
         )
-    check_untied(model, sites)
-    merged = Merged(fingerprint(model, exclude=heads))
-    merged.keep_original(p.site for p in placements if isinstance(p.adapter, Subspace) and p.adapter.keep_original)
-    return merged
+    check_untied(model, [p.site for p in placements if p.adapter.merge_interval(1) is not None])
 
 
 def make_packs(
@@ -278,13 +292,12 @@ def started_at(packs: Sequence[Pack], start: Posterior) -> list[Pack]:
             "take a method whose adapter has it, or latent= with that factor."
         )
 
-    def initial(pack: Pack, site: str, row: int) -> Tensor:
-        return values.get((site, pack.factor), pack.init[row])
+    centers = start.approximation.centers()
 
-    return [
-        replace(pack, init=torch.stack([initial(pack, site, row) for row, site in enumerate(pack.owners)]))
-        for pack in packs
-    ]
+    def of(found: Mapping[tuple[str, str], Tensor], pack: Pack, own: Tensor) -> Tensor:
+        return torch.stack([found.get((site, pack.factor), own[row]) for row, site in enumerate(pack.owners)])
+
+    return [replace(pack, init=of(values, pack, pack.init), center=of(centers, pack, pack.center)) for pack in packs]
 
 
 def check_labels(examples: Examples, likelihood: Likelihood, classes: int) -> None:

@@ -83,11 +83,6 @@ class Attachment:
         return [hook.placement for hook in self._hooks.values()]
 
     def __enter__(self) -> Attachment:
-        for name, hook in self._hooks.items():
-            if any(isinstance(other, _Hook) for other in hook.placement.site.module._forward_hooks.values()):
-                raise AttachError(
-                    f"layer '{name}' carries an adapter already: leave the `with posterior.using(...)` block first."
-                )
         if self.merged is not None:
             self._swapped.enter_context(self.merged.applied(p.site for p in self.placements))
         for hook in self._hooks.values():
@@ -113,6 +108,19 @@ class Attachment:
         counts: dict[str, int] = {}
         yield counts
         counts.update({name: hook.fired - before[name] for name, hook in self._hooks.items()})
+
+
+def check_unadapted(model: nn.Module) -> None:
+    """Check that no adapter is at work on a network, whose output or weights would then be counted as the network's own.
+
+    Raises:
+        AttachError: one is; the message names its layer.
+    """
+    for name, module in model.named_modules():
+        if any(isinstance(hook, _Hook) for hook in module._forward_hooks.values()):
+            raise AttachError(
+                f"layer '{name}' carries an adapter already: leave the `with posterior.using(...)` block first."
+            )
 
 
 @contextmanager

@@ -80,7 +80,8 @@ def import_lora(
     packs = [
         # A point guide starts at the initial values, and stays there.
         replace(
-            pack, init=torch.stack([values.get(s, {}).get(pack.factor, pack.init[i]) for i, s in enumerate(pack.owners)])
+            pack,
+            init=torch.stack([values.get(s, {}).get(pack.factor, pack.init[i]) for i, s in enumerate(pack.owners)]),
         )
         for pack in make_packs(placements, heads, method, generator)
     ]

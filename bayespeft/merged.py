@@ -1,14 +1,16 @@
 """What has been merged into a network's own weights, layer by layer: enough to redo it, export it, or keep it apart.
 
 Each merge is recorded by its low-rank factors, on the CPU, until they would take more room than the layer's weight;
-from then on the weight itself is what is saved.
+from then on the weight itself is what is saved. Merges that change a network in place are counted: a posterior that was
+fitted before them belongs to a network that is no more.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -18,29 +20,36 @@ from bayespeft.sites import Site
 
 LowRank = tuple[Tensor, Tensor]
 
+_times: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
-@dataclass
+
+def times_merged(model: nn.Module) -> int:
+    """Return how many merges have changed this network in place so far."""
+    return _times.get(model, 0)
+
+
 class Merged:
     """Changes of the weights of some layers, relative to the network that a fit was given.
 
     Attributes:
-        base: the fingerprint of that network.
         changes: by layer, the left (m, k) and right (k, n) factors of each merge in order; None where they are no longer
             kept.
         weights: by layer, the changed weight as the module stores it, where the network keeps its original. Empty where
             merges went into the network in place.
+
+    Args:
+        model: the network; it is not kept alive by this.
     """
 
-    base: dict[str, str]
-    changes: dict[str, list[LowRank] | None] = field(default_factory=dict)
-    weights: dict[str, Tensor] = field(default_factory=dict)
+    def __init__(self, model: nn.Module) -> None:
+        self.changes: dict[str, list[LowRank] | None] = {}
+        self.weights: dict[str, Tensor] = {}
+        self._model = weakref.ref(model)
 
     def keep_original(self, sites: Iterable[Site]) -> None:
         """Have merges into these layers change a copy of the weight, which the network holds only while it is adapted."""
         for site in sites:
-            weight = site.module.weight
-            assert isinstance(weight, Tensor)
-            self.weights[site.name] = weight.detach().clone()
+            self.weights[site.name] = site.parameter.detach().clone()
 
     def merge(self, site: Site, left: Tensor, right: Tensor) -> None:
         """Add left (m, k) @ right (k, n) to a layer's weight, and record it.
@@ -49,6 +58,7 @@ class Merged:
             AttachError: the weight can't take it: see `Site.check_mergeable`.
         """
         site.merge(left, right)
+        self._count(site)
         known = self.changes.setdefault(site.name, [])
         if known is None:
             return
@@ -56,6 +66,11 @@ class Merged:
         rank = sum(part.shape[1] for part, _ in known)
         if rank * (site.in_features + site.out_features) >= site.in_features * site.out_features:
             self.changes[site.name] = None
+
+    def _count(self, site: Site) -> None:
+        model = self._model()
+        if model is not None and site.name not in self.weights:
+            _times[model] = times_merged(model) + 1
 
     def low_rank(self, name: str) -> LowRank | None:
         """Return left (m, k) and right (k, n) of all that was merged into a layer, or None where that is no longer known."""
@@ -69,50 +84,60 @@ class Merged:
         """Whether the network itself was changed."""
         return bool(self.changes) and not self.weights
 
+    def steps(self) -> dict[str, int | None]:
+        """Return how many merges of each layer `state` holds; None where it holds the weight."""
+        return {name: None if known is None else len(known) for name, known in self.changes.items()}
+
     def state(self, sites: Mapping[str, Site]) -> dict[str, Tensor]:
         """Return tensors to save: the factors of each merge, or the weight where these are no longer kept."""
         tensors: dict[str, Tensor] = {}
         for name, known in self.changes.items():
             if known is None:
-                weight = self.weights.get(name, sites[name].module.weight)
-                assert isinstance(weight, Tensor)
+                weight = self.weights.get(name, sites[name].parameter)
                 tensors[f"{name}/weight"] = weight.detach().cpu()
             for step, (left, right) in enumerate(known or ()):
                 tensors[f"{name}/{step}/left"], tensors[f"{name}/{step}/right"] = left, right
         return tensors
 
-    def redo(self, tensors: Mapping[str, Tensor], sites: Mapping[str, Site]) -> None:
+    def redo(self, tensors: Mapping[str, Tensor], steps: Mapping[str, int | None], sites: Mapping[str, Site]) -> None:
         """Do to a network what `state` tells, by the same operations in the same order; call it inside `applied`.
+
+        Nothing is changed unless everything fits.
 
         Args:
             tensors: of `state`.
+            steps: of `steps`.
             sites: the layers of the network, which has its original weights.
 
         Raises:
-            CheckpointError: a tensor belongs to no layer, or does not fit it.
+            CheckpointError: a tensor is missing, or belongs to no layer, or does not fit it.
         """
-        steps: dict[str, dict[str, Tensor]] = {}
-        for key, tensor in tensors.items():
-            name, _, what = key.partition("/")
+        expected = {}
+        for name, count in steps.items():
             if name not in sites:
                 raise CheckpointError(f"the saved changes name layer '{name}', which the network lacks.")
-            steps.setdefault(name, {})[what] = tensor
-        for name, parts in steps.items():
-            try:
-                self._redo(sites[name], parts)
-            except (KeyError, RuntimeError) as error:
-                raise CheckpointError(f"the saved changes of layer '{name}' can't be used: {error!r}.") from None
+            m, n = sites[name].out_features, sites[name].in_features
+            if count is None:
+                expected[f"{name}/weight"] = tuple(sites[name].parameter.shape)
+            for step in range(count or 0):
+                rank = tensors[f"{name}/{step}/left"].shape[-1] if f"{name}/{step}/left" in tensors else 0
+                expected |= {f"{name}/{step}/left": (m, rank), f"{name}/{step}/right": (rank, n)}
+        for key in sorted({*expected, *tensors}):
+            if key not in tensors or key not in expected or tuple(tensors[key].shape) != expected[key]:
+                raise CheckpointError(
+                    f"the saved changes of layer '{key.split('/')[0]}' are incomplete or damaged: '{key}'."
+                )
+        for name, count in steps.items():
+            if count is None:
+                self._set(sites[name], tensors[f"{name}/weight"])
+            for step in range(count or 0):
+                self.merge(sites[name], tensors[f"{name}/{step}/left"], tensors[f"{name}/{step}/right"])
 
     @torch.no_grad()
-    def _redo(self, site: Site, parts: Mapping[str, Tensor]) -> None:
-        if "weight" in parts:
-            weight = site.module.weight
-            assert isinstance(weight, Tensor)
-            weight.copy_(parts["weight"])
-            self.changes[site.name] = None
-            return
-        for step in range(len(parts) // 2):
-            self.merge(site, parts[f"{step}/left"], parts[f"{step}/right"])
+    def _set(self, site: Site, weight: Tensor) -> None:
+        site.parameter.copy_(weight)
+        self._count(site)
+        self.changes[site.name] = None
 
     def applied(self, sites: Iterable[Site]) -> Swapped:
         """Give the network the changed weights inside a `with` block, where it keeps its original outside."""

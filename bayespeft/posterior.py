@@ -14,11 +14,11 @@ import torch
 from torch import nn
 
 from bayespeft import registry
-from bayespeft.attach import Attachment, Placement, SiteWeights
+from bayespeft.attach import Attachment, Placement, SiteWeights, check_unadapted
 from bayespeft.data.examples import Examples
 from bayespeft.data.load import load as load_rows
 from bayespeft.data.prepare import Padding, prepare
-from bayespeft.errors import ConfigError, DataError
+from bayespeft.errors import AttachError, ConfigError, DataError
 from bayespeft.evaluation import measure
 from bayespeft.generation.generate import generate
 from bayespeft.generation.prompts import Prompts
@@ -39,7 +39,7 @@ from bayespeft.io.merge import merged_copy, write_merged
 from bayespeft.io.peft_export import write_lora
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.categorical import Categorical
-from bayespeft.merged import Merged
+from bayespeft.merged import Merged, times_merged
 from bayespeft.methods.base import Method
 from bayespeft.predictive.base import Prediction
 from bayespeft.predictive.categorical import Predictive
@@ -55,7 +55,7 @@ from bayespeft.report.regression import RegressionReport
 from bayespeft.version import __version__
 
 # Before the names of saved tensors that are no part of the approximation.
-MERGED = "merged/"
+MERGED, CENTER = "merged/", "center/"
 
 
 @dataclass
@@ -76,6 +76,8 @@ class Posterior:
         tokenizer: for data that is still text, or None.
         temperature: divides the logits of every draw in prediction; 1 unless it was fitted to validation data.
         merged: what the adapters merged into the network's own weights, or None where they never do.
+        base: the fingerprint of the network as the fit was given it.
+        merges: how often the network had been merged into when this posterior was made: after that it is another network.
     """
 
     model: nn.Module
@@ -89,6 +91,12 @@ class Posterior:
     tokenizer: Any = field(default=None, repr=False)
     temperature: float = 1.0
     merged: Merged | None = None
+    base: dict[str, str] = field(default_factory=dict, repr=False)
+    merges: int = -1
+
+    def __post_init__(self) -> None:
+        self.base = self.base or fingerprint(self.model, exclude=self.heads)
+        self.merges = times_merged(self.model) if self.merges < 0 else self.merges
 
     @property
     def device(self) -> torch.device:
@@ -371,7 +379,7 @@ class Posterior:
 
     @contextmanager
     def _predictor(self) -> Iterator[Predictor]:
-        with Attachment(self.placements, self.merged) as attachment:
+        with self._attached() as attachment:
             yield Predictor(self.model, attachment, self.approximation, self.likelihood, self.device, self.temperature)
 
     def weight_covariance(self, site: str) -> WeightCovariance:
@@ -393,6 +401,8 @@ class Posterior:
     def using(self, draw: int | str = "mean", seed: int = 0) -> Iterator[nn.Module]:
         """Give the network one draw's weights inside a `with` block: `with posterior.using("mean") as model: ...`.
 
+        Its logits are then not yet divided by a fitted `temperature`.
+
         Args:
             draw: "mean", or the number of a draw, as in `predict` with the same seed.
             seed: of the draws.
@@ -401,9 +411,24 @@ class Posterior:
             ConfigError: `draw` is neither.
         """
         weights = self._one_network(draw, seed)
-        with Attachment(self.placements, self.merged) as attachment, torch.no_grad():
+        with self._attached() as attachment, torch.no_grad():
             attachment.bind(weights)
             yield self.model
+
+    def _check_network(self) -> None:
+        """Check that the network is the one of this posterior, with no adapter at work."""
+        check_unadapted(self.model)
+        if times_merged(self.model) != self.merges:
+            raise AttachError(
+                "another fit has merged into the network's weights since this posterior was made, so it belongs to a network "
+                "that is no more. Load it again onto the base, or give the adapter of the other fit keep_original=True."
+            )
+
+    @contextmanager
+    def _attached(self) -> Iterator[Attachment]:
+        self._check_network()
+        with Attachment(self.placements, self.merged) as attachment:
+            yield attachment
 
     @torch.no_grad()
     def _one_network(self, draw: int | str, seed: int) -> SiteWeights:
@@ -443,17 +468,25 @@ class Posterior:
             "temperature": self.temperature,
             "base": {
                 "name": getattr(getattr(self.model, "config", None), "name_or_path", type(self.model).__name__),
-                "fingerprint": self.merged.base if self.merged else fingerprint(self.model, exclude=self.heads),
+                "fingerprint": self.base,
             },
             "history": self.history.to_dict(),
         }
-        sites = {p.site.name: p.site for p in self.placements}
-        merged = self.merged.state(sites) if self.merged else {}
-        tensors = {**self.approximation.state_dict(), **{f"{MERGED}{name}": value for name, value in merged.items()}}
+        tensors = self.approximation.state_dict()
+        if self.merged is not None:
+            self._check_network()
+            settings["merged"] = self.merged.steps()
+            state = self.merged.state({p.site.name: p.site for p in self.placements})
+            tensors |= {f"{MERGED}{name}": value for name, value in state.items()}
+            # Where priors are centered goes with the split, which the base can't tell.
+            centers = self.approximation.named_buffers()
+            tensors |= {name.replace("_", "/", 1): value for name, value in centers if name.startswith("center_")}
         checkpoint.write(directory, tensors, settings)
 
     def merged_model(self, draw: int | str = "mean", seed: int = 0) -> nn.Module:
         """Return a plain copy of the network with one draw of every adapter, and all merged before, in its weights.
+
+        A fitted temperature has no place in it: divide its logits by `temperature`.
 
         Args:
             draw: as for `using`; one draw is one network.
@@ -463,14 +496,16 @@ class Posterior:
             AttachError: a weight is quantised or in half precision, so that the change would be rounded away, or it is
                 shared with another module. ConfigError: `draw` is neither "mean" nor the number of a draw.
         """
+        self._check_network()
         return merged_copy(self.model, self.placements, self._one_network(draw, seed), self.merged)
 
     def export_merged(self, directory: str | os.PathLike[str], draw: int | str = "mean", seed: int = 0) -> None:
         """Write `merged_model` as a full checkpoint that `from_pretrained` reads, with the tokenizer if there is one.
 
+        The directory must be new or empty.
+
         Raises:
-            CheckpointError: the network is none of transformers', or the directory holds something else. And as
-                `merged_model`.
+            CheckpointError: the network is none of transformers', or the directory is not empty. And as `merged_model`.
         """
         write_merged(directory, self.merged_model(draw, seed), self.tokenizer)
 
@@ -500,6 +535,7 @@ class Posterior:
             CheckpointError: an adapter's change is not exactly a LoRA, or the directory holds something else.
             ConfigError: `draw` is neither "mean" nor the number of a draw.
         """
+        self._check_network()
         write_lora(directory, self.model, self.placements, self._one_network(draw, seed), self.merged)
 
 

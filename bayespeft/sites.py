@@ -62,8 +62,7 @@ class Site:
         Raises:
             AttachError: the weight is stored in a packed (quantised) form.
         """
-        weight = self.module.weight
-        assert isinstance(weight, Tensor)
+        weight = self.parameter
         if not weight.is_floating_point() or weight.dim() != 2:
             raise AttachError(
                 f"layer '{self.name}' stores its weight as {weight.dtype} of shape {tuple(weight.shape)}, which can't be "
@@ -72,14 +71,25 @@ class Site:
         weight = weight.detach().float()
         return (weight.t() if self.kind == "conv1d" else weight).clone()
 
+    @property
+    def parameter(self) -> Tensor:
+        """The layer's own weight as it is stored."""
+        weight = self.module.weight
+        assert isinstance(weight, Tensor)
+        return weight
+
+    @property
+    def stored(self) -> Tensor:
+        """A view of the layer's own weight that is always (out, in)."""
+        return self.parameter.t() if self.kind == "conv1d" else self.parameter
+
     def check_mergeable(self) -> None:
         """Check that a small change can be added to the stored weight without being rounded away.
 
         Raises:
             AttachError: the weight is quantised or in half precision.
         """
-        weight = self.module.weight
-        assert isinstance(weight, Tensor)
+        weight = self.parameter
         if weight.dtype not in (torch.float32, torch.float64) or weight.dim() != 2:
             raise AttachError(
                 f"layer '{self.name}' stores its weight as {weight.dtype} of shape {tuple(weight.shape)}, and merging into it "
@@ -95,10 +105,8 @@ class Site:
             AttachError: as `check_mergeable`.
         """
         self.check_mergeable()
-        weight = self.module.weight
-        assert isinstance(weight, Tensor)
-        stored = weight.t() if self.kind == "conv1d" else weight
-        stored.addmm_(left.to(weight), right.to(weight))
+        stored = self.stored
+        stored.addmm_(left.to(stored), right.to(stored))
 
     def bias(self) -> Tensor | None:
         """Return a detached float copy of the layer's bias (out,), or None."""

@@ -7,8 +7,8 @@ a mean with signs. What a kind of weight can't do, it refuses with a TypeError.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,15 @@ class Weight(ABC):
         """Add the vector (out,) to y (batch, ..., out). Only unperturbed weights can."""
         raise TypeError(f"{type(self).__name__} can't act as a bias")
 
+    def minus(self, fixed: Weight) -> Weight:
+        """Subtract an unperturbed weight, in the precision of the values; the noise stays."""
+        assert isinstance(fixed, Shared)
+        return self._minus(fixed.value)
+
+    @abstractmethod
+    def _minus(self, fixed: Tensor) -> Weight:
+        """Subtract the matrix (out, in), or vector (d,)."""
+
     def map(self, f: Callable[[Tensor], Tensor]) -> Weight:
         """Apply f, which broadcasts over leading dimensions, to the value. Only unperturbed weights can."""
         raise TypeError(
@@ -58,6 +67,9 @@ class Shared(Weight):
     """The same matrix (out, in), or vector (out,), for every row."""
 
     value: Tensor
+
+    def _minus(self, fixed: Tensor) -> Shared:
+        return Shared(self.value - fixed.to(self.value))
 
     def linear(self, x: Tensor) -> Tensor:
         """x (..., in) -> (..., out)."""
@@ -93,6 +105,9 @@ class Grouped(Weight):
 
     value: Tensor
     rows: int | None = None
+
+    def _minus(self, fixed: Tensor) -> Grouped:
+        return Grouped(self.value - fixed.to(self.value), self.rows)
 
     def linear(self, x: Tensor) -> Tensor:
         """x (G * k, ..., in) -> (G * k, ..., out); row i meets matrix i // k."""
@@ -145,6 +160,9 @@ class Flipped(Weight):
         """The examples of the batch."""
         return len(self.sign_in)
 
+    def _minus(self, fixed: Tensor) -> Flipped:
+        return replace(self, mean=self.mean - fixed.to(self.mean))
+
     def linear(self, x: Tensor) -> Tensor:
         """x (batch, ..., in) -> (batch, ..., out)."""
         if self.sign_out is None:
@@ -185,6 +203,10 @@ class TokenFlipped(Weight):
     deviation: Tensor
     _signs: dict[tuple[str, torch.Size], Tensor] = field(default_factory=dict)
 
+    def _minus(self, fixed: Tensor) -> TokenFlipped:
+        # The same signs: they belong to the noise.
+        return replace(self, mean=self.mean - fixed.to(self.mean))
+
     def linear(self, x: Tensor) -> Tensor:
         """x (..., in) -> (..., out)."""
         noise = F.linear(self._flip("in", x), self.deviation.to(x))
@@ -210,3 +232,8 @@ class TokenFlipped(Weight):
 def random_signs(shape: torch.Size | tuple[int, ...], like: Tensor) -> Tensor:
     """Draw +1 or -1 with equal probability, with the dtype and device of `like`."""
     return torch.randint(0, 2, shape, device=like.device).to(like.dtype).mul_(2).sub_(1)
+
+
+def plain(weights: Mapping[str, Weight]) -> dict[str, Tensor]:
+    """Return the values of weights that are shared by all rows: those of one network."""
+    return {name: weight.value for name, weight in weights.items() if isinstance(weight, Shared)}

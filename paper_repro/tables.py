@@ -105,6 +105,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "results: synthetic": subspace.synthetic,
     "results: subspace": subspace.glue,
     "results: subspace ablation": subspace.ablation,
+    "results: subspace bayes": lambda: posteriors.posteriors("subspace_bayes"),
     "results: step": steps,
     "results: sparse step": sparse.steps,
     "results: pyro": lambda: records("pyro_share"),

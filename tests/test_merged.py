@@ -128,7 +128,8 @@ def test_conv1d_merges_too(gpt2, tokenizer, questions, tmp_path):
     with posterior.using("mean") as network, torch.no_grad():
         ids = torch.arange(4, 12)[None]
         torch.testing.assert_close(plain(ids).logits, network(ids).logits, atol=1e-4, rtol=1e-4)
-    posterior.export_merged(tmp_path / "full")  # over the earlier one
+    with pytest.raises(CheckpointError, match="not empty"):
+        posterior.export_merged(tmp_path / "full")  # what else is there is not ours to replace
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -200,14 +201,25 @@ def test_guides_that_can_not_follow_say_what_to_do(method, mlp, xy):
         fit(mlp, xy, method, adapter=MERGING["bayes_subspace"])
 
 
-def test_laplace_builds_on_a_merged_point(mlp, xy):
+def test_later_fits_build_on_a_merged_point(mlp, xy, tmp_path):
+    base = copy.deepcopy(mlp)
     point = fit(mlp, xy, "mle", adapter=MERGING["bayes_subspace"])
     after = weights(mlp)
     posterior = fit(mlp, xy, "laplace_core", adapter="subspace_core", start=point)
     assert all(torch.equal(after[name], value) for name, value in mlp.state_dict().items())
     torch.testing.assert_close(posterior.predict(xy, draws=0).log_probs, point.predict(xy).log_probs)
-    with pytest.raises(GuideError, match="merged into the network's weights"):
-        fit(mlp, xy, "mle", adapter="subspace_core", start=point)
+    further = fit(mlp, xy, "mle", adapter="subspace_core", start=point)
+    assert all(torch.equal(after[name], value) for name, value in mlp.state_dict().items()), (
+        "trains in the subspace it is in"
+    )
+    assert further.history.records[-1].nll < point.history.records[-1].nll
+    further.save(tmp_path / "out")
+    loaded = bayespeft.load(tmp_path / "out", base)
+    assert torch.equal(loaded.predict(xy).log_probs, further.predict(xy).log_probs)
+    assert all(
+        torch.equal(loaded.approximation.centers()[key], value)
+        for key, value in further.approximation.centers().items()
+    )
 
 
 def test_merging_a_draw_needs_a_weight_that_can_take_it(mlp, xy):
@@ -217,7 +229,145 @@ def test_merging_a_draw_needs_a_weight_that_can_take_it(mlp, xy):
         posterior.merged_model()
 
 
+def test_what_a_merge_carries_over_is_computed_from_the_factors_before_and_after(mlp, xy, monkeypatch):
+    seen = []
+    original = SubspaceCore.carried
+
+    def spy(self, name, variance, initial, old, new):
+        found = original(self, name, variance, initial, old, new)
+        seen.append(
+            (
+                variance.clone(),
+                found.clone(),
+                {k: v.clone() for k, v in old.items()},
+                {k: v.clone() for k, v in new.items()},
+            )
+        )
+        return found
+
+    monkeypatch.setattr(SubspaceCore, "carried", spy)
+    posterior = fit(mlp, xy, "bayes_subspace", steps=4)
+    cores = [call for call in seen if call[0].shape == (2, 2)]
+    assert cores
+    for _, _, old, new in cores:
+        assert (old["B"] - new["B"]).abs().max() > 1e-3, "the factors before the merge, not those after it"
+        torch.testing.assert_close(new["B"], new["B0"])
+    assert any((before - after).abs().max() > 1e-4 for before, after, *_ in cores)
+    assert posterior.predict(xy, draws=2).log_probs.isfinite().all()
+
+
+class Killed(Exception):
+    """What ends a training run from outside."""
+
+
+def killed_after(monkeypatch, done: int, train) -> None:
+    """Kill a run right after it has written the state of so many steps."""
+    from bayespeft.inference import svi
+
+    original = svi.Checkpoint.write
+
+    def dies(self, state):
+        original(self, state)
+        if state["done"] >= done:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(svi.Checkpoint, "write", dies)
+        with pytest.raises(Killed):
+            train()
+
+
+class TestOneNetworkSeveralPosteriors:
+    def test_a_merge_makes_older_posteriors_refuse_and_leaves_them_saveable(self, mlp, xy, tmp_path):
+        base = copy.deepcopy(mlp)
+        old = fit(mlp, xy, "melora", adapter=None)
+        expected = old.predict(xy).log_probs
+        fit(mlp, xy)
+        for use in (old.predict, old.report):
+            with pytest.raises(AttachError, match="another fit has merged"):
+                use(xy)
+        for use in (
+            old.merged_model,
+            lambda: old.export_peft(tmp_path / "lora"),
+            lambda: old.using("mean").__enter__(),
+        ):
+            with pytest.raises(AttachError, match="another fit has merged"):
+                use()
+        old.save(tmp_path / "old")
+        assert torch.equal(bayespeft.load(tmp_path / "old", base).predict(xy).log_probs, expected)
+
+    def test_a_network_that_was_merged_into_is_no_base(self, mlp, xy):
+        posterior = fit(mlp, xy)
+        with pytest.raises(ConfigError, match="merged into this network's weights"):
+            fit(mlp, xy, "melora", adapter=None)
+        fit(posterior.merged_model(), xy, "melora", adapter=None)
+
+    def test_a_kept_original_serves_both(self, mlp, xy):
+        old = fit(mlp, xy, "melora", adapter=None)
+        expected = old.predict(xy).log_probs
+        fit(mlp, xy, adapter=MERGING["rosa_subspace"].replace(keep_original=True))
+        assert torch.equal(old.predict(xy).log_probs, expected)
+
+    def test_one_at_a_time(self, mlp, xy):
+        first = fit(mlp, xy, "melora", adapter=None, targets=["0"])
+        second = fit(mlp, xy, "melora", adapter=None, targets=["2"])
+        with first.using("mean"):
+            for use in (lambda: second.predict(xy), first.merged_model, lambda: fit(mlp, xy, "mle", adapter="lora")):
+                with pytest.raises(AttachError, match="'0' carries an adapter already"):
+                    use()
+
+
+def test_saved_changes_are_read_strictly(mlp, xy, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    base = copy.deepcopy(mlp)
+    fit(mlp, xy, adapter=RandomSubspace(r=1, every=3, unit="steps", orthogonalise=True), steps=5).save(tmp_path / "out")
+    file = tmp_path / "out" / "posterior.safetensors"
+    tensors = load_file(file)
+    before = weights(base)
+    for damage in ("2/0/left", "4/0/right"):
+        key = f"merged/{damage}"
+        for bad in ({}, {key: torch.zeros(3, 7)}):
+            save_file({name: value for name, value in tensors.items() if name != key} | bad, file)
+            with pytest.raises(CheckpointError, match="incomplete or damaged"):
+                bayespeft.load(tmp_path / "out", base)
+            assert all(torch.equal(before[name], value) for name, value in base.state_dict().items())
+
+
 class TestResume:
+    @pytest.mark.parametrize("killed", [3, 6])
+    def test_a_loader_that_shuffles_by_torchs_own_generator_is_replayed(self, killed, mlp, xy, tmp_path, monkeypatch):
+        from torch.utils.data import DataLoader, TensorDataset
+
+        def loader() -> DataLoader:
+            return DataLoader(TensorDataset(*xy), batch_size=16, shuffle=True)
+
+        whole = fit(copy.deepcopy(mlp), loader(), "melora", adapter=None, steps=9)
+        options = {"adapter": None, "steps": 9, "checkpoint": tmp_path, "checkpoint_every": 1}
+        killed_after(monkeypatch, killed, lambda: fit(copy.deepcopy(mlp), loader(), "melora", **options))
+        resumed = fit(copy.deepcopy(mlp), loader(), "melora", adapter=None, steps=9, checkpoint=tmp_path)
+        for name, value in whole.approximation.state_dict().items():
+            assert torch.equal(resumed.approximation.state_dict()[name], value), name
+
+    def test_records_go_on_in_the_middle_of_a_stretch(self, mlp, xy, tmp_path, monkeypatch):
+        options = {"adapter": None, "steps": 205}
+        whole = fit(copy.deepcopy(mlp), xy, "melora", **options)
+        options |= {"checkpoint": tmp_path, "checkpoint_every": 61}
+        killed_after(monkeypatch, 61, lambda: fit(copy.deepcopy(mlp), xy, "melora", **options))
+        resumed = fit(copy.deepcopy(mlp), xy, "melora", **options)
+        assert [(r.step, r.loss) for r in resumed.history.records] == [(r.step, r.loss) for r in whole.history.records]
+
+    def test_other_data_or_another_start_is_another_fit(self, mlp, xy, tmp_path):
+        x, y = xy
+        fit(mlp, xy, "mle", adapter="lora", checkpoint=tmp_path / "a")
+        for other in ((x, y.flip(0)), (x + 1, y)):
+            with pytest.raises(CheckpointError, match="another fit"):
+                fit(mlp, other, "mle", adapter="lora", checkpoint=tmp_path / "a")
+        starts = [fit(mlp, xy, "mle", adapter="lora", seed=seed) for seed in (1, 2)]
+        fit(mlp, xy, "mle", adapter="lora", start=starts[0], checkpoint=tmp_path / "b")
+        with pytest.raises(CheckpointError, match="another fit"):
+            fit(mlp, xy, "mle", adapter="lora", start=starts[1], checkpoint=tmp_path / "b")
+
     def test_another_fit_is_refused(self, mlp, xy, tmp_path):
         fit(mlp, xy, "melora", adapter=None, checkpoint=tmp_path, checkpoint_every=4)
         with pytest.raises(CheckpointError, match="another fit"):

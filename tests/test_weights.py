@@ -149,3 +149,18 @@ def test_matrices_and_vectors_are_not_taken_for_one_another():
 def test_signs_are_plus_or_minus_one():
     signs = random_signs((1000,), torch.zeros(1))
     assert set(signs.tolist()) == {-1.0, 1.0}
+
+
+@pytest.mark.parametrize("kind", ["shared", "grouped", "flipped", "token"])
+def test_minus_changes_the_value_and_not_the_noise(kind):
+    generator = torch.Generator().manual_seed(0)
+    mean, deviation, fixed = (torch.randn(3, 5, generator=generator) for _ in range(3))
+    weight = {
+        "shared": Shared(mean),
+        "grouped": Grouped(torch.stack([mean, deviation])),
+        "flipped": Flipped(mean, deviation, random_signs((4, 3), mean), random_signs((4, 5), mean)),
+        "token": TokenFlipped(mean, deviation),
+    }[kind]
+    x = torch.randn(4, 2, 5, generator=generator)
+    expected = weight.linear(x) - x @ fixed.T
+    torch.testing.assert_close(weight.minus(Shared(fixed)).linear(x), expected, atol=1e-5, rtol=1e-5)

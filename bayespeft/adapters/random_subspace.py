@@ -32,8 +32,11 @@ class RandomSubspace(Subspace):
 
     def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
         """Return y + B A x - B0 A0 x."""
-        y = y + factors["B"].linear(factors["A"].linear(x))
-        return y - factors["B0"].linear(factors["A0"].linear(x)) if "B0" in factors else y
+        if "B0" not in factors:
+            return y + factors["B"].linear(factors["A"].linear(x))
+        # As (B - B0) A + B0 (A - A0): two large products would cancel, and in half precision leave noise.
+        moved = factors["B"].minus(factors["B0"]).linear(factors["A"].linear(x))
+        return y + moved + factors["B0"].linear(factors["A"].minus(factors["A0"]).linear(x))
 
     def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
         """Return B A - B0 A0, relative to the layer's weight as it is now."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from bayespeft.adapters.random_subspace import RandomSubspace
 from bayespeft.factors import Factor
 from bayespeft.sites import Site
-from bayespeft.weights import Weight
+from bayespeft.weights import Shared, Weight
 
 
 class SubspaceCore(RandomSubspace):
@@ -35,8 +35,14 @@ class SubspaceCore(RandomSubspace):
 
     def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
         """Return y + B C A x - B0 A0 x."""
-        y = y + factors["B"].linear(factors["C"].linear(factors["A"].linear(x)))
-        return y - factors["B0"].linear(factors["A0"].linear(x)) if "B0" in factors else y
+        channels = factors["A"].linear(x)
+        mixed = factors["C"].linear(channels)
+        if "B0" not in factors:
+            return y + factors["B"].linear(mixed)
+        # As (B - B0) C A + B0 ((C - I) A + A - A0): two large products would cancel, and in half precision leave noise.
+        identity = Shared(torch.eye(self.r, device=x.device))
+        turned = factors["C"].minus(identity).linear(channels) + factors["A"].minus(factors["A0"]).linear(x)
+        return y + factors["B"].minus(factors["B0"]).linear(mixed) + factors["B0"].linear(turned)
 
     def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
         """Return B C A - B0 A0, relative to the layer's weight as it is now."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bayespeft.errors import DataError
-from bayespeft.likelihoods.base import Likelihood
+from bayespeft.likelihoods.base import Likelihood, positions_known
 from bayespeft.likelihoods.language_modelling import LanguageModelling
 
 Prompts = str | Sequence[str] | Sequence[Sequence[int]] | Tensor | Mapping[str, Any]
@@ -112,9 +112,7 @@ def check_length(rows: Sequence[Sequence[int]], new: int, config: Any, encoder_d
     Raises:
         DataError: they don't; positions beyond would break the network, or mean nothing to it.
     """
-    # Of the two attributes, encoder-decoders with relative positions have one that is no limit.
-    known = getattr(config, "max_position_embeddings", None)
-    limit = known or (None if encoder_decoder else getattr(config, "n_positions", None))
+    limit = positions_known(config)
     if limit is None:
         return
     lengths = [max(len(row), new) if encoder_decoder else len(row) + new for row in rows]

@@ -108,13 +108,21 @@ class Approximation(nn.Module):
         return {**self.latent.mean(), **self.points.mean(), **self.fixed()}
 
     def by_site(self) -> dict[str, dict[str, Tensor]]:
-        """Return the mean of every factor, detached: site -> factor -> value."""
+        """Return copies of the mean of every factor: site -> factor -> value."""
         mean = self.mean()
         values: dict[str, dict[str, Tensor]] = {}
         for pack in self.packs:
             for site, row in pack.rows.items():
-                values.setdefault(site, {})[pack.factor] = mean[pack.name][row].detach()
+                values.setdefault(site, {})[pack.factor] = mean[pack.name][row].detach().clone()
         return values
+
+    def centers(self) -> dict[tuple[str, str], Tensor]:
+        """Return where the prior of each factor is centered, on the CPU, by site and factor."""
+        return {
+            (site, pack.factor): self.get_buffer(f"center_{pack.name}")[row].cpu()
+            for pack in self.packs
+            for site, row in pack.rows.items()
+        }
 
     def restart(self, pack: Pack, means: Tensor, carried: Callable[[Tensor, float], Tensor]) -> list[nn.Parameter]:
         """Give a pack other values; arguments as `Guide.restart`. Returns the parameters that hold it."""

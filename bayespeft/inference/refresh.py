@@ -13,7 +13,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from bayespeft.errors import GuideError
 from bayespeft.factors import Factor, Pack
 from bayespeft.inference.problem import Problem
 
@@ -23,30 +22,17 @@ class Refresher:
 
     Attributes:
         seconds: spent so far.
-
-    Raises:
-        GuideError: the guide can't go on from other values, or another network was trained into the weights before.
     """
 
     def __init__(self, problem: Problem, steps_per_epoch: int) -> None:
         self.problem = problem
         self.seconds = 0.0
+        # A fit that starts from a posterior trains in its subspace, and shares with it what was merged before.
         self._intervals = {
             p.site.name: interval
             for p in problem.attachment.placements
-            if (interval := p.adapter.merge_interval(steps_per_epoch)) is not None
+            if not problem.started and (interval := p.adapter.merge_interval(steps_per_epoch)) is not None
         }
-        if self._intervals:
-            self._check()
-
-    def _check(self) -> None:
-        merged = self.problem.attachment.merged
-        assert merged is not None
-        if merged.changes:
-            raise GuideError(
-                "an earlier training was merged into the network's weights, so another one would not start at the base: "
-                "fit a point (guide='mle') and build on it with start=."
-            )
 
     def __call__(self, done: int, optimiser: torch.optim.Optimizer) -> None:
         """Merge the layers whose time has come after `done` steps."""

@@ -67,16 +67,15 @@ class Checkpoint:
             raise CheckpointError(f"'{self.path}' is damaged ({error!r}): delete it to start anew.") from None
         if state.get("format") != FORMAT or state.get("key") != self.key:
             raise CheckpointError(
-                f"'{self.path}' belongs to another fit (other settings, layers, number of examples, seed, or base network; "
-                "a network that an interrupted fit has merged into is another one: load it again). Name another directory, "
-                "or delete it to start anew."
+                f"'{self.path}' belongs to another fit (other settings, layers, data, start, seed, or base network). Name "
+                "another directory, or delete it to start anew."
             )
         return state
 
 
 def snapshot(problem: Problem, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
     """Return the state of a problem and its optimiser, as plain containers of tensors and numbers."""
-    merged = problem.attachment.merged
+    merged = None if problem.started else problem.attachment.merged
     sites = {p.site.name: p.site for p in problem.attachment.placements}
     return {
         # Centers are not part of a saved posterior, but a merge moves them.
@@ -84,6 +83,7 @@ def snapshot(problem: Problem, optimiser: torch.optim.Optimizer) -> dict[str, An
         "centers": {name: b for name, b in problem.approximation.named_buffers() if name.startswith("center_")},
         "optimiser": optimiser.state_dict(),
         "merged": {} if merged is None else merged.state(sites),
+        "merged_steps": {} if merged is None else merged.steps(),
         "random": torch.get_rng_state(),
         "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
@@ -101,7 +101,8 @@ def restore(problem: Problem, optimiser: torch.optim.Optimizer, state: dict[str,
         problem.approximation.get_buffer(name).copy_(value)
     optimiser.load_state_dict(state["optimiser"])
     if problem.attachment.merged is not None:
-        problem.attachment.merged.redo(state["merged"], {p.site.name: p.site for p in problem.attachment.placements})
+        sites = {p.site.name: p.site for p in problem.attachment.placements}
+        problem.attachment.merged.redo(state["merged"], state["merged_steps"], sites)
     torch.set_rng_state(state["random"])
     if state["random_cuda"]:
         torch.cuda.set_rng_state_all(state["random_cuda"])

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 from typing import Protocol
 
 import pyro
@@ -72,8 +72,16 @@ def total_steps(train: TrainConfig, examples: Examples) -> int:
 
 
 def _endless(examples: Examples, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
-    while True:
-        yield from examples.batches(batch_size, shuffle=generator)
+    """Yield epoch after epoch; a loader that shuffles by torch's own generator does so from a seed of the epoch.
+
+    The order is then the same whatever else takes random numbers in between, as a run that is resumed must have it.
+    """
+    for epoch in count():
+        with seeded(generator.initial_seed() + epoch):
+            batches = iter(examples.batches(batch_size, shuffle=generator))
+            first = next(batches)
+        yield first
+        yield from batches
 
 
 def make_optimiser(problem: Problem) -> torch.optim.Optimizer:
@@ -183,7 +191,10 @@ def run(
             deque(islice(batches, first * train.accumulate), maxlen=0)  # the order of the data, replayed
             restore(problem, optimiser, state)
             scheduler.load_state_dict(state["scheduler"])
-            history, stretch = History.from_dict(state["history"]), _Stretch(state["losses"], state["nlls"])
+            history, stretch = (
+                History.from_dict(state["history"]),
+                _Stretch(*([t.to(problem.device) for t in state[name]] for name in ("losses", "nlls"))),
+            )
             start -= history.seconds
             refresh.seconds = history.refresh_seconds
         if watcher:

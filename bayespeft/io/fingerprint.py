@@ -13,10 +13,10 @@ from bayespeft.errors import CheckpointError
 SAMPLES = 1024
 
 
-def _digest(tensor: Tensor) -> str:
-    """Hash shape, dtype and at most 1024 values spread over the whole tensor: cheap for billions of parameters."""
+def digest(tensor: Tensor, whole: bool = False) -> str:
+    """Hash shape, dtype and at most 1024 values spread over the whole tensor, or all: cheap for billions of parameters."""
     flat = tensor.detach().reshape(-1)
-    stride = max(1, -(-flat.numel() // SAMPLES))
+    stride = 1 if whole else max(1, -(-flat.numel() // SAMPLES))
     sample = flat[::stride].cpu().contiguous()
     data = sample.view(torch.uint8).numpy().tobytes() if sample.numel() else b""
     return hashlib.sha256(f"{tuple(tensor.shape)} {tensor.dtype}".encode() + data).hexdigest()[:16]
@@ -31,7 +31,7 @@ def fingerprint(model: nn.Module, exclude: Iterable[str] = ()) -> dict[str, str]
     """
     prefixes = tuple(f"{name}." for name in exclude)
     return {
-        name: _digest(tensor) for name, tensor in model.state_dict().items() if not name.startswith(prefixes or ("\0",))
+        name: digest(tensor) for name, tensor in model.state_dict().items() if not name.startswith(prefixes or ("\0",))
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bayespeft.adapters.full import Full
 from bayespeft.attach import Placement, SiteWeights
@@ -17,9 +17,7 @@ from bayespeft.errors import CheckpointError
 from bayespeft.io.directory import replacing
 from bayespeft.merged import Merged, check_untied
 from bayespeft.sites import all_sites
-from bayespeft.weights import Shared
-
-WHAT = "a model of transformers"
+from bayespeft.weights import plain
 
 
 @torch.no_grad()
@@ -51,35 +49,31 @@ def merged_copy(
     for placement in placements:
         site = sites[placement.site.name]
         module: Any = site.module
-        values = {n: w.value.to(module.weight.device) for n, w in weights[site.name].items() if isinstance(w, Shared)}
+        values = {name: value.to(site.stored.device) for name, value in plain(weights[site.name]).items()}
         if isinstance(placement.adapter, Full):
             # Values, not changes: a sum would round them.
-            _stored(module.weight, site.kind).copy_(values["W"])
+            site.stored.copy_(values["W"])
             if "b" in values:
                 module.bias.copy_(values["b"])
         else:
-            _stored(module.weight, site.kind).add_(placement.adapter.delta(values, placement.site).to(module.weight))
+            site.stored.add_(placement.adapter.delta(values, placement.site).to(site.stored))
     return network
-
-
-def _stored(weight: Tensor, kind: str) -> Tensor:
-    return weight.t() if kind == "conv1d" else weight
 
 
 def write_merged(directory: str | os.PathLike[str], network: nn.Module, tokenizer: Any) -> None:
     """Write a network, and its tokenizer if there is one, as `from_pretrained` reads it; whole or not at all.
 
     Raises:
-        CheckpointError: the network is none of transformers', or the directory holds something else.
+        CheckpointError: the network is none of transformers', or the directory is not empty.
     """
     save: Any = getattr(network, "save_pretrained", None)
     if save is None:
         raise CheckpointError(
             f"{type(network).__name__} has no save_pretrained: take posterior.merged_model() and save its state_dict."
         )
-    target = Path(directory)
-    before = tuple(p.name for p in target.iterdir()) if (target / "config.json").is_file() else ()
-    with replacing(directory, before, WHAT) as fresh:
+    if Path(directory).exists() and (not Path(directory).is_dir() or any(Path(directory).iterdir())):
+        raise CheckpointError(f"'{directory}' is there and not empty, and might be a model: choose a new directory.")
+    with replacing(directory, (), "a model") as fresh:
         save(fresh)
         if tokenizer is not None:
             tokenizer.save_pretrained(fresh)

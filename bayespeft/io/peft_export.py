@@ -19,7 +19,7 @@ from bayespeft.io.directory import replacing
 from bayespeft.io.peft import CONFIG, PREFIX, TENSORS, layer_parts, turned
 from bayespeft.merged import Merged
 from bayespeft.sites import find_head
-from bayespeft.weights import Shared
+from bayespeft.weights import plain
 
 # The last part of a network's class name, and peft's name for its task.
 _TASKS = {"SequenceClassification": "SEQ_CLS", "CausalLM": "CAUSAL_LM", "LMHeadModel": "CAUSAL_LM"}
@@ -43,14 +43,15 @@ def write_lora(
         merged: what was merged into the base before, which becomes part of the LoRA.
 
     Raises:
-        CheckpointError: an adapter's change is not exactly a LoRA, more was merged than a LoRA can hold, or the directory holds something else.
+        CheckpointError: an adapter's change is not exactly a LoRA, more was merged than a LoRA can hold, or the directory
+            holds something else.
     """
     tensors: dict[str, Tensor] = {}
     pairs: dict[str, tuple[int, float]] = {}
     trained: dict[str, Tensor] = {}
     for placement in placements:
         site, adapter = placement.site, placement.adapter
-        values = {name: weight.value for name, weight in weights[site.name].items() if isinstance(weight, Shared)}
+        values = plain(weights[site.name])
         if isinstance(adapter, Full):
             trained |= {f"{site.name}.{part}": turned(values[factor], site) for factor, part in layer_parts(site)}
             continue

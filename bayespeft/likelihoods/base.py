@@ -102,11 +102,18 @@ class Likelihood(Plugin, ABC):
         """
 
 
+def positions_known(config: Any) -> int | None:
+    """Return how many positions a network was trained with; None where it says none, or where they are relative (T5)."""
+    known: int | None = getattr(config, "max_position_embeddings", None)
+    # Encoder-decoders with relative positions have an n_positions that is no limit.
+    return known or (None if getattr(config, "is_encoder_decoder", False) else getattr(config, "n_positions", None))
+
+
 def token_limit(likelihood: Likelihood, model_or_none: nn.Module | None, tokenizer: Any) -> int | None:
     """Return the longest sequence that likelihood, network and tokenizer allow, in tokens."""
     config = getattr(model_or_none, "config", None)
     limits = [likelihood.max_length, getattr(tokenizer, "model_max_length", None)]
-    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    positions = positions_known(config)
     # RoBERTa and its kin count positions from the padding token's number on.
     offset = (
         2 if "roberta" in getattr(config, "model_type", "") or getattr(config, "model_type", "") == "camembert" else 0

@@ -16,7 +16,7 @@ METHOD = Method(
         "a merge moves the posterior mean into the weights; of the spread it keeps what the next subspace can express, so that "
         "the posterior is over the last subspace, given the means of those before"
     ),
-    adapter=SubspaceCore(r=8, every=2, start="zero"),
+    adapter=SubspaceCore(r=8, every=2),
     guide=MeanField(noise="example", init_std=(0.2, 0.2), std="exp"),
     latent_prior=Normal(scale=0.4),
     point_prior=Normal(scale=0.4),

@@ -6,8 +6,9 @@ reported value, so it is shifted by the bootstrap's own estimate of that bias,
 
     [q_low - bias, q_high - bias],        bias = mean over resamples of ECE* - ECE,
 
-and clipped to [0, 1]. It says how much the *reported* ECE would vary with another sample of this size: in simulations
-(200 to 4000 examples, calibrated and over-confident models) it held the expected reported ECE in 92 to 99 % of cases.
+and clipped to its range, as are the other figures of `SHIFTED`. It says how much the *reported* error would vary with
+another sample of this size: in simulations of the two ECEs (200 to 4000 examples, calibrated and over-confident models) it
+held the expected reported ECE in 92 to 99 % of cases; the other figures' intervals were not simulated.
 It is no interval for the true calibration error. For a finite sample the reported ECE is itself too high, so that the
 interval of a perfectly calibrated model hardly ever reaches 0; whether there is any error at all, `ece_noise` tells.
 

@@ -14,7 +14,7 @@ thresholds t have R(t) <= risk is tested on validation data, for all of them tog
 
 The answer is the lowest threshold whose hypothesis is rejected. Selection with guaranteed risk (Geifman & El-Yaniv 2017,
 arXiv 1705.08500) has the same bound, but halves its way to a threshold that depends on the labels it is tested with; to test
-in an order that is fixed beforehand is the idea of Angelopoulos et al. 2021 (arXiv 2110.01052), section 2.3.
+in an order that is fixed beforehand is the idea of Angelopoulos et al. 2021 (arXiv 2110.01052).
 """
 
 from __future__ import annotations

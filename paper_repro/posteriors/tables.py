@@ -19,6 +19,7 @@ ORDER = (
     "laplace_lora_diagonal",
     "laplace_last_layer",
 )
+SOURCES = {"posteriors": "paper_repro/posteriors/run.py", "subspace_bayes": "paper_repro/subspace/bayes.py"}
 RANKED = re.compile(r"^(.*)_r(\d+)$")
 
 
@@ -28,9 +29,9 @@ def _newest(experiment: str) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def posteriors() -> str:
+def posteriors(experiment: str = "posteriors") -> str:
     """Every method on the same rows: mean and standard deviation over the seeds done."""
-    records = [r for r in _newest("posteriors") if not RANKED.match(r["method"])]
+    records = [r for r in _newest(experiment) if not RANKED.match(r["method"])]
     if not records:
         return "not measured yet"
     known = list(registry.names("methods"))
@@ -38,7 +39,7 @@ def posteriors() -> str:
         f"MiniLM, {records[0]['limit']} training rows, first {max(r['test_rows'] for r in records)} test rows after a seeded "
         "shuffle, mean ± standard deviation over seeds. Brier from 0 to 2; MI is mutual information, nats; seconds are one "
         f"run's on a busy machine; `T` marks a row that builds on the kept fit of `mle` or `map`, whose training its seconds "
-        f"don't hold. {records[-1]['machine']}, {records[-1]['date']}; `paper_repro/posteriors/run.py`.",
+        f"don't hold. {records[-1]['machine']}, {records[-1]['date']}; `{SOURCES[experiment]}`.",
         "",
         "| task | method | seeds | accuracy, % | NLL, nats | ECE, % | Brier | MI | train, s | trainable | passes |",
         "|---|---|---|---|---|---|---|---|---|---|---|",

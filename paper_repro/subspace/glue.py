@@ -42,20 +42,20 @@ def main() -> None:
     run_all(args, EXPERIMENT, [at_budget(name, shapes, args.rank) for name in args.methods.split(",")])
 
 
-def layers(model: str) -> Shapes:
-    """Return the shapes (m, n) of the linear layers of a network, but for its head."""
+def layers(model: str, targets: Targets = EVERYWHERE) -> Shapes:
+    """Return the shapes (m, n) of the linear layers of a network that are adapted."""
     network, _ = load_model(model, "classification", 2)
-    sites = find_sites(network, EVERYWHERE, exclude=[head.name for head in find_head(network)])
+    sites = find_sites(network, targets, exclude=[head.name for head in find_head(network)])
     return [(site.out_features, site.in_features) for site in sites]
 
 
-def at_budget(name: str, shapes: Shapes, r: int) -> Method:
-    """Return a method over every linear layer with the budget of LoRA's rank r; full fine-tuning as it is."""
-    method: Method = registry.get("methods", name).replace(targets=EVERYWHERE)
+def at_budget(name: str, shapes: Shapes, r: int, targets: Targets = EVERYWHERE) -> Method:
+    """Return a method over these layers with the budget of LoRA's rank r; full fine-tuning as it is."""
+    method: Method = registry.get("methods", name).replace(targets=targets)
     budget, adapter = lora_budget(shapes, r), method.adapter
     if adapter.kind == "lora":
         adapter = adapter.replace(r=r, alpha=2.0 * r)
-    elif adapter.kind == "random_subspace":
+    elif adapter.kind in ("core", "random_subspace", "subspace_core"):
         adapter = adapter.replace(r=r)
     elif adapter.kind == "sparse_low_rank":
         low = r // 2 if adapter.r else 0

@@ -65,7 +65,7 @@ def test_splits_and_merges_preserve_the_function(adapter, m, n, kind, seed):
     torch.testing.assert_close(run(start), site.module(x), atol=1e-5, rtol=1e-4)
     found = trained(start)
     before, weight = run(found), site.weight()
-    merged = Merged({})
+    merged = Merged(site.module)
     merged.merge(site, *adapter.low_rank_change(found, site))
     torch.testing.assert_close(site.weight() - weight, adapter.delta(found, site), atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(site.module(x), before, atol=1e-4, rtol=1e-3)
@@ -122,6 +122,21 @@ def test_what_can_not_be_merged_into_is_refused():
         check_untied(tied, [as_site("head", tied.head)])
 
 
+@pytest.mark.parametrize("adapter", [RandomSubspace(r=8), SubspaceCore(r=8)])
+def test_half_precision_does_not_drown_a_small_change(adapter):
+    site = a_site(64, 48)
+    draw = generator(2)
+    found = {
+        k: v if k.endswith("0") else v + 1e-3 * torch.randn(v.shape, generator=draw)
+        for k, v in values(adapter, site).items()
+    }
+    x = torch.randn(10, 48, generator=draw)
+    exact = x @ adapter.delta({k: v.double() for k, v in found.items()}, site).float().mT
+    half = adapter.apply({k: Shared(v) for k, v in found.items()}, x.bfloat16(), torch.zeros(10, 64).bfloat16(), site)
+    # Bfloat16 has eight bits: what is left is their rounding, not that of the two products that cancel.
+    assert (half - exact).norm() < 0.03 * exact.norm()
+
+
 def test_an_orthogonalised_change_is_as_short_as_its_rank():
     site = a_site(9, 8)
     adapter = RandomSubspace(r=3, orthogonalise=True)
@@ -166,7 +181,7 @@ class TestTheorem:
         floor = float((y - q @ (q.mT @ y)).square().sum())
         needed = int(torch.linalg.matrix_rank(q.mT @ (site.module(x) - y)))
         steps = math.ceil(needed / rank)
-        merged, losses = Merged({}), [self.loss(x, y, site)]
+        merged, losses = Merged(site.module), [self.loss(x, y, site)]
         for _ in range(steps):
             merged.merge(site, *reduced_rank(x, (y - site.module(x)).detach(), rank))
             losses.append(self.loss(x, y, site))
@@ -179,13 +194,13 @@ class TestTheorem:
         q, _ = torch.linalg.qr(x)
         floor = float((y - q @ (q.mT @ y)).square().sum())
         s = torch.linalg.svdvals(q.mT @ (y - site.module(x)).detach())
-        Merged({}).merge(site, *reduced_rank(x, (y - site.module(x)).detach(), 2))
+        Merged(site.module).merge(site, *reduced_rank(x, (y - site.module(x)).detach(), 2))
         assert self.loss(x, y, site) == pytest.approx(floor + float(s[2:].square().sum()), rel=1e-9)
 
     def test_splits_at_singular_triplets_descend_monotonically(self):
         x, y, site = self.problem()
         adapter, losses = RandomSubspace(r=2), [self.loss(x, y, site)]
-        merged = Merged({})
+        merged = Merged(site.module)
         for step in range(12):
             found = {k: v.double() for k, v in values(adapter, site, step).items()}
             base = (x @ (site.weight().double() - found["B0"] @ found["A0"]).mT).detach()

@@ -98,7 +98,7 @@ def rms_debiased(log_probs: npt.ArrayLike, labels: npt.ArrayLike, n_bins: int = 
 
         square root of sum_b |B_b| / n * (g_b^2 - accuracy_b (1 - accuracy_b) / (|B_b| - 1))
 
-    Kumar et al. 2019, definition 5.1 (with Bröcker 2012, Climate Dynamics 39, for the Brier score's reliability). The sum
+    Kumar et al. 2019, section 5 (and Bröcker 2012, Climate Dynamics 39, for the Brier score's reliability). The sum
     is unbiased for the squared error if each bin's confidences are equal; a negative one counts as 0. A bin of one example
     tells error from noise in no way and counts as 0.
 

@@ -7,7 +7,7 @@ count n, mean probability p, share o of examples that are of class k, and N exam
       reliability             resolution               uncertainty
 
 exactly: Murphy 1973 (J. Applied Meteorology 12(4)), with the two terms that Stephenson et al. 2008 (Weather and Forecasting
-23(4), eq. 8) add where probabilities within a bin differ, within_k = mean over examples of (p_ik - p)^2 - 2 (p_ik - p)
+23(4)) add where probabilities within a bin differ, within_k = mean over examples of (p_ik - p)^2 - 2 (p_ik - p)
 (y_ik - o). Summed over classes these are the parts of the Brier score in [0, 2].
 """
 
@@ -27,7 +27,7 @@ PARTS = ("reliability", "resolution", "uncertainty", "within")
 def ece_classwise(log_probs: npt.ArrayLike, labels: npt.ArrayLike, n_bins: int = N_BINS) -> float:
     """Return the class-wise expected calibration error: mean over classes of sum_b n/N |p - o|; in [0, 1].
 
-    Kull et al. 2019 (arXiv 1910.12656), eq. 3; the static calibration error of Nixon et al. 2019. It shrinks with the
+    Kull et al. 2019 (arXiv 1910.12656), section 2; the static calibration error of Nixon et al. 2019. It shrinks with the
     number of classes, as most probabilities are then near 0, and so are their errors.
 
     Raises:

@@ -6,7 +6,7 @@ exchangeable, and the model saw neither in training,
 
     1 - alpha  <=  P(label in set)  <=  1 - alpha + 1 / (n + 1),
 
-the upper bound if scores never tie (Vovk et al. 2005; Lei et al. 2018, JASA 113(523), theorem 2.2). The guarantee is
+the upper bound if scores never tie (Vovk et al. 2005; Lei et al. 2018, JASA 113(523)). The guarantee is
 marginal: over validation sets and new examples together, not for each class or kind of example.
 
 - lac: 1 - p(class): the smallest sets on average (Sadinle et al. 2019, JASA 114(525)); they may be empty.

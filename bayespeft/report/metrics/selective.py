@@ -39,7 +39,7 @@ def risk_coverage(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floa
 def aurc(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """Return the area under the risk-coverage curve, its mean over k = 1..n; in [0, 1], 0 without an error.
 
-    Geifman, Uziel & El-Yaniv 2019 (arXiv 1805.08206), section 2.
+    Geifman, Uziel & El-Yaniv 2019 (arXiv 1805.08206).
 
     Raises:
         DataError: see `validate`.

@@ -14,10 +14,10 @@ from scipy.fft import dct, idct
 
 from bayespeft.report.binning import Floats
 
-CELLS = 2048
-"""Confidences are rounded to this many cells: the bandwidth, and the error, are then known to about 1 / 2048."""
+CELLS = 1024
+"""Confidences are rounded to this many cells: the bandwidth, and the error, are then known to about 1 / 1024."""
 
-HALVINGS = 14
+HALVINGS = 12
 
 
 def smooth_error(residuals: Floats) -> Floats:

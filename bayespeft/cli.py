@@ -12,9 +12,10 @@ from typer.core import TyperGroup
 
 import bayespeft
 from bayespeft.commands import options as opt
+from bayespeft.commands import study as what
 from bayespeft.commands.doctor import look
 from bayespeft.commands.saved import open_posterior
-from bayespeft.compare import compare as compare_methods
+from bayespeft.compare import compare_study
 from bayespeft.data.load import load as load_rows
 from bayespeft.errors import BayesPeftError, ConfigError
 from bayespeft.io.checkpoint import check_place
@@ -178,15 +179,10 @@ def report(
 
 @app.command()
 def compare(
-    model: opt.ModelName,
-    data: opt.DataName,
-    out: opt.Out,
-    methods: Annotated[
-        str, typer.Option(metavar="A,B", help="See `bayespeft methods`.", rich_help_panel=opt.TRAINING)
-    ] = "mle,melora",
-    seeds: Annotated[
-        str, typer.Option(metavar="0,1,2", help="Of rows, head, order and noise.", rich_help_panel=opt.TRAINING)
-    ] = "0",
+    names: what.Names,
+    out: what.Out = None,
+    methods: what.Methods = None,
+    seeds: what.Seeds = None,
     epochs: opt.Epochs = None,
     steps: opt.Steps = None,
     lr: opt.LearningRate = None,
@@ -195,43 +191,49 @@ def compare(
     targets: opt.TargetNames = None,
     layers: opt.Layers = None,
     task: opt.TaskKind = None,
-    device: opt.Device = "auto",
+    device: what.Device = None,
     data_dir: opt.DataDir = None,
     data_option: opt.DataOption = None,
     limit: opt.Limit = None,
-    test_limit: Annotated[
-        int | None, typer.Option(min=1, help="Test on so many rows, after a shuffle.", rich_help_panel=opt.DATA)
-    ] = None,
+    test_limit: what.TestLimit = None,
     max_length: opt.MaxLength = None,
-    draws: opt.Draws = "10",
-    again: Annotated[
-        bool, typer.Option("--again", help="Do finished runs once more.", rich_help_panel=opt.OUTPUT)
-    ] = False,
+    draws: what.Draws = None,
+    workers: what.Workers = None,
+    engine: what.Engine = None,
+    again: what.Again = False,
 ) -> None:
-    """Fit and evaluate several methods and seeds: one table, one JSON, two plots. Finished runs are not repeated."""
-    comparison = compare_methods(
-        model,
-        data,
-        opt.names(methods),
-        opt.numbers(seeds),
-        out=out,
+    """Fit and evaluate methods x data sets x seeds: results, a table with paired tests, plots.
+
+    Each run is appended to DIR/results.jsonl when it is done, and is not repeated:
+    a killed comparison goes on when it is started again.
+    The table is in DIR/table.md, .tex and .html; the best figure of a column is bold
+    where a paired test over seeds and test examples tells it from all the others.
+    """
+    study, execution = what.study(
+        names,
+        methods,
+        seeds,
         draws=draws,
-        limit=limit,
-        test_limit=test_limit,
         train=opt.train(epochs=epochs, steps=steps, lr=lr, batch_size=batch_size, kl_weight=kl_weight),
         targets=opt.targets(targets, layers),
-        again=again,
+        options=opt.data_options(data_option),
         kind=task,
         data_dir=data_dir,
-        data_options=opt.data_options(data_option),
         max_length=max_length,
-        device=device,
+        limit=limit,
+        test_limit=test_limit,
     )
+    execution = what.execution(execution, out, device=device, workers=workers, engine=engine)
+    assert execution.out is not None
+    comparison = compare_study(study, execution, again=again)
     _print(comparison.table())
     for headline in comparison.headlines:
         typer.echo(headline)
-    for what, path in zip(("Results", "Comparison", "Reliability"), comparison.files(out), strict=True):
-        typer.echo(f"{what}: {path}")
+    for title, paths in comparison.files(execution.out).items():
+        for path in paths:
+            typer.echo(f"{title}: {path}")
+    if comparison.failures:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -41,3 +41,7 @@ class CheckpointError(BayesPeftError, ValueError):
 
 class MissingPackageError(BayesPeftError, ImportError):
     """An optional package, model or data set is not installed."""
+
+
+class RunError(BayesPeftError, RuntimeError):
+    """Every run of a comparison failed."""

@@ -13,7 +13,7 @@ import bayespeft
 from bayespeft.cli import app
 from bayespeft.commands import doctor, options
 from bayespeft.config import Targets
-from bayespeft.errors import ConfigError
+from bayespeft.errors import ConfigError, FitError
 from bayespeft.pretrained.base import quiet
 from bayespeft.report.calibration import CalibrationReport
 
@@ -182,12 +182,44 @@ def test_compare(network, data, tmp_path):
         *QUICK,
     )
     result = ok(*arguments)
-    for text in ("MLE (LoRA)", "Me-LoRA", "±", "2 seeds", "10 test examples", str(out / "comparison.png")):
-        assert text in result.stdout
-    assert sorted(path.name for path in out.iterdir()) == ["comparison.png", "reliability.png", "results.json"]
+    shown = " ".join(result.stdout.split())
+    for text in ("MLE (LoRA)", "Me-LoRA", "±", "2 seeds", "10 test examples", "Holm's correction"):
+        assert text in shown
+    names = ["results.jsonl", "table.md", "table.tex", "table.html", "comparison.png", "reliability.png"]
+    assert sorted(path.name for path in out.iterdir() if path.name[0] != ".") == sorted(names)
+    assert all(str(out / name) in result.stdout for name in names)
     again = ok(*arguments)
     assert again.stdout == result.stdout
     assert again.stderr.count("done before") == 4
+
+
+def test_compare_what_a_file_says(network, data, tmp_path, monkeypatch):
+    out, file = tmp_path / "runs", tmp_path / "runs.toml"
+    monkeypatch.setattr("bayespeft.compare.Comparison.save", lambda self, out: None)
+    file.write_text(
+        f'model = "{network}"\nseeds = [0, 1]\ndraws = 2\n[run]\nout = "{out}"\n[train]\nsteps = 2\nbatch_size = 8\n'
+        f'[data.words]\nsource = "{data}"\n[methods.mle]\n[methods.wide]\nbase = "mle"\ntitle = "Wide"\nadapter.r = 3\n'
+    )
+    ok("compare", file, "--methods", "wide", "--seeds", "1", "--limit", 8)
+    (run,) = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    assert (run["method"], run["title"], run["data"], run["seed"]) == ("wide", "Wide", "words", 1)
+    settings = run["settings"]
+    assert (settings["method"]["adapter"]["r"], settings["method"]["train"]["steps"], settings["limit"]) == (3, 2, 8)
+
+
+def test_compare_tells_what_failed(network, data, tmp_path, monkeypatch):
+    def fit(model, rows, method, **options):
+        if method.name == "mle":
+            raise FitError("the loss is nan")
+        return bayespeft.fit(model, rows, method, **options)
+
+    monkeypatch.setattr("bayespeft.compare.run.fit", fit)
+    result = bp("compare", network, data, "--methods", "mle,melora", "--draws", 2, "--out", tmp_path / "runs", *QUICK)
+    assert result.exit_code == 1
+    assert "Me-LoRA" in result.stdout
+    assert f"Failures: {tmp_path / 'runs' / 'failures.txt'}" in result.stdout
+    assert result.stderr.splitlines()[-1].startswith("failed: MLE (LoRA)")
+    assert result.stderr.splitlines()[-1].endswith("seed 0: FitError: the loss is nan")
 
 
 def test_methods():
@@ -242,6 +274,12 @@ def test_errors_are_one_line(network, data, fitted, tmp_path):
     assert "no split 'dev2'" in refused("report", fitted, network, data, "--split", "dev2")
     assert "no saved posterior" in refused("report", tmp_path, network, data)
     assert "'0,x'" in refused("compare", network, data, "--seeds", "0,x", *out)
+    assert "Did you mean 'melora'" in refused("compare", network, data, "--methods", "melorra", *out)
+    assert "--out is missing" in refused("compare", network, data)
+    assert "MODEL DATA... or FILE.toml" in refused("compare", network, *out)
+    assert "no other names" in refused("compare", "runs.toml", data, *out)
+    assert "nowhere.toml can't be read" in refused("compare", "nowhere.toml", *out)
+    assert "engine: Input should be 'local' or 'slurm'" in refused("compare", network, data, "--engine", "ray", *out)
     assert not (tmp_path / "other").exists()
 
 

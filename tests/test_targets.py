@@ -83,7 +83,7 @@ def test_compare_knows_runs_by_the_layers_that_were_adapted(
         fits.append(sum(p.site.name not in posterior.heads for p in posterior.placements))
         return posterior
 
-    monkeypatch.setattr("bayespeft.compare.fit", fit)
+    monkeypatch.setattr("bayespeft.compare.run.fit", fit)
 
     def run(**options):
         options = {"train": TrainConfig(steps=1), "draws": 1, "progress": False, "out": tmp_path / "runs", **options}

@@ -5,47 +5,22 @@ from __future__ import annotations
 import io
 import json
 import statistics
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 import bayespeft
 from bayespeft import TrainConfig
-from bayespeft.compare import Comparison, compare, held_out
+from bayespeft.compare import Comparison, DataSet, Study, compare_study, held_out
+from bayespeft.compare.results import Results
 from bayespeft.data.load import load as load_rows
-from bayespeft.errors import ConfigError, DataError, FitError, UnknownNameError
+from bayespeft.errors import ConfigError, DataError, FitError, RunError, UnknownNameError
 from bayespeft.guides.mean_field import MeanField
-from bayespeft.pretrained.base import quiet
+from bayespeft.methods.rosa_subspace import METHOD as ROSA
 from bayespeft.pretrained.load import load as load_network
 from bayespeft.task import Task
-
-QUICK = TrainConfig(steps=2, batch_size=8)
-
-
-@pytest.fixture
-def network(bert, tokenizer, tmp_path):
-    """A folder with a tiny encoder that has no head."""
-    with quiet():
-        bert.bert.save_pretrained(tmp_path / "network")
-    tokenizer.save_pretrained(tmp_path / "network")
-    return str(tmp_path / "network")
-
-
-@pytest.fixture
-def data(sentences, tmp_path):
-    """A folder of JSON lines with the splits train and test."""
-    (tmp_path / "data").mkdir()
-    for split, rows in (("train", sentences), ("test", sentences[:10])):
-        (tmp_path / "data" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(tmp_path / "data")
-
-
-@pytest.fixture
-def quick(network, data):
-    def run(methods=("mle", "melora"), seeds=(0, 1), **options):
-        return compare(network, data, methods, seeds, **{"train": QUICK, "draws": 2, "progress": False, **options})
-
-    return run
+from tests.compare.conftest import QUICK, lines
 
 
 @pytest.fixture
@@ -57,7 +32,7 @@ def counted(monkeypatch):
         calls.append((method.name, options["seed"], len(rows)))
         return bayespeft.fit(model, rows, method, **options)
 
-    monkeypatch.setattr("bayespeft.compare.fit", fit)
+    monkeypatch.setattr("bayespeft.compare.run.fit", fit)
     return calls
 
 
@@ -70,18 +45,18 @@ def _no_plots(monkeypatch):
 def shown(comparison):
     console = Console(file=io.StringIO(), width=140)
     console.print(comparison.table())
-    return console.file.getvalue()
+    return " ".join(console.file.getvalue().split())
 
 
 def test_files_and_numbers(quick, tmp_path):
     out = tmp_path / "deep" / "runs"
     comparison = quick(out=out)
-    assert sorted(path.name for path in out.iterdir()) == ["comparison.png", "reliability.png", "results.json"]
-    content = json.loads((out / "results.json").read_text())
-    assert sorted((run["method"], run["seed"]) for run in content["runs"]) == [
-        ("melora", 0), ("melora", 1), ("mle", 0), ("mle", 1),
-    ]  # fmt: skip
-    run = content["runs"][0]
+    names = ["comparison.png", "reliability.png", "results.jsonl", "table.html", "table.md", "table.tex"]
+    assert sorted(path.name for path in out.iterdir() if path.name[0] != ".") == names
+    assert sorted(path.name for paths in comparison.files(out).values() for path in paths) == names
+    runs = lines(out)
+    assert [(run["method"], run["seed"]) for run in runs] == [("mle", 0), ("melora", 0), ("mle", 1), ("melora", 1)]
+    run = runs[0]
     assert run["settings"]["method"]["train"]["steps"] == 2
     assert run["settings"]["draws"] == 2
     assert {"bayespeft", "torch", "python"} <= run["versions"].keys()
@@ -95,7 +70,7 @@ def test_files_and_numbers(quick, tmp_path):
     values = [row["nll"] for row in comparison.rows if row["method"] == "mle"]
     text = shown(comparison)
     assert f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}" in text
-    assert "mean ± standard deviation over 2 seeds" in text
+    assert "Mean ± standard deviation over 2 seeds" in text
     assert len(comparison.headlines) == 2
     assert comparison.headlines[0].startswith("MLE (LoRA), seed 0: ")
 
@@ -129,7 +104,8 @@ def test_finished_runs_are_not_repeated(quick, counted, tmp_path):
     assert both.runs[2] == first.runs[0]
     quick(["mle"], [0], out=tmp_path / "runs", again=True)
     assert counted[4:] == [("mle", 0, 24)]
-    assert len(json.loads((tmp_path / "runs" / "results.json").read_text())["runs"]) == 4
+    assert len(lines(tmp_path / "runs")) == 5  # of two lines on one run, the last counts
+    assert len(Results(tmp_path / "runs").read()) == 4
 
 
 @pytest.mark.usefixtures("_no_plots")
@@ -139,25 +115,84 @@ def test_other_settings_are_other_runs(quick, counted, tmp_path):
     for change in changes:
         assert len(quick(["mle"], [0], out=tmp_path / "runs", **change).runs) == 1
     assert [rows for *_, rows in counted] == [24, 8, 24, 24, 24, 24]
-    assert len(json.loads((tmp_path / "runs" / "results.json").read_text())["runs"]) == 6
+    assert len(lines(tmp_path / "runs")) == 6
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Fits of Me-LoRA fail."""
+
+    def fit(model, rows, method, **options):
+        if method.name == "melora":
+            raise FitError("the loss is nan")
+        return bayespeft.fit(model, rows, method, **options)
+
+    monkeypatch.setattr("bayespeft.compare.run.fit", fit)
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_failed_run_loses_no_other(quick, tmp_path):
+    comparison = quick(["melora", "mle"], seeds=[0, 1], out=tmp_path / "runs")
+    assert [(run["method"], run["seed"]) for run in comparison.runs] == [("mle", 0), ("mle", 1)]
+    assert [failure.error for failure in comparison.failures] == ["FitError: the loss is nan"] * 2
+    assert comparison.failures[1].title.endswith("seed 1")
+    assert len(lines(tmp_path / "runs")) == 2
+    assert (tmp_path / "runs" / "failures.txt").read_text().count("Traceback") == 2
 
 
 @pytest.mark.usefixtures("_no_plots")
-def test_what_is_finished_survives_a_failure(quick, counted, tmp_path, monkeypatch):
-    counting = bayespeft.compare.fit
-
-    def fail(model, rows, method, **options):
-        if method.name == "melora":
-            raise FitError("the loss is nan")
-        return counting(model, rows, method, **options)
-
+def test_what_failed_is_done_again_and_what_did_not_is_not(quick, counted, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("bayespeft.compare.fit", fail)
-        with pytest.raises(FitError):
-            quick(seeds=[0], out=tmp_path / "runs")
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["results.json"]
-    quick(seeds=[0], out=tmp_path / "runs")
+        patch.setattr("bayespeft.compare.run.fit", lambda *_, **__: 1 / 0)
+        with pytest.raises(RunError, match=r"The first of 1: .*seed 0: ZeroDivisionError") as raised:
+            quick(["mle"], seeds=[0], out=tmp_path / "runs")
+    assert "Traceback" in str(raised.value.__cause__)
+    assert "ZeroDivisionError" in (tmp_path / "runs" / "failures.txt").read_text()
+    assert quick(seeds=[0], out=tmp_path / "runs").failures == ()
     assert [name for name, *_ in counted] == ["mle", "melora"]
+
+
+def test_a_network_that_was_merged_into_serves_no_other_method(quick, monkeypatch):
+    networks = []
+
+    def fit(model, rows, method, **options):
+        networks.append({name: value.clone() for name, value in model.state_dict().items()})
+        return bayespeft.fit(model, rows, method, **options)
+
+    monkeypatch.setattr("bayespeft.compare.run.fit", fit)
+    rosa = ROSA.replace(adapter=ROSA.adapter.replace(r=2))
+    together = quick([rosa, "mle"], [0], train=TrainConfig(steps=6, batch_size=8, epochs=2))
+    assert networks[0].keys() == networks[1].keys()
+    assert all(value.equal(networks[1][name]) for name, value in networks[0].items())
+    alone = quick(["mle"], [0], train=TrainConfig(steps=6, batch_size=8, epochs=2))
+    assert together.runs[1]["scores"] == alone.runs[0]["scores"]
+
+
+def test_several_data_sets(quick, data, sentences, tmp_path):
+    (tmp_path / "other").mkdir()
+    for split in ("train", "test"):
+        (tmp_path / "other" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in sentences))
+    out = tmp_path / "runs"
+    comparison = quick(["mle"], [0], out=out, data=[data, str(tmp_path / "other")])
+    assert [(row["data"], row["method"]) for row in comparison.rows] == [
+        (data, "mle"),
+        (str(tmp_path / "other"), "mle"),
+    ]
+    text = shown(comparison)
+    assert "2 data sets" in text
+    assert (out / "reliability-1-network-data.png").is_file()
+    assert (out / "comparison-2-network-other.png").is_file()
+    assert all(path.is_file() for paths in comparison.files(out).values() for path in paths)
+
+
+def test_one_source_twice(network, data):
+    study = Study.of(network, data, ["mle"]).over(draws=1, train=QUICK)
+    some, few = DataSet(source=data, test_limit=6), DataSet(source=data, test_limit=3)
+    comparison = compare_study(replace(study, data={"some": some, "few": few}), progress=False)
+    assert [(run["data"], run["report"]["n"]) for run in comparison.runs] == [("some", 6), ("few", 3)]
+    same = {"some": some, "same": some.replace(kind="classification")}
+    with pytest.raises(ConfigError, match="data 'some' and 'same' are the same"):
+        compare_study(replace(study, data=same), progress=False)
 
 
 def test_own_methods(quick):
@@ -175,7 +210,7 @@ def test_rows_go_by_the_seed_and_tests_do_not(quick, network, data, monkeypatch)
         seen.append([row["text"] for row in rows])
         return bayespeft.fit(model, rows, method, **options)
 
-    monkeypatch.setattr("bayespeft.compare.fit", fit)
+    monkeypatch.setattr("bayespeft.compare.run.fit", fit)
     comparison = quick(["mle"], [0, 1], limit=8, test_limit=6)
     assert seen[0] == [row["text"] for row in load_rows(data, limit=8, seed=0)]
     assert seen[1] == [row["text"] for row in load_rows(data, limit=8, seed=1)] != seen[0]
@@ -202,8 +237,12 @@ def test_bad_calls(quick, tmp_path):
         quick(seeds=[])
     with pytest.raises(UnknownNameError, match="Did you mean 'melora'"):
         quick(["melorra"])
-    with pytest.raises(ConfigError, match="'tpu'"):
+    with pytest.raises(RunError, match="'tpu'"):
         quick(device="tpu")
+    with pytest.raises(ConfigError, match="workers"):
+        quick(workers=0)
+    with pytest.raises(ConfigError, match=r"draws is -1"):
+        quick(draws=-1)
     (tmp_path / "results.json").write_text('{"runs": [1]}')
     with pytest.raises(DataError, match=r"results.json is no file of results"):
         quick(out=tmp_path)

@@ -1,0 +1,171 @@
+"""`Comparison`: finished runs, and what is made of them: tables, plots, verdicts."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from bayespeft.compare import formats
+from bayespeft.compare.groups import Group, groups
+from bayespeft.compare.layout import COLUMNS, grid
+from bayespeft.compare.results import NAME, Results
+from bayespeft.compare.run import Failure
+from bayespeft.compare.study import Run
+from bayespeft.report.calibration import CalibrationReport
+from bayespeft.report.files import write_atomic
+
+METRICS = ("accuracy", "nll", "ece", "ece_equal_mass", "brier")
+TABLES = {"table.md": formats.markdown, "table.tex": formats.latex, "table.html": formats.page}
+FAILURES = "failures.txt"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Finished runs of methods on data sets, with seeds.
+
+    Attributes:
+        runs: plain JSON: `method` (its name), `title`, `data` (the name of the data set), `seed`, `settings` (all that
+            decides the result), `report` (`CalibrationReport.to_dict`), `history` (`History.to_dict`), `scores` (see
+            `bayespeft.compare.scores`), `device`, `versions`.
+        failures: runs that failed, which are in no table.
+    """
+
+    runs: tuple[Run, ...]
+    failures: tuple[Failure, ...] = ()
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The runs of each network and data set."""
+        return groups(self.runs)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat row per run: model, data, method, title, seed, the metrics (fractions and nats), costs."""
+        return [_row(group, run) for group in self.groups for run in group.all]
+
+    @property
+    def tests(self) -> list[dict[str, Any]]:
+        """One flat row per network, data set, metric and method that is not the best: `p`, after Holm's correction.
+
+        See `bayespeft.compare.significance`.
+        """
+        return [
+            {"model": group.model, "data": group.label, "metric": metric, "best": verdict.best, "method": other, "p": p}
+            for group in self.groups
+            for metric in COLUMNS
+            for verdict in [group.verdict(metric)]
+            for other, p in verdict.p.items()
+        ]
+
+    @property
+    def headlines(self) -> list[str]:
+        """The verdict of the first seed of each method, in words."""
+        where = [f"{group.model} on {group.label}, " if len(self.groups) > 1 else "" for group in self.groups]
+        return [
+            f"{place}{title}: {report.headline}"
+            for place, group in zip(where, self.groups, strict=True)
+            for title, report in _first(group).items()
+        ]
+
+    def table(self) -> Table:
+        """Return a table: mean and standard deviation over seeds, or one seed's values with their 95 % intervals.
+
+        The best of a column is bold where it differs from all the others: see `bayespeft.compare.significance`. Seconds are
+        those of fitting, on the machine that ran it.
+        """
+        return formats.terminal(grid(self.groups))
+
+    def to_markdown(self) -> str:
+        """Return the table as Markdown."""
+        return formats.markdown(grid(self.groups))
+
+    def to_latex(self) -> str:
+        """Return the table as LaTeX, for the package booktabs."""
+        return formats.latex(grid(self.groups))
+
+    def to_html(self) -> str:
+        """Return the table as a page of HTML."""
+        return formats.page(grid(self.groups))
+
+    def save(self, out: str | os.PathLike[str]) -> None:
+        """Write results, tables and plots into a folder: see `files`. Plots show the first seed of each method.
+
+        Runs with other settings that `results.jsonl` holds already stay in it. Tracebacks of failures go to `failures.txt`.
+
+        Raises:
+            DataError: the file of results that is there can't be read.
+        """
+        from bayespeft.report import plots  # here: matplotlib takes half a second
+
+        folder = Path(out)
+        Results(folder).add(self.runs)
+        laid_out = grid(self.groups)
+        for name, write in TABLES.items():
+            write_atomic(folder / name, write(laid_out).encode())
+        for group, suffix in self._suffixes():
+            rows = [{**_row(group, run), "method": group.titles[run["method"]]} for run in group.all]
+            plots.save(plots.comparison(rows), folder / f"comparison{suffix}.png")
+            plots.save(plots.reliability(_first(group)), folder / f"reliability{suffix}.png")
+        write_failures(folder, self.failures)
+
+    def files(self, out: str | os.PathLike[str]) -> dict[str, list[Path]]:
+        """Return what `save` writes: what it is -> paths. Each network and data set has its own plots."""
+        folder, suffixes = Path(out), [suffix for _, suffix in self._suffixes()]
+        return {
+            "Results": [folder / NAME],
+            "Tables": [folder / name for name in TABLES],
+            "Comparison": [folder / f"comparison{suffix}.png" for suffix in suffixes],
+            "Reliability": [folder / f"reliability{suffix}.png" for suffix in suffixes],
+            **({"Failures": [folder / FAILURES]} if self.failures else {}),
+        }
+
+    def _suffixes(self) -> Sequence[tuple[Group, str]]:
+        """Each group with the end of its files' names, which differ."""
+        if len(self.groups) == 1:
+            return [(self.groups[0], "")]
+        return [
+            (group, "-" + re.sub(r"\W+", "-", f"{i} {Path(group.model).name} {Path(group.label).name}").strip("-"))
+            for i, group in enumerate(self.groups, 1)
+        ]
+
+
+def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
+    """Write the tracebacks of failed runs to `failures.txt`, in the place of earlier ones; no file where there are none."""
+    (folder / FAILURES).unlink(missing_ok=True)
+    if failures:
+        text = "\n".join(f"{failure.title}\n{failure.details}" for failure in failures)
+        write_atomic(folder / FAILURES, text.encode())
+
+
+def _first(group: Group) -> dict[str, CalibrationReport]:
+    several = len({run["seed"] for run in group.all}) > 1
+    return {
+        group.titles[name] + (f", seed {runs[0]['seed']}" if several else ""): CalibrationReport.from_dict(
+            runs[0]["report"]
+        )
+        for name, runs in group.runs.items()
+    }
+
+
+def _row(group: Group, run: Run) -> dict[str, Any]:
+    report = CalibrationReport.from_dict(run["report"])
+    return {
+        "model": group.model,
+        "data": group.label,
+        "method": run["method"],
+        "title": run["title"],
+        "seed": run["seed"],
+        **{name: getattr(report, name).value for name in METRICS},
+        "confidence": report.confidence,
+        "mutual_information": report.mutual_information,
+        "fit_seconds": run["history"]["seconds"],
+        "predict_seconds": report.seconds,
+        "trainable_parameters": report.trainable_parameters,
+    }

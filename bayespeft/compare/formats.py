@@ -1,0 +1,127 @@
+"""A grid as Markdown, LaTeX, HTML, or a table in a terminal. Texts are escaped: names are whatever people chose.
+
+Each format is a dozen lines here; pandas, which writes all of them, marks no cell as bold in Markdown, and is large.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+from rich.table import Table
+from rich.text import Text
+
+from bayespeft.compare.layout import Cell, Grid
+
+LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "±": r"$\pm$", "\n": " ",
+}  # fmt: skip
+
+MIDRULE = "    \\midrule\n"
+
+STYLE = """\
+:root { color-scheme: light dark; }
+body { font: 15px/1.4 system-ui, sans-serif; margin: 1.5rem; overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+caption { caption-side: bottom; text-align: left; padding-top: .6rem; font-size: .85em; max-width: 60rem; }
+th, td { padding: .25rem .8rem; text-align: right; white-space: nowrap; font-weight: normal; }
+.label { text-align: left; }
+thead th, td strong { font-weight: 700; }
+table { border-block: 2px solid; }
+tbody { border-top: 1px solid; }"""
+
+
+def terminal(grid: Grid) -> Table:
+    """Return a table that rich prints."""
+    # Texts, since names may hold rich's brackets.
+    table = Table(title=Text(grid.title), caption=Text(grid.caption), caption_justify="left")
+    for i, name in enumerate(grid.header):
+        table.add_column(Text(name), justify="left" if i < grid.labels else "right", no_wrap=i >= grid.labels)
+    for block in grid.blocks:
+        for row in block:
+            table.add_row(*(Text(cell.text, style="bold" if cell.bold else "") for cell in row))
+        table.add_section()
+    return table
+
+
+def markdown(grid: Grid) -> str:
+    """Return a pipe table, as of GitHub, with title and caption as paragraphs."""
+    marks = ["---" if i < grid.labels else "---:" for i in range(len(grid.header))]
+    rows = [[_markdown_cell(cell) for cell in row] for block in grid.blocks for row in block]
+    lines = [f"| {' | '.join(row)} |" for row in ([_markdown(name) for name in grid.header], marks, *rows)]
+    return "\n".join([f"**{_markdown(grid.title)}**", "", *lines, "", _markdown(grid.caption), ""])
+
+
+def latex(grid: Grid) -> str:
+    """Return a table environment; it needs the package booktabs."""
+    columns = "l" * grid.labels + "r" * (len(grid.header) - grid.labels)
+    blocks = ["".join(_latex_row(row) for row in block) for block in grid.blocks]
+    return (
+        "% \\usepackage{booktabs}\n"
+        "\\begin{table}\n"
+        "  \\centering\n"
+        f"  \\caption{{{_latex(f'{grid.title}. {grid.caption}')}}}\n"
+        f"  \\begin{{tabular}}{{{columns}}}\n"
+        "    \\toprule\n"
+        f"{_latex_row(tuple(Cell(name) for name in grid.header))}"
+        f"{MIDRULE}{MIDRULE.join(blocks)}"
+        "    \\bottomrule\n"
+        "  \\end{tabular}\n"
+        "\\end{table}\n"
+    )
+
+
+def page(grid: Grid) -> str:
+    """Return a page of HTML that needs nothing else."""
+    head = "".join(
+        f"<th scope=col{_html_class(grid, i)}>{html.escape(name)}</th>" for i, name in enumerate(grid.header)
+    )
+    bodies = "\n".join(
+        "<tbody>\n" + "\n".join(f"<tr>{_html_row(grid, row)}</tr>" for row in block) + "\n</tbody>"
+        for block in grid.blocks
+    )
+    title, caption = html.escape(grid.title), html.escape(grid.caption)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{title}</title>\n<style>\n{STYLE}\n</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+        f"<table>\n<caption>{caption}</caption>\n<thead>\n<tr>{head}</tr>\n</thead>\n{bodies}\n</table>\n"
+        "</body>\n</html>\n"
+    )
+
+
+def _markdown(text: str) -> str:
+    # Backslashes take the meaning from what Markdown would read; < and & would start HTML.
+    escaped = re.sub(r"([\\`*_{}\[\]|~])", r"\\\1", " ".join(text.split()))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = _markdown(cell.text)
+    return f"**{text}**" if cell.bold else text
+
+
+def _latex(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in text)
+
+
+def _latex_row(row: tuple[Cell, ...]) -> str:
+    cells = (rf"\textbf{{{_latex(cell.text)}}}" if cell.bold else _latex(cell.text) for cell in row)
+    # Braces, or a cell that starts with [ would be read as the argument of the line break before it.
+    first, *others = cells
+    return f"    {{{first}}} & {' & '.join(others)} \\\\\n"
+
+
+def _html_row(grid: Grid, row: tuple[Cell, ...]) -> str:
+    return "".join(f"<td{_html_class(grid, i)}>{_html_cell(cell)}</td>" for i, cell in enumerate(row))
+
+
+def _html_cell(cell: Cell) -> str:
+    text = html.escape(cell.text)
+    return f"<strong>{text}</strong>" if cell.bold else text
+
+
+def _html_class(grid: Grid, column: int) -> str:
+    return " class=label" if column < grid.labels else ""

@@ -1,0 +1,125 @@
+"""A comparison as a grid of texts, whatever it is then written as: the cells, which of them are bold, and the caption."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bayespeft.compare.groups import Group
+from bayespeft.compare.significance import LEVEL
+
+COLUMNS = {"accuracy": "accuracy (%)", "nll": "NLL (nats)", "ece": "ECE (%)"}
+PERCENT = ("accuracy", "ece")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A text, and whether it is bold."""
+
+    text: str
+    bold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table: texts as they are, which each format has to escape.
+
+    Attributes:
+        title: what is compared.
+        header: of the columns; the first `labels` of them are words, the others numbers.
+        labels: columns of words.
+        blocks: rows that belong together, a data set's.
+        caption: what the numbers mean, in sentences.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    labels: int
+    blocks: tuple[tuple[tuple[Cell, ...], ...], ...]
+    caption: str
+
+
+def grid(groups: Sequence[Group]) -> Grid:
+    """Lay a comparison out: a block for each network and data set, a row for each method."""
+    models, data = (list(dict.fromkeys(getattr(g, name) for g in groups)) for name in ("model", "label"))
+    several = {"model": len(models) > 1, "data": len(data) > 1}
+    labels = [*(name for name, shown in several.items() if shown), "method"]
+    blocks = []
+    for group in groups:
+        where = [Cell(text) for text, shown in zip((group.model, group.label), several.values(), strict=True) if shown]
+        best = {name: v.best for name in COLUMNS if (v := group.verdict(name)).significant}
+        blocks.append(
+            tuple(
+                (*where, Cell(title), *_numbers(name, group.runs[name], best)) for name, title in group.titles.items()
+            )
+        )
+    return Grid(
+        title=f"{_several(models, 'networks')} on {_several(data, 'data sets')}",
+        header=(*labels, *COLUMNS.values(), "fit (s)", "trainable"),
+        labels=len(labels),
+        blocks=tuple(blocks),
+        caption=_caption(groups),
+    )
+
+
+def _numbers(method: str, runs: Sequence[Mapping[str, Any]], best: Mapping[str, str | None]) -> list[Cell]:
+    seconds = statistics.mean(run["history"]["seconds"] for run in runs)
+    return [
+        *(Cell(_metric(name, [run["report"][name] for run in runs]), best.get(name) == method) for name in COLUMNS),
+        Cell(f"{seconds:.0f}"),
+        Cell(f"{runs[0]['report']['trainable_parameters']:,}"),
+    ]
+
+
+def _metric(name: str, metrics: Sequence[Mapping[str, float]]) -> str:
+    scale, digits = (100, 1) if name in PERCENT else (1, 3)
+    values = [scale * metric["value"] for metric in metrics]
+    if len(values) == 1:
+        low, high = (scale * metrics[0][end] for end in ("low", "high"))
+        return f"{values[0]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
+
+
+def _caption(groups: Sequence[Group]) -> str:
+    runs = [run for group in groups for run in group.all]
+    seeds = len({run["seed"] for run in runs})
+    spread = "one seed [95 % interval]" if seeds == 1 else f"mean ± standard deviation over {seeds} seeds"
+    parts = [f"{spread}, {runs[0]['settings']['draws']} draws", *(_facts(group, len(groups) > 1) for group in groups)]
+    fewer = [
+        f"{title} on {group.label}: {len(group.runs[name])} of {seeds} seeds"
+        for group in groups
+        for name, title in group.titles.items()
+        if len(group.runs[name]) < seeds
+    ]
+    return ". ".join(_upper(part) for part in (*parts, *fewer, *_test(groups, seeds))) + "."
+
+
+def _facts(group: Group, named: bool) -> str:
+    settings, report = group.all[0]["settings"], group.all[0]["report"]
+    where = f"{group.model} on {group.label}: " if named else ""
+    return (
+        f"{where}{settings['examples']:,} training examples, {report['n']:,} test examples in "
+        f"{report['classes']} classes"
+    )
+
+
+def _test(groups: Sequence[Group], seeds: int) -> list[str]:
+    verdicts = [group.verdict(name) for group in groups for name in COLUMNS]
+    if not any(verdict.best for verdict in verdicts):
+        one = all(len(group.titles) < 2 for group in groups)
+        return [] if one else ["Not tested: runs of an earlier version have no scores of single examples"]
+    over = "test examples, for this one seed," if seeds == 1 else "seeds and test examples (min F')"
+    return [
+        f"Bold: the best, where it differs from every other method by a paired t-test over {over} "
+        f"with Holm's correction, p < {LEVEL}"
+    ]
+
+
+def _several(names: Sequence[str], what: str) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} {what}"
+
+
+def _upper(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

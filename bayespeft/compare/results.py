@@ -1,0 +1,124 @@
+"""The file of results: a run a line, JSON, appended whole. Any number of processes may write to it, and be killed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from bayespeft.compare.scores import decode
+from bayespeft.compare.study import Run, key
+from bayespeft.errors import DataError
+from bayespeft.inference.history import History
+from bayespeft.report.calibration import CalibrationReport
+
+FORMAT = 2
+NAME, EARLIER = "results.jsonl", "results.json"
+
+
+@dataclass(frozen=True)
+class Results:
+    """The finished runs in a folder.
+
+    A line is written under a lock, in one piece, and is on the disk before `append` returns. A process that is killed in
+    the middle leaves a torn line at the end: it is not read, and the next `append` cuts it off.
+
+    Attributes:
+        folder: that holds `results.jsonl`.
+    """
+
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.folder / NAME
+
+    def read(self) -> dict[str, Run]:
+        """Return key -> run; of those with one key the last. Those of an earlier version, in `results.json`, come first.
+
+        Raises:
+            DataError: a file is not what it should be; the message names the line.
+        """
+        return {key(run): run for run in (*_earlier(self.folder / EARLIER), *self._lines())}
+
+    def append(self, run: Run) -> None:
+        """Add a run.
+
+        Raises:
+            OSError: the file can't be written to.
+        """
+        line = json.dumps(run, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / f".{NAME}.lock"), open(self.path, "a+b", buffering=0) as file:
+            file.truncate(_whole(file))
+            if file.write(line) != len(line):
+                raise OSError(f"{self.path}: only a part of a run could be written. Is the disk full?")
+            os.fsync(file.fileno())
+
+    def add(self, runs: Iterable[Run]) -> None:
+        """Append those runs whose result the file does not hold."""
+        known = self.read()
+        for run in runs:
+            if key(run) not in known or known[key(run)]["report"] != run["report"]:
+                self.append(run)
+
+    def _lines(self) -> list[Run]:
+        if not self.path.is_file():
+            return []
+        *lines, _torn = self.path.read_bytes().split(b"\n")
+        return [_checked(line, f"{self.path}, line {number}") for number, line in enumerate(lines, 1)]
+
+
+def _whole(file: Any) -> int:
+    """Return where the last whole line of a file ends."""
+    end: int = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(end - 65536, 0)
+        file.seek(start)
+        found: int = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
+def _earlier(path: Path) -> list[Run]:
+    """Read the one JSON document that an earlier version kept: its runs have no scores of single examples."""
+    if not path.is_file():
+        return []
+    try:
+        return [
+            _check({"format": FORMAT, "data": run["settings"]["data"], "scores": {}, **run})
+            for run in json.loads(path.read_bytes())["runs"]
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _bad(str(path), error) from error
+
+
+def _checked(line: bytes, where: str) -> Run:
+    try:
+        run = json.loads(line)
+        if run["format"] != FORMAT:
+            raise DataError(f"format {run['format']!r} is of another version of bayespeft, this one writes {FORMAT}")
+        decode(run["scores"])
+        return _check(run)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # a DataError is a ValueError
+        raise _bad(where, error) from error
+
+
+def _check(run: Run) -> Run:
+    key(run)
+    CalibrationReport.from_dict(run["report"])
+    History.from_dict(run["history"])
+    return run
+
+
+def _bad(where: str, error: Exception) -> DataError:
+    told = error if isinstance(error, DataError) else repr(error)
+    return DataError(f"{where} is no file of results ({told}): move it away, or choose another folder.")

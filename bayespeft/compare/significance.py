@@ -1,0 +1,111 @@
+"""Is the best method better than the others? Paired tests over seeds and test examples.
+
+Another seed would have given other fits, and another test set other examples, so that a difference has to be large against
+both. With d_si the difference of two methods on example i with seed s, both paired, and D its mean,
+
+    t = D / sqrt(V_s + V_i),  V_s = var_s(mean_i d_si) / S,  V_i = var_i(mean_s d_si) / n,
+
+the statistic of min F' (Clark 1973, Journal of Verbal Learning and Verbal Behavior 12, 335-359). Its critical value is that
+of Cochran and Cox (1957, Experimental Designs, section 4.14): the quantiles of t with S - 1 and n - 1 degrees of freedom,
+weighted by V_s and V_i. Both err on the safe side; Satterthwaite's degrees of freedom do not where seeds are two or three.
+One seed leaves the paired t-test over examples, which speaks of those fits alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq
+from scipy.special import stdtrit
+
+from bayespeft.errors import DataError
+
+LEVEL = 0.05
+SMALLEST = -200.0  # log of the smallest p-value that is told from 0
+BySeed = Mapping[int, npt.NDArray[np.float64]]
+
+
+def paired_p(differences: npt.ArrayLike) -> float:
+    """Return the two-sided p-value of the mean of differences (S, n) being 0, over S seeds and n examples.
+
+    It is never below 2^(1 - m), the least that an exact sign-flip test could say of the m examples that differ: few
+    discordant examples do not make a t-distribution. 1 where n < 2 or a difference is not finite: nothing can be said.
+
+    Raises:
+        DataError: not an array (S, n) with at least one seed.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    if d.ndim != 2 or d.shape[0] < 1:
+        raise DataError(f"differences have the shape {d.shape}; (seeds, examples) is expected.")
+    seeds, n = d.shape
+    if n < 2 or not np.isfinite(d).all():
+        return 1.0
+    by_seed, by_example = d.mean(1), d.mean(0)
+    of_examples = float(by_example.var(ddof=1)) / n
+    of_seeds = float(by_seed.var(ddof=1)) / seeds if seeds > 1 else 0.0
+    variance, mean = of_examples + of_seeds, float(d.mean())
+    least = 2.0 ** (1 - min(int(np.count_nonzero(by_example)), 1000))
+    if variance == 0:
+        return least if mean else 1.0
+    share, t = of_seeds / variance, abs(mean) / variance**0.5
+
+    def excess(log_p: float) -> float:
+        half = np.exp(log_p) / 2
+        return float(share * _quantile(half, max(seeds - 1, 1)) + (1 - share) * _quantile(half, n - 1) - t)
+
+    log_p = brentq(excess, SMALLEST, 0.0) if excess(SMALLEST) > 0 else SMALLEST
+    return min(max(float(np.exp(log_p)), least), 1.0)
+
+
+def _quantile(tail: float, freedom: int) -> float:
+    return float(-stdtrit(freedom, tail))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their number (Holm 1979, Scandinavian Journal of Statistics 6(2))."""
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(np.argsort(p_values, kind="stable").tolist()):
+        highest = max(highest, min((len(p_values) - rank) * p_values[i], 1.0))
+        adjusted[i] = highest
+    return adjusted
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The best method by a metric, and how sure that is.
+
+    Attributes:
+        best: the method with the best mean; None where a method has no scores, so that nothing can be tested.
+        p: every other method -> Holm-adjusted p-value of its difference from the best.
+    """
+
+    best: str | None
+    p: Mapping[str, float]
+
+    @property
+    def significant(self) -> bool:
+        """Whether the best one differs from each of the others."""
+        return self.best is not None and bool(self.p) and max(self.p.values()) < LEVEL
+
+
+def judge(scores: Mapping[str, BySeed], higher_is_better: bool) -> Verdict:
+    """Find the best method, and test it against each of the others over the seeds that both have.
+
+    Args:
+        scores: method -> seed -> (n,) contributions to the metric, of the same test examples in the same order.
+        higher_is_better: which way the metric goes.
+    """
+    if any(not by_seed for by_seed in scores.values()) or len(scores) < 2:
+        return Verdict(None, {})
+    means = {name: float(np.mean([values.mean() for values in found.values()])) for name, found in scores.items()}
+    best = (max if higher_is_better else min)(means, key=means.__getitem__)
+    others = [name for name in scores if name != best]
+    return Verdict(best, dict(zip(others, holm([_against(scores[best], scores[o]) for o in others]), strict=True)))
+
+
+def _against(best: BySeed, other: BySeed) -> float:
+    seeds = [seed for seed in best if seed in other and len(best[seed]) == len(other[seed])]
+    return paired_p([best[seed] - other[seed] for seed in seeds]) if seeds else 1.0

@@ -1,0 +1,233 @@
+"""`Study`: what is to be compared, methods x data sets x models x seeds, and the jobs that this makes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from pydantic import Field
+
+from bayespeft import registry
+from bayespeft.config import Config, Targets, TrainConfig
+from bayespeft.errors import ConfigError
+from bayespeft.methods.base import Method
+from bayespeft.pretrained.load import Task as Kind
+from bayespeft.task import Task
+
+Run = dict[str, Any]
+Draws = int | Literal["auto"]
+
+METHODS = ("mle", "melora")
+
+
+class DataSet(Config):
+    """A data set of a study, and how much of it is used.
+
+    Attributes:
+        source: a built-in name, a folder of JSON lines, or a name on the hub, with a test split.
+        data_dir: a folder of data sets, each a folder of files `<split>.jsonl`.
+        options: the data set's own, such as groups of newsgroups.
+        kind: "classification" or "causal"; None goes by the columns.
+        max_length: longest input in tokens; None for what network and tokenizer allow.
+        limit: training rows; None for all.
+        test_limit: test rows; None for all.
+    """
+
+    source: str
+    data_dir: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    kind: Kind | None = None
+    max_length: int | None = Field(default=None, ge=1)
+    limit: int | None = Field(default=None, ge=1)
+    test_limit: int | None = Field(default=None, ge=1)
+
+    def task(self, model: str, device: str = "auto") -> Task:
+        """Return it with a network."""
+        return Task(
+            model=model,
+            data=self.source,
+            data_dir=self.data_dir,
+            data_options=self.options,
+            kind=self.kind,
+            max_length=self.max_length,
+            device=device,
+        )
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to be made: a method with one seed on one network and data set. It can be sent to another process.
+
+    Attributes:
+        model: the network's name.
+        label: the data set's name in tables.
+        data: the data set.
+        method: the method.
+        seed: of training rows, fresh head, fit and prediction.
+        draws: posterior draws averaged in a prediction.
+        plan: the run without its result: `method`, `title`, `data`, `seed`, and `settings`, all that decides the result.
+        device: where to run.
+    """
+
+    model: str
+    label: str
+    data: DataSet
+    method: Method
+    seed: int
+    draws: Draws
+    plan: Run
+    device: str = "auto"
+
+    @property
+    def title(self) -> str:
+        """What the run is, for people."""
+        return f"{self.method.title}, {self.model} on {self.label}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that decides the results of a comparison.
+
+    Attributes:
+        models: registered names, local folders, or names on the hub.
+        data: label -> data set.
+        methods: with all their settings; names must differ.
+        seeds: a seed decides training rows (with a limit), the fresh head, and all of the fit and of the prediction.
+        draws: posterior draws averaged in a prediction.
+
+    Raises:
+        ConfigError: none of one of these, or one twice.
+    """
+
+    models: tuple[str, ...]
+    data: Mapping[str, DataSet]
+    methods: tuple[Method, ...]
+    seeds: tuple[int, ...] = (0,)
+    draws: Draws = field(default=10)
+
+    def __post_init__(self) -> None:
+        names = [method.name for method in self.methods]
+        for what, found in (("models", self.models), ("data", self.data), ("methods", names), ("seeds", self.seeds)):
+            if not found or len(set(found)) < len(found):
+                each = "each name once" if what == "methods" else "each once"
+                raise ConfigError(f"{what} is {list(found)}: at least one, and {each}.")
+        if self.draws != "auto" and self.draws < 0:
+            raise ConfigError(f"draws is {self.draws}: a number from 0 on, or 'auto'.")
+
+    @classmethod
+    def of(
+        cls, models: str | Sequence[str], data: str | Sequence[str], methods: Sequence[str | Method] = METHODS
+    ) -> Study:
+        """Return the study of these names.
+
+        Raises:
+            ConfigError, UnknownNameError: there is no such method, or see the class.
+        """
+        sources = [data] if isinstance(data, str) else list(data)
+        if len(set(sources)) < len(sources):
+            raise ConfigError(f"data is {sources}: at least one, and each once.")
+        return cls(
+            models=(models,) if isinstance(models, str) else tuple(models),
+            data={source: DataSet(source=source) for source in sources},
+            methods=tuple(m if isinstance(m, Method) else registry.get("methods", m) for m in methods),
+        )
+
+    def over(
+        self,
+        *,
+        methods: Sequence[str | Method] | None = None,
+        seeds: Sequence[int] | None = None,
+        draws: Draws | None = None,
+        train: TrainConfig = TrainConfig(),
+        targets: Targets | None = None,
+        options: Mapping[str, Any] | None = None,
+        **data: Any,
+    ) -> Study:
+        """Return this study with settings that go over its own.
+
+        Args:
+            methods: a name is looked up among the study's own methods first.
+            seeds, draws: see the class; None keeps them.
+            train, targets: what is set explicitly goes over every method's.
+            options: of every data set, over its own.
+            data: further fields of every `DataSet`; None keeps what it has.
+        """
+        own = {method.name: method for method in self.methods}
+        chosen = self.methods if methods is None else tuple(_method(m, own) for m in methods)
+        changes = {name: value for name, value in data.items() if value is not None}
+        return replace(
+            self,
+            methods=tuple(
+                m.replace(train=train.over(m.train), targets=(targets or Targets()).over(m.targets)) for m in chosen
+            ),
+            seeds=self.seeds if seeds is None else tuple(seeds),
+            draws=self.draws if draws is None else draws,
+            data={
+                label: one.replace(options={**one.options, **(options or {})}, **changes)
+                for label, one in self.data.items()
+            },
+        )
+
+    def jobs(self, device: str = "auto") -> list[Job]:
+        """Return the runs to be made; those that can share a network follow each other.
+
+        Reads all data sets, so that one that is missing is known before the first fit.
+
+        Raises:
+            DataError, UnknownNameError, MissingPackageError: a data set can't be read. ConfigError: two are the same.
+        """
+        sizes = {label: self._size(data) for label, data in self.data.items()}
+        jobs = [
+            Job(model, label, data, method, seed, self.draws, self._plan(model, label, method, seed, *sizes[label]), device)
+            for model in self.models
+            for label, data in self.data.items()
+            for seed in self.seeds
+            for method in self.methods
+        ]  # fmt: skip
+        labels: dict[str, str] = {}
+        for job in jobs:
+            if labels.setdefault(key(job.plan), job.label) != job.label:
+                raise ConfigError(
+                    f"data {labels[key(job.plan)]!r} and {job.label!r} are the same, with the same settings."
+                )
+        return jobs
+
+    def _size(self, data: DataSet) -> tuple[Kind, int]:
+        """Kind of task, and training rows."""
+        task = data.task(self.models[0])
+        task.rows("test", limit=data.test_limit)
+        return task.resolved_kind, len(task.rows("train", limit=data.limit))
+
+    def _plan(self, model: str, label: str, method: Method, seed: int, kind: Kind, examples: int) -> Run:
+        data = self.data[label]
+        task = {name: value for name, value in asdict(data.task(model)).items() if name not in ("kind", "device")}
+        settings = {
+            **task,
+            "task": kind,
+            "limit": data.limit,
+            "examples": examples,
+            "test_limit": data.test_limit,
+            "draws": self.draws,
+            "method": method.model_dump(mode="json"),
+        }
+        return {
+            "method": method.name,
+            "title": method.title,
+            "data": label,
+            "seed": seed,
+            "settings": json.loads(json.dumps(settings, default=str)),
+        }
+
+
+def key(run: Run) -> str:
+    """Return what tells runs apart: method, seed, and all that decides the result."""
+    return json.dumps([run["method"], run["seed"], run["settings"]], sort_keys=True)
+
+
+def _method(method: str | Method, own: Mapping[str, Method]) -> Method:
+    if isinstance(method, Method):
+        return method
+    found: Method = own[method] if method in own else registry.get("methods", method)
+    return found

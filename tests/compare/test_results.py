@@ -1,0 +1,140 @@
+"""The file of results: whole lines from any number of writers, killed or not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bayespeft.compare import Comparison
+from bayespeft.compare.results import Results
+from bayespeft.compare.study import key
+from bayespeft.errors import DataError
+from tests.compare.conftest import lines, made_up
+
+
+@pytest.fixture
+def results(tmp_path):
+    return Results(tmp_path / "deep" / "runs")
+
+
+def test_runs_come_back(results):
+    assert results.read() == {}
+    first, second = made_up("a", 0), made_up("a", 1)
+    results.append(first)
+    results.append(second)
+    assert list(results.read().values()) == [first, second]
+    newer = {**first, "device": "cuda:0"}
+    results.append(newer)
+    assert results.read()[key(first)] == newer
+
+
+@pytest.mark.parametrize("torn", [1, 200, -2, -1])
+def test_a_torn_line_is_neither_read_nor_kept(results, torn):
+    runs = [made_up("a", seed) for seed in range(3)]
+    results.append(runs[0])
+    whole = results.path.read_bytes()
+    results.append(runs[1])
+    results.path.write_bytes(whole + results.path.read_bytes()[len(whole) :][:torn])
+    assert list(results.read().values()) == [runs[0]]
+    results.append(runs[2])
+    assert lines(results.folder) == [runs[0], runs[2]]
+
+
+def test_a_file_that_is_one_torn_line(results):
+    results.folder.mkdir(parents=True)
+    results.path.write_text("{" + "x" * 200_000)  # longer than one look backwards
+    assert results.read() == {}
+    results.append(made_up("a"))
+    assert lines(results.folder) == [made_up("a")]
+
+
+WRITER = """
+import json, sys
+from pathlib import Path
+from bayespeft.compare.results import Results
+run, results = json.loads(sys.stdin.read()), Results(Path(sys.argv[1]))
+print("ready", flush=True)
+for seed in range(int(sys.argv[2]), int(sys.argv[3])):
+    results.append({**run, "seed": seed})
+"""
+
+
+def writer(results, first, last):
+    command = [sys.executable, "-c", WRITER, str(results.folder), str(first), str(last)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.stdin.write(json.dumps(made_up("a")).encode())
+    process.stdin.close()
+    return process
+
+
+def test_several_processes_write_and_one_is_killed(results):
+    steady, killed = writer(results, 0, 40), writer(results, 1000, 10**6)
+    assert (steady.stdout.readline(), killed.stdout.readline()) == (b"ready\n", b"ready\n")
+    assert steady.wait() == 0
+    while not any(run["seed"] >= 1000 for run in results.read().values()):
+        time.sleep(0.01)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    for process in (steady, killed):
+        process.stdout.close()
+    results.append(made_up("a", 50))  # the lock died with its holder
+    seeds = [run["seed"] for run in lines(results.folder)]  # every line is whole
+    assert [seed for seed in seeds if seed < 1000] == [*range(40), 50]
+    late = [seed for seed in seeds if seed >= 1000]
+    assert late == list(range(1000, 1000 + len(late)))
+
+
+def earlier(run):
+    return {name: value for name, value in run.items() if name not in ("format", "data", "scores")}
+
+
+def test_results_of_an_earlier_version_are_read_and_not_tested(results, monkeypatch):
+    results.folder.mkdir(parents=True)
+    runs = [made_up("a"), made_up("b")]
+    text = json.dumps({"format": 1, "runs": [earlier(run) for run in runs]})
+    (results.folder / "results.json").write_text(text)
+    read = results.read()
+    assert list(read) == [key(run) for run in runs]
+    comparison = Comparison(tuple(read.values()))
+    assert "Not tested: runs of an earlier version" in comparison.to_markdown()
+    assert comparison.tests == []
+    # A newer line goes over the older document, which stays as it is.
+    results.append(runs[0])
+    assert results.read()[key(runs[0])] == runs[0]
+    assert (results.folder / "results.json").read_text() == text
+    # Saved elsewhere, they are lines like the others.
+    other = Results(results.folder / "other")
+    other.add(read.values())
+    assert other.read() == read
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 2"),
+        ("[]", "line 2"),
+        (json.dumps({**made_up("a"), "format": 99}), "format 99 is of another version"),
+        (json.dumps({**made_up("a"), "report": {}}), "calibration report"),
+        (json.dumps({**made_up("a"), "scores": {"nll": "!"}}), "scores of single examples"),
+        (json.dumps({**made_up("a"), "history": {"x": 1}}), "line 2"),
+    ],
+)
+def test_what_is_no_run_is_refused(results, line, message):
+    results.append(made_up("a"))
+    with open(results.path, "a") as file:
+        file.write(line + "\n")
+    with pytest.raises(DataError, match=message) as raised:
+        results.read()
+    assert "results.jsonl, line 2 is no file of results" in str(raised.value)
+
+
+def test_saving_adds_only_what_is_missing(results):
+    results.add([made_up("a"), made_up("b")])
+    results.add([made_up("a"), {**made_up("b"), "title": "another title"}, made_up("c")])
+    assert [run["method"] for run in lines(results.folder)] == ["a", "b", "c"]

@@ -1,0 +1,173 @@
+"""Tests and bold figures on made-up results whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from bayespeft.compare import Comparison
+from bayespeft.compare.scores import contributions, decode, encode
+from bayespeft.compare.significance import LEVEL, holm, judge, paired_p
+from bayespeft.errors import DataError
+from bayespeft.report.metrics import accuracy, ece, nll
+from tests.compare.conftest import made_up
+
+
+def rate(found):
+    """Share of True, and its standard error."""
+    share = np.mean(found)
+    return share, (max(share * (1 - share), 1e-4) / len(found)) ** 0.5
+
+
+def test_one_seed_is_the_paired_t_test():
+    d = np.random.default_rng(0).normal(0.1, 1, (1, 200))
+    assert paired_p(d) == pytest.approx(stats.ttest_1samp(d[0], 0).pvalue, rel=1e-6)
+
+
+def test_where_examples_agree_it_is_the_paired_t_test_over_seeds():
+    by_seed = np.array([0.3, 0.1, 0.25, 0.2])
+    d = np.repeat(by_seed[:, None], 50, axis=1)
+    assert paired_p(d) == pytest.approx(stats.ttest_1samp(by_seed, 0).pvalue, rel=1e-6)
+
+
+def test_few_examples_that_differ_say_no_more_than_a_sign_flip_test():
+    d = np.zeros((1, 1000))
+    d[0, :4] = 1
+    assert stats.ttest_1samp(d[0], 0).pvalue < LEVEL
+    assert paired_p(d) == stats.binomtest(4, 4).pvalue == 0.125
+    assert paired_p(np.ones((1, 2))) == 0.5
+    assert paired_p(np.ones((3, 10))) == 2**-9
+
+
+def test_nothing_to_say():
+    assert paired_p(np.ones((3, 1))) == 1
+    assert paired_p(np.zeros((3, 50))) == 1
+    assert paired_p([[0.1, np.inf, 0.2]]) == 1
+    with pytest.raises(DataError, match=r"shape \(3,\)"):
+        paired_p([1.0, 2.0, 3.0])
+
+
+@given(st.integers(0, 2**20), st.integers(1, 4), st.integers(2, 30), st.floats(0.01, 1e6))
+@settings(max_examples=50, deadline=None)
+def test_order_sign_and_unit_do_not_matter(seed, seeds, n, scale):
+    generator = np.random.default_rng(seed)
+    d = generator.normal(0.3, 1, (seeds, n))
+    p = paired_p(d)
+    assert 0 < p <= 1
+    for other in (-d, d[::-1], generator.permuted(d, axis=1) if seeds == 1 else d[:, ::-1], scale * d):
+        assert paired_p(other) == pytest.approx(p, rel=1e-6)
+
+
+@pytest.mark.parametrize(("seeds", "n", "between"), [(1, 60, 0.0), (2, 300, 0.1), (3, 300, 0.05), (5, 100, 0.0)])
+def test_equal_methods_rarely_differ(seeds, n, between):
+    """Differences with parts of the seed, of the example, and of both: at most 5 % are significant, within 4 s.e."""
+    g = np.random.default_rng(seeds)
+    found = [
+        paired_p(g.normal(0, between, (seeds, 1)) + g.normal(0, 0.5, n) + g.normal(0, 0.5, (seeds, n))) < LEVEL
+        for _ in range(400)
+    ]
+    share, error = rate(found)
+    assert share < LEVEL + 4 * error
+
+
+def test_another_seed_counts_too():
+    """Examples alone would call equal methods different nearly always, where seeds differ more than examples."""
+    g = np.random.default_rng(0)
+    draws = [g.normal(0, 0.3, (3, 1)) + g.normal(0, 0.1, (3, 500)) for _ in range(300)]
+    share, error = rate([paired_p(d) < LEVEL for d in draws])
+    assert share < LEVEL + 4 * error
+    assert rate([stats.ttest_1samp(d.mean(0), 0).pvalue < LEVEL for d in draws])[0] > 0.8
+
+
+def test_holm():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def predictions(g, n, sharpness=1.0, spread=0.5):
+    """Labels, and a function that makes logits of one more method that knows as much of them."""
+    common = g.normal(0, 1.5, n)
+    labels = (g.random(n) < 1 / (1 + np.exp(-common))).astype(int)
+    return labels, lambda: sharpness * (common + g.normal(0, spread, n))
+
+
+def log_probs(logits):
+    return np.stack([-np.logaddexp(0, logits), -np.logaddexp(0, -logits)], 1)
+
+
+@pytest.mark.parametrize(("seeds", "sharpness"), [(1, 1.0), (1, 3.0), (3, 1.0)])
+def test_none_of_three_equal_methods_is_bold(seeds, sharpness):
+    """Of real predictions, calibrated or over-confident: at most 5 % false claims a metric, within 4 s.e."""
+    g, names = np.random.default_rng(seeds), ("accuracy", "nll", "ece")
+    claims = {name: [] for name in names}
+    for _ in range(150):
+        labels, method = predictions(g, 200, sharpness)
+        scores = [
+            {seed: contributions(log_probs(method()), labels) for seed in range(seeds)} for _ in range(3)
+        ]  # fmt: skip
+        for name in names:
+            own = {str(i): {seed: s[name] for seed, s in by_seed.items()} for i, by_seed in enumerate(scores)}
+            claims[name].append(judge(own, name == "accuracy").significant)
+    for found in claims.values():
+        share, error = rate(found)
+        assert share < LEVEL + 4 * error
+
+
+@pytest.fixture
+def clear():
+    """Three seeds of a calibrated method, and of two that are over-confident and alike."""
+    g = np.random.default_rng(0)
+    labels, method = predictions(g, 2000, spread=0.3)
+    sharp = {"good": 1.0, "loud": 4.0, "louder": 4.05}
+    return tuple(
+        made_up(name, seed, logits=factor * method(), labels=labels)
+        for name, factor in sharp.items()
+        for seed in range(3)
+    )
+
+
+def test_a_clearly_better_method_is_bold(clear):
+    comparison = Comparison(clear)
+    found = {row["metric"]: row for row in comparison.tests if row["method"] == "loud"}
+    assert (found["nll"]["best"], found["ece"]["best"]) == ("good", "good")
+    assert found["nll"]["p"] < 0.001
+    good, loud, _ = [line for line in comparison.to_markdown().splitlines() if line.startswith("| ") and "±" in line]
+    assert [cell.startswith("**") for cell in good.split(" | ")] == [False, False, True, True, False, False]
+    assert "**" not in loud
+    # Where the best one has an equal, none is bold.
+    tied = Comparison(tuple(run for run in clear if run["method"] != "good"))
+    assert "| **" not in tied.to_markdown()
+    assert "Bold: the best, where it differs from every other method" in tied.to_markdown()
+
+
+def test_pairs_need_common_seeds_and_examples(clear):
+    scores = {name: {0: np.full(9, i)} for i, name in enumerate("ab")}
+    assert judge(scores, True).significant
+    assert judge({"a": scores["a"], "b": {1: scores["b"][0]}}, True).p == {"a": 1.0}
+    assert judge({"a": scores["a"], "b": {0: np.ones(8)}}, True).p == {"a": 1.0}
+    assert judge({"a": scores["a"]}, True).best is None
+    assert judge({"a": scores["a"], "b": {}}, True).best is None
+
+
+@given(st.integers(0, 2**20), st.integers(1, 60))
+@settings(max_examples=30, deadline=None)
+def test_contributions_average_to_the_metrics_and_are_kept(seed, n):
+    g = np.random.default_rng(seed)
+    found, labels = log_probs(g.normal(0, 2, n)), g.integers(0, 2, n)
+    scores = contributions(found, labels)
+    for name, metric in (("accuracy", accuracy), ("nll", nll), ("ece", ece)):
+        assert scores[name].mean() == pytest.approx(metric(found, labels), abs=1e-12)
+    kept = decode(encode(scores))
+    assert kept.keys() == scores.keys()
+    for name, values in scores.items():
+        np.testing.assert_array_equal(kept[name], values.astype(np.float32))
+
+
+def test_ten_thousand_examples_take_a_hundred_kilobytes():
+    g = np.random.default_rng(0)
+    labels, method = predictions(g, 10_000)
+    assert sum(map(len, encode(contributions(log_probs(method()), labels)).values())) < 110_000

@@ -32,6 +32,8 @@ class SparseLowRank(Adapter):
         mask: where they are: "mean_squared" (the largest sums of squared gradients, the diagonal of the empirical Fisher
             matrix), "mean" (of absolute gradients), or "random".
         mask_steps: training steps of the low-rank part over which gradients are added up.
+        scale: S is this times the trained values. 1 is the paper's; with another one latent values and a latent core, whose
+            natural sizes differ, can share one prior and one initial spread.
         latent: which of "values" (the non-zeros of S) and "C" (r x r, s B C A, there only if named) are latent. The prior of
             the values is centered at zero, that of C at the identity.
     """
@@ -41,6 +43,7 @@ class SparseLowRank(Adapter):
     density: float = Field(default=0.003, ge=0, le=1)
     mask: Literal["mean_squared", "mean", "random"] = "mean_squared"
     mask_steps: int = Field(default=64, ge=1)
+    scale: float = Field(default=1.0, gt=0)
     latent: tuple[Literal["values", "C"], ...] = ()
 
     @model_validator(mode="after")
@@ -83,7 +86,7 @@ class SparseLowRank(Adapter):
             y = y + factors["B"].linear(channels * (self.alpha / self.r))
         if "values" in factors:
             pattern = factors["index"].pattern(site.out_features, site.in_features)
-            y = y + factors["values"].sparse(x, pattern).to(y)
+            y = y + self.scale * factors["values"].sparse(x, pattern).to(y)
         return y
 
     def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
@@ -93,7 +96,7 @@ class SparseLowRank(Adapter):
         if "A" in factors:
             change = (self.alpha / self.r) * _left(factors) @ factors["A"]
         if "values" in factors:
-            values = factors["values"]
+            values = self.scale * factors["values"]
             change = change + values.new_zeros(m * n).scatter(0, factors["index"].long(), values).reshape(m, n)
         return change
 

@@ -355,3 +355,17 @@ class TestQuantised:
         posterior.pruned(0.5).predict(x, draws=2)
         with pytest.raises(AttachError, match=r"layer '0' stores its weight as torch\.(uint8|int8)"):
             posterior.merged_model()
+
+
+def test_scaled_values_are_the_same_change_in_other_units():
+    from bayespeft.sites import as_site
+
+    site = as_site("layer", torch.nn.Linear(6, 5))
+    one, eighth = (SparseLowRank(r=2, density=0.3, mask="random", scale=scale) for scale in (1.0, 0.125))
+    values = {name: factor.init for name, factor in one.factors(site, torch.Generator().manual_seed(0)).items()}
+    values["values"] = torch.randn(values["values"].shape, generator=torch.Generator().manual_seed(1))
+    scaled = {**values, "values": 8 * values["values"]}
+    torch.testing.assert_close(eighth.delta(scaled, site), one.delta(values, site))
+    x = torch.randn(3, 6, generator=torch.Generator().manual_seed(2))
+    found = eighth.apply({name: Shared(value) for name, value in scaled.items()}, x, site.module(x), site)
+    torch.testing.assert_close(found, site.module(x) + x @ one.delta(values, site).T)

@@ -25,7 +25,7 @@ from bayespeft.inference.jacobian import jacobian
 from bayespeft.inference.memory import PeakMemory
 from bayespeft.inference.sampling import Noise, Sampling
 from bayespeft.likelihoods.base import Likelihood
-from bayespeft.predictive.base import Average, Prediction
+from bayespeft.predictive.base import Average, Cost, Prediction
 from bayespeft.randomness import seeded
 
 # With draws="auto": so many at a time, never more than the second, and no error is believed of fewer independent units.
@@ -94,13 +94,8 @@ class Predictor:
                 enough = unit is not None and average.draws >= UNITS * unit
                 if average.draws >= MOST or (enough and error is not None and error <= tolerance):
                     break
-        return average.result(
-            draws=average.draws if auto else count,
-            forward_passes=average.draws,
-            seconds=cost.seconds,
-            peak=cost.peak,
-            unit=unit,
-        )
+        stated = average.draws if auto else count
+        return average.result(Cost(stated, average.draws, cost.seconds, peak_memory_bytes=cost.peak_memory_bytes), unit)
 
     def linearised(
         self, examples: Examples, seed: int, batch_size: int = 32, keep_draws: bool = False, draws: int = LOGIT_DRAWS
@@ -138,7 +133,7 @@ class Predictor:
                     mean = (local.logits.double() / self.temperature).cpu()
                     covariance = torch.einsum("nkp,nlp->nkl", root, root).double().cpu()
                     average.add(mean, covariance, batch.index.cpu(), self._observed(batch, mean.shape[-1]))
-        return average.result(seconds=cost.seconds, peak=cost.peak)
+        return average.result(cost.seconds, cost.peak_memory_bytes)
 
     def check(self, draws: int | str, sampling: str, tolerance: float) -> int | None:
         """Return the number of draws; None for "auto".
@@ -202,15 +197,15 @@ class Predictor:
         return self.likelihood.observed(labels)
 
     @contextmanager
-    def _measured(self, seed: int) -> Iterator[_Cost]:
-        cost = _Cost()
+    def _measured(self, seed: int) -> Iterator[_Measured]:
+        cost = _Measured()
         start = time.perf_counter()
         with mode(self.model), seeded(seed), PeakMemory(self.device) as memory:
             yield cost
-        cost.seconds, cost.peak = time.perf_counter() - start, memory.peak
+        cost.seconds, cost.peak_memory_bytes = time.perf_counter() - start, memory.peak
 
 
 @dataclass
-class _Cost:
+class _Measured:
     seconds: float = 0.0
-    peak: int | None = None
+    peak_memory_bytes: int | None = None

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,6 +47,17 @@ class Prediction(ABC):
     @abstractmethod
     def log_likelihood(self) -> Tensor | None:
         """(n,) float64, log of the averaged probability (or density) of the labels, nats; None without labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a prediction took; attributes as `Prediction`."""
+
+    draws: int
+    forward_passes: int
+    seconds: float
+    backward_passes: int = 0
+    peak_memory_bytes: int | None = None
 
 
 class Average(ABC):
@@ -119,25 +131,17 @@ class Average(ABC):
         units = influence[: self.draws // unit * unit].reshape(-1, unit).mean(1)
         return float(units.std() / len(units) ** 0.5)
 
+    def _stated(self, cost: Cost, unit: int | None) -> dict[str, Any]:
+        """Return the fields that every `Prediction` has; arguments as `result`."""
+        error = self.nll_error(unit) if cost.draws else None
+        return {**asdict(cost), "labels": self.labels, "nll_error": error}
+
     @abstractmethod
-    def result(
-        self,
-        *,
-        draws: int,
-        forward_passes: int,
-        seconds: float,
-        peak: int | None,
-        backward_passes: int = 0,
-        unit: int | None = None,
-    ) -> Prediction:
+    def result(self, cost: Cost, unit: int | None = None) -> Prediction:
         """Divide by the number of draws.
 
         Args:
-            draws: as it is to be stated; 0 for the one pass of a mean.
-            forward_passes: the cost.
-            seconds: the cost.
-            peak: the cost, in bytes.
-            backward_passes: the cost.
+            cost: as it is to be stated; `draws` is 0 for the one pass of a mean.
             unit: as for `nll_error`.
 
         Raises:
@@ -160,7 +164,7 @@ class GaussianAverage(ABC):
         """
 
     @abstractmethod
-    def result(self, *, seconds: float, peak: int | None) -> Prediction:
+    def result(self, seconds: float, peak_memory_bytes: int | None) -> Prediction:
         """Return the law, with the cost of one forward pass and K backward passes; errors as `Average.result`."""
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bayespeft.predictive.base import Average, GaussianAverage, Prediction, refuse_broken
+from bayespeft.predictive.base import Average, Cost, GaussianAverage, Prediction, refuse_broken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,29 +82,14 @@ class CategoricalAverage(Average):
         if labels is not None:
             self._score(log_likelihood(log_probs, labels), index, labels, first)
 
-    def result(
-        self,
-        *,
-        draws: int,
-        forward_passes: int,
-        seconds: float,
-        peak: int | None,
-        backward_passes: int = 0,
-        unit: int | None = None,
-    ) -> Predictive:
+    def result(self, cost: Cost, unit: int | None = None) -> Predictive:
         """Return the averaged probabilities; arguments and errors as the base."""
         assert self._log_sum is not None
         refuse_broken(self._log_sum.isnan().any(-1))
         return Predictive(
             log_probs=self._log_sum - math.log(self.draws),
             expected_entropy=self._entropy / self.draws,
-            labels=self.labels,
-            draws=draws,
-            forward_passes=forward_passes,
-            seconds=seconds,
-            backward_passes=backward_passes,
-            peak_memory_bytes=peak,
-            nll_error=self.nll_error(unit) if draws else None,
+            **self._stated(cost, unit),
             draw_log_probs=self.kept,
         )
 
@@ -130,11 +115,9 @@ class CategoricalGaussianAverage(GaussianAverage):
         drawn = mean + torch.einsum("nkl,sl->snk", _root(covariance), noise)
         self._average.add(drawn, index, labels, 0)
 
-    def result(self, *, seconds: float, peak: int | None) -> Predictive:
+    def result(self, seconds: float, peak_memory_bytes: int | None) -> Predictive:
         """Return the averaged probabilities; arguments as the base."""
-        return self._average.result(
-            draws=self._average.draws, forward_passes=1, backward_passes=self._classes, seconds=seconds, peak=peak
-        )
+        return self._average.result(Cost(self._average.draws, 1, seconds, self._classes, peak_memory_bytes))
 
 
 def _root(covariance: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
-from bayespeft.predictive.base import Average, Prediction, refuse_broken
+from bayespeft.predictive.base import Average, Cost, Prediction, refuse_broken
 
 
 class SequenceLaw(TorchDistribution):  # type: ignore[misc]
@@ -81,26 +81,11 @@ class LanguageAverage(Average):
         self._note(outputs, index, first)
         self._score(scores, index, labels, first)
 
-    def result(
-        self,
-        *,
-        draws: int,
-        forward_passes: int,
-        seconds: float,
-        peak: int | None,
-        backward_passes: int = 0,
-        unit: int | None = None,
-    ) -> LanguagePredictive:
+    def result(self, cost: Cost, unit: int | None = None) -> LanguagePredictive:
         """Return the averaged probabilities; arguments and errors as the base."""
         refuse_broken(~torch.isfinite(self._log_sum))
         return LanguagePredictive(
-            labels=self.labels,
             log_probs=self._log_sum - math.log(self.draws),
-            draws=draws,
-            forward_passes=forward_passes,
-            seconds=seconds,
-            backward_passes=backward_passes,
-            peak_memory_bytes=peak,
-            nll_error=self.nll_error(unit) if draws else None,
+            **self._stated(cost, unit),
             draw_log_likelihood=None if self.kept is None else self.kept[..., 0],
         )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bayespeft.errors import ConfigError
-from bayespeft.predictive.base import Average, GaussianAverage, Prediction, refuse_broken
+from bayespeft.predictive.base import Average, Cost, GaussianAverage, Prediction, refuse_broken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,16 +109,7 @@ class NormalAverage(Average):
             self._log_sum[index] = torch.logaddexp(self._log_sum[index], torch.logsumexp(scores, 0))
             self._score(scores, index, labels, first)
 
-    def result(
-        self,
-        *,
-        draws: int,
-        forward_passes: int,
-        seconds: float,
-        peak: int | None,
-        backward_passes: int = 0,
-        unit: int | None = None,
-    ) -> RegressionPredictive:
+    def result(self, cost: Cost, unit: int | None = None) -> RegressionPredictive:
         """Return the mixture; arguments and errors as the base."""
         assert self._mean is not None
         refuse_broken(~torch.isfinite(self._mean).all(-1))
@@ -127,13 +118,7 @@ class NormalAverage(Average):
             epistemic=self._squares / self.draws,
             noise=self._noise,
             log_likelihood=None if self.labels is None else self._log_sum - math.log(self.draws),
-            labels=self.labels,
-            draws=draws,
-            forward_passes=forward_passes,
-            seconds=seconds,
-            backward_passes=backward_passes,
-            peak_memory_bytes=peak,
-            nll_error=self.nll_error(unit) if draws else None,
+            **self._stated(cost, unit),
             draw_means=self.kept,
         )
 
@@ -169,7 +154,7 @@ class NormalGaussianAverage(GaussianAverage):
         along = torch.einsum("nkl,nk->nl", vectors, labels.to(mean) - mean)
         self._log_likelihood[index] = -0.5 * (along.square() / variances + (2 * math.pi * variances).log()).sum(-1)
 
-    def result(self, *, seconds: float, peak: int | None) -> RegressionPredictive:
+    def result(self, seconds: float, peak_memory_bytes: int | None) -> RegressionPredictive:
         """Return the normal law; arguments as the base."""
         assert self._mean is not None
         refuse_broken(~torch.isfinite(self._mean).all(-1) | ~torch.isfinite(self._epistemic).all(-1))
@@ -183,5 +168,5 @@ class NormalGaussianAverage(GaussianAverage):
             forward_passes=1,
             backward_passes=self._mean.shape[-1],
             seconds=seconds,
-            peak_memory_bytes=peak,
+            peak_memory_bytes=peak_memory_bytes,
         )

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bayespeft.errors import FitError
+from bayespeft.predictive.base import Cost
 from bayespeft.predictive.categorical import CategoricalAverage
 
 
@@ -26,7 +27,7 @@ def averaged(values: torch.Tensor, pieces: int = 1, labels: torch.Tensor | None 
     average.begin(len(values))
     for rows in torch.arange(values.shape[1]).chunk(pieces):
         average.add(values[:, rows], rows, None if labels is None else labels[rows], 0)
-    return average.result(draws=len(values), forward_passes=len(values), seconds=0.0, peak=None, **options)
+    return average.result(Cost(len(values), len(values), 0.0), **options)
 
 
 @given(st.integers(1, 6), st.integers(1, 7), st.integers(1, 4), st.integers(1, 4))
@@ -52,7 +53,7 @@ def test_rounds_of_draws_add_up():
     for part in (values[:2], values[2:]):
         average.begin(len(part))
         average.add(part, index, labels, 0)
-    result = average.result(draws=5, forward_passes=5, seconds=0.0, peak=None, unit=1)
+    result = average.result(Cost(5, 5, 0.0), unit=1)
     torch.testing.assert_close(result.log_probs, averaged(values, labels=labels).log_probs)
     torch.testing.assert_close(result.draw_log_probs, values.float())
     assert torch.equal(result.labels, labels)

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
 from bayespeft.errors import ConfigError, FitError
+from bayespeft.predictive.base import Cost
 from bayespeft.predictive.normal import NormalAverage, NormalGaussianAverage
-
-COST = {"forward_passes": 1, "seconds": 0.0, "peak": None}
 
 
 def outputs(draws: int, n: int, d: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -30,7 +29,7 @@ def mixed(f, labels=None, chunks=1, pieces=1, noise=0.7, keep=True, unit=None):
         for part in f[:, rows].chunk(chunks):
             average.add(part, rows, None if labels is None else labels[rows], first)
             first += len(part)
-    return average.result(draws=len(f), unit=unit, **COST)
+    return average.result(Cost(len(f), len(f), 0.0), unit)
 
 
 @given(st.integers(1, 6), st.integers(1, 7), st.integers(1, 3), st.integers(1, 4), st.integers(1, 3))
@@ -94,7 +93,7 @@ def test_a_gaussian_over_outputs_is_one_normal_in_closed_form(rank):
     average = NormalGaussianAverage(5, 0.4)
     for rows in torch.arange(5).chunk(2):
         average.add(mean[rows], covariance[rows], rows, y[rows])
-    found = average.result(seconds=0.0, peak=None)
+    found = average.result(0.0, None)
     law = MultivariateNormal(mean, covariance + 0.16 * torch.eye(3))
     torch.testing.assert_close(found.log_likelihood, law.log_prob(y.double()))
     torch.testing.assert_close(found.variance, law.variance)

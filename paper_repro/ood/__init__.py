@@ -1,0 +1,1 @@
+"""Does uncertainty tell that data is of another kind?"""

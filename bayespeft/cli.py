@@ -19,7 +19,7 @@ from bayespeft.compare import compare_study
 from bayespeft.data.load import load as load_rows
 from bayespeft.errors import BayesPeftError, ConfigError
 from bayespeft.io.checkpoint import check_place
-from bayespeft.report.language import LanguageReport
+from bayespeft.report.base import DrawnReport
 from bayespeft.task import Task
 
 
@@ -149,7 +149,14 @@ def report(
     sampling: opt.Sampling = "plain",
     prediction: opt.Prediction = None,
     seed: Annotated[int, typer.Option(help="Of draws and intervals.", rich_help_panel=opt.OUTPUT)] = 0,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write one page with pictures and rows here.", rich_help_panel=opt.OUTPUT),
+    ] = None,
     json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write everything as JSON here.", rich_help_panel=opt.OUTPUT)
+    ] = None,
+    csv: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the numbers here.", rich_help_panel=opt.OUTPUT)
     ] = None,
     plot: Annotated[
@@ -167,14 +174,17 @@ def report(
         rows, draws, seed, sampling=sampling, prediction=prediction, name=f"{data} {split}"
     )
     typer.echo(str(result))
-    if json is not None:
-        result.to_json(json)
-        typer.echo(f"Numbers: {json}")
-    if plot is not None:
-        if isinstance(result, LanguageReport):
-            raise ConfigError("a report on texts is three numbers, of which there is no plot: leave --plot out.")
-        result.plot(plot)
-        typer.echo(f"Plot: {plot}")
+    if plot is not None and not isinstance(result, DrawnReport):
+        raise ConfigError("a report on texts is three numbers, of which there is no plot: leave --plot out.")
+    for title, path, write in (
+        ("Page", html, result.to_html),
+        ("Report", json, result.to_json),
+        ("Numbers", csv, result.to_csv),
+        ("Plot", plot, getattr(result, "plot", None)),
+    ):
+        if path is not None and write is not None:
+            write(path)
+            typer.echo(f"{title}: {path}")
 
 
 @app.command()

@@ -13,11 +13,11 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from bayespeft import registry
+from bayespeft import account, registry
 from bayespeft.attach import Attachment, Placement, SiteWeights, check_unadapted
 from bayespeft.data.examples import Examples
 from bayespeft.data.load import load as load_rows
-from bayespeft.data.prepare import Padding, prepare
+from bayespeft.data.prepare import Padding, prepare, raw_rows
 from bayespeft.errors import AttachError, ConfigError, DataError
 from bayespeft.evaluation import measure
 from bayespeft.generation.generate import generate
@@ -203,6 +203,7 @@ class Posterior:
         resamples: int = 1000,
         ood: Mapping[str, Any] | None = None,
         draws_error: bool = False,
+        quotes: int = 10,
     ) -> CalibrationReport | RegressionReport | LanguageReport:
         """Predict labelled data and say how good and how calibrated the predictions are.
 
@@ -219,14 +220,18 @@ class Posterior:
                 predicted with as many draws, from the same seed.
             draws_error: keep each draw's probabilities (4 bytes per draw, example and class) and add the Monte Carlo error
                 of figures over draws, and figures by number of draws.
+            quotes: of classes: how many of the most confident mistakes, and of the least certain rows, the report quotes
+                with their text. 0 keeps the data out of it.
 
         Raises:
             DataError: the data has no labels, or can't be used. ConfigError: `ood` or `draws_error`, and labels are no
-                classes.
+                classes; or `quotes` is negative.
         """
         if (ood or draws_error) and not isinstance(self.likelihood, Categorical):
             raise ConfigError(f"ood and draws_error are for classes, and likelihood '{self.likelihood.kind}' has none.")
         settings: dict[str, Any] = {"sampling": sampling, "prediction": prediction, "batch_size": batch_size}
+        name = name or (data if isinstance(data, str) else "")
+        data = load_rows(data, "test") if isinstance(data, str) else data
         predictive = self.predict(
             data, draws, seed, tolerance=tolerance, **settings,
             keep_draws=draws_error or not self.likelihood.discrete,  # the quantiles of a mixture need its components
@@ -240,16 +245,31 @@ class Posterior:
             parts["ood"] = separate(predictive, others, resamples=resamples, seed=seed)
         if draws_error and isinstance(predictive, Predictive):
             parts["over_draws"] = of_prediction(predictive, UNITS[sampling])
+        if quotes and isinstance(predictive, Predictive):
+            parts["quotes"] = account.quoted(predictive, raw_rows(data), self.model, quotes)
+        used = {
+            "draws": draws,
+            "seed": seed,
+            "tolerance": tolerance,
+            "resamples": resamples,
+            "device": str(self.device),
+        }
+        fitted = {"seed": self.seed, "classes": self.classes, "temperature": self.temperature}
         return measure(
             predictive,
             **parts,
             trainable_parameters=self.approximation.trainable(),
             total_parameters=sum(parameter.numel() for parameter in self.model.parameters()),
             method=self.method.title,
-            name=name or (data if isinstance(data, str) else ""),
+            name=name,
+            training=account.training(self.history),
+            setup=account.setup(
+                self.model, self.method, self.likelihood, [p.site.name for p in self.placements],
+                fit=fitted, report={**settings, **used},
+            ),
             seed=seed,
             resamples=resamples,
-        )
+        )  # fmt: skip
 
     def conformal(
         self,

@@ -20,19 +20,21 @@ def main(
     test_rows: int = 1000,
     epochs: float = 12,
     tokens: int = 48,
+    page: str = "out/report.html",
     plot: str = "out/reliability.png",
 ) -> CalibrationReport:
-    """Fit to some rows of a data set, report on others, and draw a reliability diagram."""
+    """Fit to some rows of a data set, report on others, write a page and draw a reliability diagram."""
     model, tokenizer = load_network(network, "classification", classes)
     train, test = load_data(data, "train", limit=rows), load_data(data, "test", limit=test_rows)
 
     settings, likelihood = TrainConfig(epochs=epochs, lr=3e-3), SequenceClassification(max_length=tokens)
     posterior = bayespeft.fit(model, train, "melora", tokenizer=tokenizer, likelihood=likelihood, train=settings)
     report = posterior.report(test, draws=10, name=f"{data} test")
+    report.to_html(page)
     report.plot(plot)
 
     print(report)
-    print(f"The reliability diagram is in {plot}")
+    print(f"The page to decide by is {page}, the reliability diagram for a paper {plot}")
     return report
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import bayespeft
 from paper_repro.generation import tables as generation
+from paper_repro.ood import tables as ood
 from paper_repro.posteriors import tables as posteriors
 from paper_repro.results import read
 from paper_repro.sparse import tables as sparse
@@ -102,6 +103,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "results: covariances": posteriors.covariances,
     "results: draws": posteriors.draws,
     "results: structure": structure.structure,
+    "results: ood": ood.separation,
     "results: synthetic": subspace.synthetic,
     "results: subspace": subspace.glue,
     "results: subspace ablation": subspace.ablation,

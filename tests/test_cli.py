@@ -97,6 +97,12 @@ def test_fit_then_report(network, data, fitted, tmp_path):
     # The posterior knows its network: the same numbers without naming it, but for times and memory.
     ok("report", fitted, data, "--draws", 3, "--json", numbers)
     assert CalibrationReport.from_json(numbers).nll == report.nll
+    page, table = tmp_path / "report.html", tmp_path / "report.csv"
+    said = ok("report", fitted, data, "--draws", 3, "--html", page, "--csv", table).stdout
+    assert f"Page: {page}" in said
+    assert f"Numbers: {table}" in said
+    assert report.headline.partition(" (")[0][1:] in page.read_text(encoding="utf-8")
+    assert f"nll,{report.nll.value}" in table.read_text(encoding="utf-8")
     few = ok("report", fitted, "sentences", "--data-dir", data.parent, "--split", "train", "--limit", 5)
     assert "5 in 2 classes" in few.stdout
 
@@ -186,6 +192,7 @@ def test_compare(network, data, tmp_path):
     for text in ("MLE (LoRA)", "Me-LoRA", "±", "2 seeds", "10 test examples", "Holm's correction"):
         assert text in shown
     names = ["results.jsonl", "table.md", "table.tex", "table.html", "comparison.png", "reliability.png"]
+    names += ["report-mle.html", "report-melora.html"]
     assert sorted(path.name for path in out.iterdir() if path.name[0] != ".") == sorted(names)
     assert all(str(out / name) in result.stdout for name in names)
     again = ok(*arguments)

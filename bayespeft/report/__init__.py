@@ -1,8 +1,19 @@
-"""Metrics over examples, calibration reports, plots."""
+"""Metrics over examples, calibration reports, decisions, plots."""
 
 from bayespeft.report.binning import Bin
 from bayespeft.report.bootstrap import Metric
 from bayespeft.report.calibration import CalibrationReport
+from bayespeft.report.conformal import Conformal, ConformalReport
+from bayespeft.report.decision import Decision
 from bayespeft.report.regression import Coverage, RegressionReport
 
-__all__ = ["Bin", "CalibrationReport", "Coverage", "Metric", "RegressionReport"]
+__all__ = [
+    "Bin",
+    "CalibrationReport",
+    "Conformal",
+    "ConformalReport",
+    "Coverage",
+    "Decision",
+    "Metric",
+    "RegressionReport",
+]

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from bayespeft.report.base import DrawnReport
 from bayespeft.report.binning import Bin, score_bins
 from bayespeft.report.bootstrap import Metric, ece_noise
+from bayespeft.report.context import Quotes, Setup, Training
 from bayespeft.report.metrics.examples import example_scores
 from bayespeft.report.ood import Separation
 from bayespeft.report.over_draws import OverDraws
-from bayespeft.report.record import Record, decode
+from bayespeft.report.record import decode
 from bayespeft.report.sections import CalibrationErrors, Selective, sections
 from bayespeft.report.table import table
 
@@ -26,9 +28,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from bayespeft.report.page import Page
+
 
 @dataclass(frozen=True, slots=True)
-class CalibrationReport(Record):
+class CalibrationReport(DrawnReport):
     """Metrics of predicted probabilities with 95 % bootstrap intervals, and what the prediction cost.
 
     Attributes:
@@ -59,6 +63,9 @@ class CalibrationReport(Record):
         selective: what refusing the least certain examples does; None in reports of an earlier version.
         ood: how uncertainty tells other sets from this one, one for each set and score; empty where none was given.
         over_draws: Monte Carlo errors of figures, and figures by number of draws; None where draws were not kept.
+        quotes: rows of the data that are worth looking at; None where none were asked for.
+        training: how training went; None where it isn't known.
+        setup: settings and versions; None where they aren't known.
     """
 
     accuracy: Metric
@@ -86,6 +93,9 @@ class CalibrationReport(Record):
     selective: Selective | None = None
     ood: tuple[Separation, ...] = ()
     over_draws: OverDraws | None = None
+    quotes: Quotes | None = None
+    training: Training | None = None
+    setup: Setup | None = None
 
     @classmethod
     def from_log_probs(
@@ -106,6 +116,9 @@ class CalibrationReport(Record):
         name: str = "",
         ood: Sequence[Separation] = (),
         over_draws: OverDraws | None = None,
+        quotes: Quotes | None = None,
+        training: Training | None = None,
+        setup: Setup | None = None,
         seed: int = 0,
         resamples: int = 1000,
     ) -> CalibrationReport:
@@ -127,6 +140,9 @@ class CalibrationReport(Record):
             name: title of the data.
             ood: from `ood.separations`.
             over_draws: from `over_draws.over_draws`.
+            quotes: from `context.quotes`.
+            training: see the class.
+            setup: see the class.
             seed: of the bootstrap. The report is a function of the arguments.
             resamples: bootstrap samples, and simulated samples for `ece_noise`.
 
@@ -158,6 +174,9 @@ class CalibrationReport(Record):
             selective=selective,
             ood=tuple(ood),
             over_draws=over_draws,
+            quotes=quotes,
+            training=training,
+            setup=setup,
         )
 
     @property
@@ -206,6 +225,12 @@ class CalibrationReport(Record):
         """
         found: CalibrationReport = decode(cls, values, "a calibration report")
         return found
+
+    def page(self) -> Page:
+        """Return what a page about this report says."""
+        from bayespeft.report.calibration_page import page  # here: only pages need it
+
+        return page(self)
 
     def plot(self, path: str | os.PathLike[str] | None = None, ax: Axes | None = None) -> Figure:
         """Draw the reliability diagram and return its figure.

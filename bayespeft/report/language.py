@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bayespeft.errors import DataError
+from bayespeft.report.base import Report
 from bayespeft.report.bootstrap import Metric, mean_intervals
-from bayespeft.report.record import Record
+from bayespeft.report.context import Setup, Training
+from bayespeft.report.record import decode
 from bayespeft.report.table import language_table
 
-METRICS = ("nll", "nll_per_token", "perplexity")
+if TYPE_CHECKING:
+    from bayespeft.report.page import Page
 
 
 @dataclass(frozen=True, slots=True)
-class LanguageReport(Record):
+class LanguageReport(Report):
     """Metrics of targets' probabilities with 95 % bootstrap intervals over examples, and what they cost.
 
     Attributes:
@@ -37,6 +40,8 @@ class LanguageReport(Record):
         peak_memory_bytes: highest memory use while predicting.
         method: what made the predictions.
         name: title of the data.
+        training: how training went; None where it isn't known.
+        setup: settings and versions; None where they aren't known.
     """
 
     nll: Metric
@@ -54,6 +59,8 @@ class LanguageReport(Record):
     peak_memory_bytes: int | None = None
     method: str = ""
     name: str = ""
+    training: Training | None = None
+    setup: Setup | None = None
 
     @classmethod
     def from_log_likelihood(
@@ -115,11 +122,11 @@ class LanguageReport(Record):
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> LanguageReport:
         """Return the report that `to_dict` wrote; as the base."""
-        try:
-            known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-            known |= {name: Metric(**values[name]) for name in METRICS}
-            return cls(**known)
-        except (KeyError, TypeError) as error:
-            raise DataError(
-                f"this is not a report of a language model: {type(error).__name__} {error}. Pass what to_json wrote."
-            ) from error
+        found: LanguageReport = decode(cls, values, "a report of a language model")
+        return found
+
+    def page(self) -> Page:
+        """Return what a page about this report says."""
+        from bayespeft.report.language_page import page  # here: only pages need it
+
+        return page(self)

@@ -15,6 +15,23 @@ from bayespeft.report.bootstrap import Interval, Metric
 from bayespeft.report.metrics.detection import order, ranked
 
 FIGURES = ("auroc", "aupr", "fpr95")
+BINS = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Shares of both sets' examples in equal bins of a score from `low` to `high`.
+
+    Attributes:
+        low, high: ends of the bins: the least and the largest score of both.
+        inside: of the test set.
+        outside: of the other set.
+    """
+
+    low: float
+    high: float
+    inside: tuple[float, ...]
+    outside: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +45,7 @@ class Separation:
         auroc: P(one of the other set is more uncertain than one of the test set), ties count half; 1/2 is no skill.
         aupr: average precision; no skill gives n / (n + size of the test set).
         fpr95: share of the test set that is flagged where 95 % of the other set are.
+        overlap: how the scores of both are spread; None in reports of an earlier version, and where a score is infinite.
     """
 
     data: str
@@ -36,6 +54,7 @@ class Separation:
     auroc: Metric
     aupr: Metric
     fpr95: Metric
+    overlap: Overlap | None = None
 
 
 def uncertainty(prediction: Predictive) -> dict[str, Floats]:
@@ -81,8 +100,23 @@ def separations(
             raise DataError(f"set {name!r} has the scores {sorted(scores)}; the test set has {sorted(inside)}.")
         places = [_Places.of(inside[score], scores[score]) for score in inside]
         figures = _figures(places, resamples, seed)
-        rows += [Separation(name, score, places[0].m, *own) for score, own in zip(inside, figures, strict=True)]
+        rows += [
+            Separation(name, score, places[0].m, *own, _overlap(inside[score], scores[score]))
+            for score, own in zip(inside, figures, strict=True)
+        ]
     return tuple(rows)
+
+
+def _overlap(inside: npt.ArrayLike, outside: npt.ArrayLike) -> Overlap | None:
+    sets = [np.asarray(values, dtype=np.float64).ravel() for values in (inside, outside)]
+    both = np.concatenate(sets)
+    if not np.isfinite(both).all():
+        return None
+    low, high = float(both.min()), float(both.max())
+    if high - low < 1e-9:  # one value, up to rounding
+        low, high = low - 0.5, high + 0.5
+    shares = [np.histogram(values, BINS, (low, high))[0] / len(values) for values in sets]
+    return Overlap(low, high, *(tuple(map(float, share)) for share in shares))
 
 
 @dataclass(frozen=True)
@@ -109,7 +143,7 @@ class _Places:
         return np.concatenate(ranked(found[None], false[None]))
 
 
-def _figures(places: list[_Places], resamples: int, seed: int) -> list[list[Metric]]:
+def _figures(places: list[_Places], resamples: int, seed: int) -> list[tuple[Metric, Metric, Metric]]:
     """The figures of each score, from the same resamples."""
     if resamples < 1:
         raise ConfigError(f"resamples is {resamples}: the bootstrap needs at least 1 (usual: 1000).")
@@ -120,7 +154,8 @@ def _figures(places: list[_Places], resamples: int, seed: int) -> list[list[Metr
     for row in draws:
         inside, outside = (np.bincount(rng.integers(0, k, k), minlength=k).astype(np.float64) for k in (n, m))
         row[:] = [place.figures(inside, outside) for place in places]
-    return [
-        [Interval(values[i, j], draws[:, i, j], 0.95, None).metric for j in range(len(FIGURES))]
-        for i in range(len(places))
-    ]
+    rows = []
+    for i in range(len(places)):
+        auroc, aupr, fpr95 = (Interval(values[i, j], draws[:, i, j], 0.95, None).metric for j in range(len(FIGURES)))
+        rows.append((auroc, aupr, fpr95))
+    return rows

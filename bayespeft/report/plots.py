@@ -25,6 +25,7 @@ from matplotlib.ticker import MaxNLocator
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.report.binning import wilson
 from bayespeft.report.files import write_atomic
+from bayespeft.report.table import short_count
 
 if TYPE_CHECKING:
     from bayespeft.report.calibration import CalibrationReport
@@ -49,13 +50,18 @@ DOT: dict[str, Any] = {
 MEAN: dict[str, Any] = {"marker": "D", "color": VERMILION, "markersize": 8, "markeredgewidth": 0}
 
 
-def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure as .png (200 dpi), .svg or .pdf, by the suffix of `path`; whole or not at all.
+def save(figure: Figure, path: str | os.PathLike[str], kind: str | None = None) -> None:
+    """Write a figure as png (200 dpi), svg or pdf; whole or not at all.
+
+    Args:
+        figure: to write.
+        path: where to.
+        kind: one of the three; by the suffix of `path` where it is left out.
 
     Raises:
         ConfigError: the suffix is none of these.
     """
-    suffix = Path(path).suffix.lower()
+    suffix = Path(path).suffix.lower() if kind is None else f".{kind}"
     if suffix not in SUFFIXES:
         raise ConfigError(f"a plot can't be saved as {os.fspath(path)!r}: end the name with {', '.join(SUFFIXES)}.")
     buffer = io.BytesIO()
@@ -149,7 +155,7 @@ def _draw_counts(ax: Axes, report: CalibrationReport, most: float) -> None:
         if b.count:
             middle, share = (b.low + b.high) / 2, 100 * b.count / report.n
             ax.bar(middle, share, b.high - b.low, facecolor=SKY, edgecolor=BLUE, linewidth=0.6)
-            ax.annotate(_short(b.count), (middle, share), (0, 2), fontsize=6, rotation=90 if wide else 0, **ABOVE)
+            ax.annotate(short_count(b.count), (middle, share), (0, 2), fontsize=6, rotation=90 if wide else 0, **ABOVE)
     ax.set(xlim=(0, 1), ylim=(0, 135 * most), xlabel="Confidence", ylabel="Examples (%)")
     ax.yaxis.set_major_locator(MaxNLocator(3))
     _tidy(ax)
@@ -233,14 +239,6 @@ def _check(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> tuple[l
 
 def _percent(metric: Any) -> str:
     return f"{100 * metric.value:.1f} % [{100 * metric.low:.1f}, {100 * metric.high:.1f}]"
-
-
-def _short(count: int) -> str:
-    for size, unit in ((10**6, "M"), (10**3, "k")):
-        amount = count / size
-        if amount >= 0.9995:
-            return f"{amount:.1f}".removesuffix(".0") + unit if amount < 9.95 else f"{amount:.0f}{unit}"
-    return str(count)
 
 
 def _scale(metric: str) -> float:

@@ -7,23 +7,25 @@ of an example's outputs together. Intervals resample examples.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bayespeft.errors import DataError
 from bayespeft.report import regression_metrics as metrics
+from bayespeft.report.base import DrawnReport
 from bayespeft.report.bootstrap import Metric, mean_intervals
-from bayespeft.report.record import Record
+from bayespeft.report.context import Setup, Training
+from bayespeft.report.record import decode
 from bayespeft.report.table import regression_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from bayespeft.report.page import Page
+
 LEVELS = (0.5, 0.9, 0.95)
-METRICS = ("nll", "rmse", "mae", "crps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True)
-class RegressionReport(Record):
+class RegressionReport(DrawnReport):
     """Metrics of predicted laws with 95 % bootstrap intervals, and what the prediction cost.
 
     Attributes:
@@ -68,6 +70,8 @@ class RegressionReport(Record):
         peak_memory_bytes: highest memory use while predicting.
         method: what made the predictions.
         name: title of the data.
+        training: how training went; None where it isn't known.
+        setup: settings and versions; None where they aren't known.
     """
 
     nll: Metric
@@ -92,6 +96,8 @@ class RegressionReport(Record):
     peak_memory_bytes: int | None = None
     method: str = ""
     name: str = ""
+    training: Training | None = None
+    setup: Setup | None = None
 
     @classmethod
     def from_mixture(
@@ -189,18 +195,14 @@ class RegressionReport(Record):
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RegressionReport:
         """Return the report that `to_dict` wrote; as the base."""
-        try:
-            known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-            known |= {name: Metric(**values[name]) for name in METRICS}
-            known["coverage"] = tuple(
-                Coverage(c["level"], Metric(**c["observed"]), c["width"]) for c in values["coverage"]
-            )
-            known["pit"] = tuple(values["pit"])
-            return cls(**known)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"this is not a regression report: {type(error).__name__} {error}. Pass what to_json or to_dict wrote."
-            ) from error
+        found: RegressionReport = decode(cls, values, "a regression report")
+        return found
+
+    def page(self) -> Page:
+        """Return what a page about this report says."""
+        from bayespeft.report.regression_page import page  # here: only pages need it
+
+        return page(self)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draw the PIT histogram and the calibration curve, and return their figure.

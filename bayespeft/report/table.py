@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bayespeft.report.base import Report
     from bayespeft.report.bootstrap import Metric
     from bayespeft.report.calibration import CalibrationReport
     from bayespeft.report.language import LanguageReport
@@ -17,14 +18,14 @@ def table(report: CalibrationReport) -> str:
     """Return a headline in words, the metrics with their intervals, and the facts of the run; no trailing newline."""
     rows = [
         ("", "value", "95 % interval", ""),
-        ("Accuracy", *_percent(report.accuracy), ""),
-        ("NLL", *_plain(report.nll), "nats"),
-        ("ECE", *_percent(report.ece), f"sampling noise alone reaches {100 * report.ece_noise:.1f} %"),
-        ("ECE, equal mass", *_percent(report.ece_equal_mass), ""),
-        ("Brier", *_plain(report.brier), "from 0 to 2"),
+        ("Accuracy", *percent_cells(report.accuracy), ""),
+        ("NLL", *plain_cells(report.nll), "nats"),
+        ("ECE", *percent_cells(report.ece), f"sampling noise alone reaches {100 * report.ece_noise:.1f} %"),
+        ("ECE, equal mass", *percent_cells(report.ece_equal_mass), ""),
+        ("Brier", *plain_cells(report.brier), "from 0 to 2"),
         *_selective_rows(report),
         *(
-            (f"OOD {s.data}", *_plain(s.auroc), f"AUROC by entropy, {s.n:,} examples")
+            (f"OOD {s.data}", *plain_cells(s.auroc), f"AUROC by entropy, {s.n:,} examples")
             for s in report.ood
             if s.score == "entropy"
         ),
@@ -41,8 +42,12 @@ def _selective_rows(report: CalibrationReport) -> list[tuple[str, str, str, str]
     kept = next(at.figure for at in report.selective.accuracy_at_coverage if at.at == 0.8)
     auroc = report.selective.error_auroc
     return [
-        ("Accuracy, top 80 %", *_percent(kept), "of the most confident"),
-        ("AUROC of errors", *((UNKNOWN, "") if auroc is None else _plain(auroc)), "by confidence; 0.5 is no skill"),
+        ("Accuracy, top 80 %", *percent_cells(kept), "of the most confident"),
+        (
+            "AUROC of errors",
+            *((UNKNOWN, "") if auroc is None else plain_cells(auroc)),
+            "by confidence; 0.5 is no skill",
+        ),
     ]
 
 
@@ -51,12 +56,16 @@ def regression_table(report: RegressionReport) -> str:
     per = "" if report.outputs == 1 else f", mean over {report.outputs} outputs"
     rows = [
         ("", "value", "95 % interval", ""),
-        ("NLL", *_plain(report.nll), "nats" if report.outputs == 1 else f"nats, {report.outputs} outputs together"),
-        ("RMSE", *_measured(report.rmse), f"in the targets' units{per}"),
-        ("MAE", *_measured(report.mae), "of the median"),
-        ("CRPS", *_measured(report.crps), ""),
+        (
+            "NLL",
+            *plain_cells(report.nll),
+            "nats" if report.outputs == 1 else f"nats, {report.outputs} outputs together",
+        ),
+        ("RMSE", *measured_cells(report.rmse), f"in the targets' units{per}"),
+        ("MAE", *measured_cells(report.mae), "of the median"),
+        ("CRPS", *measured_cells(report.crps), ""),
         *(
-            (f"Coverage at {100 * c.level:g} %", *_percent(c.observed), f"mean width {c.width:.4g}")
+            (f"Coverage at {100 * c.level:g} %", *percent_cells(c.observed), f"mean width {c.width:.4g}")
             for c in report.coverage
         ),
         (
@@ -75,40 +84,40 @@ def language_table(report: LanguageReport) -> str:
     """Return the same of a report on targets' probabilities."""
     rows = [
         ("", "value", "95 % interval", ""),
-        ("NLL", *_plain(report.nll), "nats per target"),
-        ("NLL per token", *_plain(report.nll_per_token), "nats"),
-        ("Perplexity", *_measured(report.perplexity), "exp of the NLL per token"),
+        ("NLL", *plain_cells(report.nll), "nats per target"),
+        ("NLL per token", *plain_cells(report.nll_per_token), "nats"),
+        ("Perplexity", *measured_cells(report.perplexity), "exp of the NLL per token"),
     ]
     return _lay_out(report, rows, f"{report.n:,} with {report.tokens:,} scored tokens")
 
 
-def _lay_out(
-    report: CalibrationReport | RegressionReport | LanguageReport, rows: list[tuple[str, str, str, str]], examples: str
-) -> str:
+def _lay_out(report: Report, rows: list[tuple[str, str, str, str]], examples: str) -> str:
     title = ", ".join(filter(None, (report.name, report.method)))
     first, value, interval = (max(len(row[i]) for row in rows) for i in range(3))
     lines = [f"{a:{first}}  {b:>{value}}  {c:{interval}}  {d}".rstrip() for a, b, c, d in rows]
     facts = [
         ("Examples", examples),
-        ("Draws", f"{report.draws:,}{_passes(report)}"),
+        ("Draws", draw_text(report)),
         ("Time", UNKNOWN if report.seconds is None else f"{report.seconds:.3g} s"),
-        ("Parameters", _parameters(report.trainable_parameters, report.total_parameters)),
-        ("Peak memory", _bytes(report.peak_memory_bytes)),
+        ("Parameters", parameter_text(report.trainable_parameters, report.total_parameters)),
+        ("Peak memory", byte_text(report.peak_memory_bytes)),
     ]
     lines += ["", *(f"{name:{first}}  {fact}" for name, fact in facts)]
     return "\n".join([f"{title}: {report.headline}" if title else _capital(report.headline), "", *lines])
 
 
-def _percent(metric: Metric) -> tuple[str, str]:
+def percent_cells(metric: Metric) -> tuple[str, str]:
+    """Return a share and its interval, in percent."""
     return f"{100 * metric.value:.1f} %", f"[{100 * metric.low:.1f}, {100 * metric.high:.1f}]"
 
 
-def _plain(metric: Metric) -> tuple[str, str]:
+def plain_cells(metric: Metric) -> tuple[str, str]:
+    """Return a number and its interval, with three decimals."""
     return f"{metric.value:.3f}", f"[{metric.low:.3f}, {metric.high:.3f}]"
 
 
-def _measured(metric: Metric) -> tuple[str, str]:
-    """In the targets' units, which may be any: four digits, wherever they begin."""
+def measured_cells(metric: Metric) -> tuple[str, str]:
+    """Return a number in the targets' units, which may be any, and its interval: four digits, wherever they begin."""
     return f"{metric.value:.4g}", f"[{metric.low:.4g}, {metric.high:.4g}]"
 
 
@@ -116,16 +125,21 @@ def _nats(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.3f}"
 
 
-def _passes(report: CalibrationReport | RegressionReport | LanguageReport) -> str:
-    """In how many passes the draws were made, and how far they are from infinitely many."""
+def draw_text(report: Report) -> str:
+    """Return how many draws were made, in how many passes, and how far they are from infinitely many."""
     forward, backward = report.forward_passes, report.backward_passes
-    text = "" if forward is None else f" in {forward:,} forward pass{'es' * (forward != 1)}"
+    text = (
+        f"{report.draws:,}"
+        if forward is None
+        else f"{report.draws:,} in {forward:,} forward pass{'es' * (forward != 1)}"
+    )
     if backward:
         text += f" and {backward:,} backward pass{'es' * (backward != 1)}"
     return text if report.nll_error is None else f"{text}; Monte Carlo error of the NLL {report.nll_error:.2g} nats"
 
 
-def _parameters(trainable: int | None, total: int | None) -> str:
+def parameter_text(trainable: int | None, total: int | None) -> str:
+    """Return how many parameters were learned, of how many."""
     if trainable is None:
         return UNKNOWN
     if not total:
@@ -133,10 +147,20 @@ def _parameters(trainable: int | None, total: int | None) -> str:
     return f"{trainable:,} trainable of {total:,} ({100 * trainable / total:.3g} %)"
 
 
-def _bytes(count: int | None) -> str:
+def byte_text(count: int | None) -> str:
+    """Return an amount of memory."""
     if count is None:
         return UNKNOWN
     return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+
+
+def short_count(count: int) -> str:
+    """Return a count in few characters: 950, 1.2k, 34k, 5M."""
+    for size, unit in ((10**6, "M"), (10**3, "k")):
+        amount = count / size
+        if amount >= 0.9995:
+            return f"{amount:.1f}".removesuffix(".0") + unit if amount < 9.95 else f"{amount:.0f}{unit}"
+    return str(count)
 
 
 def _capital(text: str) -> str:

@@ -51,9 +51,13 @@ def shown(comparison):
 def test_files_and_numbers(quick, tmp_path):
     out = tmp_path / "deep" / "runs"
     comparison = quick(out=out)
-    names = ["comparison.png", "reliability.png", "results.jsonl", "table.html", "table.md", "table.tex"]
+    names = ["comparison.png", "reliability.png", "report-melora.html", "report-mle.html", "results.jsonl"]
+    names += ["table.html", "table.md", "table.tex"]
     assert sorted(path.name for path in out.iterdir() if path.name[0] != ".") == names
     assert sorted(path.name for paths in comparison.files(out).values() for path in paths) == names
+    page = (out / "report-melora.html").read_text(encoding="utf-8")
+    assert "KL from the prior" in page
+    assert "method › adapter › r" in page
     runs = lines(out)
     assert [(run["method"], run["seed"]) for run in runs] == [("mle", 0), ("melora", 0), ("mle", 1), ("melora", 1)]
     run = runs[0]

@@ -146,7 +146,37 @@ def test_what_is_not_a_report_is_an_error(report: CalibrationReport, tmp_path: P
         CalibrationReport.from_json(tmp_path / "absent.json")
 
 
+def test_a_report_of_an_earlier_version_is_read_without_what_it_lacks(report: CalibrationReport) -> None:
+    later = ("errors", "selective", "ood", "over_draws")
+    values = {name: value for name, value in report.to_dict().items() if name not in later}
+    old = CalibrationReport.from_dict(values)
+    assert (old.errors, old.selective, old.ood, old.over_draws) == (None, None, (), None)
+    assert old.headline == report.headline.split(";")[0]
+    assert old.accuracy == report.accuracy
+    assert any(line.split() == ["AUROC", "of", "errors", "-"] for line in str(old).splitlines())
+    assert CalibrationReport.from_json(old.to_json()) == old
+
+
+def test_a_part_that_is_incomplete_is_an_error(report: CalibrationReport) -> None:
+    values = report.to_dict()
+    del values["selective"]["aurc"]
+    with pytest.raises(DataError, match="not a calibration report: KeyError 'aurc'"):
+        CalibrationReport.from_dict(values)
+
+
 # Words
+
+
+def test_refusing_is_said_to_help_only_where_it_does(simulate: Any) -> None:
+    useful = CalibrationReport.from_log_probs(*simulate(2000, 4, sharpness=3), resamples=100)
+    assert useful.selective is not None
+    kept = 100 * useful.selective.accuracy_at_coverage[1].figure.value
+    before = 100 * useful.accuracy.value
+    assert useful.headline.endswith(
+        f"; refuse the least certain 20 % and accuracy rises from {before:.0f} to {kept:.0f} %"
+    )
+    useless = CalibrationReport.from_log_probs(np.log([[0.7, 0.3]] * 10), [0] * 7 + [1] * 3, resamples=100)
+    assert useless.headline.endswith("; refusing the least certain 20 % does not clearly help: accuracy 70.0 to 70.0 %")
 
 
 @pytest.mark.parametrize(

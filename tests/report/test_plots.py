@@ -122,7 +122,7 @@ def test_no_report_is_an_error() -> None:
      (512_345, "512k"), (999_999, "1M"), (3_200_000, "3.2M")],
 )  # fmt: skip
 def test_counts_are_short(count: int, text: str) -> None:
-    assert plots._short(count) == text
+    assert plots.short_count(count) == text
 
 
 def test_comparison_draws_each_seed_and_the_mean() -> None:

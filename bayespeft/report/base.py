@@ -1,0 +1,125 @@
+"""What all reports can do: write themselves as a page, a table of numbers, JSON, and a picture where there is one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from bayespeft.report.context import Setup, Training
+from bayespeft.report.files import write_atomic
+from bayespeft.report.record import Record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from bayespeft.report.page import Page
+
+# Parts that are no figures of the report.
+CONTEXT = ("quotes", "setup")
+
+
+class Report(Record):
+    """Numbers about a prediction, what it cost, and how it came about."""
+
+    __slots__ = ()
+
+    n: int
+    draws: int
+    forward_passes: int | None
+    backward_passes: int
+    nll_error: float | None
+    seconds: float | None
+    trainable_parameters: int | None
+    total_parameters: int | None
+    peak_memory_bytes: int | None
+    method: str
+    name: str
+    training: Training | None
+    setup: Setup | None
+
+    @property
+    @abstractmethod
+    def headline(self) -> str:
+        """What the numbers say, in words."""
+
+    @abstractmethod
+    def page(self) -> Page:
+        """Return what a page about this report says."""
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the report as one page of HTML that needs nothing else, and write it to `path` if given.
+
+        It reads in light and dark, on a phone and in print. Rows of the data that the report quotes are on it.
+        """
+        text = self.page().html()
+        if path is not None:
+            write_atomic(path, text.encode())
+        return text
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: headline, numbers and the first pictures."""
+        return self.page().card()
+
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the numbers as CSV, and write them to `path` if given.
+
+        Columns are figure, value, low and high (of the 95 % interval, where there is one); parts of parts are named
+        "selective.aurc", "bins.14.accuracy". Numbers have all their digits. Texts are left out.
+        """
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(("figure", "value", "low", "high"))
+        plain = {name: value for name, value in self.to_dict().items() if name not in CONTEXT}
+        writer.writerows(_rows(plain, ""))
+        if path is not None:
+            write_atomic(path, buffer.getvalue().encode())
+        return buffer.getvalue()
+
+
+class DrawnReport(Report):
+    """A report with a picture."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Draw the report with matplotlib and return the figure.
+
+        Args:
+            path: where to save it: .png, .svg or .pdf.
+
+        Raises:
+            ConfigError: the suffix of `path` is none of these.
+        """
+
+    def to_png(self, path: str | os.PathLike[str]) -> None:
+        """Write the picture of `plot` as PNG, 200 dots per inch, whatever the file's name."""
+        self._save(path, "png")
+
+    def to_svg(self, path: str | os.PathLike[str]) -> None:
+        """Write the picture of `plot` as SVG, whatever the file's name."""
+        self._save(path, "svg")
+
+    def _save(self, path: str | os.PathLike[str], kind: str) -> None:
+        from bayespeft.report import plots  # here: matplotlib takes half a second, and numbers don't need it
+
+        plots.save(self.plot(), path, kind)
+
+
+def _rows(value: Any, name: str) -> Iterator[tuple[str, float, float | str, float | str]]:
+    """Rows of a dictionary as `to_dict` makes it, however deep."""
+    if isinstance(value, dict):
+        if value.keys() == {"value", "low", "high"}:
+            yield name, value["value"], value["low"], value["high"]
+            return
+        for key, part in value.items():
+            yield from _rows(part, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        for i, part in enumerate(value):
+            yield from _rows(part, f"{name}.{i}")
+    elif isinstance(value, (int, float)):
+        yield name, value, "", ""

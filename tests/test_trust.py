@@ -1,0 +1,100 @@
+"""What a posterior says about when to trust it: further parts of its report, conformal sets, answers or abstentions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import bayespeft
+from bayespeft import TrainConfig
+from bayespeft.errors import ConfigError, DataError
+from bayespeft.report import metrics
+
+
+@pytest.fixture
+def posterior(mlp: Any, xy: Any) -> bayespeft.Posterior:
+    train = TrainConfig(steps=30, batch_size=20, lr=0.05)
+    return bayespeft.fit(mlp, xy, "melora", targets="all-linear", train=train, progress=False)
+
+
+def test_report_compares_other_sets_and_leaves_the_rest_as_it_is(posterior: Any, xy: Any) -> None:
+    far = (xy[0] + 5,)
+    report = posterior.report(xy, draws=3, resamples=20, ood={"far": far, "same": xy})
+    assert [(row.data, row.score) for row in report.ood] == [
+        (name, score) for name in ("far", "same") for score in ("max_probability", "entropy", "mutual_information")
+    ]
+    assert all(row.n == 60 for row in report.ood)
+    # The same draws: the same set can't be told from itself.
+    assert [row.auroc.value for row in report.ood[3:]] == [0.5] * 3
+    inside, outside = (posterior.predict(data, draws=3) for data in (xy, far))
+    expected = metrics.auroc(inside.mutual_information.numpy(), outside.mutual_information.numpy())
+    assert report.ood[2].auroc.value == pytest.approx(expected)
+    plain = posterior.report(xy, draws=3, resamples=20)
+    assert plain.ood == ()
+    assert (plain.nll, plain.errors, plain.selective) == (report.nll, report.errors, report.selective)
+
+
+def test_draws_are_kept_only_where_their_error_is_asked_for(posterior: Any, xy: Any) -> None:
+    assert posterior.report(xy, draws=4, resamples=5).over_draws is None
+    report = posterior.report(xy, draws=4, resamples=5, draws_error=True)
+    assert [row.draws for row in report.over_draws.by_draws] == [1, 2, 4]
+    assert report.over_draws.by_draws[-1].nll == pytest.approx(report.nll.value, abs=1e-5)
+    # To first order the jackknife is the delta method that the prediction has.
+    assert report.over_draws.errors["nll"] == pytest.approx(report.nll_error, rel=0.2)
+    pairs = posterior.report(xy, draws=4, resamples=5, draws_error=True, sampling="antithetic")
+    assert pairs.over_draws.errors["nll"] == pytest.approx(pairs.nll_error, rel=0.2)
+    sobol = posterior.report(xy, draws=4, resamples=5, draws_error=True, sampling="sobol")
+    assert sobol.over_draws.errors is None
+    assert len(sobol.over_draws.by_draws) == 3
+
+
+def test_conformal_sets_are_of_the_posteriors_predictions(posterior: Any, xy: Any) -> None:
+    found = posterior.conformal(xy, alpha=0.2, draws=3, seed=2)
+    prediction = posterior.predict(xy, draws=3, seed=2)
+    sets = found.sets(xy)
+    assert sets.shape == (60, 3)
+    assert (sets == found.sets(prediction)).all()
+    labels = xy[1].numpy()
+    # On the data it was fitted on: the quantile's rank, or more with ties.
+    assert sets[np.arange(60), labels].sum() >= math.ceil(61 * 0.8)
+    assert found.report(xy, resamples=10).coverage.value == sets[np.arange(60), labels].mean()
+    assert posterior.conformal(prediction, alpha=0.2, draws=3, seed=2).threshold == found.threshold
+    assert posterior.conformal(xy, method="aps", draws=3).sets(xy).any(axis=1).mean() > 0.5
+    with pytest.raises(ConfigError, match="alpha is 2"):
+        posterior.conformal(xy, alpha=2)
+    with pytest.raises(DataError, match="with labels"):
+        posterior.conformal((xy[0],), draws=2)
+
+
+def test_decisions_are_of_the_posteriors_predictions(posterior: Any, xy: Any) -> None:
+    loose = posterior.decide((xy[0],), risk=0.9, validation=xy, delta=0.5, draws=3)
+    prediction = posterior.predict(xy, draws=3)
+    assert loose.risk == 0.9
+    assert not loose.abstained.any()
+    assert torch.equal(torch.as_tensor(loose.answer), prediction.probs.argmax(1))
+    again = posterior.decide(prediction, risk=0.9, validation=prediction, delta=0.5)
+    assert (again.answer == loose.answer).all()
+    strict = posterior.decide(xy, risk=0.001, validation=xy, draws=3)
+    assert strict.abstained.all()
+    assert strict.risk is None
+    with pytest.raises(DataError, match="validation is missing"):
+        posterior.decide(xy, validation=(xy[0],), draws=2)
+
+
+def test_quantities_have_no_classes_to_decide_among(mlp: Any, xy: Any) -> None:
+    data = (xy[0], xy[1].float()[:, None].repeat(1, 3))
+    train = TrainConfig(steps=2, batch_size=20)
+    posterior = bayespeft.fit(
+        mlp, data, "melora", targets="all-linear", likelihood="regression", train=train, progress=False
+    )
+    with pytest.raises(ConfigError, match="for classes, and likelihood 'regression' has none"):
+        posterior.decide(data, validation=data)
+    with pytest.raises(ConfigError, match="for classes, and likelihood 'regression' has none"):
+        posterior.conformal(data)
+    for settings in ({"ood": {"other": data}}, {"draws_error": True}):
+        with pytest.raises(ConfigError, match="ood and draws_error are for classes"):
+            posterior.report(data, **settings)

@@ -20,6 +20,7 @@ from bayespeft.attach import Placement
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.errors import CheckpointError, ConfigError, DataError
 from bayespeft.evaluation import brief
+from bayespeft.fitted import CENTER, MERGED
 from bayespeft.guides.base import GuideSpec
 from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.history import History
@@ -34,7 +35,7 @@ from bayespeft.io import checkpoint
 from bayespeft.io.fingerprint import check_fingerprint, digest
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.methods.base import Method
-from bayespeft.posterior import CENTER, MERGED, Posterior, as_examples
+from bayespeft.posterior import Posterior, as_examples
 from bayespeft.randomness import seeded
 from bayespeft.sites import all_sites
 

@@ -1,46 +1,31 @@
-"""A fitted posterior over adapter factors: predict, report, save."""
+"""A fitted posterior over adapter factors: predict, report, decide, generate."""
 
 from __future__ import annotations
 
-import operator
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-import torch
-from torch import nn
-
-from bayespeft import account, registry
-from bayespeft.attach import Attachment, Placement, SiteWeights, check_unadapted
+from bayespeft import account
 from bayespeft.data.examples import Examples
 from bayespeft.data.load import load as load_rows
 from bayespeft.data.prepare import Padding, prepare, raw_rows
-from bayespeft.errors import AttachError, ConfigError, DataError
+from bayespeft.errors import ConfigError, DataError
 from bayespeft.evaluation import measure
+from bayespeft.fitted import Fitted
 from bayespeft.generation.generate import generate
 from bayespeft.generation.prompts import Prompts
 from bayespeft.generation.result import Generation
 from bayespeft.generation.score import Score, Targets, score
 from bayespeft.generation.settings import Decoding
-from bayespeft.inference.approximation import Approximation
-from bayespeft.inference.history import History
-from bayespeft.inference.predict import Predictor
 from bayespeft.inference.pruning import prune
 from bayespeft.inference.sampling import UNITS, Sampling
 from bayespeft.inference.summary import Summary, summarise
 from bayespeft.inference.temperature import fit_temperature
 from bayespeft.inference.weight_covariance import WeightCovariance, weight_covariance
-from bayespeft.io import checkpoint
-from bayespeft.io.fingerprint import fingerprint
-from bayespeft.io.merge import merged_copy, write_merged
-from bayespeft.io.peft_export import write_lora
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.categorical import Categorical
-from bayespeft.merged import Merged, times_merged
-from bayespeft.methods.base import Method
 from bayespeft.predictive.base import Prediction
 from bayespeft.predictive.categorical import Predictive
 from bayespeft.predictive.language import LanguagePredictive
@@ -52,56 +37,14 @@ from bayespeft.report.language import LanguageReport
 from bayespeft.report.ood import separate
 from bayespeft.report.over_draws import of_prediction
 from bayespeft.report.regression import RegressionReport
-from bayespeft.version import __version__
-
-# Before the names of saved tensors that are no part of the approximation.
-MERGED, CENTER = "merged/", "center/"
 
 
 @dataclass
-class Posterior:
-    """A posterior over the factors of adapters on one network, which itself is as it was.
+class Posterior(Fitted):
+    """A posterior over the factors of adapters on one network, which itself is as it was; attributes as `Fitted`.
 
     Made by `bayespeft.fit` and `bayespeft.load`.
-
-    Attributes:
-        model: the network.
-        method: the method with all its settings as they were used.
-        placements: where adapters sit.
-        approximation: q, its priors and the point factors.
-        likelihood: what the network's output means.
-        history: how training went.
-        classes: K.
-        seed: of the fit.
-        tokenizer: for data that is still text, or None.
-        temperature: divides the logits of every draw in prediction; 1 unless it was fitted to validation data.
-        merged: what the adapters merged into the network's own weights, or None where they never do.
-        base: the fingerprint of the network as the fit was given it.
-        merges: how often the network had been merged into when this posterior was made: after that it is another network.
     """
-
-    model: nn.Module
-    method: Method
-    placements: tuple[Placement, ...]
-    approximation: Approximation
-    likelihood: Likelihood
-    history: History
-    classes: int
-    seed: int
-    tokenizer: Any = field(default=None, repr=False)
-    temperature: float = 1.0
-    merged: Merged | None = None
-    base: dict[str, str] = field(default_factory=dict, repr=False)
-    merges: int = -1
-
-    def __post_init__(self) -> None:
-        self.base = self.base or fingerprint(self.model, exclude=self.heads)
-        self.merges = times_merged(self.model) if self.merges < 0 else self.merges
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network's first parameter lives."""
-        return next(self.model.parameters()).device
 
     def predict(
         self,
@@ -183,11 +126,6 @@ class Posterior:
             raise DataError("a temperature needs labels: column 'label', 'labels' or 'answer' is missing.")
         assert found.draw_log_probs is not None
         return replace(self, temperature=fit_temperature(found.draw_log_probs, found.labels))
-
-    @property
-    def heads(self) -> set[str]:
-        """Names of the layers that are freshly made heads, trained whole."""
-        return {name for pack in self.approximation.packs if pack.role == "head" for name in pack.sites}
 
     def report(
         self,
@@ -397,11 +335,6 @@ class Posterior:
         with self._predictor() as predictor:
             return score(predictor, prompts, targets, draws, seed, batch_size, self.tokenizer)
 
-    @contextmanager
-    def _predictor(self) -> Iterator[Predictor]:
-        with self._attached() as attachment:
-            yield Predictor(self.model, attachment, self.approximation, self.likelihood, self.device, self.temperature)
-
     def weight_covariance(self, site: str) -> WeightCovariance:
         """Return the covariance of vec(delta W), columns stacked, at one adapted layer.
 
@@ -417,118 +350,6 @@ class Posterior:
         """Return KL, spread and norms of each adapted layer; it prints as a table."""
         return summarise(self.approximation, self.placements, self.method.guide, self.seed)
 
-    @contextmanager
-    def using(self, draw: int | str = "mean", seed: int = 0) -> Iterator[nn.Module]:
-        """Give the network one draw's weights inside a `with` block: `with posterior.using("mean") as model: ...`.
-
-        Its logits are then not yet divided by a fitted `temperature`.
-
-        Args:
-            draw: "mean", or the number of a draw, as in `predict` with the same seed.
-            seed: of the draws.
-
-        Raises:
-            ConfigError: `draw` is neither.
-        """
-        weights = self._one_network(draw, seed)
-        with self._attached() as attachment, torch.no_grad():
-            attachment.bind(weights)
-            yield self.model
-
-    def _check_network(self) -> None:
-        """Check that the network is the one of this posterior, with no adapter at work."""
-        check_unadapted(self.model)
-        if times_merged(self.model) != self.merges:
-            raise AttachError(
-                "another fit has merged into the network's weights since this posterior was made, so it belongs to a network "
-                "that is no more. Load it again onto the base, or give the adapter of the other fit keep_original=True."
-            )
-
-    @contextmanager
-    def _attached(self) -> Iterator[Attachment]:
-        self._check_network()
-        with Attachment(self.placements, self.merged) as attachment:
-            yield attachment
-
-    @torch.no_grad()
-    def _one_network(self, draw: int | str, seed: int) -> SiteWeights:
-        if draw != "mean":
-            try:
-                draw = operator.index(draw)  # type: ignore[arg-type]
-            except TypeError:
-                raise ConfigError(f"draw={draw!r}: 'mean', or the number of a draw.") from None
-            if draw < 0:
-                raise ConfigError(f"draw={draw}: draws are numbered from 0.")
-        elif self.approximation.latent.members is not None:
-            raise ConfigError(
-                "'mean' would average the weights of an ensemble, which no member has: name a draw, from 0."
-            )
-        values = self.approximation.mean()
-        if isinstance(draw, int):
-            draws = self.approximation.latent.draws(draw + 1, torch.Generator().manual_seed(seed))
-            values |= {name: value[draw] for name, value in draws.items()}
-        return self.approximation.fixed_weights(values)
-
-    def save(self, directory: str | os.PathLike[str]) -> None:
-        """Write the posterior (not the base network) as safetensors and JSON; `bayespeft.load` reads it.
-
-        Raises:
-            CheckpointError: the directory holds something else.
-        """
-        for plugin in (self.method.guide, self.likelihood, *(p.adapter for p in self.placements)):
-            registry.check(plugin)
-        settings = {
-            "bayespeft": __version__,
-            "method": self.method.model_dump(mode="json"),
-            "likelihood": self.likelihood.model_dump(mode="json"),
-            "sites": {p.site.name: p.adapter.model_dump(mode="json") for p in self.placements},
-            "heads": sorted(self.heads),
-            "classes": self.classes,
-            "seed": self.seed,
-            "temperature": self.temperature,
-            "base": {
-                "name": getattr(getattr(self.model, "config", None), "name_or_path", type(self.model).__name__),
-                "fingerprint": self.base,
-            },
-            "history": self.history.to_dict(),
-        }
-        tensors = self.approximation.state_dict()
-        if self.merged is not None:
-            self._check_network()
-            settings["merged"] = self.merged.steps()
-            state = self.merged.state({p.site.name: p.site for p in self.placements})
-            tensors |= {f"{MERGED}{name}": value for name, value in state.items()}
-            # Where priors are centered goes with the split, which the base can't tell.
-            centers = self.approximation.named_buffers()
-            tensors |= {name.replace("_", "/", 1): value for name, value in centers if name.startswith("center_")}
-        checkpoint.write(directory, tensors, settings)
-
-    def merged_model(self, draw: int | str = "mean", seed: int = 0) -> nn.Module:
-        """Return a plain copy of the network with one draw of every adapter, and all merged before, in its weights.
-
-        A fitted temperature has no place in it: divide its logits by `temperature`.
-
-        Args:
-            draw: as for `using`; one draw is one network.
-            seed: of the draws.
-
-        Raises:
-            AttachError: a weight is quantised or in half precision, so that the change would be rounded away, or it is
-                shared with another module. ConfigError: `draw` is neither "mean" nor the number of a draw.
-        """
-        self._check_network()
-        return merged_copy(self.model, self.placements, self._one_network(draw, seed), self.merged)
-
-    def export_merged(self, directory: str | os.PathLike[str], draw: int | str = "mean", seed: int = 0) -> None:
-        """Write `merged_model` as a full checkpoint that `from_pretrained` reads, with the tokenizer if there is one.
-
-        The directory must be new or empty.
-
-        Raises:
-            CheckpointError: the network is none of transformers', or the directory is not empty. And as `merged_model`.
-        """
-        write_merged(directory, self.merged_model(draw, seed), self.tokenizer)
-
     def pruned(self, keep: float) -> Posterior:
         """Return a smaller posterior, with those of the random sparse values that have the largest |mean| / std.
 
@@ -540,23 +361,6 @@ class Posterior:
         """
         approximation, placements = prune(self.approximation, self.placements, self.method.guide, keep)
         return replace(self, approximation=approximation, placements=placements)
-
-    def export_peft(self, directory: str | os.PathLike[str], draw: int | str = "mean", seed: int = 0) -> None:
-        """Write one draw as a LoRA that `peft.PeftModel.from_pretrained` loads onto the same base network.
-
-        A fitted temperature has no place in that format: divide the exported network's logits by `temperature`.
-
-        Args:
-            directory: new, empty, or with an earlier export, which is replaced.
-            draw: as for `using`; one draw is one network, so what the others say is lost.
-            seed: of the draws.
-
-        Raises:
-            CheckpointError: an adapter's change is not exactly a LoRA, or the directory holds something else.
-            ConfigError: `draw` is neither "mean" nor the number of a draw.
-        """
-        self._check_network()
-        write_lora(directory, self.model, self.placements, self._one_network(draw, seed), self.merged)
 
 
 def as_examples(data: Any, likelihood: Likelihood, tokenizer: Any, split: str) -> Examples:

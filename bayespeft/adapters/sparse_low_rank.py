@@ -86,7 +86,9 @@ class SparseLowRank(Adapter):
             y = y + factors["B"].linear(channels * (self.alpha / self.r))
         if "values" in factors:
             pattern = factors["index"].pattern(site.out_features, site.in_features)
-            y = y + self.scale * factors["values"].sparse(x, pattern).to(y)
+            change = factors["values"].sparse(x, pattern).to(y)
+            # No second array of outputs where there is nothing to scale.
+            y = y + (change if self.scale == 1 else self.scale * change)
         return y
 
     def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:

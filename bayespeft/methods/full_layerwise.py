@@ -12,5 +12,6 @@ METHOD: Method = FULL.replace(
         "each block is visited once and gets an equal share of the steps; the head is trained throughout; embeddings and "
         "norms stay as they were pretrained"
     ),
-    train=FULL.train.replace(layers_at_once=1),
+    # A block has few steps of its own: they have to be longer.
+    train=FULL.train.replace(layers_at_once=1, lr=1e-4),
 )

@@ -163,6 +163,7 @@ def report(
         Path | None,
         typer.Option(metavar="FILE", help="Write the plot here: .png, .svg or .pdf.", rich_help_panel=opt.OUTPUT),
     ] = None,
+    quotes: opt.Quotes = 10,
     device: opt.Device = "auto",
 ) -> None:
     """Say how good, and how calibrated, the predictions of a saved posterior are."""
@@ -171,7 +172,7 @@ def report(
     model, data = (names[0] if len(names) == 2 else None), names[-1]
     rows = load_rows(data, split, data_dir=data_dir, limit=limit, seed=seed, **opt.data_options(data_option))
     result = open_posterior(directory, model, device).report(
-        rows, draws, seed, sampling=sampling, prediction=prediction, name=f"{data} {split}"
+        rows, draws, seed, sampling=sampling, prediction=prediction, name=f"{data} {split}", quotes=quotes
     )
     typer.echo(str(result))
     if plot is not None and not isinstance(result, DrawnReport):

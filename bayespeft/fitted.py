@@ -75,6 +75,11 @@ class Fitted:
         return next(self.model.parameters()).device
 
     @property
+    def total_parameters(self) -> int:
+        """Numbers of the network, and those of the adapters and the guide beside them."""
+        return sum(parameter.numel() for parameter in self.model.parameters()) + self.approximation.trainable()
+
+    @property
     def heads(self) -> set[str]:
         """Names of the layers that are freshly made heads, trained whole."""
         return {name for pack in self.approximation.packs if pack.role == "head" for name in pack.sites}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
+import torch
+
 from bayespeft import account
+from bayespeft.data.batch import Batch
 from bayespeft.data.examples import Examples
 from bayespeft.data.load import load as load_rows
 from bayespeft.data.prepare import Padding, prepare, raw_rows
@@ -37,6 +40,9 @@ from bayespeft.report.language import LanguageReport
 from bayespeft.report.ood import separate
 from bayespeft.report.over_draws import of_prediction
 from bayespeft.report.regression import RegressionReport
+
+# The columns of rows that hold labels.
+LABELS = ("label", "labels", "answer")
 
 
 @dataclass
@@ -154,8 +160,8 @@ class Posterior(Fitted):
             name: a title for the data; the name of a named data set by default.
             batch_size: examples per pass.
             resamples: bootstrap resamples for the intervals.
-            ood: name -> other data of the same form, labels not needed: how does uncertainty tell it from `data`? It is
-                predicted with as many draws, from the same seed.
+            ood: name -> other data of the same form: how does uncertainty tell it from `data`? Its labels, if it has any, are
+                not used, and may be of other classes. It is predicted with as many draws, from the same seed.
             draws_error: keep each draw's probabilities (4 bytes per draw, example and class) and add the Monte Carlo error
                 of figures over draws, and figures by number of draws.
             quotes: of classes: how many of the most confident mistakes, and of the least certain rows, the report quotes
@@ -170,6 +176,8 @@ class Posterior(Fitted):
         settings: dict[str, Any] = {"sampling": sampling, "prediction": prediction, "batch_size": batch_size}
         name = name or (data if isinstance(data, str) else "")
         data = load_rows(data, "test") if isinstance(data, str) else data
+        # Read first: other data that can't be read is found out before the prediction is paid for.
+        others = {title: self._unlabelled(other) for title, other in (ood or {}).items()}
         predictive = self.predict(
             data, draws, seed, tolerance=tolerance, **settings,
             keep_draws=draws_error or not self.likelihood.discrete,  # the quantiles of a mixture need its components
@@ -177,10 +185,10 @@ class Posterior(Fitted):
         if predictive.labels is None:
             raise DataError("a report needs labels: column 'label', 'labels' or 'answer' is missing.")
         parts: dict[str, Any] = {}
-        if ood and isinstance(predictive, Predictive):
+        if others and isinstance(predictive, Predictive):
             count = predictive.draws if draws == "auto" else draws
-            others = {title: self._classes(other, count, seed, **settings) for title, other in ood.items()}
-            parts["ood"] = separate(predictive, others, resamples=resamples, seed=seed)
+            found = {title: self._classes(other, count, seed, **settings) for title, other in others.items()}
+            parts["ood"] = separate(predictive, found, resamples=resamples, seed=seed)
         if draws_error and isinstance(predictive, Predictive):
             parts["over_draws"] = of_prediction(predictive, UNITS[sampling])
         if quotes and isinstance(predictive, Predictive):
@@ -197,7 +205,7 @@ class Posterior(Fitted):
             predictive,
             **parts,
             trainable_parameters=self.approximation.trainable(),
-            total_parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            total_parameters=self.total_parameters,
             method=self.method.title,
             name=name,
             training=account.training(self.history),
@@ -222,7 +230,8 @@ class Posterior(Fitted):
         """Fit sets of classes that hold the label with a probability of at least 1 - alpha; see `Conformal`.
 
         Args:
-            validation: labelled data that training has not seen, or its prediction; of the law of the data to come.
+            validation: labelled data that training has not seen, or its prediction; of the law of the data to come. Draws,
+                seed and sampling of a prediction must be those of the predictions that sets are asked for.
             alpha: the probability that a set misses the label, at most.
             method: "lac", the smallest sets on average, or "aps", sets that adapt to how hard an example is.
             draws: of a prediction, here and for the sets to come.
@@ -246,26 +255,39 @@ class Posterior(Fitted):
         seed: int = 0,
         batch_size: int = 32,
     ) -> Decision:
-        """Answer or abstain, such that at most a share `risk` of answers is wrong; see `Decision` for what is guaranteed.
+        """Answer or abstain: the rule's error rate on new data is at most `risk`, with probability 1 - delta; see `Decision`.
 
-        The threshold on confidence is fitted on validation data with a finite-sample bound: with probability at least
-        1 - delta over such data, the rule's error rate among answers to new examples of the same law is at most `risk`.
+        The threshold on confidence is fitted on validation data with a finite-sample bound: the probability is over such data,
+        and the error rate is that among answers to new examples of the same law.
         Where no threshold can be shown to keep that, all is abstained from, and the result says so.
 
         Args:
             data: as for `predict`, or its result.
             risk: the largest error rate among answers.
-            validation: labelled data of the same law that training has not seen, or its prediction with the same draws.
+            validation: labelled data of the same law that training has not seen, or its prediction. Predictions must have the
+                same draws, seed and sampling.
             delta: the largest probability, over validation data, that the guarantee fails.
             draws: of both predictions.
             seed: of the draws.
             batch_size: examples per pass.
 
         Raises:
-            DataError: validation has no labels. ConfigError: risk or delta is out of range, or labels are no classes.
+            DataError: validation has no labels. ConfigError: risk or delta is out of range, labels are no classes, or data and
+                validation are predicted with different numbers of draws.
         """
         predict = partial(self._classes, draws=draws, seed=seed, batch_size=batch_size)
         return decide(predict(data), predict(validation), risk=risk, delta=delta)
+
+    def _unlabelled(self, data: Any) -> Predictive | Examples:
+        """Read data whose labels don't matter, unless it is a prediction already."""
+        if isinstance(data, Predictive):
+            return data
+        data = load_rows(data, "test") if isinstance(data, str) else data
+        rows = raw_rows(data)
+        if rows is not None:  # names of unknown classes can't even be read
+            kept = (rows[i] for i in range(len(rows)))
+            data = [{name: value for name, value in row.items() if name not in LABELS} for row in kept]
+        return _Unlabelled(as_examples(data, self.likelihood, self.tokenizer, split="test"))
 
     def _classes(self, data: Any, draws: int, seed: int, **settings: Any) -> Predictive:
         """Predict data of classes, unless it is a prediction already."""
@@ -361,6 +383,24 @@ class Posterior(Fitted):
         """
         approximation, placements = prune(self.approximation, self.placements, self.method.guide, keep)
         return replace(self, approximation=approximation, placements=placements)
+
+
+@dataclass(frozen=True)
+class _Unlabelled(Examples):
+    """Examples without their labels, which may be of other classes than the network's."""
+
+    examples: Examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def batches(self, batch_size: int, shuffle: torch.Generator | None = None) -> Iterator[Batch]:
+        """As the base, with no labels."""
+        return (replace(batch, labels=None) for batch in self.examples.batches(batch_size, shuffle))
+
+    def batch_count(self, batch_size: int) -> int:
+        """As the base."""
+        return self.examples.batch_count(batch_size)
 
 
 def as_examples(data: Any, likelihood: Likelihood, tokenizer: Any, split: str) -> Examples:

@@ -107,6 +107,15 @@ def test_fit_then_report(network, data, fitted, tmp_path):
     assert "5 in 2 classes" in few.stdout
 
 
+def test_quotes_can_be_left_out(data, fitted, tmp_path):
+    numbers = tmp_path / "report.json"
+    for count in (0, 2):
+        ok("report", fitted, data, "--draws", 2, "--quotes", count, "--json", numbers)
+        quotes = CalibrationReport.from_json(numbers).quotes
+        assert (quotes is None) if count == 0 else (len(quotes.uncertain) == 2)
+    assert "--quotes" in bp("report", fitted, data, "--quotes", -1).stderr
+
+
 def test_fit_says_what_came_out(network, data, tmp_path):
     result = ok("fit", network, data, "--method", "mle", "--out", tmp_path / "mle", *QUICK)
     assert "MLE (LoRA)" in result.stdout

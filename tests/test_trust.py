@@ -38,6 +38,46 @@ def test_report_compares_other_sets_and_leaves_the_rest_as_it_is(posterior: Any,
     assert (plain.nll, plain.errors, plain.selective) == (report.nll, report.errors, report.selective)
 
 
+def test_labels_of_other_sets_are_not_used(posterior: Any, xy: Any) -> None:
+    plain = posterior.report(xy, draws=3, resamples=20, ood={"far": (xy[0] + 5,)})
+    pairs = [(x, 7.5) for x in xy[0] + 5]
+    for far in ((xy[0] + 5, xy[1] + 40), (xy[0] + 5, xy[1].float()), pairs):
+        assert posterior.report(xy, draws=3, resamples=20, ood={"far": far}).ood == plain.ood
+    ready = posterior.predict((xy[0] + 5,), draws=3)
+    assert posterior.report(xy, draws=3, resamples=20, ood={"far": ready}).ood == plain.ood
+
+
+def test_names_of_unknown_classes_are_no_hindrance_in_other_sets(bert: Any, tokenizer: Any, sentences: Any) -> None:
+    train = TrainConfig(steps=2, batch_size=8)
+    posterior = bayespeft.fit(bert, sentences, tokenizer=tokenizer, train=train, progress=False)
+    settings = {"draws": 2, "resamples": 5, "quotes": 0}
+    texts = [{"text": row["text"]} for row in sentences[:6]]
+    plain = posterior.report(sentences, ood={"other": texts}, **settings)
+    for label in ("sports", 17, None):
+        rows = [{**row, "label": label} for row in texts]
+        assert posterior.report(sentences, ood={"other": rows}, **settings).ood == plain.ood
+
+
+def test_other_sets_are_read_before_anything_is_predicted(posterior: Any, xy: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(bayespeft.Posterior, "predict", lambda *_, **__: pytest.fail("predicted first"))
+    with pytest.raises(DataError, match="the data is empty"):
+        posterior.report(xy, ood={"none": []})
+
+
+def test_ready_predictions_have_the_draws_of_the_others(posterior: Any, xy: Any) -> None:
+    ready = posterior.predict(xy, draws=3)
+    for data, validation, numbers in (
+        (ready, xy, "3 draws, and validation with 2"),
+        (xy, ready, "2 draws, and validation with 3"),
+    ):
+        with pytest.raises(ConfigError, match=numbers):
+            posterior.decide(data, validation=validation, draws=2)
+    with pytest.raises(ConfigError, match="with 3 draws, and this with 2"):
+        posterior.conformal(ready, draws=2).sets(xy)
+    with pytest.raises(ConfigError, match="with 2 draws, and this with 3"):
+        posterior.conformal(xy, draws=2).sets(ready)
+
+
 def test_draws_are_kept_only_where_their_error_is_asked_for(posterior: Any, xy: Any) -> None:
     assert posterior.report(xy, draws=4, resamples=5).over_draws is None
     report = posterior.report(xy, draws=4, resamples=5, draws_error=True)

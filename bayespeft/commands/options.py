@@ -109,6 +109,16 @@ Prediction = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+Quotes = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="Quote so many of the worst mistakes, and of the least certain rows, in the page and the JSON; "
+        "0 keeps the data's rows out.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Where to write.", rich_help_panel=OUTPUT, show_default=False)]
 
 

@@ -16,9 +16,10 @@ from rich.table import Table
 from bayespeft.account import training
 from bayespeft.compare import formats
 from bayespeft.compare.groups import Group, groups
-from bayespeft.compare.layout import COLUMNS, grid
+from bayespeft.compare.layout import grid
 from bayespeft.compare.results import NAME, Results
 from bayespeft.compare.run import Failure
+from bayespeft.compare.scores import HIGHER_IS_BETTER
 from bayespeft.compare.study import Run
 from bayespeft.inference.history import History
 from bayespeft.report.calibration import CalibrationReport
@@ -58,12 +59,13 @@ class Comparison:
     def tests(self) -> list[dict[str, Any]]:
         """One flat row per network, data set, metric and method that is not the best: `p`, after Holm's correction.
 
-        See `bayespeft.compare.significance`.
+        It is for all pairs of methods, as the best is chosen by the same data. ECE is not tested. See
+        `bayespeft.compare.significance`.
         """
         return [
             {"model": group.model, "data": group.label, "metric": metric, "best": verdict.best, "method": other, "p": p}
             for group in self.groups
-            for metric in COLUMNS
+            for metric in HIGHER_IS_BETTER
             for verdict in [group.verdict(metric)]
             for other, p in verdict.p.items()
         ]
@@ -81,8 +83,8 @@ class Comparison:
     def table(self) -> Table:
         """Return a table: mean and standard deviation over seeds, or one seed's values with their 95 % intervals.
 
-        The best of a column is bold where it differs from all the others: see `bayespeft.compare.significance`. Seconds are
-        those of fitting, on the machine that ran it.
+        The best accuracy and NLL are bold where they differ from all the others: see `bayespeft.compare.significance`.
+        Seconds are those of fitting, on the machine that ran it.
         """
         return formats.terminal(grid(self.groups))
 
@@ -98,10 +100,14 @@ class Comparison:
         """Return the table as a page of HTML."""
         return formats.page(grid(self.groups))
 
-    def save(self, out: str | os.PathLike[str]) -> None:
+    def save(self, out: str | os.PathLike[str], again: bool = False) -> None:
         """Write results, tables and plots into a folder: see `files`. Plots and reports show the first seed of each method.
 
-        Runs with other settings that `results.jsonl` holds already stay in it. Tracebacks of failures go to `failures.txt`.
+        What `results.jsonl` holds already stays in it. Tracebacks of failures go to `failures.txt`.
+
+        Args:
+            out: the folder.
+            again: where it holds another result of a run, this one goes over it.
 
         Raises:
             DataError: the file of results that is there can't be read.
@@ -109,7 +115,7 @@ class Comparison:
         from bayespeft.report import plots  # here: matplotlib takes half a second
 
         folder = Path(out)
-        Results(folder).add(self.runs)
+        Results(folder).add(self.runs, again)
         laid_out = grid(self.groups)
         for name, write in TABLES.items():
             write_atomic(folder / name, write(laid_out).encode())

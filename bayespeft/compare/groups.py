@@ -38,7 +38,7 @@ class Group:
         return titles if len(set(titles.values())) == len(titles) else {name: name for name in titles}
 
     def verdict(self, metric: str) -> Verdict:
-        """Return which method is best by a metric, and whether it differs from the others."""
+        """Return which method is best by a metric of `HIGHER_IS_BETTER`, and whether it differs from the others."""
         return self._verdicts[metric]
 
     @cached_property

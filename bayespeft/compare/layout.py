@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bayespeft.compare.groups import Group
+from bayespeft.compare.scores import HIGHER_IS_BETTER
 from bayespeft.compare.significance import LEVEL
 
 COLUMNS = {"accuracy": "accuracy (%)", "nll": "NLL (nats)", "ece": "ECE (%)"}
@@ -49,7 +50,7 @@ def grid(groups: Sequence[Group]) -> Grid:
     blocks = []
     for group in groups:
         where = [Cell(text) for text, shown in zip((group.model, group.label), several.values(), strict=True) if shown]
-        best = {name: v.best for name in COLUMNS if (v := group.verdict(name)).significant}
+        best = {name: v.best for name in HIGHER_IS_BETTER if (v := group.verdict(name)).significant}
         blocks.append(
             tuple(
                 (*where, Cell(title), *_numbers(name, group.runs[name], best)) for name, title in group.titles.items()
@@ -106,14 +107,15 @@ def _facts(group: Group, named: bool) -> str:
 
 
 def _test(groups: Sequence[Group], seeds: int) -> list[str]:
-    verdicts = [group.verdict(name) for group in groups for name in COLUMNS]
+    verdicts = [group.verdict(name) for group in groups for name in HIGHER_IS_BETTER]
     if not any(verdict.best for verdict in verdicts):
         one = all(len(group.titles) < 2 for group in groups)
         return [] if one else ["Not tested: runs of an earlier version have no scores of single examples"]
     over = "test examples, for this one seed," if seeds == 1 else "seeds and test examples (min F')"
     return [
         f"Bold: the best, where it differs from every other method by a paired t-test over {over} "
-        f"with Holm's correction, p < {LEVEL}"
+        f"with Holm's correction for all pairs, p < {LEVEL}. ECE is not tested: binning biases it by noise that differs "
+        "between methods"
     ]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock
 
 from bayespeft.compare.scores import decode
 from bayespeft.compare.study import Run, key
@@ -53,20 +53,37 @@ class Results:
         Raises:
             OSError: the file can't be written to.
         """
-        line = json.dumps(run, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+        with self._lock():
+            self._write(run)
+
+    def add(self, runs: Iterable[Run], again: bool = False) -> None:
+        """Append those runs that the folder does not hold.
+
+        Args:
+            runs: what to add.
+            again: append those too of which it holds another result. Otherwise that stays: it may be newer.
+
+        Raises:
+            DataError: see `read`. OSError: see `append`.
+        """
+        with self._lock():
+            known = self.read()
+            for run in runs:
+                if key(run) not in known or (again and known[key(run)]["report"] != run["report"]):
+                    self._write(run)
+
+    def _lock(self) -> BaseFileLock:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / f".{NAME}.lock"), open(self.path, "a+b", buffering=0) as file:
+        return FileLock(self.folder / f".{NAME}.lock")
+
+    def _write(self, run: Run) -> None:
+        """Append a run; the lock is held."""
+        line = json.dumps(run, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+        with open(self.path, "a+b", buffering=0) as file:
             file.truncate(_whole(file))
             if file.write(line) != len(line):
                 raise OSError(f"{self.path}: only a part of a run could be written. Is the disk full?")
             os.fsync(file.fileno())
-
-    def add(self, runs: Iterable[Run]) -> None:
-        """Append those runs whose result the file does not hold."""
-        known = self.read()
-        for run in runs:
-            if key(run) not in known or known[key(run)]["report"] != run["report"]:
-                self.append(run)
 
     def _lines(self) -> list[Run]:
         if not self.path.is_file():

@@ -111,7 +111,7 @@ class Worker:
         report = measure(
             predictive,
             trainable_parameters=posterior.approximation.trainable(),
-            total_parameters=sum(parameter.numel() for parameter in posterior.model.parameters()),
+            total_parameters=posterior.total_parameters,
             method=job.method.title,
             name=f"{job.label} test",
             seed=seed,

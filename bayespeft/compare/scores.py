@@ -1,6 +1,6 @@
 """What each test example contributes to a metric, kept with a run: paired tests need it, as averages are not enough.
 
-A metric is the mean of its contributions. Three numbers an example are kept as float32, compressed, in base64: some 10
+A metric is the mean of its contributions. Two numbers an example are kept as float32, compressed, in base64: some 10
 bytes an example, or 100 kB in a run's line of the results file for 10,000 test examples.
 """
 
@@ -15,21 +15,20 @@ import numpy as np
 import numpy.typing as npt
 
 from bayespeft.errors import DataError
-from bayespeft.report.binning import N_BINS, bin_index
 from bayespeft.report.metrics.examples import example_scores
 
 Floats = npt.NDArray[np.float64]
 
-HIGHER_IS_BETTER = {"accuracy": True, "nll": False, "ece": False}
-"""The metrics that tables show, and which way they go."""
+HIGHER_IS_BETTER = {"accuracy": True, "nll": False}
+"""The metrics that are tested, and which way they go.
+
+Not the ECE: it is no mean over examples, and noise in its bins biases it by an amount that goes by how a method's
+confidences are spread. Of two calibrated methods one would often look better.
+"""
 
 
 def contributions(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> dict[str, Floats]:
     """Return metric -> (n,), whose mean is the metric.
-
-    For the ECE that is confidence - correct, with the sign of that difference over the whole bin: the sum over bins of
-    |sum of the gaps in it| / n, written example by example. It is also what an example's weight changes of the ECE, to
-    first order, signs held fixed.
 
     Args:
         log_probs: (n, classes), natural-log probabilities.
@@ -39,9 +38,7 @@ def contributions(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> dict[str, 
         DataError: see `bayespeft.report.metrics.examples.validate`.
     """
     scores = example_scores(log_probs, labels)
-    gaps, bins = scores.confidence - scores.correct, bin_index(scores.confidence)
-    signs = np.sign(np.bincount(bins, weights=gaps, minlength=N_BINS))
-    return {"accuracy": scores.correct, "nll": scores.nll, "ece": signs[bins] * gaps}
+    return {"accuracy": scores.correct, "nll": scores.nll}
 
 
 def encode(scores: Mapping[str, npt.ArrayLike]) -> dict[str, str]:

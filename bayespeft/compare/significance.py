@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -79,7 +80,8 @@ class Verdict:
 
     Attributes:
         best: the method with the best mean; None where a method has no scores, so that nothing can be tested.
-        p: every other method -> Holm-adjusted p-value of its difference from the best.
+        p: every other method -> p-value of its difference from the best, Holm-adjusted for all pairs of methods: which one
+            is best was seen in the same data.
     """
 
     best: str | None
@@ -92,7 +94,7 @@ class Verdict:
 
 
 def judge(scores: Mapping[str, BySeed], higher_is_better: bool) -> Verdict:
-    """Find the best method, and test it against each of the others over the seeds that both have.
+    """Find the best method, and test each pair over the seeds that both have.
 
     Args:
         scores: method -> seed -> (n,) contributions to the metric, of the same test examples in the same order.
@@ -102,10 +104,11 @@ def judge(scores: Mapping[str, BySeed], higher_is_better: bool) -> Verdict:
         return Verdict(None, {})
     means = {name: float(np.mean([values.mean() for values in found.values()])) for name, found in scores.items()}
     best = (max if higher_is_better else min)(means, key=means.__getitem__)
-    others = [name for name in scores if name != best]
-    return Verdict(best, dict(zip(others, holm([_against(scores[best], scores[o]) for o in others]), strict=True)))
+    pairs = list(combinations(scores, 2))
+    adjusted = zip(pairs, holm([_p_of(scores[a], scores[b]) for a, b in pairs]), strict=True)
+    return Verdict(best, {b if a == best else a: p for (a, b), p in adjusted if best in (a, b)})
 
 
-def _against(best: BySeed, other: BySeed) -> float:
-    seeds = [seed for seed in best if seed in other and len(best[seed]) == len(other[seed])]
-    return paired_p([best[seed] - other[seed] for seed in seeds]) if seeds else 1.0
+def _p_of(one: BySeed, other: BySeed) -> float:
+    seeds = [seed for seed in one if seed in other and len(one[seed]) == len(other[seed])]
+    return paired_p([one[seed] - other[seed] for seed in seeds]) if seeds else 1.0

@@ -16,7 +16,10 @@ DAY = 24 * 60  # minutes
 
 
 def by_slurm(jobs: Sequence[Job], results: Results, options: Mapping[str, Any], finish: Finish) -> None:
-    """Submit the runs as one Slurm array through submitit, and wait for them.
+    """Submit the runs as one Slurm array through submitit, and wait for them. Without runs there is nothing to do.
+
+    An array goes on where the process that waits for it ends. Cancel it (`scancel`) before the comparison is started again:
+    runs that are under way are not known to be, and would be made twice.
 
     Args:
         jobs: what to do.
@@ -28,6 +31,8 @@ def by_slurm(jobs: Sequence[Job], results: Results, options: Mapping[str, Any], 
     Raises:
         MissingPackageError: submitit is not installed. ConfigError: it can't use the options, or finds no Slurm.
     """
+    if not jobs:
+        return
     try:
         import submitit
     except ImportError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -11,6 +12,7 @@ from pydantic import Field
 
 from bayespeft import registry
 from bayespeft.config import Config, Targets, TrainConfig
+from bayespeft.data.load import Row
 from bayespeft.errors import ConfigError
 from bayespeft.methods.base import Method
 from bayespeft.pretrained.load import Task as Kind
@@ -178,9 +180,9 @@ class Study:
         Raises:
             DataError, UnknownNameError, MissingPackageError: a data set can't be read. ConfigError: two are the same.
         """
-        sizes = {label: self._size(data) for label, data in self.data.items()}
+        read = {label: self._read(data) for label, data in self.data.items()}
         jobs = [
-            Job(model, label, data, method, seed, self.draws, self._plan(model, label, method, seed, *sizes[label]), device)
+            Job(model, label, data, method, seed, self.draws, self._plan(model, label, method, seed, read[label]), device)
             for model in self.models
             for label, data in self.data.items()
             for seed in self.seeds
@@ -194,20 +196,24 @@ class Study:
                 )
         return jobs
 
-    def _size(self, data: DataSet) -> tuple[Kind, int]:
-        """Kind of task, and training rows."""
+    def _read(self, data: DataSet) -> Run:
+        """Those settings that the rows decide. Runs on other rows are other runs, which pair with none of these."""
         task = data.task(self.models[0])
-        task.rows("test", limit=data.test_limit)
-        return task.resolved_kind, len(task.rows("train", limit=data.limit))
+        test, train = task.rows("test", limit=data.test_limit), task.rows("train")
+        return {
+            "task": task.resolved_kind,
+            "examples": len(train) if data.limit is None else min(data.limit, len(train)),
+            "train_rows": _digest(train),
+            "test_rows": _digest(test),
+        }
 
-    def _plan(self, model: str, label: str, method: Method, seed: int, kind: Kind, examples: int) -> Run:
+    def _plan(self, model: str, label: str, method: Method, seed: int, read: Run) -> Run:
         data = self.data[label]
         task = {name: value for name, value in asdict(data.task(model)).items() if name not in ("kind", "device")}
         settings = {
             **task,
-            "task": kind,
+            **read,
             "limit": data.limit,
-            "examples": examples,
             "test_limit": data.test_limit,
             "draws": self.draws,
             "method": method.model_dump(mode="json"),
@@ -224,6 +230,13 @@ class Study:
 def key(run: Run) -> str:
     """Return what tells runs apart: method, seed, and all that decides the result."""
     return json.dumps([run["method"], run["seed"], run["settings"]], sort_keys=True)
+
+
+def _digest(rows: Sequence[Row]) -> str:
+    found = hashlib.sha256()
+    for row in rows:
+        found.update(json.dumps(row, sort_keys=True, default=str).encode() + b"\n")
+    return found.hexdigest()[:16]
 
 
 def _method(method: str | Method, own: Mapping[str, Method]) -> Method:

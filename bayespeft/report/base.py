@@ -68,7 +68,8 @@ class Report(Record):
         """Return the numbers as CSV, and write them to `path` if given.
 
         Columns are figure, value, low and high (of the 95 % interval, where there is one); parts of parts are named
-        "selective.aurc", "bins.14.accuracy". Numbers have all their digits. Texts are left out.
+        "selective.aurc", "bins.14.accuracy", and those on other data "ood.<data>.<score>.auroc". Numbers have all their
+        digits. Texts are left out.
         """
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
@@ -120,6 +121,7 @@ def _rows(value: Any, name: str) -> Iterator[tuple[str, float, float | str, floa
             yield from _rows(part, f"{name}.{key}" if name else str(key))
     elif isinstance(value, list):
         for i, part in enumerate(value):
-            yield from _rows(part, f"{name}.{i}")
+            separation = isinstance(part, dict) and {"data", "score"} <= part.keys()
+            yield from _rows(part, f"{name}.{part['data']}.{part['score']}" if separation else f"{name}.{i}")
     elif isinstance(value, (int, float)):
         yield name, value, "", ""

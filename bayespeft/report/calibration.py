@@ -55,7 +55,7 @@ class CalibrationReport(DrawnReport):
         nll_error: Monte Carlo standard error of `nll` over draws, in nats.
         seconds: wall-clock time of the prediction.
         trainable_parameters: parameters that were learned.
-        total_parameters: parameters of the network and the adapter.
+        total_parameters: numbers of the network, of the adapter and of the guide.
         peak_memory_bytes: highest memory use while predicting.
         method: what made the predictions, e.g. "melora".
         name: title of the data, e.g. "MRPC test".

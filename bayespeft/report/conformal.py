@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from bayespeft.errors import DataError
+from bayespeft.errors import ConfigError, DataError
 from bayespeft.predictive.categorical import Predictive
 from bayespeft.report.binning import Floats
 from bayespeft.report.bootstrap import Metric, mean_intervals
@@ -64,7 +65,12 @@ class Conformal:
     """Conformal sets of one posterior; made by `Posterior.conformal`.
 
     If validation examples and a new one are exchangeable, its set holds its label with a probability of at least
-    1 - alpha, over validation sets and new examples together.
+    1 - alpha, over validation sets and new examples together. Exchangeable are their predictions: both are to be made by the
+    same posterior with the same draws, seed and sampling. Of these only the number of draws can be checked.
+
+    With "aps" a set is random, through a uniform number: a hash of the example's probabilities and of the seed. So a score is
+    one function of the example, for validation and new examples alike, and a set does not depend on which others are asked for
+    with it. Probabilities that differ by rounding, as those of other batches may, have another number.
 
     Attributes:
         alpha: probability that a set misses the label, at most.
@@ -73,6 +79,7 @@ class Conformal:
         method: "lac" or "aps".
         validation: number of examples it was fitted on.
         seed: of the uniforms of "aps".
+        draws: of the validation data's prediction.
         predict: data -> prediction, with the settings that the validation data was predicted with.
     """
 
@@ -81,6 +88,7 @@ class Conformal:
     method: ConformalMethod
     validation: int
     seed: int
+    draws: int
     predict: Callable[[Any], Predictive] = field(repr=False)
 
     @classmethod
@@ -93,26 +101,27 @@ class Conformal:
         method: ConformalMethod = "lac",
         seed: int = 0,
     ) -> Conformal:
-        """Fit the threshold on a labelled prediction.
+        """Fit the threshold on a labelled prediction; `predict` has the same draws, seed and sampling.
 
         Raises:
             ConfigError: alpha or the method can't be used. DataError: there are no labels.
         """
         probs, labels = _probs(prediction), _labels(prediction)
-        scores = class_scores(probs, method, np.random.default_rng([seed, 0]).random(len(probs)))
+        scores = class_scores(probs, method, _uniforms(probs, seed))
         own = scores[np.arange(len(labels)), labels]
-        return cls(alpha, quantile(own, alpha), method, len(labels), seed, predict)
+        return cls(alpha, quantile(own, alpha), method, len(labels), seed, prediction.draws, predict)
 
     def sets(self, data: Any) -> npt.NDArray[np.bool_]:
         """Return which classes are in each example's set, (n, K).
 
-        With "aps" a set is random, through a uniform number that goes by the seed and by the example's place in the data.
-
         Args:
-            data: as for `Posterior.predict`, or its result.
+            data: as for `Posterior.predict`, or its result with the draws, seed and sampling of the validation data's.
+
+        Raises:
+            ConfigError: it is predicted with another number of draws than the validation data.
         """
         probs = _probs(self._prediction(data))
-        scores = class_scores(probs, self.method, np.random.default_rng([self.seed, 1]).random(len(probs)))
+        scores = class_scores(probs, self.method, _uniforms(probs, self.seed))
         return scores <= self.threshold
 
     def report(self, data: Any, *, resamples: int = 1000) -> ConformalReport:
@@ -123,7 +132,7 @@ class Conformal:
             resamples: bootstrap samples.
 
         Raises:
-            DataError: there are no labels.
+            DataError: there are no labels. ConfigError: as `sets`.
         """
         prediction = self._prediction(data)
         labels, sets = _labels(prediction), self.sets(prediction)
@@ -142,7 +151,21 @@ class Conformal:
         )
 
     def _prediction(self, data: Any) -> Predictive:
-        return data if isinstance(data, Predictive) else self.predict(data)
+        found = data if isinstance(data, Predictive) else self.predict(data)
+        if found.draws != self.draws:
+            raise ConfigError(
+                f"validation data was predicted with {self.draws} draws, and this with {found.draws}: sets keep their promise "
+                "for predictions with the same draws, seed and sampling."
+            )
+        return found
+
+
+def _uniforms(probs: Floats, seed: int) -> Floats:
+    """Return a number in [0, 1) for each row, (n,), from a hash of its probabilities and the seed."""
+    key, rows = str(seed).encode(), np.ascontiguousarray(probs, dtype="<f8")
+    words = [int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8, key=key).digest(), "little") for row in rows]
+    # The 53 bits that a float64 has room for: with more, the largest would round to 1.
+    return np.array([word >> 11 for word in words], dtype=np.float64) * 2.0**-53
 
 
 def _probs(prediction: Predictive) -> Floats:

@@ -42,8 +42,8 @@ class Decision:
 
     With probability at least 1 - delta over validation data, the rule `confidence >= threshold` answers new examples of the
     same law with an error rate of at most `risk`. Validation data must be independent of training, and its examples of each
-    other. Nothing is promised about one finite set of answers, whose error rate varies about the rule's, nor under another
-    law.
+    other; both predictions must have the same draws, seed and sampling. Nothing is promised about one finite set of answers,
+    whose error rate varies about the rule's, nor under another law.
 
     Attributes:
         answer: (n,) the most probable class, or -1 where it abstains.
@@ -80,8 +80,9 @@ class Decision:
             )
         return (
             f"Answers {100 * self.coverage:.1f} % of {len(self.answer):,}, where confidence is at least "
-            f"{self.threshold:.4g}: of such answers at most {100 * self.risk:.4g} % are wrong, at a confidence of "
-            f"{100 * (1 - self.delta):.4g} % ({self.validated_errors:,} wrong of {self.validated_answers:,} validated)"
+            f"{self.threshold:.6f}: the rule's error rate on new data of the same law is at most {100 * self.risk:.4g} %, "
+            f"with probability {100 * (1 - self.delta):.4g} % over validation data ({self.validated_errors:,} wrong of "
+            f"{self.validated_answers:,} validated)"
         )
 
 
@@ -90,13 +91,20 @@ def decide(prediction: Predictive, validation: Predictive, *, risk: float, delta
 
     Args:
         prediction: of what is to be answered.
-        validation: of labelled data that neither training nor `prediction` has seen, by the same posterior and draws.
+        validation: of labelled data that neither training nor `prediction` has seen, by the same posterior with the
+            same draws, seed and sampling, of which only the number of draws can be checked.
         risk: the largest error rate among answers, in (0, 1).
         delta: the largest probability that it is larger all the same, in (0, 1).
 
     Raises:
-        ConfigError: risk or delta is out of range. DataError: validation data has no labels, or no example.
+        ConfigError: risk or delta is out of range, or the numbers of draws differ. DataError: validation data has no labels,
+            or no example.
     """
+    if prediction.draws != validation.draws:
+        raise ConfigError(
+            f"data was predicted with {prediction.draws} draws, and validation with {validation.draws}: a threshold holds for "
+            "predictions with the same draws, seed and sampling."
+        )
     if validation.labels is None:
         raise DataError(
             "a threshold is fitted on labels: column 'label', 'labels' or 'answer' of validation is missing."

@@ -28,7 +28,10 @@ class Record(ABC):
         return plain
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the report as JSON, and write it to `path` if given (whole or not at all)."""
+        """Return the report as JSON, and write it to `path` if given (whole or not at all).
+
+        It is everything in the report: rows of the data that it quotes (`quotes` of `Posterior.report`) are in it.
+        """
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         if path is not None:
             write_atomic(path, text.encode())

@@ -66,7 +66,7 @@ class RegressionReport(DrawnReport):
         nll_error: Monte Carlo standard error of `nll` over draws, in nats.
         seconds: wall-clock time of the prediction.
         trainable_parameters: parameters that were learned.
-        total_parameters: parameters of the network and the adapter.
+        total_parameters: numbers of the network, of the adapter and of the guide.
         peak_memory_bytes: highest memory use while predicting.
         method: what made the predictions.
         name: title of the data.

@@ -98,8 +98,9 @@ class Selective:
         kept = next(at.figure.value for at in self.accuracy_at_coverage if at.at == 0.8)
         before, after = 100 * (kept - self.refusal_gain.value), 100 * kept
         if self.refusal_gain.low > 0:
-            digits = 0 if round(before) != round(after) else 1
-            return f"refuse the least certain 20 % and accuracy rises from {before:.{digits}f} to {after:.{digits}f} %"
+            return f"refuse the least certain 20 % and accuracy rises from {before:.1f} to {after:.1f} %"
+        if self.refusal_gain.high < 0:
+            return f"refusing the least certain 20 % lowers accuracy from {before:.1f} to {after:.1f} %"
         return f"refusing the least certain 20 % does not clearly help: accuracy {before:.1f} to {after:.1f} %"
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import statistics
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -13,6 +15,7 @@ from rich.console import Console
 import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.compare import Comparison, DataSet, Study, compare_study, held_out
+from bayespeft.compare.file import Execution
 from bayespeft.compare.results import Results
 from bayespeft.data.load import load as load_rows
 from bayespeft.errors import ConfigError, DataError, FitError, RunError, UnknownNameError
@@ -120,6 +123,31 @@ def test_other_settings_are_other_runs(quick, counted, tmp_path):
         assert len(quick(["mle"], [0], out=tmp_path / "runs", **change).runs) == 1
     assert [rows for *_, rows in counted] == [24, 8, 24, 24, 24, 24]
     assert len(lines(tmp_path / "runs")) == 6
+
+
+@pytest.mark.usefixtures("_no_plots")
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_other_rows_are_other_runs(quick, counted, data, tmp_path, split):
+    first = quick(["mle"], [0], out=tmp_path / "runs")
+    path = Path(data) / f"{split}.jsonl"
+    rows = path.read_text().splitlines()
+    path.write_text("\n".join(rows[::-1]))
+    both = quick(["mle", "melora"], [0], out=tmp_path / "runs")
+    assert len(counted) == 3
+    assert both.runs[0]["settings"][f"{split}_rows"] != first.runs[0]["settings"][f"{split}_rows"]
+    assert len({run["settings"][f"{split}_rows"] for run in both.runs}) == 1
+    path.write_text("\n".join(rows))
+    assert quick(["mle"], [0], out=tmp_path / "runs").runs == first.runs
+    assert len(counted) == 3
+
+
+@pytest.mark.usefixtures("_no_plots")
+def test_where_all_is_done_slurm_is_not_asked_for(quick, network, data, tmp_path, monkeypatch):
+    done = quick(["mle"], [0], out=tmp_path / "runs")
+    study = Study.of(network, data, ["mle"]).over(draws=2, train=QUICK)
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    execution = Execution(out=str(tmp_path / "runs"), engine="slurm")
+    assert compare_study(study, execution, progress=False).runs == done.runs
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+from filelock import FileLock, Timeout
 
 from bayespeft.compare import Comparison
 from bayespeft.compare.results import Results
@@ -132,6 +134,34 @@ def test_what_is_no_run_is_refused(results, line, message):
     with pytest.raises(DataError, match=message) as raised:
         results.read()
     assert "results.jsonl, line 2 is no file of results" in str(raised.value)
+
+
+def test_a_newer_result_of_another_process_stays_unless_again(results):
+    older, newer = made_up("a"), made_up("a", logits=np.ones(20))
+    assert key(older) == key(newer)
+    results.append(older)
+    results.append(newer)  # as `again` does elsewhere, while this process holds the older one
+    results.add([older])
+    assert results.read()[key(older)] == newer
+    results.add([older], again=True)
+    assert results.read()[key(older)] == older
+    assert len(lines(results.folder)) == 3
+
+
+def test_adding_reads_under_the_lock(results, monkeypatch):
+    held = []
+
+    def read(self):
+        try:
+            with FileLock(self.folder / ".results.jsonl.lock", timeout=0):
+                pass
+        except Timeout:
+            held.append(True)
+        return {}
+
+    monkeypatch.setattr(Results, "read", read)
+    results.add([made_up("a")])
+    assert held == [True]
 
 
 def test_saving_adds_only_what_is_missing(results):

@@ -173,7 +173,7 @@ def test_refusing_is_said_to_help_only_where_it_does(simulate: Any) -> None:
     kept = 100 * useful.selective.accuracy_at_coverage[1].figure.value
     before = 100 * useful.accuracy.value
     assert useful.headline.endswith(
-        f"; refuse the least certain 20 % and accuracy rises from {before:.0f} to {kept:.0f} %"
+        f"; refuse the least certain 20 % and accuracy rises from {before:.1f} to {kept:.1f} %"
     )
     useless = CalibrationReport.from_log_probs(np.log([[0.7, 0.3]] * 10), [0] * 7 + [1] * 3, resamples=100)
     assert useless.headline.endswith("; refusing the least certain 20 % does not clearly help: accuracy 70.0 to 70.0 %")

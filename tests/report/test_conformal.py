@@ -107,6 +107,43 @@ def test_coverage_is_as_promised_by_simulation(method: Any, n: int, alpha: float
     assert 1 - alpha - error < np.mean(hits) < 1 - alpha + 1 / (n + 1) + error
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_coverage_of_examples_that_come_one_by_one(seed: int, simulate: Any) -> None:
+    """As promised for each seed of the uniforms, within 4 standard errors over validation and new examples."""
+    n, m, alpha = 2000, 2000, 0.1
+    log_probs, labels = simulate(n + m, 4, temperature=0.5, seed=9)
+    found = fit(log_probs[:n], labels[:n], alpha=alpha, method="aps", seed=seed)
+    new, own = log_probs[n:], labels[n:]
+    hits = [found.sets(predictive(new[i : i + 1], None))[0, own[i]] for i in range(m)]
+    error = 4 * (alpha * (1 - alpha) * (1 / n + 1 / m)) ** 0.5
+    assert abs(np.mean(hits) - (1 - alpha)) < error
+    together = found.sets(predictive(new, None))
+    assert (together[np.arange(m), own] == hits).all()
+
+
+def test_coverage_of_one_prediction_for_all_is_at_least_as_promised() -> None:
+    """Equal rows share their uniform; validation rows, too, so that the quantile knows."""
+    log_probs, labels = (
+        np.log(np.tile([[0.5, 0.3, 0.2]], (3000, 1))),
+        np.random.default_rng(0).choice(3, 3000, p=[0.5, 0.3, 0.2]),
+    )
+    for seed in range(10):
+        found = fit(log_probs[:1000], labels[:1000], alpha=0.4, method="aps", seed=seed)
+        hits = found.sets(predictive(log_probs[1000:], None))[np.arange(2000), labels[1000:]]
+        assert hits.mean() > 0.6 - 4 * (0.24 * (1 / 1000 + 1 / 2000)) ** 0.5
+
+
+def test_predictions_with_other_draws_are_refused(simulate: Any) -> None:
+    data = predictive(*simulate(30, 3))
+    other = replace(data, draws=3)
+    found = Conformal.fit(data, lambda _: other)
+    for new in (other, "data"):
+        with pytest.raises(ConfigError, match="validation data was predicted with 1 draws, and this with 3"):
+            found.sets(new)
+    with pytest.raises(ConfigError, match="this with 3"):
+        found.report(other, resamples=2)
+
+
 def test_too_few_examples_promise_by_sets_of_all_classes() -> None:
     found = fit(np.log([[0.9, 0.1]]), [0], alpha=0.1)
     assert found.threshold == math.inf

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -131,7 +132,19 @@ def test_answers_are_the_confident_predictions(simulate: Any) -> None:
     kept = np.exp(validation[0]).max(1) >= found.threshold
     assert found.validated_answers == kept.sum()
     assert found.validated_errors == (validation[0].argmax(1) != validation[1])[kept].sum()
-    assert "at most 10 % are wrong, at a confidence of 95 %" in str(found)
+    text = str(found)
+    assert (
+        "the rule's error rate on new data of the same law is at most 10 %, with probability 95 % over validation data"
+        in text
+    )
+    assert f"where confidence is at least {found.threshold:.6f}: " in text
+
+
+def test_predictions_with_other_draws_are_refused(simulate: Any) -> None:
+    log_probs, labels = simulate(10, 2)
+    new = replace(predictive(log_probs), draws=3)
+    with pytest.raises(ConfigError, match="data was predicted with 3 draws, and validation with 1"):
+        decide(new, predictive(log_probs, labels), risk=0.1, delta=0.1)
 
 
 @pytest.mark.parametrize(("n", "risk"), [(5, 0.05), (500, 0.001)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,3 +92,33 @@ def test_figures_that_are_not_defined_are_unknown() -> None:
     assert report.selective.error_auroc is None
     assert any(line.startswith("AUROC of errors") and " - " in line for line in str(report).splitlines())
     assert CalibrationReport.from_json(report.to_json()) == report
+
+
+def refusing(before: float, after: float, low: float, high: float) -> str:
+    report = CalibrationReport.from_log_probs(np.log([[0.9, 0.1]] * 4), [0] * 4, resamples=10)
+    assert report.selective is not None
+    gain = bootstrap.Metric(after - before, low, high)
+    kept = sections.At(0.8, bootstrap.Metric(after, after, after))
+    return replace(report.selective, refusal_gain=gain, accuracy_at_coverage=(kept,)).sentence
+
+
+def test_a_gain_by_refusing_is_not_rounded_up() -> None:
+    said = "refuse the least certain 20 % and accuracy rises from"
+    assert refusing(0.994, 0.995, 0.0005, 0.0015) == f"{said} 99.4 to 99.5 %"
+    assert refusing(0.80, 0.90, 0.05, 0.15) == f"{said} 80.0 to 90.0 %"
+
+
+def test_a_loss_by_refusing_is_said() -> None:
+    assert refusing(0.8, 0.75, -0.08, -0.02) == "refusing the least certain 20 % lowers accuracy from 80.0 to 75.0 %"
+    assert "does not clearly help" in refusing(0.8, 0.79, -0.02, 0.01)
+
+
+def test_csv_names_other_sets_and_scores(data: Any) -> None:
+    sets = {"entropy": [0.4, 0.6], "max_probability": [0.1, 0.2]}
+    ood = separations({"entropy": [0.0, 0.5], "max_probability": [0.0, 0.5]}, {"news": sets, "far": sets}, resamples=5)
+    text = CalibrationReport.from_log_probs(*data, ood=ood, resamples=5).to_csv()
+    rows = {line.split(",")[0] for line in text.splitlines()}
+    for name in ("news", "far"):
+        for score in ("entropy", "max_probability"):
+            assert {f"ood.{name}.{score}.auroc", f"ood.{name}.{score}.n"} <= rows
+    assert not any(row.startswith("ood.0") for row in rows)

@@ -95,8 +95,9 @@ def test_a_killed_comparison_goes_on(study, network, data, tmp_path):
 
 
 @pytest.mark.usefixtures("_no_plots")
-def test_slurm_through_submitits_local_executor(study, tmp_path):
+def test_slurm_through_submitits_local_executor(study, tmp_path, monkeypatch):
     pytest.importorskip("submitit")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # bit for bit only with as many threads as this process has
     one = study.over(methods=["mle"], seeds=[1])
     execution = Execution(out=str(tmp_path / "runs"), engine="slurm", slurm={"cluster": "local", "timeout_min": 5})
     comparison = compare_study(one, execution, progress=False)

@@ -33,7 +33,7 @@ demo: $(VENV)/installed
 	  --out runs/demo --again
 
 test: $(VENV)/installed
-	@$(BIN)/python -m pytest --cov=bayespeft --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal --cov=bayespeft --cov-report=term:skip-covered
 
 lint: $(VENV)/installed
 	@$(BIN)/ruff check .

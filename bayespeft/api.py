@@ -31,11 +31,12 @@ from bayespeft.inference.progress import ProgressBar
 from bayespeft.inference.resume import Checkpoint
 from bayespeft.inference.svi import run
 from bayespeft.inference.warmup import warmed_up
+from bayespeft.inputs import as_examples
 from bayespeft.io import checkpoint
 from bayespeft.io.fingerprint import check_fingerprint, digest
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.methods.base import Method
-from bayespeft.posterior import Posterior, as_examples
+from bayespeft.posterior import Posterior
 from bayespeft.randomness import seeded
 from bayespeft.sites import all_sites
 

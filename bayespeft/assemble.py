@@ -26,12 +26,13 @@ from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.history import History
 from bayespeft.inference.probe import probe
 from bayespeft.inference.problem import Problem
+from bayespeft.inputs import as_examples
 from bayespeft.io.fingerprint import fingerprint
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.merged import Merged, check_untied, times_merged
 from bayespeft.methods.base import Method
-from bayespeft.posterior import Posterior, as_examples
+from bayespeft.posterior import Posterior
 from bayespeft.priors.base import Prior
 from bayespeft.sites import find_head, find_sites
 

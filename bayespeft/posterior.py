@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-import torch
-
 from bayespeft import account
-from bayespeft.data.batch import Batch
-from bayespeft.data.examples import Examples
 from bayespeft.data.load import load as load_rows
-from bayespeft.data.prepare import Padding, prepare, raw_rows
+from bayespeft.data.prepare import raw_rows
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.evaluation import measure
 from bayespeft.fitted import Fitted
@@ -27,7 +23,7 @@ from bayespeft.inference.sampling import UNITS, Sampling
 from bayespeft.inference.summary import Summary, summarise
 from bayespeft.inference.temperature import fit_temperature
 from bayespeft.inference.weight_covariance import WeightCovariance, weight_covariance
-from bayespeft.likelihoods.base import Likelihood
+from bayespeft.inputs import as_examples, unlabelled
 from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.predictive.base import Prediction
 from bayespeft.predictive.categorical import Predictive
@@ -40,9 +36,6 @@ from bayespeft.report.language import LanguageReport
 from bayespeft.report.ood import separate
 from bayespeft.report.over_draws import of_prediction
 from bayespeft.report.regression import RegressionReport
-
-# The columns of rows that hold labels.
-LABELS = ("label", "labels", "answer")
 
 
 @dataclass
@@ -177,7 +170,12 @@ class Posterior(Fitted):
         name = name or (data if isinstance(data, str) else "")
         data = load_rows(data, "test") if isinstance(data, str) else data
         # Read first: other data that can't be read is found out before the prediction is paid for.
-        others = {title: self._unlabelled(other) for title, other in (ood or {}).items()}
+        others = {
+            title: other
+            if isinstance(other, Predictive)
+            else unlabelled(other, self.likelihood, self.tokenizer, split="test")
+            for title, other in (ood or {}).items()
+        }
         predictive = self.predict(
             data, draws, seed, tolerance=tolerance, **settings,
             keep_draws=draws_error or not self.likelihood.discrete,  # the quantiles of a mixture need its components
@@ -278,17 +276,6 @@ class Posterior(Fitted):
         predict = partial(self._classes, draws=draws, seed=seed, batch_size=batch_size)
         return decide(predict(data), predict(validation), risk=risk, delta=delta)
 
-    def _unlabelled(self, data: Any) -> Predictive | Examples:
-        """Read data whose labels don't matter, unless it is a prediction already."""
-        if isinstance(data, Predictive):
-            return data
-        data = load_rows(data, "test") if isinstance(data, str) else data
-        rows = raw_rows(data)
-        if rows is not None:  # names of unknown classes can't even be read
-            kept = (rows[i] for i in range(len(rows)))
-            data = [{name: value for name, value in row.items() if name not in LABELS} for row in kept]
-        return _Unlabelled(as_examples(data, self.likelihood, self.tokenizer, split="test"))
-
     def _classes(self, data: Any, draws: int, seed: int, **settings: Any) -> Predictive:
         """Predict data of classes, unless it is a prediction already."""
         if not isinstance(self.likelihood, Categorical):
@@ -383,34 +370,3 @@ class Posterior(Fitted):
         """
         approximation, placements = prune(self.approximation, self.placements, self.method.guide, keep)
         return replace(self, approximation=approximation, placements=placements)
-
-
-@dataclass(frozen=True)
-class _Unlabelled(Examples):
-    """Examples without their labels, which may be of other classes than the network's."""
-
-    examples: Examples
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def batches(self, batch_size: int, shuffle: torch.Generator | None = None) -> Iterator[Batch]:
-        """As the base, with no labels."""
-        return (replace(batch, labels=None) for batch in self.examples.batches(batch_size, shuffle))
-
-    def batch_count(self, batch_size: int) -> int:
-        """As the base."""
-        return self.examples.batch_count(batch_size)
-
-
-def as_examples(data: Any, likelihood: Likelihood, tokenizer: Any, split: str) -> Examples:
-    """Read data in any accepted form; the name of a data set means its rows of `split`."""
-    if isinstance(data, str):
-        data = load_rows(data, split)
-    side: Any = likelihood.padding_side or getattr(tokenizer, "padding_side", "right")
-    padding = Padding(getattr(tokenizer, "pad_token_id", None), side, likelihood.token_labels)
-
-    def encode(rows: Sequence[Any]) -> list[dict[str, Any]]:
-        return likelihood.encode(rows, tokenizer)
-
-    return prepare(data, encode if tokenizer is not None else None, padding=padding)

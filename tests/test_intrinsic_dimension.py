@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -81,17 +82,16 @@ def test_a_planted_change_is_found_with_as_many_dimensions_as_it_has():
     """P for another d is another projection, so only d = 6 itself and whole-space d are sure to reach the planted weight."""
     case = Planted()
     before = case.model[0].weight.detach().clone()
-    found = bayespeft.intrinsic_dimension(
+    search = partial(
+        bayespeft.intrinsic_dimension,
         case.model,
         case.train,
         case.validation,
         reference=1.0,
         share=0.97,
-        smallest=1,
-        largest=64,
-        fits=8,
         **case.options,
     )
+    found = search(smallest=1, largest=64, fits=8)
     metrics = dict(found.tried)
     # 24 weights are spanned by 32 directions; the scale of a softmax is free, and so are 6 of them (a common row).
     assert metrics[1] < 0.9
@@ -99,18 +99,7 @@ def test_a_planted_change_is_found_with_as_many_dimensions_as_it_has():
     assert found.below < found.dimension <= 32
     assert metrics[found.dimension] >= 0.97 > metrics[found.below]
     assert torch.equal(case.model[0].weight, before)
-    exact = bayespeft.intrinsic_dimension(
-        case.model,
-        case.train,
-        case.validation,
-        reference=1.0,
-        share=0.97,
-        smallest=6,
-        largest=6,
-        fits=1,
-        **case.options,
-    )
-    assert exact.dimension == 6
+    assert search(smallest=6, largest=6, fits=1).dimension == 6
 
 
 def test_the_reference_is_full_fine_tuning_unless_given():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import os
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from bayespeft.report.context import Setup, Training
@@ -22,24 +23,53 @@ if TYPE_CHECKING:
 CONTEXT = ("quotes", "setup")
 
 
-class Report(Record):
-    """Numbers about a prediction, what it cost, and how it came about."""
+# Attributes that callers may pass as numbers of numpy or torch; JSON knows none of these.
+PLAIN = {
+    "draws": int, "forward_passes": int, "backward_passes": int, "nll_error": float, "seconds": float,
+    "trainable_parameters": int, "total_parameters": int, "peak_memory_bytes": int,
+}  # fmt: skip
 
-    __slots__ = ()
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report(Record, ABC):
+    """Numbers about a prediction, what it cost, and how it came about.
+
+    What is left out of the following prints as unknown.
+
+    Attributes:
+        n: number of examples.
+        draws: draws of the weights that were averaged; 0 for the posterior mean.
+        forward_passes: passes through the network per batch of examples; fewer than draws where they were folded.
+        backward_passes: passes backwards, in the same unit: a linearised prediction takes one per class.
+        nll_error: Monte Carlo standard error of `nll` over draws, in nats.
+        seconds: wall-clock time of the prediction.
+        trainable_parameters: parameters that were learned.
+        total_parameters: numbers of the network, of the adapter and of the guide.
+        peak_memory_bytes: highest memory use while predicting.
+        method: what made the predictions, e.g. "melora".
+        name: title of the data, e.g. "MRPC test".
+        training: how training went; None where it isn't known.
+        setup: settings and versions; None where they aren't known.
+    """
 
     n: int
-    draws: int
-    forward_passes: int | None
-    backward_passes: int
-    nll_error: float | None
-    seconds: float | None
-    trainable_parameters: int | None
-    total_parameters: int | None
-    peak_memory_bytes: int | None
-    method: str
-    name: str
-    training: Training | None
-    setup: Setup | None
+    draws: int = 1
+    forward_passes: int | None = None
+    backward_passes: int = 0
+    nll_error: float | None = None
+    seconds: float | None = None
+    trainable_parameters: int | None = None
+    total_parameters: int | None = None
+    peak_memory_bytes: int | None = None
+    method: str = ""
+    name: str = ""
+    training: Training | None = None
+    setup: Setup | None = None
+
+    def __post_init__(self) -> None:
+        for name, kind in PLAIN.items():
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else kind(value))
 
     @property
     @abstractmethod
@@ -49,6 +79,12 @@ class Report(Record):
     @abstractmethod
     def page(self) -> Page:
         """Return what a page about this report says."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the base, with the figures before the facts that all reports have."""
+        plain = Record.to_dict(self)
+        facts = {field.name: plain.pop(field.name) for field in fields(Report)}
+        return {**plain, **facts}
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return the report as one page of HTML that needs nothing else, and write it to `path` if given.

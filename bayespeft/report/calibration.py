@@ -9,18 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy.typing as npt
 
 from bayespeft.report.base import DrawnReport
 from bayespeft.report.binning import Bin, score_bins
 from bayespeft.report.bootstrap import Metric, ece_noise
-from bayespeft.report.context import Quotes, Setup, Training
+from bayespeft.report.context import Quotes
 from bayespeft.report.metrics.examples import example_scores
 from bayespeft.report.ood import Separation
 from bayespeft.report.over_draws import OverDraws
-from bayespeft.report.record import decode
 from bayespeft.report.sections import CalibrationErrors, Selective, sections
 from bayespeft.report.table import table
 
@@ -44,28 +43,15 @@ class CalibrationReport(DrawnReport):
         ece_noise: the ECE that a perfectly calibrated model exceeds in 5 % of samples of this size and with these
             confidences; see `bootstrap.ece_noise`.
         bins: the equal-width bins, from confidence 0 to 1.
-        n: number of examples.
         classes: number of classes.
         entropy: mean entropy of the predicted probabilities, in nats: the total uncertainty.
         mutual_information: mean mutual information of label and weights, in nats: the epistemic part of `entropy`.
             None where draws were not told apart.
-        draws: draws of the weights that were averaged.
-        forward_passes: passes through the network per batch of examples; fewer than draws where they were folded.
-        backward_passes: passes backwards, in the same unit: a linearised prediction takes one per class.
-        nll_error: Monte Carlo standard error of `nll` over draws, in nats.
-        seconds: wall-clock time of the prediction.
-        trainable_parameters: parameters that were learned.
-        total_parameters: numbers of the network, of the adapter and of the guide.
-        peak_memory_bytes: highest memory use while predicting.
-        method: what made the predictions, e.g. "melora".
-        name: title of the data, e.g. "MRPC test".
         errors: further calibration errors and the parts of the Brier score; None in reports of an earlier version.
         selective: what refusing the least certain examples does; None in reports of an earlier version.
         ood: how uncertainty tells other sets from this one, one for each set and score; empty where none was given.
         over_draws: Monte Carlo errors of figures, and figures by number of draws; None where draws were not kept.
         quotes: rows of the data that are worth looking at; None where none were asked for.
-        training: how training went; None where it isn't known.
-        setup: settings and versions; None where they aren't known.
     """
 
     accuracy: Metric
@@ -75,27 +61,16 @@ class CalibrationReport(DrawnReport):
     brier: Metric
     ece_noise: float
     bins: tuple[Bin, ...]
-    n: int
+    WHAT: ClassVar[str] = "a calibration report"
+
     classes: int
     entropy: float
     mutual_information: float | None = None
-    draws: int = 1
-    forward_passes: int | None = None
-    backward_passes: int = 0
-    nll_error: float | None = None
-    seconds: float | None = None
-    trainable_parameters: int | None = None
-    total_parameters: int | None = None
-    peak_memory_bytes: int | None = None
-    method: str = ""
-    name: str = ""
     errors: CalibrationErrors | None = None
     selective: Selective | None = None
     ood: tuple[Separation, ...] = ()
     over_draws: OverDraws | None = None
     quotes: Quotes | None = None
-    training: Training | None = None
-    setup: Setup | None = None
 
     @classmethod
     def from_log_probs(
@@ -104,47 +79,25 @@ class CalibrationReport(DrawnReport):
         labels: npt.ArrayLike,
         *,
         mutual_information: float | None = None,
-        draws: int = 1,
-        forward_passes: int | None = None,
-        backward_passes: int = 0,
-        nll_error: float | None = None,
-        seconds: float | None = None,
-        trainable_parameters: int | None = None,
-        total_parameters: int | None = None,
-        peak_memory_bytes: int | None = None,
-        method: str = "",
-        name: str = "",
         ood: Sequence[Separation] = (),
         over_draws: OverDraws | None = None,
         quotes: Quotes | None = None,
-        training: Training | None = None,
-        setup: Setup | None = None,
         seed: int = 0,
         resamples: int = 1000,
+        **facts: Any,
     ) -> CalibrationReport:
         """Measure predictions.
 
         Args:
             log_probs: (n, classes), natural-log probabilities, already averaged over draws as probabilities.
             labels: (n,), integers in [0, classes).
-            mutual_information: see the class, as are the facts that follow; what is left out prints as unknown.
-            draws: draws of the weights behind `log_probs`.
-            forward_passes: passes through the network per batch.
-            backward_passes: passes backwards.
-            nll_error: Monte Carlo standard error of the mean NLL.
-            seconds: wall-clock time of the prediction.
-            trainable_parameters: parameters that were learned.
-            total_parameters: all parameters.
-            peak_memory_bytes: highest memory use.
-            method: what made the predictions.
-            name: title of the data.
+            mutual_information: see the class.
             ood: from `ood.separations`.
             over_draws: from `over_draws.over_draws`.
             quotes: from `context.quotes`.
-            training: see the class.
-            setup: see the class.
             seed: of the bootstrap. The report is a function of the arguments.
             resamples: bootstrap samples, and simulated samples for `ece_noise`.
+            facts: the attributes of `Report` from `draws` on.
 
         Raises:
             DataError: see `metrics.validate`.
@@ -152,31 +105,20 @@ class CalibrationReport(DrawnReport):
         """
         scores = example_scores(log_probs, labels)
         headline, errors, selective = sections(scores, log_probs, labels, resamples=resamples, seed=seed)
+        figures: dict[str, Any] = {**headline, **facts}
         return cls(
-            **headline,
+            **figures,
             ece_noise=ece_noise(scores.confidence, resamples=resamples, seed=seed),
             bins=score_bins(scores.confidence, scores.correct),
             n=len(scores),
             classes=scores.classes,
             entropy=float(scores.entropy.mean()),
             mutual_information=None if mutual_information is None else float(mutual_information),
-            draws=int(draws),
-            forward_passes=None if forward_passes is None else int(forward_passes),
-            backward_passes=int(backward_passes),
-            nll_error=None if nll_error is None else float(nll_error),
-            seconds=None if seconds is None else float(seconds),
-            trainable_parameters=None if trainable_parameters is None else int(trainable_parameters),
-            total_parameters=None if total_parameters is None else int(total_parameters),
-            peak_memory_bytes=None if peak_memory_bytes is None else int(peak_memory_bytes),
-            method=method,
-            name=name,
             errors=errors,
             selective=selective,
             ood=tuple(ood),
             over_draws=over_draws,
             quotes=quotes,
-            training=training,
-            setup=setup,
         )
 
     @property
@@ -212,19 +154,6 @@ class CalibrationReport(DrawnReport):
 
     def __str__(self) -> str:
         return table(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> CalibrationReport:
-        """Return the report that `to_dict` wrote. Unknown keys are ignored: they come from a later version.
-
-        A report of an earlier version, which has the headline metrics alone, is read: its further parts are None or empty,
-        and print as unknown. They can't be made up for without the predictions.
-
-        Raises:
-            DataError: a key is missing, or a value is not what it should be.
-        """
-        found: CalibrationReport = decode(cls, values, "a calibration report")
-        return found
 
     def page(self) -> Page:
         """Return what a page about this report says."""

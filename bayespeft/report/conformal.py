@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from bayespeft.report.binning import Floats
 from bayespeft.report.bootstrap import Metric, mean_intervals
 from bayespeft.report.metrics.conformal import class_scores, quantile
 from bayespeft.report.metrics.examples import validate
-from bayespeft.report.record import Record, decode
+from bayespeft.report.record import Record
 
 ConformalMethod = Literal["lac", "aps"]
 
@@ -37,6 +37,8 @@ class ConformalReport(Record):
         validation: examples that the sets were fitted on.
     """
 
+    WHAT: ClassVar[str] = "a report on conformal sets"
+
     coverage: Metric
     size: Metric
     single: float
@@ -52,12 +54,6 @@ class ConformalReport(Record):
             f"of {100 * self.coverage.value:.1f} % [{100 * self.coverage.low:.1f}, {100 * self.coverage.high:.1f}] of "
             f"{self.n:,} examples (promised: {100 * self.target:.4g} %, fitted on {self.validation:,})"
         )
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ConformalReport:
-        """Return the report that `to_dict` wrote; as the base."""
-        found: ConformalReport = decode(cls, values, "a report on conformal sets")
-        return found
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,6 @@ import numpy.typing as npt
 from bayespeft.errors import DataError
 from bayespeft.report.base import Report
 from bayespeft.report.bootstrap import Metric, mean_intervals
-from bayespeft.report.context import Setup, Training
-from bayespeft.report.record import decode
 from bayespeft.report.table import language_table
 
 if TYPE_CHECKING:
@@ -28,39 +26,15 @@ class LanguageReport(Report):
         nll: mean -log p(target | source), in nats per example.
         nll_per_token: -log p of all targets together over all their tokens, in nats per token.
         perplexity: exp of that.
-        n: number of examples.
         tokens: scored tokens of all examples, the end tokens included.
-        draws: draws of the weights that were averaged; 0 for the posterior mean.
-        forward_passes: passes through the network per batch of examples.
-        backward_passes: always 0.
-        nll_error: Monte Carlo standard error of `nll` over draws, in nats.
-        seconds: wall-clock time of the prediction.
-        trainable_parameters: parameters that were learned.
-        total_parameters: parameters of the network and the adapter.
-        peak_memory_bytes: highest memory use while predicting.
-        method: what made the predictions.
-        name: title of the data.
-        training: how training went; None where it isn't known.
-        setup: settings and versions; None where they aren't known.
     """
+
+    WHAT: ClassVar[str] = "a report of a language model"
 
     nll: Metric
     nll_per_token: Metric
     perplexity: Metric
-    n: int
     tokens: int
-    draws: int = 1
-    forward_passes: int | None = None
-    backward_passes: int = 0
-    nll_error: float | None = None
-    seconds: float | None = None
-    trainable_parameters: int | None = None
-    total_parameters: int | None = None
-    peak_memory_bytes: int | None = None
-    method: str = ""
-    name: str = ""
-    training: Training | None = None
-    setup: Setup | None = None
 
     @classmethod
     def from_log_likelihood(
@@ -118,12 +92,6 @@ class LanguageReport(Report):
 
     def __str__(self) -> str:
         return language_table(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> LanguageReport:
-        """Return the report that `to_dict` wrote; as the base."""
-        found: LanguageReport = decode(cls, values, "a report of a language model")
-        return found
 
     def page(self) -> Page:
         """Return what a page about this report says."""

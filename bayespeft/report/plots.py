@@ -40,13 +40,6 @@ BARS = "#C9D3DC"
 OVER: dict[str, Any] = {"facecolor": VERMILION, "edgecolor": VERMILION, "hatch": "////", "alpha": 0.45, "linewidth": 0}
 UNDER: dict[str, Any] = {"facecolor": BLUE, "edgecolor": BLUE, "hatch": "\\\\\\\\", "alpha": 0.45, "linewidth": 0}
 ABOVE: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "color": INK}
-DOT: dict[str, Any] = {
-    "marker": "o",
-    "color": BLUE,
-    "markersize": 4,
-    "markeredgecolor": "white",
-    "markeredgewidth": 0.5,
-}
 MEAN: dict[str, Any] = {"marker": "D", "color": VERMILION, "markersize": 8, "markeredgewidth": 0}
 
 

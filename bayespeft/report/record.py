@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
-from abc import ABC, abstractmethod
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from bayespeft.errors import DataError
 from bayespeft.report.files import write_atomic
@@ -17,10 +16,15 @@ from bayespeft.report.files import write_atomic
 R = TypeVar("R", bound="Record")
 
 
-class Record(ABC):
-    """Numbers that read and write JSON."""
+class Record:
+    """Numbers that read and write JSON.
+
+    Attributes:
+        WHAT: what it is, in an error: "a calibration report".
+    """
 
     __slots__ = ()
+    WHAT: ClassVar[str]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers, strings, lists and None; what is not a finite number becomes None."""
@@ -38,13 +42,21 @@ class Record(ABC):
         return text
 
     @classmethod
-    @abstractmethod
     def from_dict(cls: type[R], values: dict[str, Any]) -> R:
         """Return the report that `to_dict` wrote. Unknown keys are ignored: they come from a later version.
+
+        A report of an earlier version is read: what it lacks has its default, and prints as unknown.
 
         Raises:
             DataError: a key is missing, or a value is not what it should be.
         """
+        try:
+            found: R = _decode(cls, values)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"this is not {cls.WHAT}: {type(error).__name__} {error}. Pass what to_json or to_dict wrote."
+            ) from error
+        return found
 
     @classmethod
     def from_json(cls: type[R], source: str | os.PathLike[str]) -> R:
@@ -62,27 +74,6 @@ class Record(ABC):
             where = "the string" if inline else f"{source}"
             raise DataError(f"{where} is not JSON ({error}). Pass what to_json wrote.") from error
         return cls.from_dict(values)
-
-
-def decode(kind: Any, values: Any, what: str) -> Any:
-    """Return what `to_dict` wrote as the dataclass `kind`, with the dataclasses within it.
-
-    Unknown keys are ignored: they come from a later version. What an earlier version did not write gets its default.
-
-    Args:
-        kind: a dataclass.
-        values: its dictionary.
-        what: the report's name in an error, such as "a calibration report".
-
-    Raises:
-        DataError: a key is missing, or a value is not what it should be.
-    """
-    try:
-        return _decode(kind, values)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"this is not {what}: {type(error).__name__} {error}. Pass what to_json or to_dict wrote."
-        ) from error
 
 
 def _decode(kind: Any, value: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,6 @@ import numpy.typing as npt
 from bayespeft.report import regression_metrics as metrics
 from bayespeft.report.base import DrawnReport
 from bayespeft.report.bootstrap import Metric, mean_intervals
-from bayespeft.report.context import Setup, Training
-from bayespeft.report.record import decode
 from bayespeft.report.table import regression_table
 
 if TYPE_CHECKING:
@@ -56,23 +54,12 @@ class RegressionReport(DrawnReport):
         calibration_error: mean distance of the fraction of targets below the predicted quantiles from their levels.
         calibration_noise: what sampling noise alone reaches in 5 % of samples of n examples; see `calibration_noise`.
         pit: counts of the targets' probability integral transforms in 20 equal bins of [0, 1]; flat if calibrated.
-        n: number of examples.
         outputs: d.
         epistemic: root mean variance of the means over the posterior, in the targets' units.
         noise: standard deviation of a target around the network's output, as the likelihood says.
-        draws: draws of the weights that were mixed; 0 where nothing was drawn.
-        forward_passes: passes through the network per batch of examples.
-        backward_passes: passes backwards, in the same unit.
-        nll_error: Monte Carlo standard error of `nll` over draws, in nats.
-        seconds: wall-clock time of the prediction.
-        trainable_parameters: parameters that were learned.
-        total_parameters: numbers of the network, of the adapter and of the guide.
-        peak_memory_bytes: highest memory use while predicting.
-        method: what made the predictions.
-        name: title of the data.
-        training: how training went; None where it isn't known.
-        setup: settings and versions; None where they aren't known.
     """
+
+    WHAT: ClassVar[str] = "a regression report"
 
     nll: Metric
     rmse: Metric
@@ -82,22 +69,9 @@ class RegressionReport(DrawnReport):
     calibration_error: float
     calibration_noise: float
     pit: tuple[int, ...]
-    n: int
     outputs: int
     epistemic: float | None = None
     noise: float | None = None
-    draws: int = 1
-    forward_passes: int | None = None
-    backward_passes: int = 0
-    nll_error: float | None = None
-    seconds: float | None = None
-    trainable_parameters: int | None = None
-    total_parameters: int | None = None
-    peak_memory_bytes: int | None = None
-    method: str = ""
-    name: str = ""
-    training: Training | None = None
-    setup: Setup | None = None
 
     @classmethod
     def from_mixture(
@@ -191,12 +165,6 @@ class RegressionReport(DrawnReport):
 
     def __str__(self) -> str:
         return regression_table(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> RegressionReport:
-        """Return the report that `to_dict` wrote; as the base."""
-        found: RegressionReport = decode(cls, values, "a regression report")
-        return found
 
     def page(self) -> Page:
         """Return what a page about this report says."""

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,18 +13,7 @@ from bayespeft.errors import ConfigError, DataError
 from bayespeft.predictive.categorical import Predictive
 from bayespeft.report.conformal import Conformal, ConformalReport
 from bayespeft.report.metrics.conformal import METHODS, class_scores, quantile
-
-
-def predictive(log_probs: Any, labels: Any) -> Predictive:
-    logs = torch.as_tensor(log_probs)
-    return Predictive(
-        labels=None if labels is None else torch.as_tensor(labels),
-        draws=1,
-        forward_passes=1,
-        seconds=0.0,
-        log_probs=logs,
-        expected_entropy=torch.zeros(len(logs), dtype=torch.float64),
-    )
+from tests.report.predictions import predictive
 
 
 def never(_: Any) -> Predictive:

@@ -6,27 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta
 
 from bayespeft.errors import ConfigError, DataError
-from bayespeft.predictive.categorical import Predictive
 from bayespeft.report.decision import Decision, controlled_threshold, decide, thresholds
-
-
-def predictive(log_probs: Any, labels: Any = None) -> Predictive:
-    logs = torch.as_tensor(log_probs)
-    return Predictive(
-        labels=None if labels is None else torch.as_tensor(labels),
-        draws=1,
-        forward_passes=1,
-        seconds=0.0,
-        log_probs=logs,
-        expected_entropy=torch.zeros(len(logs), dtype=torch.float64),
-    )
-
+from tests.report.predictions import predictive
 
 # The guarantee, by simulation: the law is known, and so is the risk of every threshold
 

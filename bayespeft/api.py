@@ -24,7 +24,6 @@ from bayespeft.fitted import CENTER, MERGED
 from bayespeft.guides.base import GuideSpec
 from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.history import History
-from bayespeft.inference.memory import PeakMemory
 from bayespeft.inference.predict import Predictor
 from bayespeft.inference.problem import Problem
 from bayespeft.inference.progress import ProgressBar
@@ -35,6 +34,7 @@ from bayespeft.inputs import as_examples
 from bayespeft.io import checkpoint
 from bayespeft.io.fingerprint import check_fingerprint, digest
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.memory import PeakMemory
 from bayespeft.methods.base import Method
 from bayespeft.posterior import Posterior
 from bayespeft.randomness import seeded

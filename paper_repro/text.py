@@ -8,7 +8,18 @@ from typing import Any
 
 from bayespeft import registry
 
-TITLES = {"mrpc": "MRPC", "sst2": "SST-2", "cola": "CoLA", "rte": "RTE"}
+TITLES = {
+    "mrpc": "MRPC", "sst2": "SST-2", "cola": "CoLA", "rte": "RTE", "boolq": "BoolQ", "arc_easy": "ARC-Easy",
+    "openbookqa": "OpenBookQA", "minilm": "MiniLM", "smollm2": "SmolLM2",
+}  # fmt: skip
+
+
+def title(record: Mapping[str, Any]) -> str:
+    """Return the task's name, with network and training rows where these are not MiniLM and 500."""
+    task, model = (TITLES.get(name, name) for name in (record["task"], record["model"]))
+    network = [] if model == "MiniLM" else [model]
+    rows = [] if record["limit"] == 500 else [f"at most {record['limit']:,} rows"]
+    return ", ".join([task, *network, *rows])
 
 
 def spread(values: Sequence[float], factor: float, digits: int) -> str:

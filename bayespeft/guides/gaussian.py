@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import psutil
 import torch
 from pydantic import model_validator
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from bayespeft.errors import GuideError
 from bayespeft.factors import Pack
 from bayespeft.gaussians import PackedGaussian
 from bayespeft.guides.base import Guide, GuideSpec, Noise, parameters_of
+from bayespeft.memory import free_memory
 
 # A float32 number, its gradient, and Adam's two moments.
 _BYTES = 4 * 4
@@ -134,8 +134,8 @@ def scale_tril(raw: Tensor) -> Tensor:
     return raw.diagonal(dim1=-2, dim2=-1).exp().unsqueeze(-1) * (raw.tril(-1) + identity)
 
 
-def check_memory(kind: str, packs: Iterable[Pack], numbers: Callable[[Pack], int], remedy: str) -> None:
-    """Check, before anything is allocated, that a guide's spread can be trained in half of the memory that is free.
+def check_memory(kind: str, packs: Sequence[Pack], numbers: Callable[[Pack], int], remedy: str) -> None:
+    """Check, before anything is allocated, that a guide's spread can be trained in half of its device's free memory.
 
     Args:
         kind: the guide's name.
@@ -147,10 +147,14 @@ def check_memory(kind: str, packs: Iterable[Pack], numbers: Callable[[Pack], int
         GuideError: it can't; the message names the largest pack and the bytes.
     """
     needs = {pack.name: numbers(pack) * _BYTES for pack in packs}
-    need, free = sum(needs.values()), int(psutil.virtual_memory().available)
+    if not packs:
+        return
+    device = packs[0].init.device
+    need, free = sum(needs.values()), free_memory(device)
     if need > free // 2:
         largest = max(needs, key=lambda name: needs[name])
         raise GuideError(
             f"guide '{kind}' would take {need:,} bytes for its covariances, their gradients and Adam's moments "
-            f"({needs[largest]:,} for '{largest}' alone), but {free:,} are free, of which it may take half. {remedy}"
+            f"({needs[largest]:,} for '{largest}' alone), but {free:,} are free on {device}, of which it may take half. "
+            f"{remedy}"
         )

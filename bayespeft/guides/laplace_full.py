@@ -32,7 +32,7 @@ class LaplaceFullGuide(LaplaceGuide):
 
     def __init__(self, packs: Sequence[Pack], spec: LaplaceFull) -> None:
         size = sum(pack.init.numel() for pack in packs)
-        check_memory(spec.kind, size**2, spec.remedy)
+        check_memory(spec.kind, size**2, packs[0].init.device, spec.remedy)
         super().__init__(packs, spec)
         self.register_buffer("vectors", torch.eye(size))
         self.register_buffer("curvature", torch.zeros(size))

@@ -29,6 +29,7 @@ class LaplaceKroneckerGuide(LaplaceGuide):
         check_memory(
             spec.kind,
             sum(len(pack.init) * n * n for pack in packs for n in as_matrix(pack.init.shape[1:])),
+            packs[0].init.device,
             "Use guide 'laplace_diagonal', or a Laplace approximation over the r x r cores alone (method 'laplace_core').",
         )
         super().__init__(packs, spec)

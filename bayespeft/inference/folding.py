@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from bayespeft.errors import ConfigError
-from bayespeft.inference.memory import free_memory
+from bayespeft.memory import free_memory
 
 # On a CPU, one pass over more rows than this is no faster, and needs more memory.
 CPU_ROWS_PER_PASS = 64

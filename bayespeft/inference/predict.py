@@ -22,9 +22,9 @@ from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.folding import Folding
 from bayespeft.inference.jacobian import jacobian
-from bayespeft.inference.memory import PeakMemory
 from bayespeft.inference.sampling import Noise, Sampling
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.memory import PeakMemory
 from bayespeft.predictive.base import Average, Cost, Prediction
 from bayespeft.randomness import seeded
 

@@ -23,11 +23,11 @@ from bayespeft.errors import ConfigError, DataError, FitError
 from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.history import History, Record
 from bayespeft.inference.layerwise import in_turn
-from bayespeft.inference.memory import PeakMemory
 from bayespeft.inference.problem import Problem
 from bayespeft.inference.refresh import Refresher
 from bayespeft.inference.resume import Checkpoint, restore, snapshot
 from bayespeft.inference.schedule import kl_weight, lr_factor
+from bayespeft.memory import PeakMemory
 from bayespeft.randomness import seeded
 
 RECORDS = 100

@@ -23,9 +23,9 @@ from bayespeft.factors import Pack
 from bayespeft.guides.base import GuideSpec
 from bayespeft.guides.point import Point
 from bayespeft.inference.approximation import Approximation
-from bayespeft.inference.memory import free_memory
 from bayespeft.inference.problem import Problem
 from bayespeft.inference.svi import make_optimiser, run
+from bayespeft.memory import free_memory
 from bayespeft.priors.flat import Flat
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,8 @@ import torch
 import bayespeft
 from bayespeft import Method, Posterior
 from bayespeft.compare import held_out
-from bayespeft.data.load import load as load_rows
-from bayespeft.pretrained.load import load as load_model
 from bayespeft.report.metrics import accuracy, brier, ece, nll
+from bayespeft.task import Task
 from paper_repro.results import read
 
 Rows = list[dict[str, Any]]
@@ -52,9 +52,23 @@ def metrics(log_probs: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
     return {f.__name__: round(float(f(p, y)), 5) for f in (accuracy, nll, ece, brier)}
 
 
+def of_names(args: argparse.Namespace, data: str) -> Task:
+    """Return network and data: texts are classified, questions with choices are answered by a language model."""
+    return Task(model=args.model, data=data, data_dir=args.data_dir, device=args.device or "cpu")
+
+
+def some(task: Task, split: str, limit: int, seed: int) -> Rows:
+    """Return rows of a split; of questions those with as many choices as most have, as the papers do."""
+    rows = task.rows(split, limit=10**9, seed=seed)
+    if "choices" in rows[0]:
+        [(usual, _)] = Counter(len(row["choices"]) for row in task.rows("train")).most_common(1)
+        rows = [row for row in rows if len(row["choices"]) == usual]
+    return rows[:limit]
+
+
 def test_rows(args: argparse.Namespace, task: str) -> Rows:
     """Return test rows, the same for every seed."""
-    return load_rows(task, "test", data_dir=args.data_dir, limit=args.test_limit, seed=0)
+    return some(of_names(args, task), "test", args.test_limit, 0)
 
 
 def fitted(args: argparse.Namespace, task: str, method: Method, seed: int, start: Posterior | None = None) -> Posterior:
@@ -62,14 +76,14 @@ def fitted(args: argparse.Namespace, task: str, method: Method, seed: int, start
 
     A method that needs validation data holds a fifth of the training rows out for it.
     """
-    rows = load_rows(task, "train", data_dir=args.data_dir, limit=args.limit, seed=seed)
+    named = of_names(args, task)
+    rows = some(named, "train", args.limit, seed)
     validation = None
     if method.temperature:
         rows, validation = held_out(rows, seed)
-    place = args.keep and args.keep / f"{task}-{method.name}-{seed}-{args.limit}"
+    place = args.keep and args.keep / f"{Path(args.model).name}-{task}-{method.name}-{seed}-{args.limit}"
     if start is None:
-        model, tokenizer = load_model(args.model, "classification", 2, seed=seed)
-        model.to(args.device or "cpu")
+        model, tokenizer = named.network(seed)
     else:
         model, tokenizer = start.model, start.tokenizer
     if place and place.is_dir():
@@ -78,6 +92,7 @@ def fitted(args: argparse.Namespace, task: str, method: Method, seed: int, start
         model,
         rows,
         method,
+        likelihood=named.likelihood(),
         tokenizer=tokenizer,
         validation=validation,
         start=start,

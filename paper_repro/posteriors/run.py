@@ -1,6 +1,8 @@
 """Every posterior on MiniLM with 500 rows of SST-2, CoLA and MRPC: quality, calibration, cost.
 
     python -m paper_repro.posteriors.run --data-dir DATA [--methods mle,melora] [--tasks sst2] [--seeds 0,1,2] [--keep DIR]
+    python -m paper_repro.posteriors.run --data-dir DATA --device cuda --model smollm2 --tasks arc_easy,openbookqa,boolq \
+        --limit 100000 --test-limit 100000 --seeds 0,1,2,3,4
 
 Results go into the one results file as they are made; a combination that is there already is not run again, so a killed
 run continues. A seed decides the training rows, the fresh head and the fit; the test rows are the same for all.

@@ -7,7 +7,7 @@ from typing import Any
 
 from bayespeft import registry
 from paper_repro.results import read
-from paper_repro.text import TITLES, spread
+from paper_repro.text import TITLES, spread, title
 
 ORDER = (
     "mle",
@@ -24,8 +24,8 @@ RANKED = re.compile(r"^(.*)_r(\d+)$")
 
 
 def _newest(experiment: str) -> list[dict[str, Any]]:
-    """Return one record for each task, method and seed: the newest."""
-    found = {(r["task"], r["method"], r["seed"]): r for r in read(experiment)}
+    """Return one record for each network, task, number of rows, method and seed: the newest."""
+    found = {tuple(r[k] for k in ("model", "task", "limit", "method", "seed")): r for r in read(experiment)}
     return list(found.values())
 
 
@@ -36,27 +36,27 @@ def posteriors(experiment: str = "posteriors") -> str:
         return "not measured yet"
     known = list(registry.names("methods"))
     lines = [
-        f"MiniLM, {records[0]['limit']} training rows, first {max(r['test_rows'] for r in records)} test rows after a seeded "
-        "shuffle, mean ± standard deviation over seeds. Brier from 0 to 2; MI is mutual information, nats; seconds are one "
-        f"run's on a busy machine; `T` marks a row that builds on the kept fit of `mle` or `map`, whose training its seconds "
-        f"don't hold. {records[-1]['machine']}, {records[-1]['date']}; `{SOURCES[experiment]}`.",
+        f"MiniLM and 500 training rows where nothing else is named, at most {max(r['test_rows'] for r in records)} test rows "
+        "after a seeded shuffle, mean ± standard deviation over seeds. Brier from 0 to 2; MI is mutual information, nats; "
+        "seconds are one run's on a busy machine; `T` marks a row that builds on the kept fit of `mle` or `map`, whose "
+        f"training its seconds don't hold. {records[-1]['machine']}, {records[-1]['date']}; `{SOURCES[experiment]}`.",
         "",
         "| task | method | seeds | accuracy, % | NLL, nats | ECE, % | Brier | MI | train, s | trainable | passes |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     order = [*ORDER, *known]
     groups = sorted(
-        {(r["task"], r["method"]) for r in records},
+        {(title(r), r["method"]) for r in records},
         key=lambda k: (k[0], order.index(k[1]) if k[1] in order else len(order)),
     )
     for task, method in groups:
-        runs = [r for r in records if (r["task"], r["method"]) == (task, method)]
+        runs = [r for r in records if (title(r), r["method"]) == (task, method)]
         passes = str(runs[0]["forward_passes"]) + (
             f" + {runs[0]['backward_passes']} back" if runs[0].get("backward_passes") else ""
         )
         seconds = spread([r["train_seconds"] for r in runs], 1, 0) + (" T" if runs[0].get("start") else "")
         cells = [
-            TITLES.get(task, task),
+            task,
             f"`{method}`",
             str(len(runs)),
             spread([r["accuracy"] for r in runs], 100, 1),
@@ -79,7 +79,7 @@ def covariances() -> str:
     for r in records:
         match = RANKED.match(r["method"])
         rank = int(match[2]) if match else r["settings"]["adapter"].get("r")
-        rows.append(((r["task"], match[1] if match else r["method"], rank), r))
+        rows.append(((title(r), match[1] if match else r["method"], rank), r))
     ranked = {(task, method) for (task, method, _), r in rows if RANKED.match(r["method"])}
     chosen = sorted({key for key, _ in rows if key[:2] in ranked}, key=lambda k: (k[0], k[2], k[1]))
     if not chosen:
@@ -91,7 +91,7 @@ def covariances() -> str:
     for task, method, rank in chosen:
         runs = [r for key, r in rows if key == (task, method, rank)]
         lines.append(
-            f"| {TITLES.get(task, task)} | {rank} | `{method}` | {len(runs)} | "
+            f"| {task} | {rank} | `{method}` | {len(runs)} | "
             f"{spread([r['accuracy'] for r in runs], 100, 1)} | "
             f"{spread([r['nll'] for r in runs], 1, 3)} | {spread([r['ece'] for r in runs], 100, 1)} | "
             f"{spread([r['kl'] for r in runs], 1, 0)} | {runs[0]['trainable']:,} |"

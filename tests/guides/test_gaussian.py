@@ -16,6 +16,8 @@ from bayespeft.factors import Pack
 from bayespeft.guides.base import GuideSpec
 from bayespeft.guides.full_covariance import FullCovariance
 from bayespeft.guides.gaussian import GaussianGuide, GaussianSpec, scale_tril
+from bayespeft.guides.laplace_full import LaplaceFull
+from bayespeft.guides.laplace_kronecker import LaplaceKronecker
 from bayespeft.guides.low_rank import LowRank
 from bayespeft.guides.matrix_normal import MatrixNormal
 from bayespeft.guides.mean_field import MeanField
@@ -169,6 +171,17 @@ def test_what_would_take_more_than_half_of_the_memory_is_refused(spec, numbers, 
     free(2 * 16 * numbers - 1)
     with pytest.raises(GuideError, match=rf"'{spec.kind}' would take {16 * numbers:,} bytes.*'C_2x4' alone.*Use "):
         spec.build(packs(), torch.Generator())
+
+
+@pytest.mark.parametrize("spec", [FullCovariance(), LaplaceFull(), LaplaceKronecker()], ids=lambda spec: spec.kind)
+def test_the_memory_that_counts_is_that_of_the_device_that_holds_the_factors(spec, monkeypatch):
+    module = "laplace" if spec.kind.startswith("laplace") else "gaussian"
+    monkeypatch.setattr(f"bayespeft.guides.{module}.free_memory", lambda device: 0 if device.type == "meta" else 10**12)
+    here = torch.zeros(2, 3, 3)
+    spec.build([Pack("C_3x3", "C", ("x", "y"), "latent", here, Normal(scale=1.0), here)], torch.Generator())
+    there = here.to("meta")
+    with pytest.raises(GuideError, match="but 0 are free on meta"):
+        spec.build([Pack("C_3x3", "C", ("x", "y"), "latent", there, Normal(scale=1.0), there)], torch.Generator())
 
 
 def test_a_large_factor_is_refused_before_anything_is_allocated():

@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM ?= false
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo   fit MLE and Me-LoRA to a few newsgroups and compare them (under five minutes on two cores)"
+	@echo "make demo   fit MLE and Me-LoRA to a few newsgroups and compare them (some five minutes on two cores)"
 	@echo "make test   run the test suite"
 	@echo "make lint   ruff, mypy and the import graph"
 	@echo "make clean  remove $(VENV)"
@@ -29,8 +29,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(VENV)/installed
-	@$(BIN)/bayespeft compare minilm newsgroups --methods mle,melora --limit 400 --epochs 12 --lr 3e-3 --max-length 48 \
-	  --out runs/demo --again
+	@$(BIN)/bayespeft compare minilm newsgroups --methods mle,melora --limit 400 --test-limit 800 \
+	  --epochs 12 --batch-size 8 --lr 3e-3 --max-length 32 --out runs/demo --again
 
 test: $(VENV)/installed
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal --cov=bayespeft --cov-report=term:skip-covered

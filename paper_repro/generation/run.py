@@ -7,8 +7,8 @@ Each method writes greedily, by draws together (8) or, for a point, alone; then 
 - length: minus the length-normalised log-probability of the answer (of the average over draws, or of the point);
 - information: the sequence mutual information, whole and by token.
 Of ViGGO the network reads a meaning representation out of a sentence (as RoSA does it), and an answer is right when function
-and attributes are those of the reference; of GSM8k when the number behind "####" is. A combination that is in the results is
-not run again.
+and attributes are those of the reference ("meaning"), or, which less training reaches, when the function is ("act"); of GSM8k
+when the number behind "####" is. A combination that is in the results is not run again.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import argparse
 import math
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ import bayespeft
 from bayespeft import registry
 from bayespeft.config import TrainConfig
 from bayespeft.data.load import load as load_rows
+from bayespeft.generation.result import Generation
 from bayespeft.pretrained.load import load as load_model
 from paper_repro.results import append, read
 
@@ -52,6 +54,11 @@ def same_meaning(written: str, expected: str) -> bool:
     return parts(written) == parts(expected)
 
 
+def same_act(written: str, expected: str) -> bool:
+    """Return whether the function is the same."""
+    return written.strip().split("(")[0] == expected.strip().split("(")[0]
+
+
 def same_number(written: str, expected: str) -> bool:
     """Return whether the numbers behind the last "####" are the same."""
 
@@ -62,7 +69,11 @@ def same_number(written: str, expected: str) -> bool:
     return number(written) is not None and number(written) == number(expected)
 
 
-TASKS = {"viggo": (viggo, same_meaning, 80), "gsm8k": (gsm8k, same_number, 200)}
+# How rows are turned, when an answer is right, and how many tokens it may have.
+TASKS = {
+    "viggo": (viggo, {"meaning": same_meaning, "act": same_act}, 80),
+    "gsm8k": (gsm8k, {"answer": same_number}, 200),
+}
 
 
 def auroc(scores: torch.Tensor, wrong: torch.Tensor) -> float | None:
@@ -72,6 +83,20 @@ def auroc(scores: torch.Tensor, wrong: torch.Tensor) -> float | None:
         return None
     ranks = torch.from_numpy(rankdata(scores.numpy()))
     return round((float(ranks[wrong].sum()) - n_wrong * (n_wrong + 1) / 2) / (n_wrong * n_right), 4)
+
+
+def errors(rule: Callable[[str, str], bool], written: Generation, expected: list[str]) -> dict[str, float | None]:
+    """Return the share of right answers, and the AUROC of "wrong" by each score."""
+    assert written.texts is not None
+    wrong = torch.tensor([not rule(text, target) for text, target in zip(written.texts, expected, strict=True)])
+    information = written.sequence_mutual_information
+    scores = {"length": -written.normalised_log_probs, "log_prob": -written.log_probs}
+    if written.draws:
+        scores |= {"information": information, "information_per_token": information / written.lengths}
+    return {
+        "accuracy": round(1 - float(wrong.double().mean()), 4),
+        **{name: auroc(values, wrong) for name, values in scores.items()},
+    }
 
 
 def main() -> None:
@@ -91,7 +116,7 @@ def main() -> None:
     parser.add_argument("--targets", default="all-linear", help="layers, as for fit")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
-    turned, right, tokens = TASKS[args.task]
+    turned, rules, tokens = TASKS[args.task]
     own = {} if args.lr is None else {"lr": args.lr}
     config = TrainConfig(steps=args.steps, batch_size=args.batch, **own)
     for seed in map(int, args.seeds.split(",")):
@@ -121,18 +146,10 @@ def main() -> None:
             )
             seconds = time.perf_counter() - begin
             assert written.texts is not None
-            wrong = torch.tensor(
-                [not right(text, row["target"]) for text, row in zip(written.texts, test, strict=True)]
-            )
-            information = written.sequence_mutual_information
             append(
                 "generation",
                 **key,
-                accuracy=round(1 - float(wrong.double().mean()), 4),
-                auroc_length=auroc(-written.normalised_log_probs, wrong),
-                auroc_log_prob=auroc(-written.log_probs, wrong),
-                auroc_information=auroc(information, wrong) if written.draws else None,
-                auroc_information_per_token=auroc(information / written.lengths, wrong) if written.draws else None,
+                right={name: errors(rule, written, [row["target"] for row in test]) for name, rule in rules.items()},
                 tokens=int(written.lengths.sum()),
                 unfinished=int((~written.ended).sum()),
                 test_perplexity=round(

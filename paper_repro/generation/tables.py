@@ -8,7 +8,7 @@ from paper_repro.results import read
 from paper_repro.text import spread
 
 TASKS = {"viggo": "ViGGO", "gsm8k": "GSM8k"}
-AUROC = ("auroc_length", "auroc_log_prob", "auroc_information", "auroc_information_per_token")
+AUROC = ("length", "log_prob", "information", "information_per_token")
 
 
 def speed() -> str:
@@ -34,27 +34,28 @@ def speed() -> str:
 
 
 def errors() -> str:
-    """AUROC of wrong answers by score: mean and standard deviation over the seeds done."""
+    """AUROC of wrong answers by rule and score: mean and standard deviation over the seeds done."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for r in read("generation"):
-        key = (r["task"], r["model"], r["steps"] * r["batch"], r["test_rows"], r["method"], r["draws"])
-        groups.setdefault(key, []).append(r)
+        for rule, found in r["right"].items():
+            key = (r["task"], rule, r["model"], r["steps"] * r["batch"], r["test_rows"], r["method"], r["draws"])
+            groups.setdefault(key, []).append({**found, "test_perplexity": r["test_perplexity"]})
     if not groups:
         return "not measured yet"
     header = [
-        "| task | model | examples trained on | test rows | method | draws | seeds | right, % | perplexity | AUROC: "
-        "length-normalised | whole log-probability | information | information a token |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| task | right is the | model | examples trained on | test rows | method | draws | seeds | right, % | perplexity | "
+        "AUROC: length-normalised | whole log-probability | information | information a token |",
+        "|" + "---|" * 14,
     ]
     lines = []
-    for (task, model, seen, rows, method, draws), records in sorted(groups.items()):
-        cells = [_mean([r[name] for r in records]) for name in AUROC]
+    for (task, rule, model, seen, rows, method, draws), records in sorted(groups.items()):
+        cells = [_mean([r.get(name) for r in records]) for name in AUROC]
         right, perplexity = (
             spread([r[name] for r in records], f, d) for name, f, d in (("accuracy", 100, 1), ("test_perplexity", 1, 3))
         )
         lines.append(
-            f"| {TASKS[task]} | {model} | {seen} | {rows} | `{method}` | {draws} | {len(records)} | {right} | {perplexity} | "
-            f"{' | '.join(cells)} |"
+            f"| {TASKS[task]} | {rule} | {model} | {seen} | {rows} | `{method}` | {draws} | {len(records)} | {right} | "
+            f"{perplexity} | {' | '.join(cells)} |"
         )
     return "\n".join(header + lines)
 

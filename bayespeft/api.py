@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 import time
@@ -83,8 +82,9 @@ def fit(
         validation: data whose NLL and accuracy (for a regression: RMSE) are computed after each epoch, into `history`; and
             to which a method with `temperature` fits its temperature.
         start: a fitted posterior over the same network whose means are the initial values; its layers, ranks and scales
-            are taken over. Post-hoc methods (laplace_lora, tfb, ...) then train nothing and build on it, whether it was
-            fitted here or imported by `import_lora`.
+            are taken over, its temperature is not. Post-hoc methods (laplace_lora, tfb, ...) then train nothing and build on
+            it, whether it was fitted here or imported by `import_lora`; the others, `temperature` among them, train on from
+            there (`Posterior.with_temperature` fits a temperature alone).
         seed: of initial values, data order, noise and draws.
         device: move the network there first; by default it stays where it is.
         progress: show a progress bar on standard error.
@@ -112,13 +112,19 @@ def fit(
             "(--validation-split on the command line)."
         )
 
-    number = itertools.count()
+    if checkpoint is not None and not method.guide.resumable:
+        raise ConfigError(
+            f"guide '{method.guide.kind}' keeps a state of its own while it trains, which a checkpoint does not hold: leave "
+            "checkpoint= out."
+        )
+    checkpoints: list[Checkpoint] = []
 
     def optimiser(problem: Problem, **options: Any) -> History:
         watcher = ProgressBar(method.title) if progress else None
         if checkpoint is not None:
-            path = Path(checkpoint) / f"run-{next(number)}.pt"
+            path = Path(checkpoint) / f"run-{len(checkpoints)}.pt"
             options["checkpoint"] = Checkpoint(path, checkpoint_every, _key(problem, method, assembly.base))
+            checkpoints.append(options["checkpoint"])
         return run(problem, watcher, _validator(problem, validation, tokenizer), **options)
 
     with (
@@ -140,8 +146,11 @@ def fit(
         with PeakMemory(problem.device) as memory:
             problem = warmed_up(problem, assembly.method.guide)
             history: History = problem.approximation.latent.fit(problem)
-        # All that fitting takes, not the loop alone: curvature, searches, several members.
-        history.seconds, history.peak_memory_bytes = time.perf_counter() - begin, memory.peak
+        # All that fitting takes, not the loop alone: decompositions, curvature, searches, several members, and the time of
+        # processes that were killed.
+        history.seconds = assembly.seconds + time.perf_counter() - begin + sum(c.carried for c in checkpoints)
+        history.refresh_seconds += assembly.seconds
+        history.peak_memory_bytes = memory.peak
     posterior = Posterior(
         model,
         assembly.method,
@@ -194,11 +203,10 @@ def load(directory: str | os.PathLike[str], model: nn.Module, *, tokenizer: Any 
     packs = make_packs(placements, heads, method, generator)
     changes, centers = taken(tensors, MERGED), taken(tensors, CENTER)
     with seeded(seed):
-        approximation = Approximation(packs, method.guide, generator)
+        approximation = Approximation(packs, method.guide, generator, next(model.parameters()).device)
     _load_strictly(approximation, tensors, directory)
     for name, center in centers.items():
         approximation.get_buffer(f"center_{name}").copy_(center)
-    approximation.to(next(model.parameters()).device)
     merged = merging(model, placements)
     if (merged is None) != (steps is None):
         raise CheckpointError(f"the posterior in '{directory}' lacks what was merged into the network's weights.")

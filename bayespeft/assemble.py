@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -39,13 +40,23 @@ from bayespeft.sites import find_head, find_sites
 
 @dataclass(frozen=True)
 class Assembly:
-    """A problem whose hooks are on, and what a posterior needs besides."""
+    """A problem whose hooks are on, and what a posterior needs besides.
+
+    Attributes:
+        problem: what is fitted.
+        method: with the user's settings in place.
+        placements: which adapter sits on which layer.
+        classes: outputs of the likelihood.
+        base: the network's fingerprint.
+        seconds: that choosing the factors took, decompositions of weights included.
+    """
 
     problem: Problem
     method: Method
     placements: tuple[Placement, ...]
     classes: int
     base: dict[str, str]
+    seconds: float
 
 
 @contextmanager
@@ -90,11 +101,13 @@ def assemble(
     def packs_of(seed: int) -> list[Pack]:
         return make_packs(placements, heads, method, torch.Generator().manual_seed(seed))
 
+    begin = time.perf_counter()
     packs = make_packs(placements, heads, method, generator)
+    seconds = time.perf_counter() - begin
     if start is not None:
         packs = started_at(packs, start)
     device = next(model.parameters()).device
-    approximation = Approximation(packs, method.guide, generator).to(device)
+    approximation = Approximation(packs, method.guide, generator, device)
     base = fingerprint(model, exclude=heads) if start is None else start.base
     merged = start.merged if start is not None else merging(model, placements)
     if start is None and merged is not None:
@@ -118,7 +131,7 @@ def assemble(
             packs_of,
             started=start is not None,
         )
-        yield Assembly(problem, method, placements, classes, base)
+        yield Assembly(problem, method, placements, classes, base, seconds)
 
 
 def as_targets(targets: str | Sequence[str] | Targets | None) -> Targets:
@@ -162,15 +175,21 @@ def choose_likelihood(likelihood: str | Likelihood | None, model: nn.Module) -> 
 
 
 def check_likelihood(likelihood: Likelihood, method: Method) -> None:
-    """Check that a method that works with probabilities of classes is given some.
+    """Check, before training, that a method can work with what a likelihood offers.
 
     Raises:
-        ConfigError: it would get densities.
+        ConfigError: it works with probabilities of classes and would get densities; or it predicts with the network
+            linearised, and the likelihood can't.
     """
     if method.temperature and likelihood.discrete and not isinstance(likelihood, Categorical):
         raise ConfigError(
             f"method '{method.name}' divides logits of classes by a temperature, and likelihood '{likelihood.kind}' has none: "
             "take another method, such as mle."
+        )
+    if not likelihood.linearises and (method.prediction or method.guide.prediction) == "linearised":
+        raise ConfigError(
+            f"method '{method.name}' predicts with the network linearised, which likelihood '{likelihood.kind}' can't: take a "
+            "variational method such as melora, or method.replace(prediction='sampled')."
         )
     if likelihood.discrete or not (method.guide.discrete or method.temperature):
         return

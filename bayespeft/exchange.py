@@ -85,5 +85,5 @@ def import_lora(
         )
         for pack in make_packs(placements, heads, method, generator)
     ]
-    approximation = Approximation(packs, method.guide, generator).to(next(model.parameters()).device)
+    approximation = Approximation(packs, method.guide, generator, next(model.parameters()).device)
     return Posterior(model, method, placements, approximation, chosen, History(), classes, 0, tokenizer)

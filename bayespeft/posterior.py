@@ -17,7 +17,7 @@ from bayespeft.generation.generate import generate
 from bayespeft.generation.prompts import Prompts
 from bayespeft.generation.result import Generation
 from bayespeft.generation.score import Score, Targets, score
-from bayespeft.generation.settings import Decoding
+from bayespeft.generation.settings import Decoding, refuse
 from bayespeft.inference.pruning import prune
 from bayespeft.inference.sampling import UNITS, Sampling
 from bayespeft.inference.summary import Summary, summarise
@@ -66,7 +66,8 @@ class Posterior(Fitted):
         Args:
             data: as for `bayespeft.fit`, labels optional; the name of a data set means its test split.
             draws: how many; 0 predicts with the posterior mean; "auto" draws until the Monte Carlo standard error of the
-                mean NLL is below `tolerance`, which needs labels.
+                mean NLL is below `tolerance`, which needs labels, and ends at 256 draws even where it is not yet: the
+                result's `nll_error` says how large it is.
             seed: of the draws.
             draws_per_pass: draws folded into the batch axis at once; "auto" goes by the device's memory.
             sampling: "plain", "antithetic" pairs, or a scrambled "sobol" sequence: the same error with fewer passes.
@@ -162,7 +163,7 @@ class Posterior(Fitted):
 
         Raises:
             DataError: the data has no labels, or can't be used. ConfigError: `ood` or `draws_error`, and labels are no
-                classes; or `quotes` is negative.
+                classes; a prediction in `ood` has other draws or classes; or `quotes` is negative.
         """
         if (ood or draws_error) and not isinstance(self.likelihood, Categorical):
             raise ConfigError(f"ood and draws_error are for classes, and likelihood '{self.likelihood.kind}' has none.")
@@ -295,34 +296,52 @@ class Posterior(Fitted):
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float = 1.0,
+        min_p: float = 0.0,
+        min_new_tokens: int | None = None,
+        repetition_penalty: float | None = None,
+        no_repeat_ngram_size: int | None = None,
         num_return_sequences: int = 1,
         stop: str | Sequence[str] = (),
+        eos_token_id: int | Sequence[int] = (),
         seed: int = 0,
         batch_size: int = 8,
         draws_per_pass: int | None = None,
+        **others: Any,
     ) -> Generation:
         """Write texts, with the next token's probabilities averaged over draws, or a text of each draw.
 
         A draw is one network for the whole of a text: its keys and values stay in one cache, beside those of the others. A
         text depends neither on those it is written beside nor on padding, beyond rounding.
 
+        What the network's `generation_config` forces, forbids or penalises (`forced_bos_token_id`, `suppress_tokens`,
+        `min_length`, ...) holds here, by transformers' own processors on the averaged law; how to search and to sample is said
+        here alone. Probabilities, entropy and mutual information that are returned are of the law before that.
+
         Args:
-            prompts: texts, lists of tokens, (n, T) tokens, or what a tokenizer returns. A likelihood "language_modelling"
-                writes texts into its template first.
+            prompts: texts, lists of tokens, (n, T) tokens, (T,) tokens of one prompt, or what a tokenizer returns. A likelihood
+                "language_modelling" writes texts into its template first. Several prompts of one length that begin or end with
+                the padding token need an `attention_mask`.
             draws: how many; 0 writes with the posterior mean. Posteriors that predict linearised write with draws, too.
-            mode, max_new_tokens, do_sample, temperature, top_k, top_p, num_return_sequences: see `Decoding`.
-            stop: one string or several that end a text, besides the end tokens that the network and tokenizer name.
+            mode, max_new_tokens, do_sample, temperature, top_k, top_p, min_p, min_new_tokens, repetition_penalty,
+                no_repeat_ngram_size, num_return_sequences: see `Decoding`.
+            stop: one string or several that end a text, besides those that the network names.
+            eos_token_id: one token or several that end a text, besides those that the network and tokenizer name.
             seed: of the weights' draws (those of `using`) and of the samples.
             batch_size: texts written at once, each by all draws.
             draws_per_pass: draws folded into the batch axis of one pass; None: all.
+            others: none; what transformers knows and is not here is refused.
 
         Raises:
-            ConfigError: a setting can't be used. DataError: the prompts can't. AttachError: the network is no language model.
+            ConfigError: a setting, here or of the network's generation_config, can't be used, or leaves no token to choose.
+            DataError: the prompts can't be used. AttachError: the network is no language model.
         """
+        refuse(others)
+        ends: dict[str, Any] = {"stop": stop, "eos_token_id": eos_token_id}  # which take one for several
         decoding = Decoding(
             mode=mode, max_new_tokens=max_new_tokens, do_sample=do_sample, temperature=temperature, top_k=top_k, top_p=top_p,
-            num_return_sequences=num_return_sequences, stop=(stop,) if isinstance(stop, str) else tuple(stop), seed=seed,
-            batch_size=batch_size, draws_per_pass=draws_per_pass,
+            min_p=min_p, min_new_tokens=min_new_tokens, repetition_penalty=repetition_penalty,
+            no_repeat_ngram_size=no_repeat_ngram_size, num_return_sequences=num_return_sequences, **ends,
+            seed=seed, batch_size=batch_size, draws_per_pass=draws_per_pass,
         )  # fmt: skip
         with self._predictor() as predictor:
             return generate(predictor, prompts, draws, decoding, self.tokenizer)
@@ -333,7 +352,7 @@ class Posterior(Fitted):
         Args:
             prompts: as for `generate`.
             targets: one for each prompt: texts, to which an end token is added, or lists of tokens as they are, such as
-                `Generation.tokens`.
+                `Generation.tokens`; not both.
             draws: how many; 0 scores with the posterior mean.
             seed: of the draws.
             batch_size: examples per pass.
@@ -357,7 +376,7 @@ class Posterior(Fitted):
 
     def summary(self) -> Summary:
         """Return KL, spread and norms of each adapted layer; it prints as a table."""
-        return summarise(self.approximation, self.placements, self.method.guide, self.seed)
+        return summarise(self.approximation, self.placements, self.method.guide)
 
     def pruned(self, keep: float) -> Posterior:
         """Return a smaller posterior, with those of the random sparse values that have the largest |mean| / std.

@@ -16,7 +16,14 @@ from transformers import GPT2Config, GPT2ForSequenceClassification
 import bayespeft
 from bayespeft import Targets, TrainConfig
 from bayespeft.adapters.core import Core
-from bayespeft.errors import AttachError, CheckpointError, ConfigError, DataError, TargetError, UnknownNameError
+from bayespeft.errors import (
+    AttachError,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    TargetError,
+    UnknownNameError,
+)
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.priors.normal import Normal
 

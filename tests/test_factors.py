@@ -109,7 +109,7 @@ def test_its_kl_counts_once(mlp, xy):
 
 def test_the_summary_has_one_row_for_it_and_its_totals_are_right(mlp):
     q, placements, spec = approximation(mlp, priors={**PRIORS, "latent": EmpiricalBayes()})
-    summary = summarise(q, placements, spec, 0)
+    summary = summarise(q, placements, spec)
     assert [row.site for row in summary.sites] == ["0", "2", "4", SHARED]
     assert summary.random == sum(p.init.numel() for p in q.packs)
     own, priors = q.q(), q.priors()

@@ -10,6 +10,7 @@ from torch import nn
 
 import bayespeft
 from bayespeft import TrainConfig
+from bayespeft.adapters.frames import full_svd
 from bayespeft.adapters.random_subspace import RandomSubspace
 from bayespeft.adapters.subspace_core import SubspaceCore
 from bayespeft.errors import AttachError, CheckpointError, ConfigError, GuideError
@@ -112,7 +113,24 @@ class TestMerging:
         assert [(r.step, r.loss, r.nll) for r in resumed.history.records] == [
             (r.step, r.loss, r.nll) for r in whole.history.records
         ]
+        assert resumed.history.seconds >= resumed.history.records[-1].seconds  # the killed process's time counts
         assert torch.equal(resumed.predict(xy, draws=3).log_probs, whole.predict(xy, draws=3).log_probs)
+
+
+@pytest.mark.parametrize(("every", "splits"), [(None, 1), (4, 2), (2, 4)])
+def test_seconds_hold_every_decomposition_from_the_first_on(every, splits, mlp, xy, monkeypatch):
+    now = 0.0
+
+    def slow(weight):
+        nonlocal now
+        now += 100.0
+        return full_svd(weight)
+
+    monkeypatch.setattr("bayespeft.adapters.subspace.full_svd", slow)
+    monkeypatch.setattr("time.perf_counter", lambda: now)
+    adapter = RandomSubspace(r=2, every=every, unit="steps")
+    history = fit(mlp, xy, adapter=adapter).history
+    assert history.refresh_seconds == history.seconds == splits * 3 * 100
 
 
 def test_conv1d_merges_too(gpt2, tokenizer, questions, tmp_path):
@@ -389,7 +407,9 @@ class TestResume:
         assert torch.equal(again.predict(xy).log_probs, first.predict(xy).log_probs)
 
     def test_states_that_no_checkpoint_holds_are_refused(self, mlp, xy, tmp_path):
-        with pytest.raises(ConfigError, match="checkpoint="):
-            fit(mlp, xy, "swag", adapter=None, checkpoint=tmp_path)
+        for method in ("swag", "ivon", "lora_xs_bayes"):
+            with pytest.raises(ConfigError, match="checkpoint="):
+                fit(mlp, xy, method, adapter=None, checkpoint=tmp_path)
+        assert not list(tmp_path.iterdir())  # refused before anything is trained
         with pytest.raises(ConfigError, match="at least 1"):
             fit(mlp, xy, "melora", adapter=None, checkpoint=tmp_path, checkpoint_every=0)

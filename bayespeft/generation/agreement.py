@@ -25,20 +25,25 @@ def rouge_l(a: Sequence[int], b: Sequence[int]) -> float:
     return 2 * before[-1] / (len(a) + len(b))
 
 
-def mean_rouge_l(sequences: Sequence[Sequence[int]]) -> float:
-    """Return the mean ROUGE-L F1 of all pairs; 1 for a single sequence."""
-    scores = [rouge_l(a, b) for a, b in combinations(sequences, 2)]
+def pairs_across(draws: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the pairs of texts, by number, that different draws wrote; all pairs where one draw wrote all."""
+    pairs = list(combinations(range(len(draws)), 2))
+    return [(i, j) for i, j in pairs if draws[i] != draws[j]] or pairs
+
+
+def mean_rouge_l(sequences: Sequence[Sequence[int]], pairs: Sequence[tuple[int, int]]) -> float:
+    """Return the mean ROUGE-L F1 of pairs of sequences, by number; 1 where there are none."""
+    scores = [rouge_l(sequences[i], sequences[j]) for i, j in pairs]
     return sum(scores) / len(scores) if scores else 1.0
 
 
-def mean_cosine(embeddings: Tensor) -> Tensor:
-    """Return the mean cosine of all pairs of (n, d) embeddings, a scalar; 1 for a single one."""
-    n = len(embeddings)
-    if n == 1:
+def mean_cosine(embeddings: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
+    """Return the mean cosine of pairs of (n, d) embeddings, by number, a scalar; 1 where there are none."""
+    if not pairs:
         return torch.ones(())
     unit = nn.functional.normalize(embeddings.float(), dim=-1)
-    # The squared norm of a sum counts every pair twice, and n ones.
-    return (unit.sum(0).square().sum() - n) / (n * (n - 1))
+    first, second = torch.tensor(pairs, device=unit.device).T
+    return (unit @ unit.T)[first, second].mean()
 
 
 def mean_pooling(model: nn.Module, tokenizer: Any, batch_size: int = 32) -> Embed:

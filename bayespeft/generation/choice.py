@@ -28,7 +28,7 @@ class Choice:
             self._warpers = _warpers(settings)
 
     def __call__(self, log_probs: Tensor, step: int) -> Tensor:
-        """Return one token each, (rows,), from their laws (rows, vocabulary)."""
+        """Return one token each, (rows,), from their laws (rows, vocabulary), which need not be normalised."""
         if self._uniforms is None:
             return log_probs.argmax(-1)
         for warper in self._warpers:
@@ -56,4 +56,6 @@ def _warpers(settings: Decoding) -> list[Any]:
         warpers.append(transformers.TopKLogitsWarper(settings.top_k))
     if settings.top_p < 1:
         warpers.append(transformers.TopPLogitsWarper(settings.top_p))
+    if settings.min_p > 0:
+        warpers.append(transformers.MinPLogitsWarper(settings.min_p))
     return warpers

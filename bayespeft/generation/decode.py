@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from bayespeft.attach import SiteWeights
-from bayespeft.errors import FitError
+from bayespeft.errors import ConfigError, FitError
 from bayespeft.generation.choice import Choice
+from bayespeft.generation.constraints import Constraints
 from bayespeft.generation.settings import Decoding
 from bayespeft.generation.stops import Stops
 from bayespeft.generation.stream import Stream
@@ -27,7 +28,8 @@ class Written:
 
     Attributes:
         tokens: the chosen ones.
-        log_probs: their log-probabilities under the law that they were chosen from, before temperature and truncation.
+        log_probs: their log-probabilities under the law that the draws, or one, give them: before constraints, temperature and
+            truncation.
         entropy: of that law, nats.
         mutual_information: of the token and the draw, nats; all 0 where each draw has a text of its own.
         draw_log_probs: (draws, texts) float64 log-probability of each whole text under each draw; (1, texts) where each has
@@ -51,6 +53,7 @@ def decode(
     texts: int,
     draws: int,
     settings: Decoding,
+    constraints: Constraints,
     choice: Choice,
     stops: Stops,
     *,
@@ -65,13 +68,14 @@ def decode(
         texts: prompts, repeated as often as texts are wanted of each.
         draws: S.
         settings: mode and length.
-        choice: of a token from its law; of (draws * texts) laws where each draw writes its own.
+        constraints: on the next token; of (draws * texts) rows where each draw writes its own.
+        choice: of a token from its law; of as many.
         stops: when to end.
         fill: the token that is written behind an end.
         temperature: that was fitted to this posterior; divides the logits of each draw.
 
     Raises:
-        FitError: an output of the network is not a number.
+        FitError: an output of the network is not a number. ConfigError: every token is forbidden.
     """
     averaged = settings.mode == "averaged"
     rows = texts if averaged else draws * texts
@@ -85,13 +89,22 @@ def decode(
     )  # fmt: skip
     going = torch.ones(rows, dtype=torch.bool, device=device)
     for step in range(settings.max_new_tokens):
-        by_draw = torch.log_softmax(logits / temperature, -1).reshape(-1, rows, logits.shape[-1])
+        logits = (logits / temperature).reshape(-1, rows, logits.shape[-1])
+        by_draw = torch.log_softmax(logits, -1)
         law = torch.logsumexp(by_draw, 0) - math.log(len(by_draw))
         if not torch.isfinite(law.amax(-1)).all():
             raise FitError(
                 "the network's output is not a number while it writes; run it in float32, or check the prompts."
             )
-        tokens = torch.where(going, choice(law, step), fill)
+        # The log-normaliser is the same for every token, but some may be -inf; the most probable one is not.
+        level = (logits.amax(-1) - by_draw.amax(-1)).mean(0)
+        scores = constraints(law, level, written.tokens)
+        if not (torch.isfinite(scores.amax(-1)) | ~going).all():
+            raise ConfigError(
+                f"after {step} tokens of a text every next token is forbidden: lower no_repeat_ngram_size, or suppress fewer "
+                "tokens in model.generation_config."
+            )
+        tokens = torch.where(going, choice(scores, step), fill)
         spread = entropy(law)
         information = (spread - entropy(by_draw).mean(0)).clamp_min(0)
         written.tokens.append(tokens)

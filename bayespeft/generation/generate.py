@@ -12,12 +12,13 @@ from torch.nn.utils.rnn import pad_sequence
 from bayespeft.attach import mode
 from bayespeft.errors import ConfigError
 from bayespeft.generation.choice import Choice
+from bayespeft.generation.constraints import Constraints
 from bayespeft.generation.decode import Voice, Written, decode
-from bayespeft.generation.prompts import Prompts, as_tokens, check_length, language_of, padded
+from bayespeft.generation.prompts import Prompts, as_tokens, check_length, language_of, padded, padding_tokens
 from bayespeft.generation.result import Generation
 from bayespeft.generation.settings import Decoding
 from bayespeft.generation.stops import Stops
-from bayespeft.generation.stream import CausalStream, EncoderDecoderStream
+from bayespeft.generation.stream import CausalStream, EncoderDecoderStream, start_token
 from bayespeft.inference.predict import Predictor
 from bayespeft.randomness import seeded
 
@@ -34,15 +35,19 @@ def generate(predictor: Predictor, prompts: Prompts, draws: int, settings: Decod
         tokenizer: for texts; None for tokens alone.
 
     Raises:
-        AttachError: the network has no vocabulary or no key-value cache. ConfigError: no such number of draws. DataError: the
-            prompts can't be used. FitError: an output is not a number.
+        AttachError: the network has no vocabulary, no key-value cache, or no token to begin with. ConfigError: no such number
+            of draws or end token; what the network's generation configuration asks for can't be done, or forbids every token.
+            DataError: the prompts can't be used. FitError: an output is not a number.
     """
     model, device = predictor.model, predictor.device
     language = language_of(model, predictor.likelihood, tokenizer)
-    rows = as_tokens(prompts, language, tokenizer)
+    rows = as_tokens(prompts, language, tokenizer, padding_tokens(model, tokenizer))
+    if language.vocabulary is not None and max(settings.eos_token_id, default=0) >= language.vocabulary:
+        raise ConfigError(f"eos_token_id={settings.eos_token_id}: the network knows 0..{language.vocabulary - 1}.")
     values, count = weight_draws(predictor, draws, settings.seed)
     check_length(rows, settings.max_new_tokens, model.config, language.encoder_decoder)
-    stops, fill = Stops(model, tokenizer, settings.stop), padding_token(model, tokenizer)
+    stops = Stops(model, tokenizer, settings.stop, settings.eos_token_id)
+    fill, begin_with = padding_token(model, tokenizer), start_token(model) if language.encoder_decoder else None
     kind = EncoderDecoderStream if language.encoder_decoder else CausalStream
     voices_of = max(count, 1)
     own = voices_of if settings.mode == "per_draw" else 1
@@ -51,7 +56,8 @@ def generate(predictor: Predictor, prompts: Prompts, draws: int, settings: Decod
     begin = time.perf_counter()
     with mode(model), seeded(settings.seed):
         for part in torch.split(prompt_of, settings.batch_size):
-            ids, mask = padded([rows[i] for i in part.tolist()], fill, device, encoder_decoder=language.encoder_decoder)
+            asked = [rows[i] for i in part.tolist()]
+            ids, mask = padded(asked, fill, device, encoder_decoder=language.encoder_decoder)
             voices: list[Voice] = []
             for first in range(0, voices_of, settings.draws_per_pass or voices_of):
                 size = min(settings.draws_per_pass or voices_of, voices_of - first)
@@ -62,8 +68,9 @@ def generate(predictor: Predictor, prompts: Prompts, draws: int, settings: Decod
             start = sum(texts for _, texts in pieces)
             numbers = (torch.arange(start, start + len(part)) * own + torch.arange(own)[:, None]).flatten()
             choice = Choice(settings, numbers, device)
+            constraints = Constraints(model, settings, asked * own, stops.tokens, begin_with, device)
             written = decode(
-                voices, predictor.attachment.bind, len(part), voices_of, settings, choice, stops,
+                voices, predictor.attachment.bind, len(part), voices_of, settings, constraints, choice, stops,
                 fill=fill, temperature=predictor.temperature,
             )  # fmt: skip
             pieces.append((written, len(part)))
@@ -87,8 +94,7 @@ def weight_draws(predictor: Predictor, draws: int, seed: int) -> tuple[dict[str,
 
 def padding_token(model: Any, tokenizer: Any) -> int:
     """Return what stands where no token is: the padding token, or any, since masks hide it."""
-    named = (getattr(tokenizer, "pad_token_id", None), getattr(model.config, "pad_token_id", None))
-    return next((int(token) for token in named if token is not None), 0)
+    return next(iter(padding_tokens(model, tokenizer)), 0)
 
 
 def _together(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -26,40 +27,40 @@ def language_of(model: nn.Module, likelihood: Likelihood, tokenizer: Any) -> Lan
     return LanguageModelling(template="{source}").resolve(model, tokenizer, None)
 
 
-def as_tokens(prompts: Prompts, language: LanguageModelling, tokenizer: Any) -> list[list[int]]:
+def padding_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """Return the padding tokens that tokenizer and network name, the tokenizer's first."""
+    sources = (tokenizer, model.config, getattr(model, "generation_config", None))
+    named = (getattr(source, "pad_token_id", None) for source in sources)
+    return list(dict.fromkeys(int(token) for token in named if token is not None))
+
+
+def as_tokens(
+    prompts: Prompts, language: LanguageModelling, tokenizer: Any, padding: Collection[int] = ()
+) -> list[list[int]]:
     """Return the tokens of each prompt.
 
     Args:
-        prompts: a text; texts; lists of tokens; (n, T) tokens; or a mapping with `input_ids` and `attention_mask`, as
-            tokenizers return it. Texts are written into the likelihood's template, tokens are taken as they are.
+        prompts: a text; texts; lists of tokens; (n, T) tokens; one prompt's (T,) tokens; or a mapping with `input_ids` of such
+            a form, and `attention_mask`, as tokenizers return it. Texts are written into the likelihood's template, tokens are
+            taken as they are.
         language: reads texts.
         tokenizer: for texts.
+        padding: tokens that pad. Several prompts of one length, without a mask, must neither begin nor end with one.
 
     Raises:
-        DataError: there are none, one is empty, they are of another form, or they are text and there is no tokenizer.
+        DataError: there are none, one is empty, they are of another form, they are text and there is no tokenizer, or may be
+            padded and have no mask.
     """
-    if isinstance(prompts, Mapping):
-        if "input_ids" not in prompts:
+    texts = None if isinstance(prompts, Mapping) else texts_of(prompts, "prompt", tokenizer)
+    if texts:
+        rows = language.prompts(texts, tokenizer)
+    elif isinstance(prompts, Mapping):
+        if prompts.get("input_ids") is None:
             raise DataError(f"a mapping of prompts needs input_ids, found {', '.join(map(str, prompts)) or 'nothing'}.")
-        ids = torch.as_tensor(prompts["input_ids"])
-        mask = torch.as_tensor(prompts.get("attention_mask", torch.ones_like(ids)))
-        rows = [row[real.bool()].tolist() for row, real in zip(ids, mask, strict=True)]
-    elif isinstance(prompts, Tensor):
-        if prompts.dim() != 2 or prompts.is_floating_point():
-            raise DataError(
-                f"tokens must be integers (n, length), got {prompts.dtype} of shape {tuple(prompts.shape)}."
-            )
-        rows = prompts.tolist()
+        rows, mask = token_rows(prompts["input_ids"], "prompt"), prompts.get("attention_mask")
+        rows = _unmasked(rows, padding) if mask is None else _masked(rows, mask)
     else:
-        listed = [prompts] if isinstance(prompts, str) else list(prompts)
-        texts = [prompt for prompt in listed if isinstance(prompt, str)]
-        if texts and len(texts) < len(listed):
-            raise DataError("some prompts are texts and others are tokens: pass all of one kind.")
-        if texts and tokenizer is None:
-            raise DataError(
-                "the prompts are text and there is no tokenizer to read them with: pass tokenizer= to fit or load."
-            )
-        rows = language.prompts(texts, tokenizer) if texts else [tokens_of(row, i) for i, row in enumerate(listed)]
+        rows = _unmasked(token_rows(prompts, "prompt"), padding)
     if not rows:
         raise DataError("there are no prompts.")
     empty = next((i for i, row in enumerate(rows) if not row), None)
@@ -76,16 +77,84 @@ def as_tokens(prompts: Prompts, language: LanguageModelling, tokenizer: Any) -> 
     return rows
 
 
-def tokens_of(row: Any, number: int) -> list[int]:
-    """Return a list of tokens as plain integers.
+def texts_of(given: Any, what: str, tokenizer: Any) -> list[str]:
+    """Return texts, one or several; none where tokens are given.
 
     Raises:
-        DataError: it is none.
+        DataError: some are texts and others are tokens, or there is no tokenizer to read them with, or no list.
     """
+    listed = [given] if isinstance(given, str) else _listed(given, what)
+    texts = [one for one in listed if isinstance(one, str)]
+    if texts and len(texts) < len(listed):
+        raise DataError(f"some {what}s are texts and others are tokens: pass all of one kind.")
+    if texts and tokenizer is None:
+        raise DataError(
+            f"the {what}s are text and there is no tokenizer to read them with: pass tokenizer= to fit or load."
+        )
+    return texts
+
+
+def token_rows(given: Any, what: str) -> list[list[int]]:
+    """Return lists of plain integers, from lists, tensors or arrays of them; integers alone are one row.
+
+    Raises:
+        DataError: they are no integers.
+    """
+    if isinstance(given, Tensor) and (given.is_floating_point() or given.dim() not in (1, 2)):
+        raise DataError(
+            f"tokens must be integers (n, length) or (length,), got {given.dtype} of shape {tuple(given.shape)}."
+        )
+    listed = _listed(given, what)
+    rows = [listed] if listed and all(map(_is_token, listed)) else listed
+    return [_tokens(row, what, i) for i, row in enumerate(rows)]
+
+
+def _tokens(row: Any, what: str, number: int) -> list[int]:
     listed = row.tolist() if hasattr(row, "tolist") else row
-    if not isinstance(listed, Sequence) or not all(isinstance(token, int) for token in listed):
-        raise DataError(f"prompt {number} is {row!r:.80}: a text or a list of integers is expected.")
-    return list(listed)
+    if not isinstance(listed, Sequence) or not all(map(_is_token, listed)):
+        raise DataError(f"{what} {number} is {row!r:.80}: a text or a list of integers is expected.")
+    return [int(token) for token in listed]
+
+
+def _is_token(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _listed(given: Any, what: str) -> list[Any]:
+    found = given.tolist() if hasattr(given, "tolist") else given
+    if isinstance(found, (bytes, Mapping)) or not isinstance(found, Iterable):
+        raise DataError(f"{what}s are {given!r:.80}: texts, or lists of integers, are expected.")
+    return list(found)
+
+
+def _masked(rows: list[list[int]], mask: Any) -> list[list[int]]:
+    """Leave tokens out where a mask of the same form is 0."""
+    lines = _listed(mask, "attention_mask")
+    lines = lines if lines and isinstance(lines[0], Iterable) else [lines]
+    if len(lines) != len(rows):
+        raise DataError(f"attention_mask has {len(lines)} rows for {len(rows)} prompts.")
+    found = []
+    for i, (row, line) in enumerate(zip(rows, lines, strict=True)):
+        real = _listed(line, "attention_mask")
+        if len(real) != len(row):
+            raise DataError(f"prompt {i} has {len(row)} tokens, and its attention_mask has {len(real)}.")
+        found.append([token for token, keep in zip(row, real, strict=True) if keep])
+    return found
+
+
+def _unmasked(rows: list[list[int]], padding: Collection[int]) -> list[list[int]]:
+    """Check that rows have not been padded: then all are of one length, and one begins or ends with padding.
+
+    Such a token may belong to the text, where it also begins or ends texts. That is not guessed.
+    """
+    if len(rows) > 1 and len({len(row) for row in rows}) == 1:
+        for i, row in enumerate(rows):
+            if row and (row[0] in padding or row[-1] in padding):
+                raise DataError(
+                    f"prompt {i} begins or ends with a padding token ({', '.join(map(str, sorted(padding)))}), and whether it "
+                    'is padding or text can\'t be told: pass {"input_ids": ..., "attention_mask": ...}.'
+                )
+    return rows
 
 
 def padded(

@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from bayespeft.errors import ConfigError, DataError
-from bayespeft.generation.agreement import Embed, mean_cosine, mean_rouge_l
+from bayespeft.generation.agreement import Embed, mean_cosine, mean_rouge_l, pairs_across
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
     """m texts, on the CPU: prompt-major, then by draw where each draw wrote its own.
 
-    Per-token numbers are of the law that a token was chosen from, before temperature, top-k and top-p: the average over draws
-    of the next token's law, or one draw's. They are 0 behind a text's end.
+    Per-token numbers are of the next token's law as the posterior gives it, averaged over draws or one draw's: before tokens
+    are forced, forbidden or penalised, and before temperature, top-k, top-p and min-p. They are the numbers of
+    `posterior.score`; a forced token may be improbable. They are 0 behind a text's end.
 
     Attributes:
         sequences: (m, T) int64, new tokens only, the end token included, then padding.
@@ -93,20 +94,20 @@ class Generation:
         return [row[:length].tolist() for row, length in zip(self.sequences, self.lengths, strict=True)]
 
     def lexical_agreement(self) -> Tensor:
-        """Return the mean ROUGE-L F1 of all pairs of a prompt's texts, over tokens without the end, (prompts,), from 0 to 1.
+        """Return the mean ROUGE-L F1 of pairs of a prompt's texts, over tokens without the end, (prompts,), from 0 to 1.
 
-        Of a single text it is 1.
+        Pairs are of texts by different draws; of all texts where there is one draw. Of a single text it is 1.
 
         Raises:
             ConfigError: texts are not one of each draw.
         """
         contents = [row[: len(row) - int(end)] for row, end in zip(self.tokens, self.ended, strict=True)]
-        return torch.tensor([mean_rouge_l([contents[i] for i in group]) for group in self._groups()])
+        return torch.tensor([mean_rouge_l(contents, pairs) for pairs in self._pairs()])
 
     def semantic_agreement(self, embed: Embed) -> Tensor:
-        """Return the mean cosine of the embeddings of all pairs of a prompt's texts, (prompts,), from -1 to 1.
+        """Return the mean cosine of the embeddings of pairs of a prompt's texts, (prompts,), from -1 to 1.
 
-        Of a single text it is 1.
+        Pairs as for `lexical_agreement`. Of a single text it is 1.
 
         Args:
             embed: from texts to (n, d) embeddings, such as `bayespeft.generation.agreement.mean_pooling(...)`.
@@ -114,16 +115,19 @@ class Generation:
         Raises:
             ConfigError: texts are not one of each draw. DataError: there are no texts.
         """
-        groups = self._groups()
+        pairs = self._pairs()
         if self.texts is None:
             raise DataError("there are tokens but no texts to embed: pass tokenizer= to fit or load.")
         embedded = embed(self.texts)
-        return torch.stack([mean_cosine(embedded[group]) for group in groups])
+        return torch.stack([mean_cosine(embedded, own) for own in pairs])
 
-    def _groups(self) -> list[list[int]]:
+    def _pairs(self) -> list[list[tuple[int, int]]]:
+        """Of each prompt, pairs of texts by number that different draws wrote."""
         if self.draw is None:
             raise ConfigError("all draws wrote one text together, so they can't differ: write with mode='per_draw'.")
-        return [torch.nonzero(self.prompt == p)[:, 0].tolist() for p in range(int(self.prompt.max()) + 1)]
+        texts = [torch.nonzero(self.prompt == p)[:, 0] for p in range(int(self.prompt.max()) + 1)]
+        found = [(own.tolist(), pairs_across(self.draw[own].tolist())) for own in texts]
+        return [[(own[i], own[j]) for i, j in pairs] for own, pairs in found]
 
     def to_html(
         self,

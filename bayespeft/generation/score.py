@@ -16,7 +16,7 @@ from bayespeft.data.padding import Padding
 from bayespeft.data.rows import RowExamples
 from bayespeft.errors import DataError, FitError
 from bayespeft.generation.generate import padding_token, weight_draws
-from bayespeft.generation.prompts import Prompts, as_tokens, language_of, tokens_of
+from bayespeft.generation.prompts import Prompts, as_tokens, language_of, padding_tokens, texts_of, token_rows
 from bayespeft.inference.predict import Predictor
 from bayespeft.likelihoods.language_modelling import NO_LOSS, LanguageModelling
 from bayespeft.predictive.categorical import entropy, log_likelihood
@@ -77,7 +77,7 @@ def score(
     """
     model = predictor.model
     language = language_of(model, predictor.likelihood, tokenizer)
-    sources = as_tokens(prompts, language, tokenizer)
+    sources = as_tokens(prompts, language, tokenizer, padding_tokens(model, tokenizer))
     wanted = _targets(targets, language, tokenizer)
     if len(sources) != len(wanted):
         raise DataError(f"{len(sources)} prompts and {len(wanted)} targets: one target for each prompt is needed.")
@@ -106,14 +106,15 @@ def score(
 
 
 def _targets(targets: Targets, language: LanguageModelling, tokenizer: Any) -> list[list[int]]:
-    listed = [targets] if isinstance(targets, str) else list(targets)
-    if any(isinstance(target, str) for target in listed):
-        if tokenizer is None:
-            raise DataError(
-                "the targets are text and there is no tokenizer to read them with: pass tokenizer= to fit or load."
-            )
-        return [language.target(str(target), tokenizer) for target in listed]
-    rows = [tokens_of(row, i) for i, row in enumerate(listed)]
+    texts = texts_of(targets, "target", tokenizer)
+    if texts:
+        return [language.target(text, tokenizer) for text in texts]
+    if getattr(targets, "ndim", 1) > 1:
+        raise DataError(
+            "the targets are a table of tokens, in which padding can't be told from text: pass a list for each target, without "
+            "padding, such as Generation.tokens."
+        )
+    rows = token_rows(targets, "target")
     empty = next((i for i, row in enumerate(rows) if not row), None)
     if empty is not None:
         raise DataError(f"target {empty} has no token to score.")

@@ -14,9 +14,10 @@ class Stops:
     """Ends of texts.
 
     Args:
-        model: its generation configuration, or else its configuration, names end tokens.
+        model: its generation configuration, or else its configuration, names end tokens; the former may name strings.
         tokenizer: names one, too; spells tokens. None if there is none.
-        strings: that end a text.
+        strings: that end a text, besides those.
+        tokens: that end a text, besides those.
 
     Attributes:
         tokens: the end tokens.
@@ -25,12 +26,16 @@ class Stops:
         DataError: strings can't be recognised without a tokenizer.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Any, strings: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, model: nn.Module, tokenizer: Any, strings: tuple[str, ...] = (), tokens: tuple[int, ...] = ()
+    ) -> None:
+        named = getattr(getattr(model, "generation_config", None), "stop_strings", None) or ()
+        strings = (*strings, *((named,) if isinstance(named, str) else named))
         if strings and tokenizer is None:
             raise DataError(
                 f"stop={strings!r} can't be recognised without a tokenizer: pass tokenizer= to fit or load."
             )
-        self.tokens = end_tokens(model, tokenizer)
+        self.tokens = sorted({*end_tokens(model, tokenizer), *tokens})
         self._tokenizer, self._strings = tokenizer, strings
 
     def ended(self, tokens: Tensor) -> Tensor:

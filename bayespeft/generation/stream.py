@@ -82,17 +82,24 @@ class EncoderDecoderStream(Stream):
 
     def begin(self) -> Tensor:
         """As the base."""
-        config: Any = self._model.config
-        start = config.decoder_start_token_id
-        if start is None:
-            raise AttachError(
-                f"the configuration of {type(self._model).__name__} names no decoder_start_token_id: set it, or the decoder "
-                "can't begin."
-            )
         encoder = self._model.get_encoder()  # type: ignore[operator]
         self._encoded = encoder(input_ids=self._ids, attention_mask=self._mask, return_dict=True)
-        return self.go_on(self._ids.new_full((len(self._ids),), start))
+        return self.go_on(self._ids.new_full((len(self._ids),), start_token(self._model)))
 
     def go_on(self, tokens: Tensor) -> Tensor:
         """As the base."""
         return self._run(decoder_input_ids=tokens[:, None], encoder_outputs=self._encoded, attention_mask=self._mask)
+
+
+def start_token(model: nn.Module) -> int:
+    """Return the token that a decoder behind an encoder begins with.
+
+    Raises:
+        AttachError: the network names none.
+    """
+    config: Any = model.config
+    if config.decoder_start_token_id is None:
+        raise AttachError(
+            f"the configuration of {type(model).__name__} names no decoder_start_token_id: set it, or the decoder can't begin."
+        )
+    return int(config.decoder_start_token_id)

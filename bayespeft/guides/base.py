@@ -16,6 +16,7 @@ from bayespeft.config import Plugin, TrainConfig
 from bayespeft.data.examples import Examples
 from bayespeft.errors import ConfigError, GuideError
 from bayespeft.factors import Pack, Role
+from bayespeft.memory import free_memory
 from bayespeft.predictive.base import Prediction
 
 Noise = Literal["batch", "example", "flipout", "token"]
@@ -156,7 +157,6 @@ class GuideSpec(Plugin, ABC):
     Attributes:
         noise: how draws are spread over a batch in training (see `bayespeft.inference.noise`).
         stochastic: it has a spread, so that draws differ.
-        diagonal: elements are uncorrelated under q. Only then may signs be flipped ("flipout", "token").
         covers: the packs it is given: "latent", those that the adapter calls latent; "trained", every trained pack, points
             and heads too; "head", freshly made heads alone.
         prediction: how its posterior predicts, unless the method or the user says otherwise.
@@ -164,6 +164,8 @@ class GuideSpec(Plugin, ABC):
         restarts: it is fitted in one run that can go on from other values, as an adapter that merges asks for.
         discrete: it works with probabilities of classes only, not with densities.
         needs: factors that it can't do without, by name, and their roles; it then takes no other latent. Empty: any.
+        remedy: what to do where it does not fit into memory.
+        resumable: the state of its training is all in what a checkpoint holds.
 
     Raises:
         ConfigError: `noise` flips signs, and q has correlations.
@@ -171,14 +173,20 @@ class GuideSpec(Plugin, ABC):
 
     room: ClassVar[str] = "guides"
     stochastic: ClassVar[bool] = True
-    diagonal: ClassVar[bool] = True
     covers: ClassVar[Literal["latent", "trained", "head"]] = "latent"
     variational: ClassVar[bool] = True
     prediction: ClassVar[Literal["sampled", "linearised"]] = "sampled"
     restarts: ClassVar[bool] = False
     discrete: ClassVar[bool] = False
     needs: ClassVar[Mapping[str, Role]] = {}
+    remedy: ClassVar[str] = ""
+    resumable: ClassVar[bool] = True
     noise: Noise = "batch"
+
+    @property
+    def diagonal(self) -> bool:
+        """Elements are uncorrelated under q. Only then may signs be flipped ("flipout", "token")."""
+        return True
 
     @model_validator(mode="after")
     def _check_noise(self) -> GuideSpec:
@@ -188,6 +196,30 @@ class GuideSpec(Plugin, ABC):
                 f"that guide '{self.kind}' is there for. Use noise='example'."
             )
         return self
+
+    def memory(self, packs: Sequence[Pack]) -> Mapping[str, int]:
+        """Return the bytes of matrices over a pack's elements and of what finding them takes, by name; by default none."""
+        return {}
+
+    def check_memory(self, packs: Sequence[Pack], device: torch.device) -> None:
+        """Check, before anything is allocated, that the guide fits into half of the memory that is free on a device.
+
+        Args:
+            packs: what it is to cover.
+            device: where it will be trained.
+
+        Raises:
+            GuideError: it doesn't; the message names the largest part and the bytes.
+        """
+        needs = self.memory(packs)
+        need, free = sum(needs.values()), free_memory(device)
+        if need > free // 2:
+            largest = max(needs, key=lambda name: needs[name])
+            raise GuideError(
+                f"guide '{self.kind}' would take {need:,} bytes for its matrices and what finding them takes "
+                f"({needs[largest]:,} for '{largest}' alone), but {free:,} are free on {device}, of which it may take half. "
+                f"{self.remedy}"
+            )
 
     @abstractmethod
     def build(self, packs: Sequence[Pack], generator: torch.Generator) -> Guide:

@@ -6,7 +6,7 @@ The family of Opper & Archambeau 2009 (Neural Computation 21(3)), in the reparam
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -14,19 +14,13 @@ from torch import nn
 
 from bayespeft.factors import Pack
 from bayespeft.gaussians import Full
-from bayespeft.guides.gaussian import GaussianGuide, GaussianSpec, check_memory, scale_tril
+from bayespeft.guides.gaussian import BYTES, GaussianGuide, GaussianSpec, scale_tril
 
 
 class FullCovarianceGuide(GaussianGuide):
     """A multivariate normal for each layer of each pack."""
 
     def __init__(self, packs: Sequence[Pack], spec: FullCovariance, generator: torch.Generator) -> None:
-        check_memory(
-            spec.kind,
-            packs,
-            lambda pack: len(pack.init) * pack.init[0].numel() ** 2,
-            "Use guide 'matrix_normal' or 'low_rank', an adapter with fewer latent numbers a layer (core), or a smaller r.",
-        )
         super().__init__(packs)
         self.raw = nn.ParameterDict()
         for pack in packs:
@@ -46,13 +40,16 @@ class FullCovariance(GaussianSpec):
     """
 
     diagonal: ClassVar[bool] = False
+    remedy: ClassVar[str] = (
+        "Use guide 'matrix_normal' or 'low_rank', an adapter with fewer latent numbers a layer (core), or a smaller r."
+    )
+
+    def memory(self, packs: Sequence[Pack]) -> Mapping[str, int]:
+        """Return the bytes of a covariance over a layer's elements."""
+        return {pack.name: BYTES * len(pack.init) * pack.init[0].numel() ** 2 for pack in packs}
 
     def build(self, packs: Sequence[Pack], generator: torch.Generator) -> FullCovarianceGuide:
-        """Means start at the factors' initial values.
-
-        Raises:
-            GuideError: the covariances would take more than half of the free memory.
-        """
+        """Means start at the factors' initial values."""
         return FullCovarianceGuide(packs, self, generator)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from pydantic import model_validator
@@ -11,14 +11,12 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from bayespeft import gaussians
-from bayespeft.errors import GuideError
 from bayespeft.factors import Pack
 from bayespeft.gaussians import PackedGaussian
 from bayespeft.guides.base import Guide, GuideSpec, Noise, parameters_of
-from bayespeft.memory import free_memory
 
-# A float32 number, its gradient, and Adam's two moments.
-_BYTES = 4 * 4
+# Of a number that is trained: float32, its gradient, and Adam's two moments.
+BYTES = 4 * 4
 
 
 class GaussianGuide(Guide):
@@ -132,29 +130,3 @@ def scale_tril(raw: Tensor) -> Tensor:
     """
     identity = torch.eye(raw.shape[-1], dtype=raw.dtype, device=raw.device)
     return raw.diagonal(dim1=-2, dim2=-1).exp().unsqueeze(-1) * (raw.tril(-1) + identity)
-
-
-def check_memory(kind: str, packs: Sequence[Pack], numbers: Callable[[Pack], int], remedy: str) -> None:
-    """Check, before anything is allocated, that a guide's spread can be trained in half of its device's free memory.
-
-    Args:
-        kind: the guide's name.
-        packs: what it is to cover.
-        numbers: how many numbers the spread of a pack takes.
-        remedy: what to do instead.
-
-    Raises:
-        GuideError: it can't; the message names the largest pack and the bytes.
-    """
-    needs = {pack.name: numbers(pack) * _BYTES for pack in packs}
-    if not packs:
-        return
-    device = packs[0].init.device
-    need, free = sum(needs.values()), free_memory(device)
-    if need > free // 2:
-        largest = max(needs, key=lambda name: needs[name])
-        raise GuideError(
-            f"guide '{kind}' would take {need:,} bytes for its covariances, their gradients and Adam's moments "
-            f"({needs[largest]:,} for '{largest}' alone), but {free:,} are free on {device}, of which it may take half. "
-            f"{remedy}"
-        )

@@ -20,6 +20,8 @@ from bayespeft.guides.base import GuideSpec, Problem, Values
 from bayespeft.guides.gaussian import GaussianGuide
 
 _UNFITTED = 0.01
+# Settings of the training that the optimiser can't follow, at the values where there is nothing to follow.
+_NEUTRAL: dict[str, Any] = {"kl_weight": 1.0, "kl_warmup": 0.0, "kl_schedule": "constant", "factor_lr": {}}
 
 
 class IvonGuide(GaussianGuide):
@@ -39,13 +41,10 @@ class IvonGuide(GaussianGuide):
         """Train with IVON, from the initial values or from where the problem starts, and read mean and std from its state.
 
         Raises:
-            ConfigError: gradient clipping is on. MissingPackageError: `ivon-opt` is not installed.
+            ConfigError: a setting would be ignored, or a prior would count twice. MissingPackageError: `ivon-opt` is not
+                installed.
         """
-        if problem.train.clip:
-            raise ConfigError(
-                f"clip={problem.train.clip}: IVON keeps the gradients that it takes at its draws, so clipping the norm would "
-                "change nothing. Set clip=0, and clip_radius= of the guide if steps must be bounded."
-            )
+        _check(problem)
         optimiser = _optimiser()
         made: list[tuple[Any, dict[str, torch.nn.Parameter]]] = []
 
@@ -81,6 +80,28 @@ class IvonGuide(GaussianGuide):
         return history
 
 
+def _check(problem: Problem) -> None:
+    """Refuse what IVON has no use for."""
+    train = problem.train
+    if train.clip:
+        raise ConfigError(
+            f"clip={train.clip}: IVON keeps the gradients that it takes at its draws, so clipping the norm would change "
+            "nothing. Set clip=0, and clip_radius= of the guide if steps must be bounded."
+        )
+    for name, neutral in _NEUTRAL.items():
+        if (value := getattr(train, name)) != neutral:
+            raise ConfigError(
+                f"{name}={value!r}: IVON's KL is in its optimiser, with weight 1 at every step and one rate for all factors: "
+                f"this would be ignored. Set {name}={neutral!r}; the prior's precision is N times weight_decay."
+            )
+    proper = [pack for pack in problem.packs if pack.role != "fixed" and pack.prior.proper]
+    if proper:
+        raise ConfigError(
+            f"'{proper[0].name}' has the prior '{proper[0].prior.kind}', which would count beside IVON's own: that is "
+            "N(0, 1/(N weight_decay)). Use flat priors, as method 'ivon' does."
+        )
+
+
 def _optimiser() -> Any:
     try:
         from ivon import IVON
@@ -105,7 +126,8 @@ def _stds(optimiser: Any, parameters: dict[str, torch.nn.Parameter]) -> Values:
 class Ivon(GuideSpec):
     """IVON's diagonal Gaussian over everything that is trained.
 
-    The rates are `lr` and `head_lr` of the training, the prior's precision is N times its `weight_decay`; `clip` must be 0.
+    The rates are `lr` and `head_lr` of the training, the prior's precision is N times its `weight_decay`, so priors must be
+    flat; `clip` must be 0, and what weighs the KL or gives factors rates of their own must be left out.
 
     Attributes:
         hess_init: h at the start, per example: std starts at 1 / sqrt(N (hess_init + weight_decay)).
@@ -116,6 +138,7 @@ class Ivon(GuideSpec):
 
     covers: ClassVar[Literal["latent", "trained", "head"]] = "trained"
     variational: ClassVar[bool] = False
+    resumable: ClassVar[bool] = False
     hess_init: float = Field(default=10.0, gt=0)
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.999, ge=0, lt=1)

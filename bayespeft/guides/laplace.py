@@ -17,15 +17,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from bayespeft.errors import FitError, GuideError
+from bayespeft.errors import FitError
 from bayespeft.factors import Pack
 from bayespeft.gaussians.evidence import best_precision, log_evidence
 from bayespeft.guides.base import Derivative, GuideSpec, Problem, Values
 from bayespeft.guides.gaussian import GaussianGuide
-from bayespeft.memory import free_memory
 
 # Of one number of a matrix: float64 sum, its eigenvectors, the workspace of `eigh` (twice that), and float32 to keep.
-_BYTES = 8 + 8 + 16 + 4
+BYTES = 8 + 8 + 16 + 4
 
 
 class LaplaceGuide(GaussianGuide):
@@ -127,23 +126,3 @@ def believed_precision(packs: Sequence[Pack]) -> float:
     """Return tau of the N(center, I / tau) with the least KL from the packs' proper priors: 1 / mean variance; else 1."""
     variances = [p.prior.distribution(p.center).variance.flatten() for p in packs if p.prior.proper]
     return float(1 / torch.cat(variances).mean()) if variances else 1.0
-
-
-def check_memory(kind: str, numbers: int, device: torch.device, remedy: str) -> None:
-    """Check, before anything is allocated, that matrices can be summed and taken apart in half of a device's free memory.
-
-    Args:
-        kind: the guide's name.
-        numbers: how many numbers the matrices have.
-        device: where they will be.
-        remedy: what to do instead.
-
-    Raises:
-        GuideError: they can't; the message says how many bytes it would take.
-    """
-    need, free = numbers * _BYTES, free_memory(device)
-    if need > free // 2:
-        raise GuideError(
-            f"guide '{kind}' would take {need:,} bytes for its curvature matrices, their eigenvectors and workspace, but "
-            f"{free:,} are free on {device}, of which it may take half. {remedy}"
-        )

@@ -16,7 +16,7 @@ from bayespeft.errors import GuideError
 from bayespeft.factors import Pack
 from bayespeft.gaussians import PackedGaussian
 from bayespeft.guides.base import Values
-from bayespeft.guides.laplace import LaplaceGuide, LaplaceSpec, check_memory
+from bayespeft.guides.laplace import BYTES, LaplaceGuide, LaplaceSpec
 
 
 class LaplaceFullGuide(LaplaceGuide):
@@ -32,7 +32,6 @@ class LaplaceFullGuide(LaplaceGuide):
 
     def __init__(self, packs: Sequence[Pack], spec: LaplaceFull) -> None:
         size = sum(pack.init.numel() for pack in packs)
-        check_memory(spec.kind, size**2, packs[0].init.device, spec.remedy)
         super().__init__(packs, spec)
         self.register_buffer("vectors", torch.eye(size))
         self.register_buffer("curvature", torch.zeros(size))
@@ -103,12 +102,12 @@ class LaplaceFull(LaplaceSpec):
         "Use guide 'laplace_kronecker' or 'laplace_diagonal', an adapter with fewer latent numbers (core), or a smaller r."
     )
 
-    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> LaplaceFullGuide:
-        """Start at the factors' initial values, with no curvature: the prior's width.
+    def memory(self, packs: Sequence[Pack]) -> Mapping[str, int]:
+        """Return the bytes of one matrix over all elements of all packs."""
+        return {" and ".join(pack.name for pack in packs): BYTES * sum(pack.init.numel() for pack in packs) ** 2}
 
-        Raises:
-            GuideError: the matrix would take more than half of the free memory.
-        """
+    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> LaplaceFullGuide:
+        """Start at the factors' initial values, with no curvature: the prior's width."""
         return LaplaceFullGuide(packs, self)
 
 

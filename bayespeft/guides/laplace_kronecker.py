@@ -9,7 +9,7 @@ Laplace approximation for neural networks).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -19,19 +19,13 @@ from bayespeft.factors import Pack
 from bayespeft.gaussians import Rotated
 from bayespeft.gaussians.matrix_normal import as_matrix
 from bayespeft.guides.base import Values
-from bayespeft.guides.laplace import LaplaceGuide, LaplaceSpec, check_memory
+from bayespeft.guides.laplace import BYTES, LaplaceGuide, LaplaceSpec
 
 
 class LaplaceKroneckerGuide(LaplaceGuide):
     """A Gaussian in a Kronecker eigenbasis for each layer of each pack; a vector is a matrix of one column."""
 
     def __init__(self, packs: Sequence[Pack], spec: LaplaceKronecker) -> None:
-        check_memory(
-            spec.kind,
-            sum(len(pack.init) * n * n for pack in packs for n in as_matrix(pack.init.shape[1:])),
-            packs[0].init.device,
-            "Use guide 'laplace_diagonal', or a Laplace approximation over the r x r cores alone (method 'laplace_core').",
-        )
         super().__init__(packs, spec)
         for pack in packs:
             layers, sizes = len(pack.init), as_matrix(pack.init.shape[1:])
@@ -84,13 +78,16 @@ class LaplaceKronecker(LaplaceSpec):
     """Kronecker Laplace over every trained factor: adapters and heads."""
 
     covers: ClassVar[Literal["latent", "trained", "head"]] = "trained"
+    remedy: ClassVar[str] = (
+        "Use guide 'laplace_diagonal', or a Laplace approximation over the r x r cores alone (method 'laplace_core')."
+    )
+
+    def memory(self, packs: Sequence[Pack]) -> Mapping[str, int]:
+        """Return the bytes of a matrix over rows and one over columns for each layer."""
+        return {p.name: BYTES * len(p.init) * sum(n * n for n in as_matrix(p.init.shape[1:])) for p in packs}
 
     def build(self, packs: Sequence[Pack], generator: torch.Generator) -> LaplaceKroneckerGuide:
-        """Start at the factors' initial values, with no curvature: the prior's width.
-
-        Raises:
-            GuideError: the matrices would take more than half of the free memory.
-        """
+        """Start at the factors' initial values, with no curvature: the prior's width."""
         return LaplaceKroneckerGuide(packs, self)
 
 

@@ -6,7 +6,7 @@ Louizos & Welling 2016 (Structured and efficient variational deep learning with 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -15,7 +15,7 @@ from torch import nn
 from bayespeft import gaussians
 from bayespeft.factors import Pack
 from bayespeft.gaussians.matrix_normal import as_matrix
-from bayespeft.guides.gaussian import GaussianGuide, GaussianSpec, check_memory, scale_tril
+from bayespeft.guides.gaussian import BYTES, GaussianGuide, GaussianSpec, scale_tril
 
 
 class MatrixNormalGuide(GaussianGuide):
@@ -23,12 +23,6 @@ class MatrixNormalGuide(GaussianGuide):
 
     def __init__(self, packs: Sequence[Pack], spec: MatrixNormal, generator: torch.Generator) -> None:
         self._dense = spec.factors == "dense"
-        check_memory(
-            spec.kind,
-            packs,
-            lambda pack: len(pack.init) * sum(n * n if self._dense else n for n in as_matrix(pack.init.shape[1:])),
-            "Use factors='diagonal', guide 'low_rank', or an adapter with smaller latent matrices (core).",
-        )
         super().__init__(packs)
         self.row, self.column = nn.ParameterDict(), nn.ParameterDict()
         for pack in packs:
@@ -54,15 +48,23 @@ class MatrixNormal(GaussianSpec):
         factors: of U and V: "dense", or "diagonal" as in the paper.
     """
 
-    diagonal: ClassVar[bool] = False
+    remedy: ClassVar[str] = (
+        "Use factors='diagonal', guide 'low_rank', or an adapter with smaller latent matrices (core)."
+    )
     factors: Literal["dense", "diagonal"] = "dense"
 
-    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> MatrixNormalGuide:
-        """Means start at the factors' initial values.
+    @property
+    def diagonal(self) -> bool:
+        """Diagonal factors leave no correlations."""
+        return self.factors == "diagonal"
 
-        Raises:
-            GuideError: dense factors would take more than half of the free memory.
-        """
+    def memory(self, packs: Sequence[Pack]) -> Mapping[str, int]:
+        """Return the bytes of the factors over rows and over columns of each layer."""
+        power = 2 if self.factors == "dense" else 1
+        return {p.name: BYTES * len(p.init) * sum(n**power for n in as_matrix(p.init.shape[1:])) for p in packs}
+
+    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> MatrixNormalGuide:
+        """Means start at the factors' initial values."""
         return MatrixNormalGuide(packs, self, generator)
 
 

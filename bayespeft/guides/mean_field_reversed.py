@@ -1,8 +1,8 @@
 """Mean field under KL(p || q), a mistake in the official code of ScalaBL (arXiv 2506.21408), kept to reproduce its results.
 
-What training then minimises, E_q[NLL] + KL(p || q) / N, is no ELBO, no bound on the evidence, and what the history calls KL
-is this reversed one. For q = N(0.8, 0.03^2) and p = N(0, 1) it is 907.1 nats where KL(q || p) is 3.33: it punishes a q that
-is narrower than the prior, however well the data supports it. Use `mean_field` for anything but a reproduction.
+What training then minimises, E_q[NLL] + KL(p || q) / N, is no ELBO, no bound on the evidence. For q = N(0.8, 0.03^2) and
+p = N(0, 1) the term is 907.1 nats where KL(q || p) is 3.33: it punishes a q that is narrower than the prior, however well the
+data supports it. The KL that history and summary report is KL(q || p). Use `mean_field` for anything but a reproduction.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
+from bayespeft import gaussians
 from bayespeft.factors import Pack
 from bayespeft.gaussians import Diagonal
 from bayespeft.guides.mean_field import MeanField, MeanFieldGuide
@@ -33,6 +35,10 @@ class MeanFieldReversedGuide(MeanFieldGuide):
         """Normal(mean, std) of a pack."""
         own = super().family(name)
         return ReversedDiagonal(own.loc, own.std)
+
+    def kl_by_layer(self, name: str, prior: Distribution) -> Tensor:
+        """Return KL(q || prior) of each layer, which is what is reported; training takes that of `family`."""
+        return gaussians.kl_by_layer(super().family(name), prior)
 
 
 class MeanFieldReversed(MeanField):

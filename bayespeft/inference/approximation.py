@@ -28,17 +28,22 @@ NOTHING = {
     "head": "the network has no freshly made head. Choose a method over the adapter's factors",
 }
 
+CPU = torch.device("cpu")
+
 
 class Approximation(nn.Module):
     """q over every pack, priors beside it, and the way from packed values to the weights of each site.
 
-    Fixed packs are buffers: they are saved, moved and bound like the rest, but neither trained nor sampled.
+    It is made on the CPU, so that a seed means the same everywhere, and moved to its device. Fixed packs are buffers: they
+    are saved, moved and bound like the rest, but neither trained nor sampled.
 
     Attributes:
         resting: rows of packs that training leaves alone for now: `training_weights` binds them without gradients.
     """
 
-    def __init__(self, packs: Sequence[Pack], spec: GuideSpec, generator: torch.Generator) -> None:
+    def __init__(
+        self, packs: Sequence[Pack], spec: GuideSpec, generator: torch.Generator, device: torch.device = CPU
+    ) -> None:
         super().__init__()
         self.packs = tuple(packs)
         self.noise: Noise = spec.noise
@@ -46,6 +51,12 @@ class Approximation(nn.Module):
         latent = [pack for pack in packs if pack.role in covered]
         points = [pack for pack in packs if pack.role not in (*covered, "fixed")]
         self.stochastic = spec.stochastic and bool(latent)
+        if spec.stochastic and not latent:
+            raise GuideError(
+                f"guide '{spec.kind}' has nothing to be uncertain about: {NOTHING[spec.covers]}, or use a method with a point "
+                "guide (mle, map)."
+            )
+        spec.check_memory(latent, device)
         self.latent: Guide = spec.build(latent, generator)
         self.points: Guide = Point().build(points, generator)
         self.random = frozenset(pack.name for pack in latent) if self.stochastic else frozenset[str]()
@@ -56,11 +67,6 @@ class Approximation(nn.Module):
             self.register_buffer(f"center_{pack.name}", pack.center.clone(), persistent=False)
             if pack.role == "fixed":
                 self.register_buffer(f"fixed_{pack.name}", pack.init.clone())
-        if spec.stochastic and not latent:
-            raise GuideError(
-                f"guide '{spec.kind}' has nothing to be uncertain about: {NOTHING[spec.covers]}, or use a method with a point "
-                "guide (mle, map)."
-            )
         roles = {(pack.factor, pack.role) for pack in packs}
         others = {factor for factor, role in roles if role == "latent"} - set(spec.needs)
         if spec.needs and (others or not set(spec.needs.items()) <= roles):
@@ -85,6 +91,7 @@ class Approximation(nn.Module):
             q, p = self.q(), self.priors()
             for name in set(p) - self.improper:
                 check_closed_form(name, q[name], p[name])
+        self.to(device)
 
     def q(self) -> dict[str, Distribution]:
         """Return q of every sampled pack, by name."""

@@ -10,12 +10,16 @@ from typing import Any
 class Record:
     """Averages since the record before.
 
+    Terms as they are reported add up to the loss only as far as training takes the same: kl and prior stand at the end of
+    the stretch; under a randomised prior they are expectations, while the loss holds draws; and guide 'mean_field_reversed'
+    trains by KL(prior || q), which is in the loss, while kl is KL(q || prior).
+
     Attributes:
         step: optimiser steps done.
         epoch: passes over the data done.
-        loss: the objective, nats per example: nll + kl_weight * (kl + prior) / N.
+        loss: what training minimises, nats per example: nll + kl_weight * (kl + prior) / N, but for the above.
         nll: mean negative log-likelihood under draws of q, nats per example.
-        kl: KL of the latents at the end of the stretch, nats.
+        kl: KL(q || prior) of the latents at the end of the stretch, nats.
         prior: -log prior density of the points at the end of the stretch, nats.
         kl_weight: weight of the last two at the end of the stretch.
         seconds: since the start.
@@ -39,9 +43,9 @@ class History:
 
     Attributes:
         steps: optimiser steps.
-        seconds: wall-clock time of training.
+        seconds: wall-clock time of training, that of interrupted processes included.
         peak_memory_bytes: most memory used, or None where it can't be told.
-        refresh_seconds: of these, the time for merging and choosing new factors, decompositions included.
+        refresh_seconds: of these, the time for choosing factors, decompositions of weights included, and for merging.
     """
 
     records: list[Record] = field(default_factory=list)

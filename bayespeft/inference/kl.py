@@ -6,13 +6,17 @@ error at construction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
 from bayespeft.errors import GuideError
+from bayespeft.guides.gaussian import GaussianGuide
+
+if TYPE_CHECKING:
+    from bayespeft.inference.approximation import Approximation
 
 
 def check_closed_form(name: str, q: Distribution, p: Distribution) -> None:
@@ -39,7 +43,24 @@ def check_closed_form(name: str, q: Distribution, p: Distribution) -> None:
         )
 
 
-def kl_terms(q: Mapping[str, Distribution], p: Mapping[str, Distribution]) -> dict[str, Tensor]:
-    """Return KL(q || p) of each site in nats, detached; for a point it is -log p(value)."""
-    with torch.no_grad():
-        return {name: kl_divergence(q[name], p[name]) for name in p}
+@torch.no_grad()
+def reported_kl(approximation: Approximation) -> dict[str, Tensor]:
+    """Return what is reported of q against the priors, in nats: KL(q || prior) of each pack that has a proper one.
+
+    For a point it is -log prior density. It is KL(q || prior) whatever a guide trains by, and of a prior that is drawn anew
+    at each step the expectation over these draws.
+
+    Returns:
+        By pack, (layers,) for a Gaussian, else () for all layers together.
+    """
+    q, latent, found = approximation.q(), approximation.latent, {}
+    for pack in approximation.sampled:
+        if pack.name in approximation.improper:
+            continue
+        law, constant = pack.prior.reported(approximation.get_buffer(f"center_{pack.name}"), q[pack.name])
+        if isinstance(latent, GaussianGuide) and pack.name in latent.loc:
+            kl = latent.kl_by_layer(pack.name, law)
+        else:
+            kl = kl_divergence(q[pack.name], law)
+        found[pack.name] = kl + constant * (pack.init.numel() / kl.numel())
+    return found

@@ -5,11 +5,12 @@ The likelihood says how draws are averaged: see `bayespeft.predictive`.
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, SupportsIndex, get_args
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ from bayespeft.inference.jacobian import jacobian
 from bayespeft.inference.sampling import Noise, Sampling
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.memory import PeakMemory
-from bayespeft.predictive.base import Average, Cost, Prediction
+from bayespeft.predictive.base import Average, Cost, Prediction, refuse_broken
 from bayespeft.randomness import seeded
 
 # With draws="auto": so many at a time, never more than the second, and no error is believed of fewer independent units.
@@ -132,7 +133,10 @@ class Predictor:
                     root = latent.pull(local.by_pack) / self.temperature
                     mean = (local.logits.double() / self.temperature).cpu()
                     covariance = torch.einsum("nkp,nlp->nkl", root, root).double().cpu()
-                    average.add(mean, covariance, batch.index.cpu(), self._observed(batch, mean.shape[-1]))
+                    index = batch.index.cpu()
+                    # Beforehand: a covariance that is not finite has no eigenvalues.
+                    refuse_broken(~torch.isfinite(mean + covariance.sum(-1)).all(-1), index)
+                    average.add(mean, covariance, index, self._observed(batch, mean.shape[-1]))
         return average.result(cost.seconds, cost.peak_memory_bytes)
 
     def check(self, draws: int | str, sampling: str, tolerance: float) -> int | None:
@@ -150,6 +154,9 @@ class Predictor:
             if draws != "auto":
                 raise ConfigError(f"draws={draws!r}: a number, or 'auto'.")
             return members if self.approximation.stochastic else 0
+        if isinstance(draws, bool) or not isinstance(draws, SupportsIndex):
+            raise ConfigError(f"draws={draws!r}: a whole number, or 'auto'; 0 predicts with the posterior mean.")
+        draws = operator.index(draws)
         if draws < 0:
             raise ConfigError(
                 f"draws={draws}: the number of draws can't be negative; 0 predicts with the posterior mean."

@@ -28,12 +28,11 @@ from bayespeft.guides.point import Point
 from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.history import History
 from bayespeft.inference.jacobian import Jacobian, jacobian
-from bayespeft.inference.kl import kl_terms
+from bayespeft.inference.kl import reported_kl
 from bayespeft.inference.noise import PLATED
 from bayespeft.inference.predict import Predictor
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.predictive.base import Prediction
-from bayespeft.randomness import seeded
 
 
 @dataclass
@@ -105,7 +104,7 @@ class Problem:
         Returns:
             Values by pack (layers, ...), and the history.
         """
-        approximation = Approximation(packs, Point(), torch.Generator().manual_seed(seed)).to(self.device)
+        approximation = Approximation(packs, Point(), torch.Generator().manual_seed(seed), self.device)
         problem = replace(self, approximation=approximation, seed=seed, train=train or self.train)
         history = problem.optimise(**options)
         return {name: value.detach().clone() for name, value in approximation.mean().items()}, history
@@ -204,11 +203,7 @@ class Problem:
         return loss, self._nll
 
     def prior_terms(self) -> tuple[float, float]:
-        """Return KL of the latents, and -log prior of the points, in nats."""
-        approximation = self.approximation
-        with seeded(self.seed):  # a randomised prior must not take from training's random numbers
-            priors = approximation.priors()
-        proper = {name: prior for name, prior in priors.items() if name not in approximation.improper}
-        terms = kl_terms(approximation.q(), proper)
-        kl = sum(float(term) for name, term in terms.items() if name in approximation.random)
-        return kl, sum(float(term) for term in terms.values()) - kl
+        """Return KL of the latents, and -log prior of the points, in nats, as they are reported: see `reported_kl`."""
+        terms = {name: float(term.sum()) for name, term in reported_kl(self.approximation).items()}
+        kl = sum(term for name, term in terms.items() if name in self.approximation.random)
+        return kl, sum(term for name, term in terms.items() if name not in self.approximation.random)

@@ -50,7 +50,7 @@ def prune(
     smaller = tuple(_with_density(placement, kept) for placement in placements)
     packs = _packs(approximation, smaller, kept)
     device = next(approximation.parameters()).device
-    pruned = Approximation(packs, guide, torch.Generator().manual_seed(0)).to(device)
+    pruned = Approximation(packs, guide, torch.Generator().manual_seed(0), device)
     before = _rows(approximation.packs, approximation.state_dict())
     for key, tensor in pruned.state_dict().items():
         part, _, name = key.rpartition(".")

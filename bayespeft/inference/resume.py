@@ -21,7 +21,7 @@ from bayespeft.inference.problem import Problem
 FORMAT = 1
 
 
-@dataclass(frozen=True)
+@dataclass
 class Checkpoint:
     """Where the state of one run is kept.
 
@@ -29,11 +29,13 @@ class Checkpoint:
         path: the file.
         every: steps between two states.
         key: what the fit is: a state of another fit is refused.
+        carried: seconds of training that the state which was read had behind it.
     """
 
     path: Path
     every: int
     key: str
+    carried: float = 0.0
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -70,6 +72,7 @@ class Checkpoint:
                 f"'{self.path}' belongs to another fit (other settings, layers, data, start, seed, or base network). Name "
                 "another directory, or delete it to start anew."
             )
+        self.carried = float(state["history"]["seconds"])
         return state
 
 

@@ -48,8 +48,9 @@ class Noise:
             raise ConfigError(f"sampling={kind!r}: {', '.join(get_args(Sampling))}.")
         if kind == "sobol" and size > qmc.Sobol.MAXDIM:
             raise ConfigError(
-                f"sampling='sobol' reaches {qmc.Sobol.MAXDIM:,} latent numbers, this posterior has {size:,}: use "
-                "sampling='antithetic', or a posterior over fewer numbers, such as the r x r cores of melora."
+                f"sampling='sobol' reaches {qmc.Sobol.MAXDIM:,} random numbers a draw, and here a draw takes {size:,}: use "
+                "sampling='antithetic', or a posterior over fewer numbers, such as the r x r cores of melora; where a "
+                "linearised prediction has so many outputs to draw, prediction='sampled'."
             )
         self.kind, self.size = kind, size
         self.unit = None if kind == "sobol" and not replicates else UNITS[kind]

@@ -16,8 +16,8 @@ from bayespeft.factors import Pack
 from bayespeft.guides.base import GuideSpec
 from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.inference.approximation import Approximation
+from bayespeft.inference.kl import reported_kl
 from bayespeft.priors.empirical_bayes import EmpiricalBayes
-from bayespeft.randomness import seeded
 
 UNKNOWN = "-"
 # The row of what all layers share: it belongs to none of them, and counts once.
@@ -32,7 +32,9 @@ class SiteSummary:
         site: the layer's name, or "(shared)".
         adapter: its adapter's name.
         random: numbers that q makes random here.
-        kl: KL(q || prior) of these, nats; None where the guide is not fitted by a KL, or nothing is random.
+        kl: KL(q || prior) of these, nats, also where training took another (mean_field_reversed), and in expectation where
+            the prior is drawn anew at each step (randomised); None where the guide is not fitted by a KL, or nothing is
+            random.
         std_mean, std_spread: mean and standard deviation, over these numbers, of their posterior standard deviations; None
             where the guide has none (a point) or none in closed form (an ensemble, dropout).
         deviation: Frobenius norm of mean - center of the prior, over all latent factors; None without one.
@@ -62,7 +64,8 @@ class Summary:
         sites: one for each layer, in the order of the network; the last one for what they share, if there is such.
         kl: KL(q || prior) of all that is random, nats, or None.
         random: numbers that q makes random.
-        trained: numbers that were trained, means, spreads and points.
+        trained: numbers that were trained by gradients: means, points, and the spreads of variational guides. Those of
+            Laplace, SWAG and IVON, which come from curvature or from moments, are not among them.
     """
 
     guide: str
@@ -123,18 +126,15 @@ class Summary:
 
 
 @torch.no_grad()
-def summarise(approximation: Approximation, placements: Sequence[Placement], spec: GuideSpec, seed: int) -> Summary:
+def summarise(approximation: Approximation, placements: Sequence[Placement], spec: GuideSpec) -> Summary:
     """Summarise a fitted approximation.
 
     Args:
         approximation: q and its priors.
         placements: the adapted layers.
         spec: the settings of its guide.
-        seed: of a prior that is drawn anew at each call (randomised).
     """
-    with seeded(seed):
-        sites = _Sites(approximation, spec)
-    rows = sites.summaries(placements)
+    rows = _Sites(approximation, spec).summaries(placements)
     known = [row.kl for row in rows if row.kl is not None]
     return Summary(
         guide=spec.kind,
@@ -157,8 +157,7 @@ class _Sites:
         if isinstance(guide, GaussianGuide):
             self._std = guide.std()
             if spec.variational:
-                priors = approximation.priors()
-                self._kl = {name: guide.kl_by_layer(name, priors[name]) for name in self._random}
+                self._kl = {name: kl for name, kl in reported_kl(approximation).items() if name in self._random}
         # Only a guide that is fitted by the ELBO has learned a scale; others may have no distribution pack by pack.
         q = {**approximation.points.q(), **(guide.q() if spec.variational else {})}
         self._scales = {

@@ -126,9 +126,9 @@ def _accumulate(problem: Problem, batches: list[Batch], weight: float) -> tuple[
 
 
 def _finite(problem: Problem, loss: float, step: int) -> None:
-    if math.isfinite(loss):
-        return
     bad = [name for name, p in problem.approximation.named_parameters() if not torch.isfinite(p).all()]
+    if math.isfinite(loss) and not bad:  # the parameters may have gone since the last loss
+        return
     where = f"'{bad[0]}' is no longer finite" if bad else "the parameters are finite, so the network's output is not"
     raise FitError(
         f"the loss is {loss} at step {step}: {where}. Lower lr or variational_lr, set precision='float32', or check the "
@@ -157,8 +157,8 @@ def run(
         checkpoint: where the state is written to, and where a run that was interrupted is taken up from.
 
     Raises:
-        FitError: the loss is not finite. GuideError: the adapter merges, and the guide can't. ConfigError: a run with
-            `after`, or an optimiser of its own, has a state that no checkpoint holds.
+        FitError: the loss or a parameter is not finite. GuideError: the adapter merges, and the guide can't. ConfigError: a
+            run with `after`, or an optimiser of its own, has a state that no checkpoint holds.
     """
     if checkpoint and (after or make is not make_optimiser):
         raise ConfigError(
@@ -215,10 +215,11 @@ def run(
                 done = step + 1
                 if after:
                     after(done, approximation)
-                validated = validate() if validate and (done % per_epoch == 0 or done == steps) else None
-                if done % every == 0 or done == steps or validated:
+                validating = validate and (done % per_epoch == 0 or done == steps)
+                if done % every == 0 or done == steps or validating:
                     mean_loss, mean_nll = stretch.means()
                     _finite(problem, mean_loss, done)
+                    validated = validate() if validate and validating else None
                     kl, prior = problem.prior_terms()
                     seconds = time.perf_counter() - start
                     record = Record(done, done / per_epoch, mean_loss, mean_nll, kl, prior, weight, seconds, validated)

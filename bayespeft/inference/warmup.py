@@ -49,14 +49,14 @@ def warmed_up(problem: Problem, guide: GuideSpec) -> Problem:
     packs = problem.approximation.packs
     absent = {(name, factor) for name, warm in asked.items() for factor in warm.absent}
     trained = [replace(pack, prior=Flat()) for pack in packs if (pack.sites[0], pack.factor) not in absent]
-    point = Approximation(trained, Point(), torch.Generator().manual_seed(problem.seed)).to(problem.device)
+    point = Approximation(trained, Point(), torch.Generator().manual_seed(problem.seed), problem.device)
     steps = max(warm.steps for warm in asked.values())
     train = problem.train.replace(steps=steps, accumulate=1, lr_schedule="constant", layers_at_once=None)
     with _recording({name: placements[name] for name in asked}, asked, problem.device) as totals:
         run(replace(problem, approximation=point, train=train), make=_optimiser)
     chosen = {name: placements[name].adapter.warmed_up(placements[name].site, totals.pop(name)) for name in asked}
     final = [_chosen(pack, chosen) for pack in packs]
-    approximation = Approximation(final, guide, torch.Generator().manual_seed(problem.seed)).to(problem.device)
+    approximation = Approximation(final, guide, torch.Generator().manual_seed(problem.seed), problem.device)
     return replace(problem, approximation=approximation)
 
 

@@ -28,6 +28,8 @@ class Likelihood(Plugin, ABC):
     columns: ClassVar[str] = ""
     # Labels have probabilities, not densities: the NLL has a scale of its own.
     discrete: ClassVar[bool] = True
+    # Outputs may be taken for Gaussian ones, as a linearised network's are.
+    linearises: ClassVar[bool] = True
     # Where rows are padded that are still lists; None: where the tokenizer says.
     padding_side: ClassVar[Literal["left", "right"] | None] = None
     # Labels are token sequences, which may have lengths of their own.

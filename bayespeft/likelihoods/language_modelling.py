@@ -43,6 +43,7 @@ class LanguageModelling(Likelihood):
     # Networks with absolute positions would count padding on the left.
     padding_side: ClassVar[Literal["left", "right"] | None] = "right"
     token_labels: ClassVar[bool] = True
+    linearises: ClassVar[bool] = False
     template: str | None = None
     encoder_decoder: bool = False
     vocabulary: int | None = None

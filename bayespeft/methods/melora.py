@@ -14,8 +14,9 @@ METHOD = Method(
     summary="mean-field posterior over the r x r core C in W0 + s B C A",
     deviations=(
         "A, B and a fresh head get a normal prior (MAP), since an unregularised B absorbs the scale of C and with it the "
-        "KL; all prior terms are warmed up over half of the steps, or A and B collapse; the prior of C is fixed instead of "
-        "randomised; each example has its own draw of C"
+        "KL; all prior terms are warmed up over half of the steps, or A and B collapse; the prior sd of C is 0.4, not "
+        "0.2 + U(0, 1) drawn anew each step; standard deviations are exp(.) and start at 0.2, not G^2; each example has its "
+        "own draw of C"
     ),
     adapter=Core(r=8, alpha=16),
     # Near the prior's width: from 0.05, a few hundred steps leave the spread far from where the ELBO wants it.

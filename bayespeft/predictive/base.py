@@ -168,9 +168,9 @@ class GaussianAverage(ABC):
         """Return the law, with the cost of one forward pass and K backward passes; errors as `Average.result`."""
 
 
-def refuse_broken(broken: Tensor) -> None:
-    """Raise `FitError` if any of (n,) rows is broken."""
-    rows = torch.nonzero(broken).flatten()
+def refuse_broken(broken: Tensor, index: Tensor | None = None) -> None:
+    """Raise `FitError` if any of (n,) rows is broken; `index` (n,) says which rows they are, None that they are all."""
+    rows = torch.nonzero(broken).flatten() if index is None else index[broken]
     if len(rows):
         raise FitError(
             f"the network's output for row {int(rows[0])} is not a number ({len(rows)} such rows); check that row, or "

@@ -29,3 +29,10 @@ class Prior(Plugin, ABC):
     def fitted(self, center: Tensor, q: Distribution) -> Distribution:
         """Return the prior with its hyper-parameters at their best for q; a fixed prior has none."""
         return self.distribution(center)
+
+    def reported(self, center: Tensor, q: Distribution) -> tuple[Distribution, float]:
+        """Return what the KL of q is reported against: a law p and a number c of nats, for KL(q || p) + c for each element.
+
+        c is zero but for a prior that is drawn anew at each step: its KL is reported in expectation over these draws.
+        """
+        return self.fitted(center, q), 0.0

@@ -2,7 +2,9 @@
 
 The scale that minimises KL(q || N(center, sp^2 I)) is sp^2 = mean(w^2 + (M - center)^2) over the layer's elements
 (MacKay 1992). With `strength` pseudo-observations at `scale` (an inverse-gamma hyper-prior) it can't collapse to zero, and
-serves point factors too. At the optimum the objective's derivative by sp is zero, so the gradient takes sp as a constant.
+serves point factors too: sp then minimises KL + h, h = strength (ln sp + scale^2 / (2 sp^2)) for each layer. At the minimum
+the derivative of KL + h by sp is zero, so that training, which takes sp as a constant, follows the gradient of the minimum
+of KL + h by q. The loss and the KL that are reported leave h out: they are KL(q || N(center, sp^2 I)) at that sp.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from torch.distributions import kl_divergence
 import bayespeft
 from bayespeft import TrainConfig, registry
 from bayespeft.adapters.base import Adapter
-from bayespeft.errors import GuideError
+from bayespeft.errors import ConfigError, GuideError
 from bayespeft.factors import Pack, pack
 from bayespeft.guides.base import GuideSpec
 from bayespeft.inference.kl import check_closed_form
@@ -196,6 +196,27 @@ def test_prior_has_every_dimension_as_event_and_survives_json(name):
         at, off = (float(distribution.log_prob(torch.full((2, 3), v))) for v in (1.0, 2.0))
         assert at > off, "the density is highest at the center"
     assert Prior.model_validate(json.loads(prior.model_dump_json())) == prior
+
+
+@pytest.mark.parametrize("name", registry.names("likelihoods"))
+def test_a_likelihood_says_whether_it_can_be_linearised(name):
+    likelihood = registry.get("likelihoods", name)()
+    try:
+        likelihood.gaussian_average(2, False, lambda outputs: torch.zeros(1, outputs))
+    except ConfigError:
+        assert not likelihood.linearises
+    else:
+        assert likelihood.linearises
+
+
+def test_methods_under_other_priors_do_not_share_their_words():
+    """A method that is made from another one takes its words over, unless it has its own."""
+    said: dict[str, set[str]] = {}
+    for name in METHODS:
+        method = registry.get("methods", name)
+        priors = (method.latent_prior, method.point_prior, method.head_prior)
+        said.setdefault(method.deviations, set()).add(repr(priors))
+    assert [words for words, priors in said.items() if words and len(priors) > 1] == []
 
 
 def unseen(method: str, data: object) -> dict[str, object]:

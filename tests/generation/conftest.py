@@ -52,7 +52,8 @@ def pairs() -> list[dict[str, str]]:
 
 
 def fitted(network: Any, tokenizer: Any, pairs: Any, method: str = "melora", **options: Any) -> Posterior:
-    train = TrainConfig(steps=4, batch_size=4, lr=0.1, kl_weight=0.0)
+    # IVON's KL is in its optimiser and can't be switched off.
+    train = TrainConfig(steps=4, batch_size=4, lr=0.1, kl_weight=1.0 if method == "ivon" else 0.0)
     return bayespeft.fit(
         network,
         pairs,

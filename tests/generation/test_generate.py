@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -148,6 +149,8 @@ def test_samples_follow_the_law_after_temperature_and_truncation():
     expected = kept / kept.sum()
     share = torch.bincount(tokens, minlength=6) / n
     assert ((share - expected).abs() <= 4 * (expected * (1 - expected) / n).sqrt()).all()
+    least = Decoding(do_sample=True, min_p=0.5, max_new_tokens=1)
+    assert set(Choice(least, torch.arange(n), torch.device("cpu"))(law.expand(n, -1), 0).tolist()) == {0, 1}
 
 
 def test_a_text_ends_at_an_end_token_and_is_padded_behind(posterior):
@@ -180,7 +183,30 @@ def test_every_form_of_prompt(posterior):
     padded["attention_mask"] = [[int(token != 0) for token in row] for row in padded["input_ids"]]
     for prompts in (ids, [torch.tensor(row) for row in ids], padded):
         assert posterior.generate(prompts, draws=2, max_new_tokens=3).tokens == text.tokens
-    assert posterior.generate(torch.tensor(ids[:1]), draws=2, max_new_tokens=3).tokens == text.tokens[:1]
+    one, ones = ids[0], [1] * len(ids[0])
+    for prompts in (
+        torch.tensor([one]),
+        torch.tensor(one),
+        one,
+        np.array([one]),
+        {"input_ids": one, "attention_mask": ones},
+        {"input_ids": torch.tensor(one)},
+        {"input_ids": [one], "attention_mask": [ones]},
+    ):
+        assert posterior.generate(prompts, draws=2, max_new_tokens=3).tokens == text.tokens[:1]
+    for prompts in ({"input_ids": ids}, {"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}):
+        assert posterior.generate(prompts, draws=2, max_new_tokens=3).tokens == text.tokens
+
+
+def test_padding_is_not_read(posterior):
+    table = torch.tensor([[0, 0, 5], [4, 5, 6]])
+    for prompts in (table, table.numpy(), table.flip(1), table.tolist(), {"input_ids": table}):
+        with pytest.raises(DataError, match="begins or ends with a padding token"):
+            posterior.generate(prompts, max_new_tokens=2)
+        with pytest.raises(DataError, match="begins or ends with a padding token"):
+            posterior.score(prompts, ["good", "good"])
+    found = posterior.generate({"input_ids": table, "attention_mask": table != 0}, draws=0, max_new_tokens=3)
+    assert found.tokens == posterior.generate([[5], [4, 5, 6]], draws=0, max_new_tokens=3).tokens
 
 
 def test_the_template_of_the_likelihood_is_written_around_a_prompt(llama, tokenizer, pairs):
@@ -194,7 +220,12 @@ def test_the_template_of_the_likelihood_is_written_around_a_prompt(llama, tokeni
 
 @pytest.mark.parametrize("method", ["mle", "ensemble", "blob_official", "laplace_lora"])
 def test_other_posteriors_write_too(method, llama, tokenizer, pairs):
-    posterior = fitted(llama, tokenizer, pairs, method)
+    if method == "laplace_lora":
+        with pytest.raises(ConfigError, match="language_modelling' can't"):  # before it is trained in vain
+            fitted(llama, tokenizer, pairs, method)
+        posterior = fitted(llama, tokenizer, pairs, bayespeft.methods()[method].replace(prediction="sampled"))
+    else:
+        posterior = fitted(llama, tokenizer, pairs, method)
     found = posterior.generate(list(PROMPTS), draws=8, max_new_tokens=3)
     assert found.draws == {"mle": 0, "ensemble": 5}.get(method, 8)
     if method == "mle":
@@ -245,6 +276,17 @@ def test_pieces_hold_back_half_a_character():
         ({"draws": -1}, "draws=-1"),
         ({"draws": "auto"}, "draws='auto': how many"),
         ({"stop": ""}, "stop has an empty string"),
+        ({"stop": 5}, "stop"),
+        ({"min_p": 0.1}, "min_p=0.1 changes nothing without do_sample=True"),
+        ({"min_p": 1.5, "do_sample": True}, "min_p"),
+        ({"min_new_tokens": 9, "max_new_tokens": 8}, "min_new_tokens=9 is more than max_new_tokens=8"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty"),
+        ({"no_repeat_ngram_size": -1}, "no_repeat_ngram_size"),
+        ({"eos_token_id": 64}, r"eos_token_id=\(64,\): the network knows 0..63"),
+        ({"num_beams": 4}, "a beam is a search for the most probable text of one network.*Options: draws, mode"),
+        ({"stop_strings": ["x"]}, "no option 'stop_strings': pass stop"),
+        ({"logits_processor": []}, "no option 'logits_processor'"),
+        ({"nonsense": 1}, "no option 'nonsense'. Options: draws, mode, max_new_tokens"),
     ],
 )
 def test_settings_that_cannot_be_used(posterior, options, message):
@@ -261,6 +303,18 @@ def test_settings_that_cannot_be_used(posterior, options, message):
         ([[1.5]], "prompt 0 is"),
         ([[1], [5, 64]], "prompt 1 has the token 64"),
         (torch.zeros(2), "tokens must be integers"),
+        (None, "prompts are None"),
+        (5, "prompts are 5"),
+        ([4, [5]], "prompt 0 is 4"),
+        ({"input_ids": torch.ones(1, 2)}, "tokens must be integers"),
+        ({"input_ids": [[4.0, 5.0]]}, "prompt 0 is"),
+        ({"input_ids": None}, "needs input_ids"),
+        (
+            {"input_ids": [[4], [5, 6]], "attention_mask": [[1], [1]]},
+            "prompt 1 has 2 tokens, and its attention_mask has 1",
+        ),
+        ({"input_ids": [[4], [5]], "attention_mask": [[1]]}, "attention_mask has 1 rows for 2 prompts"),
+        ({"input_ids": [[4], [5]], "attention_mask": [[1], [0]]}, "prompt 1 has no token"),
         ({"ids": [1]}, "needs input_ids"),
         ([[5] * 60], "prompt 0 has 60 tokens, and max_new_tokens=64, but the network knows 64 positions"),
     ],

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from transformers import BertModel
 
 from bayespeft.errors import ConfigError, DataError
-from bayespeft.generation.agreement import mean_cosine, mean_pooling, mean_rouge_l, rouge_l
+from bayespeft.generation.agreement import mean_cosine, mean_pooling, mean_rouge_l, pairs_across, rouge_l
 from bayespeft.generation.result import Generation
 from tests.generation.conftest import PROMPTS
 
@@ -66,18 +66,35 @@ def test_rouge_l_is_the_longest_common_subsequence(a, b):
 
 
 def test_agreement_is_the_mean_over_pairs(written):
-    assert mean_rouge_l([[1], [1], [2]]) == pytest.approx(1 / 3)
-    assert mean_rouge_l([[1]]) == 1
+    assert mean_rouge_l([[1], [1], [2]], pairs_across([0, 1, 2])) == pytest.approx(1 / 3)
+    assert mean_rouge_l([[1]], pairs_across([0])) == 1
     torch.testing.assert_close(written.lexical_agreement(), torch.tensor([0.5, 1.0]))
     x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
     pairs = [torch.cosine_similarity(x[i], x[j], dim=0) for i in range(5) for j in range(i)]
-    torch.testing.assert_close(mean_cosine(x), torch.stack(pairs).mean())
-    assert float(mean_cosine(x[:1])) == 1
+    torch.testing.assert_close(mean_cosine(x, pairs_across(range(5))), torch.stack(pairs).mean())
+    assert float(mean_cosine(x[:1], [])) == 1
 
     def embed(texts):
         return torch.tensor([[1.0, 0.0] if "cat" in text else [0.0, 2.0] for text in texts])
 
     torch.testing.assert_close(written.semantic_agreement(embed), torch.tensor([0.0, 1.0]))
+
+
+def test_samples_of_one_draw_say_nothing_of_agreement_across_draws(written):
+    assert pairs_across([0, 0, 1]) == [(0, 2), (1, 2)]
+    assert pairs_across([1, 1]) == [(0, 1)], "one draw wrote all: its samples are what there is"
+    # Two samples of each draw agree, and the draws do not.
+    sampled = replace(
+        written,
+        sequences=torch.tensor([[5, 6, 3], [5, 6, 3], [7, 8, 3], [7, 8, 3]]),
+        lengths=torch.full((4,), 3),
+        prompt=torch.zeros(4, dtype=torch.int64),
+        draw=torch.tensor([0, 1, 0, 1])[torch.tensor([0, 2, 1, 3])],
+        texts=("a", "a", "b", "b"),
+    )
+    assert sampled.lexical_agreement().tolist() == [0.0]
+    axes = {"a": [1.0, 0.0], "b": [0.0, 1.0]}
+    assert sampled.semantic_agreement(lambda texts: torch.tensor([axes[t] for t in texts])).tolist() == [0.0]
 
 
 def test_mean_pooling_averages_real_tokens(bert, tokenizer):

@@ -68,6 +68,11 @@ def test_a_point_knows_nothing_of_draws(llama, tokenizer, pairs):
 def test_one_prompt_and_target(posterior):
     one = posterior.score(PROMPTS[0], TARGETS[0], draws=2)
     torch.testing.assert_close(one.log_probs, posterior.score(list(PROMPTS), list(TARGETS), draws=2).log_probs[:1])
+    tokens = posterior.likelihood.target(TARGETS[0], posterior.tokenizer)
+    prompt = torch.tensor(posterior.likelihood.prompts(PROMPTS[:1], posterior.tokenizer)[0])
+    for form in (tokens, torch.tensor(tokens), [torch.tensor(tokens)]):
+        found = posterior.score({"input_ids": prompt}, form, draws=2)
+        torch.testing.assert_close(found.log_probs, one.log_probs)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +81,11 @@ def test_one_prompt_and_target(posterior):
         (["a"], "4 prompts and 1 targets"),
         ([[1], [2], [], [3]], "target 2 has no token"),
         ([[1], [2], [99], [3]], r"row 2: a label is neither -100 nor in 0..63"),
-        ([["a"]] * 4, "is \\['a'\\]"),
+        ([["a"]] * 4, "target 0 is \\['a'\\]"),
+        (["good", [5, 6], "is", "bad"], "some targets are texts and others are tokens"),
+        (torch.full((4, 2), 5), "a list for each target"),
+        ({"input_ids": [[5]] * 4, "attention_mask": [[1]] * 4}, "targets are {"),
+        (None, "targets are None"),
     ],
 )
 def test_targets_that_cannot_be_used(posterior, targets, message):

@@ -22,6 +22,7 @@ from bayespeft.guides.low_rank import LowRank
 from bayespeft.guides.matrix_normal import MatrixNormal
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.guides.point import Point
+from bayespeft.inference.approximation import Approximation
 from bayespeft.priors.normal import Normal
 
 SPECS = [
@@ -143,6 +144,13 @@ def test_settings_survive_json(spec):
     assert GuideSpec.model_validate(json.loads(spec.model_dump_json())) == spec
 
 
+@pytest.mark.parametrize("noise", ["flipout", "token"])
+def test_without_correlations_signs_may_flip(noise):
+    assert MatrixNormal(factors="diagonal", noise=noise).noise == noise
+    with pytest.raises(ConfigError, match="sign flips"):
+        MatrixNormal(factors="dense", noise=noise)
+
+
 @pytest.mark.parametrize("spec", [FullCovariance, LowRank, MatrixNormal])
 @pytest.mark.parametrize("noise", ["flipout", "token"])
 def test_sign_flips_are_refused_where_there_are_correlations(spec, noise):
@@ -166,29 +174,28 @@ def test_what_would_take_more_than_half_of_the_memory_is_refused(spec, numbers, 
     def free(count: int) -> None:
         monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=count))
 
+    here = torch.device("cpu")
     free(2 * 16 * numbers)
-    spec.build(packs(), torch.Generator())
+    spec.check_memory(packs(), here)
     free(2 * 16 * numbers - 1)
     with pytest.raises(GuideError, match=rf"'{spec.kind}' would take {16 * numbers:,} bytes.*'C_2x4' alone.*Use "):
-        spec.build(packs(), torch.Generator())
+        spec.check_memory(packs(), here)
 
 
 @pytest.mark.parametrize("spec", [FullCovariance(), LaplaceFull(), LaplaceKronecker()], ids=lambda spec: spec.kind)
-def test_the_memory_that_counts_is_that_of_the_device_that_holds_the_factors(spec, monkeypatch):
-    module = "laplace" if spec.kind.startswith("laplace") else "gaussian"
-    monkeypatch.setattr(f"bayespeft.guides.{module}.free_memory", lambda device: 0 if device.type == "meta" else 10**12)
-    here = torch.zeros(2, 3, 3)
-    spec.build([Pack("C_3x3", "C", ("x", "y"), "latent", here, Normal(scale=1.0), here)], torch.Generator())
-    there = here.to("meta")
+def test_the_memory_that_counts_is_that_of_the_device_it_will_be_trained_on(spec, monkeypatch):
+    free = {"meta": 0, "cpu": 10**12}
+    monkeypatch.setattr("bayespeft.guides.base.free_memory", lambda device: free[device.type])
+    Approximation(packs(), spec, torch.Generator())
     with pytest.raises(GuideError, match="but 0 are free on meta"):
-        spec.build([Pack("C_3x3", "C", ("x", "y"), "latent", there, Normal(scale=1.0), there)], torch.Generator())
+        Approximation(packs(), spec, torch.Generator(), torch.device("meta"))
 
 
 def test_a_large_factor_is_refused_before_anything_is_allocated():
     zeros = torch.zeros(1).expand(48, 8, 4096)
     large = Pack("A_8x4096", "A", ("x",) * 48, "latent", zeros, Normal(scale=1.0), zeros)
     with pytest.raises(GuideError, match=r"824,633,720,832 bytes.*'A_8x4096'.*matrix_normal"):
-        FullCovariance().build([large], torch.Generator())
+        FullCovariance().check_memory([large], torch.device("cpu"))
 
 
 def test_cholesky_factors_have_rows_in_units_of_their_standard_deviation():

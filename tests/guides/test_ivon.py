@@ -14,6 +14,7 @@ from bayespeft.errors import ConfigError, MissingPackageError
 from bayespeft.guides.ivon import Ivon
 from bayespeft.methods.ivon import METHOD
 from bayespeft.priors.flat import Flat
+from bayespeft.priors.normal import Normal
 from tests.inference.helpers import Direct, UnitNormal, problem
 
 pytest.importorskip("ivon")
@@ -80,6 +81,22 @@ def test_it_learns_and_its_draws_differ(mlp, xy):
 def test_clipping_would_do_nothing_and_is_refused(mlp, xy):
     with pytest.raises(ConfigError, match=r"clip=1\.0: IVON"):
         bayespeft.fit(mlp, xy, METHOD, targets="all-linear", train=TrainConfig(clip=1.0), progress=False)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"kl_weight": 0.5}, {"kl_warmup": 0.1}, {"kl_schedule": "blob"}, {"factor_lr": {"A": 1.0}}]
+)
+def test_what_would_be_ignored_is_refused(mlp, xy, setting):
+    (name,) = setting
+    with pytest.raises(ConfigError, match=f"{name}=.*would be ignored"):
+        bayespeft.fit(mlp, xy, METHOD, targets="all-linear", train=TrainConfig(**setting), progress=False)
+
+
+@pytest.mark.parametrize("prior", ["latent_prior", "point_prior"])
+def test_a_prior_beside_that_of_the_optimiser_is_refused(mlp, xy, prior):
+    method = METHOD.replace(**{prior: Normal(scale=1.0)})
+    with pytest.raises(ConfigError, match=r"has the prior 'normal'.*Use flat priors"):
+        bayespeft.fit(mlp, xy, method, targets="all-linear", progress=False)
 
 
 def test_a_missing_package_is_named(mlp, xy, monkeypatch):

@@ -344,11 +344,12 @@ def test_what_would_take_more_than_half_of_the_memory_is_refused(spec, numbers, 
     def free(count: int) -> None:
         monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=count))
 
+    here = torch.device("cpu")
     free(2 * 36 * numbers)
-    spec.build(packs, torch.Generator())
+    spec.check_memory(packs, here)
     free(2 * 36 * numbers - 1)
     with pytest.raises(GuideError, match=rf"'{spec.kind}' would take {36 * numbers:,} bytes.* are free.*Use guide"):
-        spec.build(packs, torch.Generator())
+        spec.check_memory(packs, here)
 
 
 def test_a_large_factor_is_refused_before_anything_is_allocated():
@@ -356,7 +357,7 @@ def test_a_large_factor_is_refused_before_anything_is_allocated():
     large = Pack("A", "A", ("x",) * 480, "latent", zeros, Normal(scale=1.0), zeros)
     for spec in (LaplaceFull(), LaplaceKronecker()):
         with pytest.raises(GuideError, match="would take"):
-            spec.build([large], torch.Generator())
+            spec.check_memory([large], torch.device("cpu"))
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, "evidence"])

@@ -147,6 +147,12 @@ def test_fit_collects_the_snapshots_of_the_constant_rate(mlp, xy):
     np.testing.assert_allclose(root.T @ root, covariance, atol=1e-7)
 
 
+def test_every_rate_is_scaled():
+    train = TrainConfig(lr=0.1, head_lr=0.2, factor_lr={"values": 0.3})
+    found = Swag(lr_factor=2.0).constant(train)
+    assert (found.lr, found.head_lr, found.factor_lr) == (0.2, 0.4, {"values": 0.6})
+
+
 def test_starting_from_a_fit_trains_the_snapshots_only(mlp, xy):
     start = bayespeft.fit(mlp, xy, "mle", **OPTIONS)
     posterior = bayespeft.fit(mlp, xy, METHOD, start=start, **OPTIONS)

@@ -28,6 +28,8 @@ from bayespeft.guides.point import Point
 from bayespeft.inference.jacobian import jacobian
 from bayespeft.inference.predict import Predictor
 from bayespeft.inference.svi import run
+from bayespeft.likelihoods.regression import Regression
+from bayespeft.likelihoods.sequence_classification import SequenceClassification
 from tests.inference.helpers import Direct, problem
 
 ROWS, INPUTS, CLASSES = 6, 3, 4
@@ -186,6 +188,27 @@ def test_an_output_that_is_not_a_number_is_an_error(mlp, xy):
             mlp[4].bias[0] = torch.inf
         with pytest.raises(FitError, match="row 0 is not a number"):
             predictor(p).linearised(p.examples, seed=0)
+
+
+@pytest.mark.parametrize("likelihood", [SequenceClassification(), Regression()], ids=lambda one: one.kind)
+def test_a_covariance_that_is_not_finite_is_an_error_that_names_the_row(mlp, xy, likelihood):
+    """The output is finite, its derivative is not: the square root's at zero."""
+
+    class Breaks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = mlp
+
+        def forward(self, x: Tensor) -> Tensor:
+            hit = (x == xy[0][41]).all(-1, keepdim=True)
+            y = self.body(x)
+            return y + torch.where(hit, y - y.detach(), torch.ones_like(y)).sqrt()
+
+    data = xy if likelihood.discrete else (xy[0], torch.zeros(60, 3))
+    with problem(Breaks(), data, Core(r=2), GAUSSIANS[0], likelihood=likelihood) as p:
+        scatter(p, 0.1)
+        with pytest.raises(FitError, match="row 41 is not a number"):
+            predictor(p).linearised(p.examples, seed=0, batch_size=16)
 
 
 @pytest.mark.parametrize("spec", [GAUSSIANS[1], LaplaceKronecker()], ids=lambda spec: spec.kind)

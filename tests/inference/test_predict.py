@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -99,6 +100,17 @@ def test_a_point_has_nothing_to_draw(mlp, xy):
 def test_impossible_numbers_of_draws_are_errors(mlp, xy, draws, per_pass):
     with problem(mlp, xy, Core(r=2), SPEC) as p, pytest.raises(ConfigError, match=r"draws"):
         predictor(p).run(p.examples, draws=draws, seed=0, draws_per_pass=per_pass)
+
+
+@pytest.mark.parametrize("draws", [True, False, 2.5, 0.0, None])
+def test_what_is_no_whole_number_of_draws_is_an_error(mlp, xy, draws):
+    with problem(mlp, xy, Core(r=2), SPEC) as p, pytest.raises(ConfigError, match=f"draws={draws}: a whole number"):
+        predictor(p).run(p.examples, draws=draws, seed=0)
+
+
+def test_any_integer_is_a_number_of_draws(mlp, xy):
+    with problem(mlp, xy, Core(r=2), SPEC) as p:
+        assert predictor(p).run(p.examples, draws=np.int64(3), seed=0).draws == 3
 
 
 def test_entropy_of_certainty_is_zero_and_of_ignorance_log_k():

@@ -74,7 +74,7 @@ def test_sobol_and_antithetic_averages_err_less_than_plain_ones():
 def test_impossible_noise_is_an_error():
     with pytest.raises(ConfigError, match="antithetic"):
         Noise("halton", 3, 0)
-    with pytest.raises(ConfigError, match=r"21,201 latent numbers, this posterior has 21,202"):
+    with pytest.raises(ConfigError, match=r"21,201 random numbers a draw, and here a draw takes 21,202"):
         Noise("sobol", qmc.Sobol.MAXDIM + 1, 0)
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from torch.distributions import Normal, kl_divergence
 
 import bayespeft
 from bayespeft import TrainConfig, registry
 from bayespeft.adapters.core import Core
 from bayespeft.adapters.lora import Lora
+from bayespeft.adapters.scaled_rows import ScaledRows
 from bayespeft.guides.base import GuideSpec
 from bayespeft.guides.full_covariance import FullCovariance
 from bayespeft.guides.mean_field import MeanField
@@ -43,9 +46,33 @@ def test_kl_of_the_layers_adds_up_to_that_of_training(name, mlp, xy):
     assert summary.random == sum(site.random for site in summary.sites)
     assert summary.trained == posterior.approximation.trainable()
     assert [site.site for site in summary.sites] == ["0", "2", "4"]
-    if name != "melora_randomised":  # its prior is drawn anew
-        assert summary.kl == pytest.approx(posterior.history.records[-1].kl, rel=1e-5)
+    assert summary.kl == pytest.approx(posterior.history.records[-1].kl, rel=1e-5)
     assert posterior.summary() == summary
+
+
+def test_the_kl_of_a_randomised_prior_is_that_of_the_posterior_not_of_a_draw(mlp, xy):
+    posterior = fitted(mlp, xy, "melora_randomised")
+    found = {replace(posterior, seed=seed).summary().kl for seed in range(4)}
+    with torch.no_grad():
+        q, centers = posterior.approximation.latent.q(), posterior.approximation.centers()
+        (name,) = q
+        center = torch.stack([centers[site, "C"] for site in ("0", "2", "4")])
+        prior = posterior.method.latent_prior
+        torch.manual_seed(0)
+        draws = torch.stack([kl_divergence(q[name], prior.distribution(center)).double() for _ in range(4000)])
+    (kl,) = found
+    assert abs(kl - float(draws.mean())) < 4 * float(draws.std()) / 4000**0.5
+
+
+def test_a_reversed_kl_is_what_trains_not_what_is_reported(mlp, xy):
+    posterior = fitted(mlp, xy, "scalabl_official", adapter=ScaledRows(r=2))
+    guide = posterior.approximation.latent
+    ((name, mean),), std = guide.mean().items(), guide.std()
+    (pack,) = (p for p in posterior.approximation.packs if p.name == name)
+    with torch.no_grad():
+        right = kl_divergence(Normal(mean, std[name]), Normal(pack.center, 1.0))
+    assert posterior.summary().kl == pytest.approx(float(right.sum()), rel=1e-4)
+    assert posterior.history.records[-1].kl == pytest.approx(float(right.sum()), rel=1e-4)
 
 
 def test_every_number_of_a_layer_is_its_formula(mlp, xy):

@@ -125,6 +125,23 @@ def test_a_loss_that_explodes_is_an_error_with_advice(mlp, xy):
         run(p)
 
 
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_step_that_ends_the_numbers_is_an_error_at_once(mlp, xy, watched):
+    """The loss of that step is finite still; neither the KL nor a validation sees what came of it."""
+
+    def explode(step, approximation):
+        next(approximation.latent.parameters()).data.fill_(torch.nan)
+
+    def validate():
+        raise AssertionError
+
+    with (
+        problem(mlp, xy, Direct(), MeanField(), train=TrainConfig(steps=1)) as p,
+        pytest.raises(FitError, match=r"at step 1: '.*' is no longer finite.*Lower lr"),
+    ):
+        run(p, validate=validate if watched else None, after=explode)
+
+
 def test_training_without_labels_is_an_error(mlp, xy):
     with problem(mlp, (xy[0],), Direct(), Point()) as p, pytest.raises(DataError, match="training needs labels"):
         run(p)

@@ -62,15 +62,31 @@ def test_ard_leaves_a_kl_of_signal_to_noise_alone(seed):
         torch.testing.assert_close(a, b)
 
 
-@given(st.integers(0, 10**6))
-@settings(max_examples=10, deadline=None)
-def test_the_gradient_with_a_constant_scale_is_that_of_the_profile(seed):
+@given(st.integers(0, 10**6), st.sampled_from([1e-9, 10.0]))
+@settings(max_examples=20, deadline=None)
+def test_the_gradient_with_a_constant_scale_is_that_of_the_least_kl_and_hyper_prior(seed, strength):
     q, parameters = a_q(seed)
-    found = torch.autograd.grad(kl_divergence(q, EmpiricalBayes(strength=1e-9).fitted(CENTER, q)), parameters)
-    moment = (q.variance + (q.mean - CENTER) ** 2).flatten(1)
-    profile = 0.5 * moment.shape[1] * moment.mean(1).log().sum() - parameters[1].log().sum()
+    prior = EmpiricalBayes(scale=0.4, strength=strength)
+    found = torch.autograd.grad(kl_divergence(q, prior.fitted(CENTER, q)), parameters)
+    # The minimum over sp of KL + strength (ln sp + scale^2 / (2 sp^2)), up to a constant.
+    moment = (q.variance + (q.mean - CENTER) ** 2).flatten(1).sum(1)
+    profile = 0.5 * (8 + strength) * (strength * 0.4**2 + moment).log().sum() - parameters[1].log().sum()
     for a, b in zip(found, torch.autograd.grad(profile, parameters), strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_the_scale_minimises_kl_and_hyper_prior():
+    q, _ = a_q(0)
+    prior = EmpiricalBayes(scale=0.4, strength=10.0)
+    best = prior.learned(CENTER, q)
+
+    def objective(scales):
+        kl = q.kl_by_layer(CENTER, scales[:, None, None].expand(SHAPE))
+        return kl + 10.0 * (scales.log() + 0.4**2 / (2 * scales**2))
+
+    with torch.no_grad():
+        for factor in (0.9, 0.99, 1.01, 1.1):
+            assert (objective(factor * best) > objective(best)).all()
 
 
 def test_a_strong_hyper_prior_is_a_fixed_prior():
@@ -102,6 +118,25 @@ def test_a_randomised_scale_is_a_fixed_one_in_expectation():
         differences.append(kls - kl_divergence(q, fixed.distribution(CENTER)).detach())
     difference = differences[0] - differences[1]
     assert abs(float(difference.mean())) < 4 * float(difference.std()) / draws**0.5
+
+
+@pytest.mark.parametrize("width", [1e-9, 0.3, 1.0, 50.0])
+def test_the_reported_kl_of_a_randomised_scale_is_the_expectation_over_its_draws(width):
+    prior, (q, _) = Randomised(scale=0.2, width=width), a_q(2)
+    law, constant = prior.reported(CENTER, q)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        kls = torch.stack([kl_divergence(q, prior.distribution(CENTER)) for _ in range(4000)])
+        reported = float(kl_divergence(q, law)) + constant * CENTER.numel()
+    # A scale is drawn in float32.
+    assert abs(reported - float(kls.mean())) < 4 * float(kls.std()) / 4000**0.5 + 1e-4
+
+
+def test_a_randomised_scale_of_no_width_is_a_fixed_one():
+    q, _ = a_q(3)
+    law, constant = Randomised(scale=0.2, width=0.0).reported(CENTER, q)
+    assert constant == 0
+    torch.testing.assert_close(kl_divergence(q, law), kl_divergence(q, Normal(scale=0.2).distribution(CENTER)))
 
 
 def test_a_point_under_ard_is_refused(mlp, xy):

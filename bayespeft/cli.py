@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -148,6 +149,9 @@ def report(
     draws: opt.Draws = "10",
     sampling: opt.Sampling = "plain",
     prediction: opt.Prediction = None,
+    batch_size: opt.PassSize = 32,
+    ood: opt.Ood = None,
+    draws_error: opt.DrawsError = False,
     seed: Annotated[int, typer.Option(help="Of draws and intervals.", rich_help_panel=opt.OUTPUT)] = 0,
     html: Annotated[
         Path | None,
@@ -163,6 +167,7 @@ def report(
         Path | None,
         typer.Option(metavar="FILE", help="Write the plot here: .png, .svg or .pdf.", rich_help_panel=opt.OUTPUT),
     ] = None,
+    figure: opt.Figures = None,
     quotes: opt.Quotes = 10,
     device: opt.Device = "auto",
 ) -> None:
@@ -170,9 +175,21 @@ def report(
     if len(names) > 2:
         raise typer.BadParameter(f"{len(names)} names after DIR: [MODEL] DATA are expected.")
     model, data = (names[0] if len(names) == 2 else None), names[-1]
-    rows = load_rows(data, split, data_dir=data_dir, limit=limit, seed=seed, **opt.data_options(data_option))
+    read = partial(load_rows, split=split, data_dir=data_dir, limit=limit, seed=seed)
+    figures = opt.figures(figure)
+    rows = read(data, **opt.data_options(data_option))
+    others = {title: read(name) for title, name in opt.other_data(ood).items()}
     result = open_posterior(directory, model, device).report(
-        rows, draws, seed, sampling=sampling, prediction=prediction, name=f"{data} {split}", quotes=quotes
+        rows,
+        draws,
+        seed,
+        sampling=sampling,
+        prediction=prediction,
+        name=f"{data} {split}",
+        batch_size=batch_size,
+        ood=others,
+        draws_error=draws_error,
+        quotes=quotes,
     )
     typer.echo(str(result))
     if plot is not None and not isinstance(result, DrawnReport):
@@ -186,6 +203,9 @@ def report(
         if path is not None and write is not None:
             write(path)
             typer.echo(f"{title}: {path}")
+    for name, path in figures:
+        result.to_svg(path, name)
+        typer.echo(f"Figure: {path}")
 
 
 @app.command()
@@ -266,4 +286,4 @@ def doctor(data_dir: opt.DataDir = None) -> None:
 def _print(table: Table) -> None:
     console = Console()
     # What is written into a file or a log has no window that it must fit into.
-    Console(width=None if console.is_terminal else 120, markup=False).print(table)
+    Console(width=None if console.is_terminal else 150, markup=False).print(table)

@@ -36,7 +36,8 @@ def _(prediction: Predictive, **facts: Any) -> CalibrationReport:
     return CalibrationReport.from_log_probs(
         prediction.log_probs.numpy(),
         prediction.labels.numpy(),
-        mutual_information=float(prediction.mutual_information.mean()),
+        # One network, drawn or the mean, says nothing about how far networks differ.
+        mutual_information=float(prediction.mutual_information.mean()) if prediction.draws > 1 else None,
         **_cost(prediction),
         **facts,
     )

@@ -107,6 +107,41 @@ def test_fit_then_report(network, data, fitted, tmp_path):
     assert "5 in 2 classes" in few.stdout
 
 
+def test_a_report_on_other_data_and_on_draws(fitted, data, sentences, tmp_path):
+    other = tmp_path / "data" / "other"
+    other.mkdir()
+    for split, count in (("train", 5), ("test", 7)):
+        (other / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in sentences[-count:]))
+    numbers = tmp_path / "report.json"
+    arguments = ("report", fitted, data, "--draws", 3, "--json", numbers)
+    ok(*arguments, "--batch-size", 3, "--ood", f"far={other}", "--ood", f"same={data}", "--draws-error")
+    report = CalibrationReport.from_json(numbers)
+    assert {(row.data, row.n) for row in report.ood} == {("far", 7), ("same", 10)}
+    assert {row.auroc.value for row in report.ood if row.data == "same"} == {0.5}
+    assert [row.draws for row in report.over_draws.by_draws] == [1, 2, 3]
+    assert report.setup.configuration["report"]["batch_size"] == 3
+    # By name from the same folder, and the same split and number of rows.
+    found = ("--data-dir", data.parent, "--split", "train", "--limit", 4)
+    ok("report", fitted, "sentences", *found, "--draws", 2, "--json", numbers, "--ood", "far=other")
+    report = CalibrationReport.from_json(numbers)
+    assert {row.n for row in report.ood} == {4}
+    assert report.over_draws is None
+    assert "other data 'far': NAME=DATA is expected" in refused(*arguments, "--ood", "far")
+    assert "other data 'a' is named twice" in refused(*arguments, "--ood", f"a={data}", "--ood", f"a={other}")
+
+
+def test_figures_are_files(fitted, data, tmp_path):
+    one, two = tmp_path / "a.svg", tmp_path / "b.SVG"
+    arguments = ("report", fitted, data, "--draws", 2)
+    said = ok(*arguments, "--figure", f"risk_coverage={one}", "--figure", f"training.nll={two}").stdout
+    for path, words in ((one, "errors among answers"), (two, "optimiser steps")):
+        assert f"Figure: {path}" in said
+        assert words in path.read_text(encoding="utf-8")
+    expected = "NAME=FILE.svg is expected: figures of the page are SVG, other formats have only what --plot writes"
+    assert f"figure 'risk_coverage=a.png': {expected}" in refused(*arguments, "--figure", "risk_coverage=a.png")
+    assert "no figure 'roc', but reliability" in refused(*arguments, "--figure", f"roc={one}")
+
+
 def test_quotes_can_be_left_out(data, fitted, tmp_path):
     numbers = tmp_path / "report.json"
     for count in (0, 2):

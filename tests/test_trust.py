@@ -72,9 +72,9 @@ def test_ready_predictions_have_the_draws_of_the_others(posterior: Any, xy: Any)
     ):
         with pytest.raises(ConfigError, match=numbers):
             posterior.decide(data, validation=validation, draws=2)
-    with pytest.raises(ConfigError, match="with 3 draws, and this with 2"):
+    with pytest.raises(ConfigError, match="with 2 draws, and validation data with 3"):
         posterior.conformal(ready, draws=2).sets(xy)
-    with pytest.raises(ConfigError, match="with 2 draws, and this with 3"):
+    with pytest.raises(ConfigError, match="with 3 draws, and validation data with 2"):
         posterior.conformal(xy, draws=2).sets(ready)
 
 

@@ -119,6 +119,34 @@ Quotes = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+PassSize = Annotated[
+    int, typer.Option("--batch-size", min=1, help="Examples per pass of the network.", rich_help_panel=OUTPUT)
+]
+Ood = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=DATA",
+        help="How does uncertainty tell these rows, of the same split, from DATA's? May be given several times.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+DrawsError = Annotated[
+    bool,
+    typer.Option(
+        "--draws-error",
+        help="Add the Monte Carlo error of figures over draws, and figures by number of draws.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Figures = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--figure",
+        metavar="NAME=FILE.svg",
+        help="Write one figure of the page here, such as risk_coverage=curve.svg. May be given several times.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Where to write.", rich_help_panel=OUTPUT, show_default=False)]
 
 
@@ -151,13 +179,46 @@ def data_options(texts: list[str] | None) -> dict[str, Any]:
     Raises:
         ConfigError: one is not NAME=VALUE.
     """
-    options: dict[str, Any] = {}
+    found = _pairs(texts, "data option", "NAME=VALUE is expected, such as groups=sci.med,sci.space")
+    return {name: value.split(",") if "," in value else value for name, value in found}
+
+
+def other_data(texts: list[str] | None) -> dict[str, str]:
+    """Read `--ood`: title -> name of the data.
+
+    Raises:
+        ConfigError: one is not NAME=DATA, or two have one name.
+    """
+    found = _pairs(texts, "other data", "NAME=DATA is expected, such as news=newsgroups")
+    titles = [name for name, _ in found]
+    twice = next((name for name in titles if titles.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"other data {twice!r} is named twice: give each a name of its own.")
+    return dict(found)
+
+
+def figures(texts: list[str] | None) -> list[tuple[str, Path]]:
+    """Read `--figure`: the name of a figure, and its file.
+
+    Raises:
+        ConfigError: one is not NAME=FILE.svg.
+    """
+    expected = "NAME=FILE.svg is expected: figures of the page are SVG, other formats have only what --plot writes"
+    found = _pairs(texts, "figure", expected)
+    for name, file in found:
+        if Path(file).suffix.lower() != ".svg":
+            raise ConfigError(f"figure {f'{name}={file}'!r}: {expected}.")
+    return [(name, Path(file)) for name, file in found]
+
+
+def _pairs(texts: list[str] | None, what: str, expected: str) -> list[tuple[str, str]]:
+    found = []
     for text in texts or ():
-        name, equals, value = text.partition("=")
-        if not name or not equals:
-            raise ConfigError(f"data option {text!r}: NAME=VALUE is expected, such as groups=sci.med,sci.space.")
-        options[name] = value.split(",") if "," in value else value
-    return options
+        name, _, value = text.partition("=")
+        if not name or not value:
+            raise ConfigError(f"{what} {text!r}: {expected}.")
+        found.append((name, value))
+    return found
 
 
 def names(text: str) -> list[str]:

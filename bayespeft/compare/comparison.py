@@ -83,8 +83,8 @@ class Comparison:
     def table(self) -> Table:
         """Return a table: mean and standard deviation over seeds, or one seed's values with their 95 % intervals.
 
-        The best accuracy and NLL are bold where they differ from all the others: see `bayespeft.compare.significance`.
-        Seconds are those of fitting, on the machine that ran it.
+        The best accuracy, NLL and Brier score are bold where they differ from all the others: see
+        `bayespeft.compare.significance`. Seconds are those of fitting, on the machine that ran it.
         """
         return formats.terminal(grid(self.groups))
 

@@ -38,7 +38,8 @@ def terminal(grid: Grid) -> Table:
     # Texts, since names may hold rich's brackets.
     table = Table(title=Text(grid.title), caption=Text(grid.caption), caption_justify="left")
     for i, name in enumerate(grid.header):
-        table.add_column(Text(name), justify="left" if i < grid.labels else "right", no_wrap=i >= grid.labels)
+        # Where there is no room, texts go on below: cut off, they would tell nothing apart.
+        table.add_column(Text(name), justify="left" if i < grid.labels else "right", overflow="fold")
     for block in grid.blocks:
         for row in block:
             table.add_row(*(Text(cell.text, style="bold" if cell.bold else "") for cell in row))

@@ -38,7 +38,10 @@ class Group:
         return titles if len(set(titles.values())) == len(titles) else {name: name for name in titles}
 
     def verdict(self, metric: str) -> Verdict:
-        """Return which method is best by a metric of `HIGHER_IS_BETTER`, and whether it differs from the others."""
+        """Return which method is best by a metric of `HIGHER_IS_BETTER`, and whether it differs from the others.
+
+        None is where a run of an earlier version lacks the metric's contributions: the others are not all of the table.
+        """
         return self._verdicts[metric]
 
     @cached_property
@@ -51,7 +54,8 @@ class Group:
 
 
 def _of(metric: str, by_seed: dict[int, dict[str, Floats]]) -> dict[int, Floats]:
-    return {seed: scores[metric] for seed, scores in by_seed.items() if metric in scores}
+    known = all(metric in scores for scores in by_seed.values())
+    return {seed: scores[metric] for seed, scores in by_seed.items()} if known else {}
 
 
 def groups(runs: Sequence[Run]) -> tuple[Group, ...]:

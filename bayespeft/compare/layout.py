@@ -11,7 +11,7 @@ from bayespeft.compare.groups import Group
 from bayespeft.compare.scores import HIGHER_IS_BETTER
 from bayespeft.compare.significance import LEVEL
 
-COLUMNS = {"accuracy": "accuracy (%)", "nll": "NLL (nats)", "ece": "ECE (%)"}
+COLUMNS = {"accuracy": "accuracy (%)", "nll": "NLL (nats)", "brier": "Brier score", "ece": "ECE (%)"}
 PERCENT = ("accuracy", "ece")
 
 
@@ -94,7 +94,7 @@ def _caption(groups: Sequence[Group]) -> str:
         for name, title in group.titles.items()
         if len(group.runs[name]) < seeds
     ]
-    return ". ".join(_upper(part) for part in (*parts, *fewer, *_test(groups, seeds))) + "."
+    return ". ".join(_upper(part) for part in (*parts, *fewer, *_unlike(runs), *_test(groups, seeds))) + "."
 
 
 def _facts(group: Group, named: bool) -> str:
@@ -106,16 +106,33 @@ def _facts(group: Group, named: bool) -> str:
     )
 
 
+def _unlike(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """In what the runs of one table were made differently; of devices of one kind it doesn't matter which it was."""
+    made = [{"device": run.get("device", "").partition(":")[0], **run.get("versions", {})} for run in runs]
+    names = dict.fromkeys(name for one in made for name in one)
+    found = {name: sorted({one.get(name) or "unknown" for one in made}) for name in names}
+    unlike = [f"{name} {' and '.join(values)}" for name, values in found.items() if len(values) > 1]
+    return [f"runs were made with different software or devices: {', '.join(unlike)}"] if unlike else []
+
+
 def _test(groups: Sequence[Group], seeds: int) -> list[str]:
-    verdicts = [group.verdict(name) for group in groups for name in HIGHER_IS_BETTER]
-    if not any(verdict.best for verdict in verdicts):
-        one = all(len(group.titles) < 2 for group in groups)
-        return [] if one else ["Not tested: runs of an earlier version have no scores of single examples"]
+    several = [group for group in groups if len(group.titles) > 1]
+    tested = {name: [group.verdict(name).best is not None for group in several] for name in HIGHER_IS_BETTER}
+    if not several:
+        return []
+    if not any(map(any, tested.values())):
+        return ["Not tested: runs of an earlier version have no scores of single examples"]
+    untested = [COLUMNS[name].partition(" (")[0] for name, found in tested.items() if not all(found)]
     over = "test examples, for this one seed," if seeds == 1 else "seeds and test examples (min F')"
     return [
         f"Bold: the best, where it differs from every other method by a paired t-test over {over} "
         f"with Holm's correction for all pairs, p < {LEVEL}. ECE is not tested: binning biases it by noise that differs "
-        "between methods"
+        "between methods",
+        *(
+            [f"Not tested where runs of an earlier version lack scores of single examples: {', '.join(untested)}"]
+            if untested
+            else []
+        ),
     ]
 
 

@@ -1,7 +1,7 @@
 """What each test example contributes to a metric, kept with a run: paired tests need it, as averages are not enough.
 
-A metric is the mean of its contributions. Two numbers an example are kept as float32, compressed, in base64: some 10
-bytes an example, or 100 kB in a run's line of the results file for 10,000 test examples.
+A metric is the mean of its contributions. Three numbers an example are kept as float32, compressed, in base64: some 15
+bytes an example, or 150 kB in a run's line of the results file for 10,000 test examples.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bayespeft.report.metrics.examples import example_scores
 
 Floats = npt.NDArray[np.float64]
 
-HIGHER_IS_BETTER = {"accuracy": True, "nll": False}
+HIGHER_IS_BETTER = {"accuracy": True, "nll": False, "brier": False}
 """The metrics that are tested, and which way they go.
 
 Not the ECE: it is no mean over examples, and noise in its bins biases it by an amount that goes by how a method's
@@ -38,7 +38,7 @@ def contributions(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> dict[str, 
         DataError: see `bayespeft.report.metrics.examples.validate`.
     """
     scores = example_scores(log_probs, labels)
-    return {"accuracy": scores.correct, "nll": scores.nll}
+    return {"accuracy": scores.correct, "nll": scores.nll, "brier": scores.brier}
 
 
 def encode(scores: Mapping[str, npt.ArrayLike]) -> dict[str, str]:

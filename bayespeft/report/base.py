@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from bayespeft.errors import ConfigError
 from bayespeft.report.context import Setup, Training
 from bayespeft.report.files import write_atomic
 from bayespeft.report.record import Record
@@ -39,7 +40,7 @@ class Report(Record, ABC):
     Attributes:
         n: number of examples.
         draws: draws of the weights that were averaged; 0 for the posterior mean.
-        forward_passes: passes through the network per batch of examples; fewer than draws where they were folded.
+        forward_passes: passes through the network per example; a draw folded into the batch axis counts as one.
         backward_passes: passes backwards, in the same unit: a linearised prediction takes one per class.
         nll_error: Monte Carlo standard error of `nll` over draws, in nats.
         seconds: wall-clock time of the prediction.
@@ -96,6 +97,26 @@ class Report(Record, ABC):
             write_atomic(path, text.encode())
         return text
 
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Names of the page's figures, each of which `to_svg` writes."""
+        return tuple(self.page().pictures)
+
+    def to_svg(self, path: str | os.PathLike[str], figure: str) -> None:
+        """Write one of `figures` as an SVG of its own, whatever the file's name, with its title and a legend.
+
+        Figures of the page are SVG alone.
+
+        Raises:
+            ConfigError: this report has no such figure.
+        """
+        from bayespeft.report.figure_file import figure_file  # here: only pages need it
+
+        pictures = self.page().pictures
+        if figure not in pictures:
+            raise ConfigError(f"this report has no figure {figure!r}, but {', '.join(pictures) or 'none'}.")
+        write_atomic(path, figure_file(*pictures[figure]).encode())
+
     def _repr_html_(self) -> str:
         """What a notebook shows: headline, numbers and the first pictures."""
         return self.page().card()
@@ -134,12 +155,22 @@ class DrawnReport(Report):
         """
 
     def to_png(self, path: str | os.PathLike[str]) -> None:
-        """Write the picture of `plot` as PNG, 200 dots per inch, whatever the file's name."""
+        """Write the picture of `plot` as PNG, 200 dots per inch, whatever the file's name.
+
+        The other figures, which the page has, are SVG alone: see `to_svg`.
+        """
         self._save(path, "png")
 
-    def to_svg(self, path: str | os.PathLike[str]) -> None:
-        """Write the picture of `plot` as SVG, whatever the file's name."""
-        self._save(path, "svg")
+    def to_svg(self, path: str | os.PathLike[str], figure: str | None = None) -> None:
+        """Write the picture of `plot`, or one of the page's `figures`, as SVG, whatever the file's name.
+
+        Raises:
+            ConfigError: this report has no such figure.
+        """
+        if figure is None:
+            self._save(path, "svg")
+        else:
+            Report.to_svg(self, path, figure)
 
     def _save(self, path: str | os.PathLike[str], kind: str) -> None:
         from bayespeft.report import plots  # here: matplotlib takes half a second, and numbers don't need it

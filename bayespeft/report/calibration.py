@@ -46,7 +46,7 @@ class CalibrationReport(DrawnReport):
         classes: number of classes.
         entropy: mean entropy of the predicted probabilities, in nats: the total uncertainty.
         mutual_information: mean mutual information of label and weights, in nats: the epistemic part of `entropy`.
-            None where draws were not told apart.
+            None with fewer than two draws, or where draws were not told apart.
         errors: further calibration errors and the parts of the Brier score; None in reports of an earlier version.
         selective: what refusing the least certain examples does; None in reports of an earlier version.
         ood: how uncertainty tells other sets from this one, one for each set and score; empty where none was given.

@@ -10,6 +10,7 @@ from bayespeft.report.calibration_table import all_figures
 from bayespeft.report.page import (
     Figure,
     Page,
+    Picture,
     Section,
     Table,
     Tile,
@@ -73,7 +74,8 @@ def _trust(report: CalibrationReport) -> Section:
         Figure(
             "Does it keep its word?",
             (
-                (
+                Picture(
+                    "reliability",
                     charts.reliability(report),
                     {
                         "over": "over-confident",
@@ -82,7 +84,7 @@ def _trust(report: CalibrationReport) -> Section:
                         "band": "where dots of a calibrated model fall, 95 %",
                     },
                 ),
-                (charts.histogram(report), {"right": "right answers", "wrong": "wrong answers"}),
+                Picture("confidence", charts.histogram(report), {"right": "right answers", "wrong": "wrong answers"}),
             ),
             "A dot for each of 15 bins of confidence: below the diagonal it claims more than it keeps. Whiskers are 95 % "
             "intervals. Below, how many examples have such a confidence.",
@@ -93,7 +95,8 @@ def _trust(report: CalibrationReport) -> Section:
             Figure(
                 "Does it know when it doesn't know?",
                 (
-                    (
+                    Picture(
+                        "risk_coverage",
                         charts.risk_coverage(report.selective),
                         {
                             "under": "refusing the least certain",
@@ -125,7 +128,13 @@ def _ood(report: CalibrationReport) -> Iterator[Section]:
     figures = [
         Figure(
             f"{separation.data}: AUROC {plain_cells(separation.auroc)[0]}",
-            ((charts.overlap(separation), {"inside": "test set", "outside": separation.data}),),
+            (
+                Picture(
+                    f"ood.{separation.data}",
+                    charts.overlap(separation),
+                    {"inside": "test set", "outside": separation.data},
+                ),
+            ),
             "By entropy. The less the two overlap, the better is other data told from the test set.",
         )
         for separation in report.ood
@@ -163,7 +172,7 @@ def _draws(report: CalibrationReport) -> Iterator[Section]:
         return
     shown = (("nll", "NLL", "nats per example"), ("ece", "ECE", "15 bins"), ("accuracy", "Accuracy", "of all examples"))
     figures = tuple(
-        Figure(words, ((charts.by_draws(over.by_draws, name, label, name != "nll"), {}),))
+        Figure(words, (Picture(f"draws.{name}", charts.by_draws(over.by_draws, name, label, name != "nll"), {}),))
         for name, words, label in shown
     )
     yield Section(

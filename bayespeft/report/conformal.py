@@ -10,12 +10,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from bayespeft.errors import ConfigError, DataError
+from bayespeft.errors import DataError
 from bayespeft.predictive.categorical import Predictive
 from bayespeft.report.binning import Floats
 from bayespeft.report.bootstrap import Metric, mean_intervals
 from bayespeft.report.metrics.conformal import class_scores, quantile
 from bayespeft.report.metrics.examples import validate
+from bayespeft.report.predictions import check_alike, probabilities
 from bayespeft.report.record import Record
 
 ConformalMethod = Literal["lac", "aps"]
@@ -62,7 +63,7 @@ class Conformal:
 
     If validation examples and a new one are exchangeable, its set holds its label with a probability of at least
     1 - alpha, over validation sets and new examples together. Exchangeable are their predictions: both are to be made by the
-    same posterior with the same draws, seed and sampling. Of these only the number of draws can be checked.
+    same posterior with the same draws, seed and sampling. Of these only the numbers of draws and classes can be checked.
 
     With "aps" a set is random, through a uniform number: a hash of the example's probabilities and of the seed. So a score is
     one function of the example, for validation and new examples alike, and a set does not depend on which others are asked for
@@ -76,6 +77,7 @@ class Conformal:
         validation: number of examples it was fitted on.
         seed: of the uniforms of "aps".
         draws: of the validation data's prediction.
+        classes: of the same.
         predict: data -> prediction, with the settings that the validation data was predicted with.
     """
 
@@ -85,6 +87,7 @@ class Conformal:
     validation: int
     seed: int
     draws: int
+    classes: int
     predict: Callable[[Any], Predictive] = field(repr=False)
 
     @classmethod
@@ -100,12 +103,13 @@ class Conformal:
         """Fit the threshold on a labelled prediction; `predict` has the same draws, seed and sampling.
 
         Raises:
-            ConfigError: alpha or the method can't be used. DataError: there are no labels.
+            ConfigError: alpha or the method can't be used. DataError: there are no labels, or log-probabilities are NaN or
+                none.
         """
-        probs, labels = _probs(prediction), _labels(prediction)
+        probs, labels = probabilities(prediction), _labels(prediction)
         scores = class_scores(probs, method, _uniforms(probs, seed))
         own = scores[np.arange(len(labels)), labels]
-        return cls(alpha, quantile(own, alpha), method, len(labels), seed, prediction.draws, predict)
+        return cls(alpha, quantile(own, alpha), method, len(labels), seed, prediction.draws, scores.shape[1], predict)
 
     def sets(self, data: Any) -> npt.NDArray[np.bool_]:
         """Return which classes are in each example's set, (n, K).
@@ -114,9 +118,10 @@ class Conformal:
             data: as for `Posterior.predict`, or its result with the draws, seed and sampling of the validation data's.
 
         Raises:
-            ConfigError: it is predicted with another number of draws than the validation data.
+            ConfigError: it is predicted with another number of draws or classes than the validation data. DataError:
+                log-probabilities are NaN or none.
         """
-        probs = _probs(self._prediction(data))
+        probs = probabilities(self._prediction(data))
         scores = class_scores(probs, self.method, _uniforms(probs, self.seed))
         return scores <= self.threshold
 
@@ -128,7 +133,7 @@ class Conformal:
             resamples: bootstrap samples.
 
         Raises:
-            DataError: there are no labels. ConfigError: as `sets`.
+            DataError: there are no labels; and as `sets`. ConfigError: as `sets`.
         """
         prediction = self._prediction(data)
         labels, sets = _labels(prediction), self.sets(prediction)
@@ -148,11 +153,10 @@ class Conformal:
 
     def _prediction(self, data: Any) -> Predictive:
         found = data if isinstance(data, Predictive) else self.predict(data)
-        if found.draws != self.draws:
-            raise ConfigError(
-                f"validation data was predicted with {self.draws} draws, and this with {found.draws}: sets keep their promise "
-                "for predictions with the same draws, seed and sampling."
-            )
+        check_alike(
+            "data", found, "validation data", draws=self.draws, classes=self.classes,
+            consequence="sets keep their promise for predictions of the same classes with the same draws, seed and sampling.",
+        )  # fmt: skip
         return found
 
 
@@ -162,12 +166,6 @@ def _uniforms(probs: Floats, seed: int) -> Floats:
     words = [int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8, key=key).digest(), "little") for row in rows]
     # The 53 bits that a float64 has room for: with more, the largest would round to 1.
     return np.array([word >> 11 for word in words], dtype=np.float64) * 2.0**-53
-
-
-def _probs(prediction: Predictive) -> Floats:
-    probs: Floats = prediction.probs.numpy()
-    normalised: Floats = probs / probs.sum(axis=1, keepdims=True)
-    return normalised
 
 
 def _labels(prediction: Predictive) -> npt.NDArray[np.int64]:

@@ -31,6 +31,7 @@ from bayespeft.errors import ConfigError, DataError
 from bayespeft.predictive.categorical import Predictive
 from bayespeft.report.binning import Floats
 from bayespeft.report.metrics.examples import example_scores
+from bayespeft.report.predictions import check_alike, probabilities
 
 # Log-odds: the highest threshold (confidence 0.999994), how near they are, and how many steps from start to start.
 HIGHEST, STEP, STARTS = 12.0, 0.1, 20
@@ -92,30 +93,28 @@ def decide(prediction: Predictive, validation: Predictive, *, risk: float, delta
     Args:
         prediction: of what is to be answered.
         validation: of labelled data that neither training nor `prediction` has seen, by the same posterior with the
-            same draws, seed and sampling, of which only the number of draws can be checked.
+            same draws, seed and sampling, of which only the numbers of draws and classes can be checked.
         risk: the largest error rate among answers, in (0, 1).
         delta: the largest probability that it is larger all the same, in (0, 1).
 
     Raises:
-        ConfigError: risk or delta is out of range, or the numbers of draws differ. DataError: validation data has no labels,
-            or no example.
+        ConfigError: risk or delta is out of range, or the numbers of draws or classes differ. DataError: validation data has
+            no labels, there is no example, or log-probabilities are NaN or none.
     """
-    if prediction.draws != validation.draws:
-        raise ConfigError(
-            f"data was predicted with {prediction.draws} draws, and validation with {validation.draws}: a threshold holds for "
-            "predictions with the same draws, seed and sampling."
-        )
+    check_alike(
+        "data", prediction, "validation", draws=validation.draws, classes=validation.log_probs.shape[-1],
+        consequence="a threshold holds for predictions of the same classes with the same draws, seed and sampling.",
+    )  # fmt: skip
     if validation.labels is None:
         raise DataError(
             "a threshold is fitted on labels: column 'label', 'labels' or 'answer' of validation is missing."
         )
     scores = example_scores(validation.log_probs.numpy(), validation.labels.numpy())
-    probs: Floats = prediction.probs.numpy()
-    probs = probs / probs.sum(axis=1, keepdims=True)
+    probs = probabilities(prediction)
     top = probs.argmax(axis=1)
     confidence = probs[np.arange(len(probs)), top]
     threshold = controlled_threshold(scores.confidence, scores.correct, scores.classes, risk=risk, delta=delta)
-    abstained = confidence < threshold
+    abstained = ~(confidence >= threshold)
     kept = scores.confidence >= threshold
     return Decision(
         answer=np.where(abstained, -1, top).astype(np.int64),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -25,7 +24,7 @@ class LanguageReport(Report):
     Attributes:
         nll: mean -log p(target | source), in nats per example.
         nll_per_token: -log p of all targets together over all their tokens, in nats per token.
-        perplexity: exp of that.
+        perplexity: exp of that; infinity above 1.8e308, the largest float, which JSON has as null.
         tokens: scored tokens of all examples, the end tokens included.
     """
 
@@ -67,23 +66,29 @@ class LanguageReport(Report):
             raise DataError(
                 f"{nll.shape} log-likelihoods and {count.shape} token counts: one of each per example is needed."
             )
-        if not np.isfinite(nll).all() or (count < 1).any():
-            row = int(np.flatnonzero(~np.isfinite(nll) | (count < 1))[0])
+        bad = ~np.isfinite(nll) | ~np.isfinite(count) | ~(count >= 1)
+        if bad.any():
+            row = int(bad.argmax())
             raise DataError(f"example {row} has the log-likelihood {-nll[row]} over {count[row]:g} tokens.")
         ratio = nll.sum() / count.sum()
         found = mean_intervals(
             {"nll": nll, "nll_per_token": ratio + (nll - ratio * count) / count.mean()}, resamples=resamples, seed=seed
         )
         per = found["nll_per_token"]
-        exp = [math.exp(min(x, 700.0)) for x in (per.value, per.low, per.high)]
         return cls(
             nll=found["nll"],
             nll_per_token=per,
-            perplexity=Metric(*exp),
+            perplexity=_exp(per),
             n=len(nll),
             tokens=int(count.sum()),
             **facts,
         )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> LanguageReport:
+        """As the base; infinity, which JSON lacks, comes back."""
+        found = super(LanguageReport, cls).from_dict(values)  # by name: slots make the class anew
+        return replace(found, perplexity=_exp(found.nll_per_token))
 
     @property
     def headline(self) -> str:
@@ -98,3 +103,8 @@ class LanguageReport(Report):
         from bayespeft.report.language_page import page  # here: only pages need it
 
         return page(self)
+
+
+def _exp(metric: Metric) -> Metric:
+    with np.errstate(over="ignore"):
+        return Metric(*(float(np.exp(x)) for x in (metric.value, metric.low, metric.high)))

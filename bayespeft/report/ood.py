@@ -13,6 +13,7 @@ from bayespeft.predictive.categorical import Predictive
 from bayespeft.report.binning import Floats
 from bayespeft.report.bootstrap import Interval, Metric
 from bayespeft.report.metrics.detection import order, ranked
+from bayespeft.report.predictions import check_alike
 
 FIGURES = ("auroc", "aupr", "fpr95")
 BINS = 25
@@ -71,7 +72,17 @@ def uncertainty(prediction: Predictive) -> dict[str, Floats]:
 def separate(
     test: Predictive, others: Mapping[str, Predictive], *, resamples: int = 1000, seed: int = 0
 ) -> tuple[Separation, ...]:
-    """Compare predictions of other sets with that of the test set; arguments and errors as `separations`."""
+    """Compare predictions of other sets with that of the test set; arguments and errors as `separations`.
+
+    Raises:
+        ConfigError: also where the numbers of draws or classes differ: entropy goes by the number of classes, and the mutual
+            information is biased by an amount that goes by the number of draws.
+    """
+    for name, prediction in others.items():
+        check_alike(
+            f"set {name!r}", prediction, "the test set", draws=test.draws, classes=test.log_probs.shape[-1],
+            consequence="uncertainties are compared between predictions of the same classes with the same draws.",
+        )  # fmt: skip
     scores = {name: uncertainty(prediction) for name, prediction in others.items()}
     return separations(uncertainty(test), scores, resamples=resamples, seed=seed)
 

@@ -10,13 +10,20 @@ import numpy.typing as npt
 
 from bayespeft.errors import DataError
 from bayespeft.predictive.categorical import Predictive
-from bayespeft.report.binning import Floats
-from bayespeft.report.metrics.calibration import ece_figures
+from bayespeft.report.bootstrap import METRICS, basic
+from bayespeft.report.metrics.calibration import calibration_figures
+from bayespeft.report.metrics.cells import Cells
 from bayespeft.report.metrics.examples import example_scores
-from bayespeft.report.metrics.selective import selective_figures
+from bayespeft.report.metrics.selective import COVERAGES, RISKS, selective_figures
 from bayespeft.report.metrics.tally import Tally
 
-FIGURES = ("accuracy", "nll", "brier", "ece", "ece_equal_mass", "aurc", "error_auroc")
+POINTS = {"accuracy_at_coverage": COVERAGES, "coverage_at_risk": RISKS}
+FIGURES = (
+    *METRICS, "confidence_gap", "ece_classwise", "ece_debiased", "rms_debiased", "mce", "smooth_ece", "brier_reliability",
+    "brier_resolution", "brier_uncertainty", "brier_within", "aurc", "excess_aurc", "augrc", "error_auroc",
+    "error_average_precision", "refusal_gain", *(f"{name}.{at:g}" for name, points in POINTS.items() for at in points),
+)  # fmt: skip
+"""Figures of a report by name; those at a coverage or a risk have it in theirs, as in "coverage_at_risk.0.05"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +42,11 @@ class OverDraws:
     """What draws do to figures.
 
     Attributes:
-        errors: figure -> Monte Carlo standard error over draws, by the jackknife (Efron & Tibshirani 1993, eq. 11.5): the
-            averaged prediction without each draw in turn. None where draws are not independent of each other. NLL and
-            Brier score are smooth in the averaged probabilities, as the jackknife wants it; the others count examples
-            that cross an edge, and theirs is rough where few do.
+        errors: figure, of `FIGURES` -> Monte Carlo standard error over draws, by the jackknife (Efron & Tibshirani 1993,
+            eq. 11.5): the averaged prediction without each draw in turn. None where draws are not independent of each other.
+            NLL and Brier score are smooth in the averaged probabilities, as the jackknife wants it; the others count examples
+            that cross an edge, take a largest value or are cut off at 0, and theirs is rough where few do or where that
+            happens.
         by_draws: figures at 1, 2, 5, 10, ... draws, and at all.
     """
 
@@ -62,7 +70,7 @@ def of_prediction(prediction: Predictive, unit: int) -> OverDraws:
 def over_draws(draw_log_probs: npt.ArrayLike, labels: npt.ArrayLike, unit: int | None = 1) -> OverDraws:
     """Measure averages over subsets of draws.
 
-    Takes 4 S n K bytes beyond the draws themselves, and about three evaluations of the figures for each draw.
+    Takes 4 (S + 15) n K bytes beyond the draws themselves, and about three evaluations of the figures for each draw.
 
     Args:
         draw_log_probs: (S, n, K), log-probabilities under each draw.
@@ -80,8 +88,9 @@ def over_draws(draw_log_probs: npt.ArrayLike, labels: npt.ArrayLike, unit: int |
     size = len(probs)
     rows = []
     for draws in _numbers(size):
-        blocks = [_figures(probs[i : i + draws].mean(axis=0), labels) for i in range(0, size - draws + 1, draws)]
-        mean = {name: float(np.mean([block[name] for block in blocks])) for name in FIGURES}
+        averages = (probs[i : i + draws].mean(axis=0) for i in range(0, size - draws + 1, draws))
+        blocks = [basic(_tally(_log(average), labels)) for average in averages]
+        mean = {name: float(np.mean([block[name] for block in blocks])) for name in METRICS}
         rows.append(ByDraws(draws, mean["accuracy"], mean["nll"], mean["ece"], mean["brier"]))
     units = 0 if unit is None else size // unit
     return OverDraws(_jackknife(probs, labels, units) if units > 1 else None, tuple(rows))
@@ -98,16 +107,22 @@ def _jackknife(probs: npt.NDArray[np.float32], labels: npt.ArrayLike, units: int
 
 
 def _figures(probs: npt.NDArray[np.float32], labels: npt.ArrayLike) -> dict[str, float]:
+    logs = _log(probs)
+    tally = _tally(logs, labels)
+    cells = Cells(logs, labels, tally.ordered.order)
+    found = {**basic(tally), **calibration_figures(tally), **selective_figures(tally), **cells(tally)}
+    for name, points in POINTS.items():
+        found |= {f"{name}.{at:g}": found[name][:, i] for i, at in enumerate(points)}
+    return {name: float(found[name][0]) for name in FIGURES}
+
+
+def _log(probs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     with np.errstate(divide="ignore"):
-        tally = Tally.whole(example_scores(np.log(probs), labels))
-    means: Floats = tally.means[0]
-    found = {**ece_figures(tally), **selective_figures(tally)}
-    return {
-        "accuracy": means[0],
-        "nll": means[1],
-        "brier": means[2],
-        **{name: float(found[name][0]) for name in FIGURES[3:]},
-    }
+        return np.log(probs)
+
+
+def _tally(logs: npt.NDArray[np.float32], labels: npt.ArrayLike) -> Tally:
+    return Tally.whole(example_scores(logs, labels))
 
 
 def _numbers(most: int) -> Iterator[int]:

@@ -39,11 +39,25 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A chart, the name that it is asked for by, and the meaning of its colours (class -> words)."""
+
+    name: str
+    svg: Markup
+    key: dict[str, str]
+
+    @property
+    def height(self) -> int:
+        """Of the chart, in its own units."""
+        return int(self.svg.partition(' height="')[2].partition('"')[0])
+
+
+@dataclass(frozen=True, slots=True)
 class Figure:
-    """Charts above each other, each with the meaning of its colours (class -> words); what is to be seen; and numbers."""
+    """Charts above each other; what is to be seen; and numbers."""
 
     title: str
-    charts: tuple[tuple[Markup, dict[str, str]], ...]
+    charts: tuple[Picture, ...]
     caption: str = ""
     table: Table | None = None
 
@@ -78,6 +92,12 @@ class Page:
     lede: tuple[str, ...]
     tiles: tuple[Tile, ...]
     sections: tuple[Section, ...]
+
+    @property
+    def pictures(self) -> dict[str, tuple[str, Picture]]:
+        """Name -> title and picture, of all charts in their order."""
+        figures = [figure for section in self.sections for figure in section.figures]
+        return {picture.name: (figure.title, picture) for figure in figures for picture in figure.charts}
 
     def html(self) -> str:
         """Return the page as a file of its own."""
@@ -136,7 +156,7 @@ def _curves(training: Training) -> Iterator[Figure]:
     key = {CURVES[name]: words[name] for name in per_example}
     yield Figure(
         "NLL and objective",
-        ((_curve(training.steps, per_example, "nats per example"), key),),
+        (Picture("training.nll", _curve(training.steps, per_example, "nats per example"), key),),
         caption
         if "validation nll" in per_example
         else "The objective is what training lowers, averaged between records.",
@@ -144,7 +164,8 @@ def _curves(training: Training) -> Iterator[Figure]:
     kl = training.curves.get("kl", ())
     if any(kl):
         caption = "How far the posterior has moved from the prior: it should come to rest."
-        yield Figure("KL from the prior", ((_curve(training.steps, {"kl": kl}, "nats"), {}),), caption)
+        curve = Picture("training.kl", _curve(training.steps, {"kl": kl}, "nats"), {})
+        yield Figure("KL from the prior", (curve,), caption)
 
 
 def _curve(steps: tuple[int, ...], curves: Mapping[str, tuple[float | None, ...]], unit: str) -> Markup:

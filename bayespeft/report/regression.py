@@ -100,13 +100,13 @@ class RegressionReport(DrawnReport):
             facts: the attributes from `epistemic` on; what is left out prints as unknown.
 
         Raises:
-            DataError: see `regression_metrics.validate`.
+            DataError: see `regression_metrics.validate`; or `log_likelihood` is not (n,) finite numbers.
             ConfigError: `resamples` is below 1, or a level is not between 0 and 1.
         """
         m, s, y = metrics.validate(means, stds, targets)
         pits = metrics.pit(m, s, y)
         scores = {
-            "nll": metrics.nll(m, s, y) if log_likelihood is None else -np.asarray(log_likelihood, dtype=np.float64),
+            "nll": metrics.nll(m, s, y) if log_likelihood is None else -metrics.validate_scores(log_likelihood, len(y)),
             "rmse": ((m.mean(0) - y) ** 2).mean(-1),
             "mae": np.abs(metrics.quantile(0.5, m, s) - y).mean(-1),
             "crps": metrics.crps(m, s, y).mean(-1),

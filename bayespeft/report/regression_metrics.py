@@ -41,6 +41,21 @@ def validate(means: npt.ArrayLike, stds: npt.ArrayLike, targets: npt.ArrayLike) 
     return m, s, y
 
 
+def validate_scores(log_likelihood: npt.ArrayLike, n: int) -> Floats:
+    """Check the log-likelihoods of n examples and return them as float64 (n,).
+
+    Raises:
+        DataError: another shape, or one is NaN or infinite.
+    """
+    found = np.asarray(log_likelihood, dtype=np.float64)
+    if found.shape != (n,):
+        raise DataError(f"log_likelihood has shape {found.shape}: one for each of {n} examples, ({n},), is expected.")
+    if not np.isfinite(found).all():
+        row = int(np.isfinite(found).argmin())
+        raise DataError(f"log_likelihood of example {row} is {found[row]}: look for an overflow, or repair the value.")
+    return found
+
+
 def nll(means: Floats, stds: Floats, targets: Floats) -> Floats:
     """Return minus the log joint density of the d targets under the mixture, (n,), in nats.
 

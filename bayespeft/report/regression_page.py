@@ -11,6 +11,7 @@ from scipy.stats import binom
 from bayespeft.report.page import (
     Figure,
     Page,
+    Picture,
     Section,
     Table,
     Tile,
@@ -59,12 +60,12 @@ def _trust(report: RegressionReport) -> Section:
         figures=(
             Figure(
                 "Where targets fall in their predicted laws",
-                ((histogram(report), {"inside": "targets", **KEY}),),
+                (Picture("pit", histogram(report), {"inside": "targets", **KEY}),),
                 "Flat up to the band if calibrated. A U says over-confident, a hump under-confident, a slope too high or low.",
             ),
             Figure(
                 "How often predicted quantiles hold",
-                ((curve(report), {"under": "targets", **KEY}),),
+                (Picture("quantiles", curve(report), {"under": "targets", **KEY}),),
                 "The share of targets below the predicted quantile of each level.",
             ),
         ),

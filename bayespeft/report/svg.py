@@ -100,8 +100,9 @@ class Chart:
 
     def svg(self) -> Markup:
         """Return the element."""
-        return Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">\n{}\n</svg>').format(
-            self.width, self.height, self.description, Markup("\n").join(self._parts)
+        size = (self.width, self.height)
+        return Markup('<svg viewBox="0 0 {} {}" width="{}" height="{}" role="img" aria-label="{}">\n{}\n</svg>').format(
+            *size, *size, self.description, Markup("\n").join(self._parts)
         )
 
     def _axes(

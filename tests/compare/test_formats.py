@@ -50,7 +50,7 @@ def cells(markdown):
 
 def test_all_formats_say_the_same(two):
     header, _, *rows = [[cell.strip() for cell in row] for row in cells(two.to_markdown())]
-    assert header == ["method", "accuracy (%)", "NLL (nats)", "ECE (%)", "fit (s)", "trainable"]
+    assert header == ["method", "accuracy (%)", "NLL (nats)", "Brier score", "ECE (%)", "fit (s)", "trainable"]
     assert [row[0] for row in rows] == ["A", "B"]
     assert rows[0][-2:] == ["3", "1,234"]
     page, tex = Texts(two.to_html()), two.to_latex()
@@ -62,7 +62,18 @@ def test_all_formats_say_the_same(two):
             assert cell in page.texts
             assert cell in console.file.getvalue()
     assert tex.count(r"\midrule") == 1
-    assert r"\begin{tabular}{lrrrrr}" in tex
+    assert r"\begin{tabular}{lrrrrrr}" in tex
+
+
+def test_names_go_on_below_where_there_is_no_room():
+    """Four figures with intervals and two names are wider than 120."""
+    runs = (made_up(method, data=data, title=f"{method} of long") for data in ("newsgroups", "sst2") for method in "ab")
+    console = Console(file=io.StringIO(), width=120)
+    console.print(Comparison(tuple(runs)).table())
+    rows = [line.split("│")[1:-1] for line in console.file.getvalue().splitlines() if line.count("│") == 9]
+    assert rows[0][0].strip() == "newsgroups"
+    assert "".join(row[1].strip() for row in rows[:2]).startswith("a of")
+    assert "…" not in console.file.getvalue()
 
 
 def test_names_stay_text(nasty):
@@ -89,7 +100,7 @@ def test_a_page_is_well_formed(nasty):
     page = nasty.to_html().removeprefix("<!doctype html>").replace(" class=label", "").replace(" scope=col", "")
     page = re.sub(r"<(meta[^>]*)>", r"<\1/>", page)
     root = xml.etree.ElementTree.fromstring(page)
-    assert [len(row) for row in root.iter("tr")] == [6, 6, 6]
+    assert [len(row) for row in root.iter("tr")] == [7, 7, 7]
     assert not re.search(r"(src|href)=", page)
 
 
@@ -107,6 +118,18 @@ def test_captions_say_what_the_numbers_are(two):
     assert r"One seed \[95 % interval\]" in one
     assert "over test examples, for this one seed, with Holm" in one
     assert "Bold" not in Comparison((made_up("a"),)).to_markdown()
+
+
+def test_captions_say_where_runs_were_made_differently():
+    one, other = made_up("a"), made_up("b")
+    for run, number in ((one, 0), (other, 1)):
+        run |= {"device": f"cuda:{number}", "versions": {"bayespeft": "1.0", "torch": "2.8"}}
+    assert "different" not in Comparison((one, other)).to_markdown()
+    other["versions"] = {"bayespeft": "1.1", "torch": "2.8"}
+    other["device"] = "cpu"
+    said = "Runs were made with different software or devices: device cpu and cuda, bayespeft 1.0 and 1.1."
+    assert said in Comparison((one, other)).to_markdown()
+    assert "bayespeft 1.0 and unknown, torch 2.8 and unknown" in Comparison((one, made_up("b"))).to_markdown()
 
 
 def test_blocks_and_missing_seeds():

@@ -116,6 +116,23 @@ def test_results_of_an_earlier_version_are_read_and_not_tested(results, monkeypa
     assert other.read() == read
 
 
+def test_runs_without_brier_scores_are_read_shown_and_not_tested_by_it(results):
+    """Those of an earlier version, in one table with those of this one."""
+    old, new = made_up("a"), made_up("b")
+    old["scores"].pop("brier")
+    results.add([old, new])
+    comparison = Comparison(tuple(results.read().values()))
+    assert {row["metric"] for row in comparison.tests} == {"accuracy", "nll"}
+    text = comparison.to_markdown()
+    assert text.count(f"{old['report']['brier']['value']:.3f} ") == 2
+    assert "Not tested where runs of an earlier version lack scores of single examples: Brier score" in text
+    # One seed of several that lacks them: the means of the table are not those that a test would see.
+    seeds = [made_up("a", 1), made_up("b", 1)]
+    assert {row["metric"] for row in Comparison((old, new, *seeds)).tests} == {"accuracy", "nll"}
+    assert {row["metric"] for row in Comparison(tuple(seeds)).tests} == {"accuracy", "nll", "brier"}
+    assert "Not tested" not in Comparison(tuple(seeds)).to_markdown()
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

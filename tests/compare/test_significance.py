@@ -12,7 +12,7 @@ from bayespeft.compare import Comparison
 from bayespeft.compare.scores import contributions, decode, encode
 from bayespeft.compare.significance import LEVEL, holm, judge, paired_p
 from bayespeft.errors import DataError
-from bayespeft.report.metrics import accuracy, nll
+from bayespeft.report.metrics import accuracy, brier, nll
 from tests.compare.conftest import made_up
 
 
@@ -102,7 +102,7 @@ def log_probs(logits):
 @pytest.mark.parametrize(("seeds", "sharpness"), [(1, 1.0), (1, 3.0), (3, 1.0)])
 def test_none_of_three_equal_methods_is_bold(seeds, sharpness):
     """Of real predictions, calibrated or over-confident: at most 5 % false claims a metric, within 4 s.e."""
-    g, names = np.random.default_rng(seeds), ("accuracy", "nll")
+    g, names = np.random.default_rng(seeds), ("accuracy", "nll", "brier")
     claims = {name: [] for name in names}
     for _ in range(150):
         labels, method = predictions(g, 200, sharpness)
@@ -133,11 +133,12 @@ def clear():
 def test_a_clearly_better_method_is_bold(clear):
     comparison = Comparison(clear)
     found = {row["metric"]: row for row in comparison.tests if row["method"] == "loud"}
-    assert found.keys() == {"accuracy", "nll"}
+    assert found.keys() == {"accuracy", "nll", "brier"}
+    assert (found["brier"]["best"], found["brier"]["p"] < LEVEL) == ("good", True)
     assert found["nll"]["best"] == "good"
     assert found["nll"]["p"] < 0.001
     good, loud, _ = [line for line in comparison.to_markdown().splitlines() if line.startswith("| ") and "±" in line]
-    assert [cell.startswith("**") for cell in good.split(" | ")] == [False, False, True, False, False, False]
+    assert [cell.startswith("**") for cell in good.split(" | ")] == [False, False, True, True, False, False, False]
     assert "**" not in loud
     # Where the best one has an equal, none is bold.
     tied = Comparison(tuple(run for run in clear if run["method"] != "good"))
@@ -158,7 +159,7 @@ def test_ece_is_never_bold_though_a_method_without_spread_looks_better():
     comparison = Comparison((*even, *(run("spread", seed, g.uniform(0.5, 0.999, n)) for seed in range(3))))
     text = comparison.to_markdown()
     first = next(line for line in text.splitlines() if line.startswith("| ") and "EVEN" in line).split(" | ")
-    assert [cell.startswith("**") for cell in first] == [False, True, True, False, False, False]
+    assert [cell.startswith("**") for cell in first] == [False, True, True, True, False, False, False]
     assert "ECE is not tested" in text
 
 
@@ -188,7 +189,7 @@ def test_contributions_average_to_the_metrics_and_are_kept(seed, n):
     g = np.random.default_rng(seed)
     found, labels = log_probs(g.normal(0, 2, n)), g.integers(0, 2, n)
     scores = contributions(found, labels)
-    for name, metric in (("accuracy", accuracy), ("nll", nll)):
+    for name, metric in (("accuracy", accuracy), ("nll", nll), ("brier", brier)):
         assert scores[name].mean() == pytest.approx(metric(found, labels), abs=1e-12)
     kept = decode(encode(scores))
     assert kept.keys() == scores.keys()
@@ -196,7 +197,7 @@ def test_contributions_average_to_the_metrics_and_are_kept(seed, n):
         np.testing.assert_array_equal(kept[name], values.astype(np.float32))
 
 
-def test_ten_thousand_examples_take_a_hundred_kilobytes():
+def test_ten_thousand_examples_take_150_kilobytes():
     g = np.random.default_rng(0)
     labels, method = predictions(g, 10_000)
-    assert sum(map(len, encode(contributions(log_probs(method()), labels)).values())) < 110_000
+    assert sum(map(len, encode(contributions(log_probs(method()), labels)).values())) < 160_000

@@ -126,10 +126,20 @@ def test_predictions_with_other_draws_are_refused(simulate: Any) -> None:
     other = replace(data, draws=3)
     found = Conformal.fit(data, lambda _: other)
     for new in (other, "data"):
-        with pytest.raises(ConfigError, match="validation data was predicted with 1 draws, and this with 3"):
+        with pytest.raises(ConfigError, match="data was predicted with 3 draws, and validation data with 1"):
             found.sets(new)
-    with pytest.raises(ConfigError, match="this with 3"):
+    with pytest.raises(ConfigError, match="with 3 draws"):
         found.report(other, resamples=2)
+
+
+def test_predictions_of_other_classes_and_nan_are_refused(simulate: Any) -> None:
+    found = fit(*simulate(30, 3))
+    with pytest.raises(ConfigError, match="data was predicted with 2 classes, and validation data with 3"):
+        found.sets(predictive(simulate(5, 2)[0]))
+    broken = np.array(simulate(5, 3)[0])
+    broken[2] = np.nan
+    with pytest.raises(DataError, match="NaN at row 2"):
+        found.sets(predictive(broken))
 
 
 def test_too_few_examples_promise_by_sets_of_all_classes() -> None:

@@ -133,6 +133,24 @@ def test_predictions_with_other_draws_are_refused(simulate: Any) -> None:
         decide(new, predictive(log_probs, labels), risk=0.1, delta=0.1)
 
 
+def test_predictions_with_other_classes_are_refused(simulate: Any) -> None:
+    with pytest.raises(ConfigError, match="data was predicted with 3 classes, and validation with 2"):
+        decide(predictive(simulate(10, 3)[0]), predictive(*simulate(10, 2)), risk=0.1, delta=0.1)
+
+
+def test_nan_is_never_an_answer(simulate: Any) -> None:
+    """A confidence that is NaN is not below any threshold."""
+    log_probs, labels = simulate(1000, 2, sharpness=20)
+    broken = np.array(log_probs[:10])
+    broken[3] = np.nan
+    for data, validation in (
+        (broken, log_probs),
+        (log_probs, np.where(np.arange(1000)[:, None] == 3, np.nan, log_probs)),
+    ):
+        with pytest.raises(DataError, match="log_probs is NaN at row 3 of"):
+            decide(predictive(data), predictive(validation, labels), risk=0.1, delta=0.1)
+
+
 @pytest.mark.parametrize(("n", "risk"), [(5, 0.05), (500, 0.001)])
 def test_what_can_not_be_promised_is_abstained_from(n: int, risk: float, simulate: Any) -> None:
     found = decide(predictive(simulate(10, 3)[0]), predictive(*simulate(n, 3, seed=1)), risk=risk, delta=0.05)

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import xml.etree.ElementTree
 from dataclasses import replace
 from html import escape
 from html.parser import HTMLParser
@@ -24,6 +25,7 @@ from bayespeft.errors import ConfigError
 from bayespeft.predictive.categorical import Predictive, entropy
 from bayespeft.report import CalibrationReport, RegressionReport
 from bayespeft.report.base import Report
+from bayespeft.report.calibration_table import all_figures
 from bayespeft.report.context import LONGEST, Setup, Training, quotes
 from bayespeft.report.language import LanguageReport
 from bayespeft.report.ood import separate
@@ -185,6 +187,15 @@ def test_other_reports_have_pages_too(make: Any) -> None:
     assert type(report).from_dict(json.loads(report.to_json())) == report
 
 
+def test_every_figure_has_its_error_over_draws(full: CalibrationReport) -> None:
+    (table,) = all_figures(full).tables
+    assert table.header[-1] == "± over draws"
+    assert full.over_draws is not None
+    assert full.over_draws.errors is not None
+    # All that is measured is shown but the gain by refusing, which is said in words.
+    assert sum(bool(cells[-1]) for _, _, cells in table.rows) == len(table.rows) == len(full.over_draws.errors) - 1
+
+
 def test_what_data_contain_stays_text(full: CalibrationReport) -> None:
     page = full.to_html()
     reader = check_alone(page)
@@ -325,6 +336,34 @@ def test_pictures_by_name_of_the_form(full: CalibrationReport, tmp_path: Path) -
     assert (tmp_path / "a").read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in (tmp_path / "b").read_bytes()
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_each_figure_of_a_page_is_a_file(full: CalibrationReport, tmp_path: Path) -> None:
+    names = ("reliability", "confidence", "risk_coverage", f"ood.{EVIL}", "draws.nll", "draws.ece", "draws.accuracy")
+    assert full.figures == (*names, "training.nll", "training.kl")
+    assert regression().figures == ("pit", "quantiles")
+    for report in (full, regression()):
+        for name in report.figures:
+            report.to_svg(tmp_path / "figure", name)
+            text = (tmp_path / "figure").read_text(encoding="utf-8")
+            root = xml.etree.ElementTree.fromstring(text)
+            assert root.tag == "{http://www.w3.org/2000/svg}svg"
+            said = "".join("".join(root.itertext()).split())
+            title, picture = report.page().pictures[name]
+            for words in (title, *picture.key.values()):
+                assert "".join(words.split()) in said
+            # The chart itself is that of the page, and every colour is known without the page.
+            assert picture.svg in text
+            assert "var(" not in text
+            check_alone(text.replace(' xmlns="http://www.w3.org/2000/svg"', ""))
+
+
+def test_a_figure_that_is_not_there_is_an_error(full: CalibrationReport, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no figure 'roc', but reliability, confidence, risk_coverage"):
+        full.to_svg(tmp_path / "a.svg", "roc")
+    with pytest.raises(ConfigError, match="no figure 'plot', but none"):
+        language().to_svg(tmp_path / "a.svg", "plot")
+    assert not list(tmp_path.iterdir())
 
 
 # Charts

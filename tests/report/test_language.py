@@ -37,11 +37,23 @@ def test_the_interval_of_the_ratio_covers_it():
         ([-1.0], [1, 2], "one of each per example"),
         ([-1.0, -math.inf], [1, 1], "example 1 has the log-likelihood -inf"),
         ([-1.0], [0], "over 0 tokens"),
+        ([-1.0, -1.0], [1, math.nan], "example 1 .* over nan tokens"),
+        ([-1.0, -1.0], [1, math.inf], "example 1 .* over inf tokens"),
     ],
 )
 def test_refuses(log_likelihood, tokens, message):
     with pytest.raises(DataError, match=message):
         LanguageReport.from_log_likelihood(log_likelihood, tokens)
+
+
+def test_a_perplexity_beyond_floats_is_infinite(tmp_path):
+    report = LanguageReport.from_log_likelihood([-705.0, -715.0], [1, 1], resamples=50)
+    assert (report.perplexity.value, report.perplexity.high) == (math.inf, math.inf)
+    assert report.perplexity.low == pytest.approx(math.exp(report.nll_per_token.low))
+    assert "Perplexity inf over 2 tokens" in str(report)
+    assert report.to_dict()["perplexity"]["value"] is None
+    assert LanguageReport.from_json(report.to_json()) == report
+    assert "inf" in report.to_html()
 
 
 def test_json_of_something_else():

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -81,6 +81,16 @@ def test_predictions_are_scored_by_three_uncertainties() -> None:
 def test_without_draws_there_is_no_mutual_information(draws: int) -> None:
     rows = separate(predictive(2, 20, draws), {"other": predictive(1, 20, draws, seed=1)}, resamples=5)
     assert [row.score for row in rows] == ["max_probability", "entropy"]
+
+
+def test_predictions_that_can_not_be_compared_are_refused() -> None:
+    """Three draws understate the mutual information more than ten do; more classes have more entropy."""
+    test = predictive(2, 20, 10)
+    with pytest.raises(ConfigError, match="set 'other' was predicted with 3 draws, and the test set with 10"):
+        separate(test, {"other": predictive(2, 20, 3)}, resamples=5)
+    wide = replace(test, log_probs=torch.full((20, 4), 0.25, dtype=torch.float64).log())
+    with pytest.raises(ConfigError, match="set 'wide' was predicted with 4 classes, and the test set with 3"):
+        separate(test, {"same": test, "wide": wide}, resamples=5)
 
 
 def test_unusable_input_is_an_error() -> None:

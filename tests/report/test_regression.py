@@ -92,3 +92,17 @@ def test_one_example_is_enough():
     report = simulated(1)
     assert report.rmse.low == report.rmse.high == report.rmse.value
     assert "1 example shows" in report.verdict or "confident" in report.verdict or "too" in report.verdict
+
+
+@pytest.mark.parametrize(
+    ("log_likelihood", "message"),
+    [
+        ([-1.0, np.nan, -1.0], "log_likelihood of example 1 is nan"),
+        ([-1.0, -1.0, -np.inf], "log_likelihood of example 2 is -inf"),
+        ([[-1.0]] * 3, r"log_likelihood has shape \(3, 1\): one for each of 3 examples"),
+        ([-1.0], r"log_likelihood has shape \(1,\)"),
+    ],
+)
+def test_log_likelihoods_that_are_none_are_refused(log_likelihood, message):
+    with pytest.raises(DataError, match=message):
+        simulated(3, log_likelihood=log_likelihood)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,24 +51,35 @@ def validate(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floats, I
     """Check the two arrays and return them as float64 (n, classes) and int64 (n,).
 
     Raises:
-        DataError: a wrong shape, no example, NaN, a row that does not sum to 1 within `SUM_TOLERANCE`, labels that
-            are not integers or not in [0, classes). The message names the first such row.
+        DataError: as `validate_log_probs`, or labels that are not integers or not in [0, classes). The message names the
+            first such row.
     """
-    try:
-        p = np.asarray(log_probs, dtype=np.float64)
-        y = np.asarray(labels)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(
-            f"log_probs or labels can't be read as an array ({error}). Pass numpy arrays, nested lists of numbers, or "
-            "CPU tensors: tensor.detach().float().cpu()."
-        ) from error
-    if p.ndim != 2 or 0 in p.shape:
-        raise DataError(f"log_probs has shape {p.shape}; (examples, classes) with at least one of each is expected.")
+    p, y = validate_log_probs(log_probs), _array(labels, "labels")
     n, classes = p.shape
     if y.shape != (n,):
         raise DataError(f"labels has shape {y.shape}, but log_probs has {n} rows: pass one label for each row.")
     if y.dtype.kind not in "iu":
         raise DataError(f"labels are {y.dtype}, integers are expected: pass class indices, e.g. labels.astype(int).")
+    outside = (y < 0) | (y >= classes)
+    if outside.any():
+        _fail_at(
+            outside,
+            f"label {y[int(np.argmax(outside))]} is not in 0..{classes - 1}",
+            "Drop ignored examples (such as -100), or pass log_probs with one column for each class.",
+        )
+    return p, y.astype(np.int64)
+
+
+def validate_log_probs(log_probs: npt.ArrayLike) -> Floats:
+    """Check natural-log probabilities and return them as float64 (n, classes); -inf is a probability of 0.
+
+    Raises:
+        DataError: a wrong shape, no example, NaN, or a row that does not sum to 1 within `SUM_TOLERANCE`. The message names
+            the first such row.
+    """
+    p = _array(log_probs, "log_probs", np.float64)
+    if p.ndim != 2 or 0 in p.shape:
+        raise DataError(f"log_probs has shape {p.shape}; (examples, classes) with at least one of each is expected.")
     _fail_at(
         np.logical_or.reduce(np.isnan(p), axis=1),
         "log_probs is NaN",
@@ -82,14 +94,7 @@ def validate(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floats, I
             f"probabilities sum to {sums[int(np.argmax(wrong))]:.6g}, not 1,",
             "Pass natural-log probabilities, e.g. torch.log_softmax(logits.float(), -1); not logits or probabilities.",
         )
-    outside = (y < 0) | (y >= classes)
-    if outside.any():
-        _fail_at(
-            outside,
-            f"label {y[int(np.argmax(outside))]} is not in 0..{classes - 1}",
-            "Drop ignored examples (such as -100), or pass log_probs with one column for each class.",
-        )
-    return p, y.astype(np.int64)
+    return p
 
 
 def example_scores(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> Scores:
@@ -123,6 +128,16 @@ def example_scores(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> Scores:
         entropy=entropy,
         classes=p.shape[1],
     )
+
+
+def _array(values: npt.ArrayLike, name: str, dtype: type[np.float64] | None = None) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(values, dtype=dtype)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"{name} can't be read as an array ({error}). Pass numpy arrays, nested lists of numbers, or CPU tensors: "
+            "tensor.detach().float().cpu()."
+        ) from error
 
 
 def _fail_at(wrong: npt.NDArray[np.bool_], what: str, advice: str) -> None:

@@ -59,7 +59,7 @@ def _lines(report: CalibrationReport) -> Iterator[_Line]:
             key="brier_reliability",
         )
         yield _Line("Brier: resolution", found.brier_resolution, "more is better", key="brier_resolution")
-        yield _Line("Brier: uncertainty", found.brier_uncertainty, "of labels alone", key="brier_uncertainty")
+        yield _Line("Brier: uncertainty", found.brier_uncertainty, "of labels alone")
         yield _Line("Brier: within bins", found.brier_within, "what bins hide", key="brier_within")
     if report.selective is not None:
         kept = report.selective

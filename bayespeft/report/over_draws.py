@@ -20,10 +20,10 @@ from bayespeft.report.metrics.tally import Tally
 POINTS = {"accuracy_at_coverage": COVERAGES, "coverage_at_risk": RISKS}
 FIGURES = (
     *METRICS, "confidence_gap", "ece_classwise", "ece_debiased", "rms_debiased", "mce", "smooth_ece", "brier_reliability",
-    "brier_resolution", "brier_uncertainty", "brier_within", "aurc", "excess_aurc", "augrc", "error_auroc",
+    "brier_resolution", "brier_within", "aurc", "excess_aurc", "augrc", "error_auroc",
     "error_average_precision", "refusal_gain", *(f"{name}.{at:g}" for name, points in POINTS.items() for at in points),
 )  # fmt: skip
-"""Figures of a report by name; those at a coverage or a risk have it in theirs, as in "coverage_at_risk.0.05"."""
+"""Figures of a report that draws can change; those at a coverage or a risk have it in their names: "coverage_at_risk.0.05"."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ METHOD: Method = MLE.replace(
     deviations=(
         "the effective sample size is N, that of the ELBO, not a multiple; h starts at 10, or draws would be wider than LoRA's "
         "factors where N is small; beta2 is 0.999, so that h adapts within a short run; the clip radius goes with those: no "
-        "element moves by more than 0.01 a step"
+        "element moves by more than 0.003 a step"
     ),
     guide=Ivon(hess_init=10.0, beta2=0.999, clip_radius=1e-4),
     # The package scales rates so that lr meets plain gradients while h is at its start: far above AdamW's. What a step may
     # move an element by is then lr (hess_init + weight_decay) clip_radius; without that bound runs differ by 30 points.
-    train=MLE.train.replace(lr=10.0, weight_decay=5e-3, clip=0.0),
+    train=MLE.train.replace(lr=3.0, weight_decay=5e-3, clip=0.0),
 )

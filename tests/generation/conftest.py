@@ -9,7 +9,7 @@ import torch
 from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
 
 import bayespeft
-from bayespeft import Posterior, TrainConfig
+from bayespeft import Method, Posterior, TrainConfig
 
 NETWORKS = ("llama", "gpt2", "t5", "bart")
 PROMPTS = ("the cat is", "the dog", "very very very fine is the cat", "good ?")
@@ -51,9 +51,10 @@ def pairs() -> list[dict[str, str]]:
     ]
 
 
-def fitted(network: Any, tokenizer: Any, pairs: Any, method: str = "melora", **options: Any) -> Posterior:
+def fitted(network: Any, tokenizer: Any, pairs: Any, method: str | Method = "melora", **options: Any) -> Posterior:
+    name = method.name if isinstance(method, Method) else method
     # IVON's KL is in its optimiser and can't be switched off.
-    train = TrainConfig(steps=4, batch_size=4, lr=0.1, kl_weight=1.0 if method == "ivon" else 0.0)
+    train = TrainConfig(steps=4, batch_size=4, lr=0.1, kl_weight=1.0 if name == "ivon" else 0.0)
     return bayespeft.fit(
         network,
         pairs,

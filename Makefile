@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM ?= false
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo   fit MLE and Me-LoRA to a few newsgroups and compare them (some five minutes on two cores)"
+	@echo "make demo   fit MLE and Me-LoRA to a few newsgroups and compare them (some nine minutes on two cores, installation included)"
 	@echo "make test   run the test suite"
 	@echo "make lint   ruff, mypy and the import graph"
 	@echo "make clean  remove $(VENV)"

@@ -1,6 +1,6 @@
 """Which method's uncertainty, by which score, tells texts of another kind from the test set.
 
-    python -m paper_repro.ood.run --data-dir DATA [--methods mle,melora] [--seeds 0]
+    python -m paper_repro.ood.run --data-dir DATA [--methods mle,melora] [--seeds 0] [--lr 3e-3]
 
 MiniLM learns five newsgroups about computers from 500 messages; the other sets are messages of ten other groups, news
 headlines (AG News) and film reviews (SST-2), near to far. Resumable, as `paper_repro.posteriors.run`.
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 import bayespeft
-from bayespeft import registry
+from bayespeft import TrainConfig, registry
 from bayespeft.data.builtin.newsgroups import GROUPS
 from bayespeft.data.load import load as load_rows
 from bayespeft.likelihoods.sequence_classification import SequenceClassification
@@ -34,12 +34,13 @@ def main() -> None:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--max-length", type=int, default=64)
+    parser.add_argument("--lr", type=float, help="each method's own by default")
     parser.set_defaults(tasks="newsgroups", test_limit=400)
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
     methods = [registry.get("methods", name) for name in args.methods.split(",")]
-    for _, method, seed, key in pending(args, EXPERIMENT, methods):
+    for _, method, seed, key in pending(args, EXPERIMENT, methods, lr=args.lr):
         append(EXPERIMENT, **key, **measured(args, method, seed))
 
 
@@ -61,6 +62,7 @@ def measured(args: argparse.Namespace, method: bayespeft.Method, seed: int) -> d
         method,
         tokenizer=tokenizer,
         likelihood=SequenceClassification(max_length=args.max_length),
+        train=TrainConfig() if args.lr is None else TrainConfig(lr=args.lr),
         seed=seed,
         progress=False,
     )

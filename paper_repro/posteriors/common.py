@@ -21,15 +21,25 @@ Rows = list[dict[str, Any]]
 
 
 def pending(
-    args: argparse.Namespace, experiment: str, methods: Iterable[Method]
+    args: argparse.Namespace, experiment: str, methods: Iterable[Method], **more: Any
 ) -> Iterator[tuple[str, Method, int, dict[str, Any]]]:
-    """Yield task, method, seed and key of what the results file does not hold yet, looked up when its turn comes."""
+    """Yield task, method, seed and key of what the results file does not hold yet, looked up when its turn comes.
+
+    `more` belongs to the key; None is what a record without it has.
+    """
     chosen = list(methods)
     for seed in map(int, args.seeds.split(",")):
         for task in args.tasks.split(","):
             for method in chosen:
-                key = {"task": task, "model": args.model, "method": method.name, "seed": seed, "limit": args.limit}
-                if not any(all(record[k] == v for k, v in key.items()) for record in read(experiment)):
+                key = {
+                    "task": task,
+                    "model": args.model,
+                    "method": method.name,
+                    "seed": seed,
+                    "limit": args.limit,
+                    **more,
+                }
+                if not any(all(record.get(k) == v for k, v in key.items()) for record in read(experiment)):
                     yield task, method, seed, key
 
 

@@ -21,7 +21,7 @@ from bayespeft.data.examples import Examples
 from bayespeft.data.load import load as load_rows
 from bayespeft.data.prepare import raw_rows
 from bayespeft.errors import ConfigError, DataError, GuideError
-from bayespeft.factors import Pack, Role, pack
+from bayespeft.factors import Factor, Pack, Role, pack
 from bayespeft.guides.base import GuideSpec
 from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.history import History
@@ -226,21 +226,24 @@ def check_merging(model: nn.Module, placements: Sequence[Placement], method: Met
 def make_packs(
     placements: Sequence[Placement], heads: set[str], method: Method, generator: torch.Generator
 ) -> list[Pack]:
-    """Return the packs of all placements; those in `heads` are heads."""
+    """Return the packs of all placements, at their start; those in `heads` are heads."""
+    return packed({p.site.name: p.adapter.factors(p.site, generator) for p in placements}, heads, method)
+
+
+def packed(factors: Mapping[str, Mapping[str, Factor]], heads: set[str], method: Method) -> list[Pack]:
+    """Return packs of factors, site -> name -> factor, under the method's priors; the sites in `heads` are heads."""
     priors: Mapping[Role, Prior] = {
         "latent": method.latent_prior,
         "point": method.point_prior,
         "fixed": method.point_prior,
         "head": method.head_prior,
     }
-    factors = {}
-    for placement in placements:
-        named = placement.adapter.factors(placement.site, generator)
-        if placement.site.name in heads:
-            # A fresh head has no pretrained value to be believed in: its prior is centered at zero.
-            named = {name: replace(factor, role="head", center=None) for name, factor in named.items()}
-        factors[placement.site.name] = named
-    return pack(factors, priors)
+    # A fresh head has no pretrained value to be believed in: its prior is centered at zero.
+    fresh = {
+        site: {name: replace(factor, role="head", center=None) for name, factor in factors[site].items()}
+        for site in factors.keys() & heads
+    }
+    return pack({**factors, **fresh}, priors)
 
 
 def check_start(start: Posterior | None, adapter: str | Adapter | None) -> None:

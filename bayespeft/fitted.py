@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from bayespeft import registry
+from bayespeft.adapters.framed import Framed
 from bayespeft.attach import Attachment, Placement, SiteWeights, check_unadapted
 from bayespeft.errors import AttachError, ConfigError
 from bayespeft.inference.approximation import Approximation
@@ -165,14 +166,16 @@ class Fitted:
             "history": self.history.to_dict(),
         }
         tensors = self.approximation.state_dict()
+        if any(isinstance(placement.adapter, Framed) for placement in self.placements):
+            # Where priors are centered goes with the triplets, which are not found again; what is not there is as in `blank`.
+            buffers = self.approximation.named_buffers()
+            centers = {name: value for name, value in buffers if name.startswith("center_") and value.any()}
+            tensors |= {name.replace("_", "/", 1): value for name, value in centers.items()}
         if self.merged is not None:
             self._check_network()
             settings["merged"] = self.merged.steps()
             state = self.merged.state({p.site.name: p.site for p in self.placements})
             tensors |= {f"{MERGED}{name}": value for name, value in state.items()}
-            # Where priors are centered goes with the split, which the base can't tell.
-            centers = self.approximation.named_buffers()
-            tensors |= {name.replace("_", "/", 1): value for name, value in centers if name.startswith("center_")}
         checkpoint.write(directory, tensors, settings)
 
     def merged_model(self, draw: int | str = "mean", seed: int = 0) -> nn.Module:

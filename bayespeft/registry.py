@@ -27,7 +27,19 @@ MARKS = {
 }
 
 # Helper modules that live in a room without being one of its choices.
-HELPERS = {"base", "categorical", "fastfood", "frames", "gaussian", "laplace", "prompts", "load", "subspace", "text"}
+HELPERS = {
+    "base",
+    "categorical",
+    "fastfood",
+    "framed",
+    "frames",
+    "gaussian",
+    "laplace",
+    "prompts",
+    "load",
+    "subspace",
+    "text",
+}
 
 AMBIGUOUS = {
     "rosa": (

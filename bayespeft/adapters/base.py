@@ -41,6 +41,10 @@ class Adapter(Plugin, ABC):
     def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
         """Return the adapter's tensors at a site, with initial values drawn from `generator` (on the CPU)."""
 
+    def blank(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+        """Return tensors as `factors` does, of any values: what a saved posterior is read into."""
+        return self.factors(site, generator)
+
     @abstractmethod
     def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
         """Return the adapted output (..., m), from the layer's input x (..., n) and its own output y (..., m)."""

@@ -11,12 +11,13 @@ from typing import Literal
 import torch
 
 from bayespeft.adapters.core import Core
-from bayespeft.adapters.frames import truncated_svd
+from bayespeft.adapters.framed import Framed
+from bayespeft.adapters.frames import Frames, truncated_svd
 from bayespeft.factors import Factor
 from bayespeft.sites import Site
 
 
-class FrozenCore(Core):
+class FrozenCore(Framed, Core):
     """A latent core between the layer's own leading singular vectors: `Core` with other factors, s B C A as ever.
 
     Attributes:
@@ -28,13 +29,13 @@ class FrozenCore(Core):
 
     spectrum: Literal["singular", "unit"] = "singular"
 
-    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
-        """A (r, n) and B (m, r), fixed, are W0's leading singular vectors; C = 0 (r, r), its prior centered there.
+    def split(self, site: Site, generator: torch.Generator) -> Frames:
+        """Return the leading r singular triplets of the layer's weight; raises as `Framed.split`."""
+        return truncated_svd(site.weight(), self.r, generator, site)
 
-        Raises:
-            AttachError: r is larger than the smaller side of the layer, or the layer's weight can't be read.
-        """
-        left, values, right = truncated_svd(site.weight(), self.r, generator, site)
+    def around(self, frames: Frames) -> dict[str, Factor]:
+        """A (r, n) and B (m, r), fixed, are W0's leading singular vectors; C = 0 (r, r), its prior centered there."""
+        left, values, right = frames
         return {
             "A": Factor(right, "fixed"),
             "B": Factor(left * values if self.spectrum == "singular" else left, "fixed"),

@@ -14,14 +14,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from bayespeft.adapters.base import Adapter
-from bayespeft.adapters.frames import orthonormal_columns, orthonormal_rows, truncated_svd
+from bayespeft.adapters.framed import Framed
+from bayespeft.adapters.frames import Frames, orthonormal_columns, orthonormal_rows, truncated_svd
 from bayespeft.factors import Factor
 from bayespeft.sites import Site
 from bayespeft.weights import Weight
 
 
-class OrthonormalCore(Adapter):
+class OrthonormalCore(Framed):
     """A latent core between trained orthonormal frames.
 
     Attributes:
@@ -29,18 +29,18 @@ class OrthonormalCore(Adapter):
         alpha: numerator of the scale s = alpha / r.
     """
 
-    r: int = Field(default=8, ge=1)
     alpha: float = Field(default=16.0, gt=0)
 
-    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+    def split(self, site: Site, generator: torch.Generator) -> Frames:
+        """Return the leading r singular triplets of the layer's weight; raises as `Framed.split`."""
+        return truncated_svd(site.weight(), self.r, generator, site)
+
+    def around(self, frames: Frames) -> dict[str, Factor]:
         """A (r, n) and B (m, r) start at W0's leading singular vectors; C = 0 (r, r), its prior centered there.
 
         The priors of A and B are centered at their start: at zero, a frame has no direction.
-
-        Raises:
-            AttachError: r is larger than the smaller side of the layer, or the layer's weight can't be read.
         """
-        left, _, right = truncated_svd(site.weight(), self.r, generator, site)
+        left, _, right = frames
         return {
             "A": Factor(right, "point", center=right),
             "B": Factor(left, "point", center=left),

@@ -14,21 +14,12 @@ import torch
 from torch import Tensor
 
 from bayespeft.adapters.subspace import Subspace
-from bayespeft.factors import Factor
 from bayespeft.sites import Site
 from bayespeft.weights import Weight
 
 
 class RandomSubspace(Subspace):
     """The change B A - B0 A0 of a layer; settings as `Subspace`."""
-
-    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
-        """A (r, n) and B (m, r), trained, their priors centered at the start; with an "svd" start A0 and B0, fixed.
-
-        Raises:
-            AttachError: as `Subspace.split`.
-        """
-        return self.frames(site, generator)
 
     def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
         """Return y + B A x - B0 A0 x."""

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from bayespeft.adapters.base import Adapter
+from bayespeft.adapters.framed import Framed
 from bayespeft.adapters.frames import Frames, full_svd, truncated_svd
 from bayespeft.errors import AttachError
 from bayespeft.factors import Factor
@@ -19,7 +19,7 @@ from bayespeft.sites import Site
 POOL = 4
 
 
-class Subspace(Adapter):
+class Subspace(Framed):
     """Settings of adapters that train inside a subspace of the weight, merge, and choose another one.
 
     Attributes:
@@ -36,7 +36,6 @@ class Subspace(Adapter):
         keep_original: leave the network's weights as they were after the fit, at the cost of a copy of each layer.
     """
 
-    r: int = Field(default=8, ge=1)
     every: int | None = Field(default=1, ge=1)
     unit: Literal["epochs", "steps"] = "epochs"
     triplets: Literal["uniform", "top", "bottom", "window"] = "uniform"
@@ -98,9 +97,12 @@ class Subspace(Adapter):
         kept = values > torch.finfo(values.dtype).eps * values.max()
         return rows @ (u * values)[:, kept], v[kept] @ columns.mT
 
-    def frames(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
-        """Return trained A (r, n) and B (m, r); for an "svd" start also what they start from, fixed, as A0 and B0."""
-        left, values, right = self.split(site, generator)
+    def around(self, frames: Frames) -> dict[str, Factor]:
+        """Return trained A (r, n) and B (m, r); for an "svd" start also what they start from, fixed, as A0 and B0.
+
+        The priors of A, and of B of an "svd" start, are centered at their start.
+        """
+        left, values, right = frames
         if self.start == "zero":
             return {"A": Factor(right, "point", center=right), "B": Factor(torch.zeros_like(left), "point")}
         root = values.sqrt()

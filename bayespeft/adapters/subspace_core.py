@@ -15,6 +15,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from bayespeft.adapters.frames import Frames
 from bayespeft.adapters.random_subspace import RandomSubspace
 from bayespeft.factors import Factor
 from bayespeft.sites import Site
@@ -24,14 +25,10 @@ from bayespeft.weights import Shared, Weight
 class SubspaceCore(RandomSubspace):
     """The change B C A - B0 A0 of a layer; settings as `Subspace`."""
 
-    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
-        """As `RandomSubspace`, and C (r, r), latent, which starts, and has its prior centered, at the identity.
-
-        Raises:
-            AttachError: as `Subspace.split`.
-        """
+    def around(self, frames: Frames) -> dict[str, Factor]:
+        """As `RandomSubspace`, and C (r, r), latent, which starts, and has its prior centered, at the identity."""
         eye = torch.eye(self.r)
-        return {**super().factors(site, generator), "C": Factor(eye, "latent", center=eye)}
+        return {**super().around(frames), "C": Factor(eye, "latent", center=eye)}
 
     def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
         """Return y + B C A x - B0 A0 x."""

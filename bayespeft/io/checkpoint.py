@@ -16,7 +16,8 @@ from bayespeft.errors import CheckpointError
 from bayespeft.io.directory import check_place as check_directory
 from bayespeft.io.directory import replacing
 
-FORMAT = 1
+# 2: the centers of priors that lie at a weight's singular vectors are in the file.
+FORMAT = 2
 TENSORS, SETTINGS = "posterior.safetensors", "posterior.json"
 WHAT = "a posterior"
 
@@ -48,7 +49,7 @@ def read(directory: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str
     """Return the tensors and the settings of a saved posterior.
 
     Raises:
-        CheckpointError: a file is missing or damaged, or the format is newer than this package.
+        CheckpointError: a file is missing or damaged, or the format is another one than this package reads.
     """
     source = Path(directory)
     for name in (TENSORS, SETTINGS):
@@ -61,6 +62,7 @@ def read(directory: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str
         raise CheckpointError(f"the posterior in '{source}' is damaged: {error}.") from None
     if settings.get("format") != FORMAT:
         raise CheckpointError(
-            f"the posterior in '{source}' has format {settings.get('format')}, this package reads {FORMAT}; update bayespeft."
+            f"the posterior in '{source}' has format {settings.get('format')}, this package reads {FORMAT}; read it with the "
+            f"bayespeft that wrote it ({settings.get('bayespeft', 'unknown')})."
         )
     return tensors, settings

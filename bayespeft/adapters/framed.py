@@ -1,0 +1,45 @@
+"""What adapters share whose factors come from singular triplets of the layer's own weight."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from pydantic import Field
+
+from bayespeft.adapters.base import Adapter
+from bayespeft.adapters.frames import Frames
+from bayespeft.factors import Factor
+from bayespeft.sites import Site
+
+
+class Framed(Adapter):
+    """An adapter that decomposes the layer's weight for its start, and is read from a file without.
+
+    Attributes:
+        r: triplets that are used, at most the smaller side of the layer.
+    """
+
+    r: int = Field(default=8, ge=1)
+
+    @abstractmethod
+    def split(self, site: Site, generator: torch.Generator) -> Frames:
+        """Return r singular triplets of the layer's weight as it is now.
+
+        Raises:
+            AttachError: r is larger than the smaller side of the layer, or the layer's weight can't be read.
+        """
+
+    @abstractmethod
+    def around(self, frames: Frames) -> dict[str, Factor]:
+        """Return the adapter's tensors for these triplets."""
+
+    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+        """Return `around` the layer's `split`; raises as these do."""
+        return self.around(self.split(site, generator))
+
+    def blank(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+        """Return `around` triplets of zeros."""
+        return self.around(
+            Frames(torch.zeros(site.out_features, self.r), torch.zeros(self.r), torch.zeros(self.r, site.in_features))
+        )

@@ -1,0 +1,62 @@
+"""Adapters that decompose the layer's weight: a saved posterior is read without."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+import bayespeft
+from bayespeft import TrainConfig, registry
+from bayespeft.adapters.frozen_core import FrozenCore
+from bayespeft.adapters.orthonormal_core import OrthonormalCore
+from bayespeft.adapters.random_subspace import RandomSubspace
+from bayespeft.adapters.subspace_core import SubspaceCore
+from bayespeft.priors.normal import Normal
+from tests.adapters.helpers import a_site
+
+ADAPTERS = {
+    "frozen_core": FrozenCore(r=2),
+    "orthonormal_core": OrthonormalCore(r=2),
+    "subspace": RandomSubspace(r=2, every=None),
+    "subspace that merges": RandomSubspace(r=2, every=3, unit="steps"),
+    "subspace, zero start": RandomSubspace(r=2, every=3, unit="steps", start="zero"),
+    "subspace_core": SubspaceCore(r=2, every=None),
+    "subspace_core, randomised": SubspaceCore(r=2, every=2, unit="steps", factorisation="randomised"),
+}
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
+class TestFramed:
+    def test_a_blank_has_the_shapes_and_roles_of_the_start(self, adapter):
+        site, generator = a_site(7, 5), torch.Generator().manual_seed(0)
+        start, blank = adapter.factors(site, generator), adapter.blank(site, generator)
+        assert list(start) == list(blank)
+        for name, factor in start.items():
+            assert (blank[name].init.shape, blank[name].role) == (factor.init.shape, factor.role)
+            assert (blank[name].center is None) == (factor.center is None)
+
+    def test_load_decomposes_nothing_and_knows_where_priors_are_centered(self, adapter, mlp, xy, tmp_path, monkeypatch):
+        method = registry.get("methods", "map" if type(adapter) is RandomSubspace else "bayes_subspace")
+        method = method.replace(adapter=adapter, point_prior=Normal(scale=0.5), train=TrainConfig(steps=7, lr=1e-2))
+        base = copy.deepcopy(mlp)
+        fitted = bayespeft.fit(mlp, xy, method, targets="all-linear", progress=False)
+        fitted.save(tmp_path / "out")
+        for solver in ("svd", "svd_lowrank"):
+            monkeypatch.setattr(torch, solver, pytest.fail)
+        monkeypatch.setattr(torch.linalg, "svd", pytest.fail)
+        loaded = bayespeft.load(tmp_path / "out", base)
+        assert torch.equal(loaded.predict(xy, draws=3).log_probs, fitted.predict(xy, draws=3).log_probs)
+        ours, theirs = loaded.approximation, fitted.approximation
+        centers = [name for name, _ in theirs.named_buffers() if name.startswith("center_")]
+        # Those of a core between fixed frames are all zero.
+        assert any(theirs.get_buffer(name).any() for name in centers) != isinstance(adapter, FrozenCore)
+        trained = {pack.name for pack in theirs.sampled}
+        for name in centers:
+            if name.removeprefix("center_") in trained:
+                assert torch.equal(ours.get_buffer(name), theirs.get_buffer(name)), name
+        q, p, saved = ours.q(), ours.priors(), theirs.priors()
+        for name in trained:
+            value = q[name].mean
+            assert torch.equal(p[name].log_prob(value), saved[name].log_prob(value)), name

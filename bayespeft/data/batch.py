@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -38,6 +39,13 @@ class Batch:
         """Move inputs and labels to a device."""
         labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
         return replace(self, inputs=self._map_inputs(lambda t: t.to(device, non_blocking=True)), labels=labels)
+
+    def parts(self, rows: int) -> Iterator[Batch]:
+        """Yield batches of at most so many examples each, in order."""
+        for first in range(0, len(self), rows):
+            some = slice(first, first + rows)
+            labels = None if self.labels is None else self.labels[some]
+            yield Batch(self._map_inputs(itemgetter(some)), labels, self.index[some])
 
     def repeat(self, draws: int) -> Batch:
         """Fold `draws` copies of the inputs into the batch axis, draw-major: (n, ...) -> (draws * n, ...).

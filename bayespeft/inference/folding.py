@@ -9,13 +9,13 @@ from bayespeft.memory import free_memory
 
 # On a CPU, one pass over more rows than this is no faster, and needs more memory.
 CPU_ROWS_PER_PASS = 64
-# Part of the free memory of a GPU that a pass may fill: an allocator fragments.
+# Part of the free memory that a pass may fill: an allocator fragments.
 SHARE = 0.7
 
 
-def draws_that_fit(draws: int, bytes_per_draw: int, free: int) -> int:
-    """Return how many draws go into `free` bytes, at least 1 and at most all."""
-    return max(1, min(draws, int(SHARE * free / max(bytes_per_draw, 1))))
+def fitting(wanted: int, bytes_each: int, free: int) -> int:
+    """Return how many draws, or examples, go into `free` bytes, at least 1 and at most all."""
+    return max(1, min(wanted, int(SHARE * free / max(bytes_each, 1))))
 
 
 class Folding:
@@ -46,7 +46,7 @@ class Folding:
         """Take note of the memory that the first pass, with one draw, used on a GPU; later calls do nothing."""
         if self._device.type == "cuda" and self._fitting is None:
             used = torch.cuda.max_memory_allocated(self._device) - allocated_before
-            self._fitting = draws_that_fit(self._draws, used, free_memory(self._device))
+            self._fitting = fitting(self._draws, used, free_memory(self._device))
 
     def allocated(self) -> int:
         """Return the bytes allocated on the GPU now, 0 on a CPU."""

@@ -26,13 +26,17 @@ from bayespeft.factors import Pack
 from bayespeft.guides.base import Values
 from bayespeft.guides.point import Point
 from bayespeft.inference.approximation import Approximation
+from bayespeft.inference.folding import fitting
 from bayespeft.inference.history import History
 from bayespeft.inference.jacobian import Jacobian, jacobian
 from bayespeft.inference.kl import reported_kl
 from bayespeft.inference.noise import PLATED
 from bayespeft.inference.predict import Predictor
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.memory import free_memory
 from bayespeft.predictive.base import Prediction
+
+FLOAT = torch.float32.itemsize
 
 
 @dataclass
@@ -136,11 +140,21 @@ class Problem:
         return predictor.run(self.examples, draws, seed)
 
     def jacobians(self) -> Iterator[Jacobian]:
-        """Yield logits and their Jacobian by the random packs at the mean, batch by batch, over the training data."""
+        """Yield logits and their Jacobian by the random packs at the mean, over the training data.
+
+        Batch by batch, or in parts of a batch where all of its Jacobians wouldn't fit into memory: a point that took
+        hours to train must not be lost to them.
+        """
         predictor = Predictor(self.model, self.attachment, self.approximation, self.likelihood, self.device)
         with frozen(self.model), mode(self.model):
             for batch in self.examples.batches(self.train.batch_size):
-                yield jacobian(predictor, batch)
+                rows = fitting(len(batch), self._jacobian_bytes(), free_memory(self.device))
+                yield from (jacobian(predictor, part) for part in batch.parts(rows))
+
+    def _jacobian_bytes(self) -> int:
+        """Return what an example takes: a copy of the random packs and its gradient, K of each and K columns of a root."""
+        numbers = sum(pack.init.numel() for pack in self.packs if pack.name in self.approximation.random)
+        return FLOAT * numbers * (2 + 2 * (self.classes or 1))
 
     @contextmanager
     def autocast(self) -> Iterator[None]:

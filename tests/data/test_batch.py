@@ -24,3 +24,15 @@ def test_moving_keeps_the_index():
     assert batch.labels is None
     assert batch.index.device.type == "cpu"
     assert Batch(IDS, torch.zeros(3), torch.arange(3)).to("meta").labels.device.type == "meta"
+
+
+@pytest.mark.parametrize("inputs", [IDS, {"input_ids": IDS, "attention_mask": torch.ones_like(IDS)}])
+def test_parts_are_the_batch_in_order(inputs):
+    first, last = Batch(inputs, torch.tensor([0, 1, 0]), torch.arange(7, 10)).parts(2)
+    assert (len(first), len(last)) == (2, 1)
+    ids = [part.inputs if isinstance(inputs, torch.Tensor) else part.inputs["input_ids"] for part in (first, last)]
+    assert torch.equal(torch.cat(ids), IDS)
+    assert (first.labels.tolist(), last.labels.tolist()) == ([0, 1], [0])
+    assert (first.index.tolist(), last.index.tolist()) == ([7, 8], [9])
+    [whole] = Batch(inputs, None, torch.arange(3)).parts(3)
+    assert whole.labels is None

@@ -26,6 +26,7 @@ from bayespeft.guides.laplace_diagonal import LaplaceDiagonal
 from bayespeft.guides.laplace_full import LaplaceFull
 from bayespeft.guides.laplace_kronecker import LaplaceKronecker
 from bayespeft.guides.laplace_last_layer import LaplaceLastLayer
+from bayespeft.inference.folding import SHARE
 from bayespeft.inference.predict import Predictor
 from bayespeft.inference.problem import Problem
 from bayespeft.likelihoods.regression import Regression
@@ -89,6 +90,21 @@ def test_full_is_the_inverse_of_the_dense_gauss_newton_matrix(mlp, xy):
         torch.testing.assert_close(std.double(), expected.diagonal().sqrt(), rtol=1e-3, atol=1e-5)
         # Layers share what the data say: their correlations are what this guide is there for.
         assert expected[:4, 4:].abs().max() > 0.05 * expected.diagonal().max()
+
+
+@specs
+def test_little_memory_means_small_parts_and_the_same_curvature(spec, mlp, xy, monkeypatch):
+    with problem(mlp, xy, Core(r=2), spec.replace(prior_precision=2.0), train=BRIEF) as p:
+        p = replace(p, classes=3)
+        whole = covariance(fitted(p))
+        assert {len(local.logits) for local in p.jacobians()} == {16, 60 % 16}
+        numbers = sum(loc.numel() for loc in p.approximation.latent.mean().values())
+        five = 5.5 * 4 * numbers * (2 + 2 * 3) / SHARE
+        monkeypatch.setattr("bayespeft.inference.problem.free_memory", lambda device: five)
+        assert {len(local.logits) for local in p.jacobians()} == {5, 16 % 5, 60 % 16 % 5}
+        monkeypatch.setattr("bayespeft.inference.problem.free_memory", lambda device: 0)
+        assert {len(local.logits) for local in p.jacobians()} == {1}
+        close(covariance(fitted(p)), whole)
 
 
 def test_full_spans_packs_of_different_shapes(mlp, xy):

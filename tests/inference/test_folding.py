@@ -8,20 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bayespeft.errors import ConfigError
-from bayespeft.inference.folding import SHARE, Folding, draws_that_fit
+from bayespeft.inference.folding import SHARE, Folding, fitting
 
 CPU = torch.device("cpu")
 
 
 @given(st.integers(1, 100), st.integers(0, 10**10), st.integers(0, 10**11))
 def test_what_fits_is_never_none_never_more_than_all_and_stays_within_the_share(draws, each, free):
-    fit = draws_that_fit(draws, each, free)
+    fit = fitting(draws, each, free)
     assert 1 <= fit <= draws
     assert fit == 1 or fit * each <= SHARE * free
 
 
 def test_more_memory_never_means_fewer_draws():
-    sizes = [draws_that_fit(50, 10**8, free) for free in range(0, 10**10, 10**8)]
+    sizes = [fitting(50, 10**8, free) for free in range(0, 10**10, 10**8)]
     assert sizes == sorted(sizes)
     assert sizes[-1] == 50
 

@@ -93,7 +93,7 @@ class Comparison:
         return formats.markdown(grid(self.groups))
 
     def to_latex(self) -> str:
-        """Return the table as LaTeX, for the package booktabs."""
+        """Return the table as LaTeX, no wider than the line; it needs the packages booktabs and graphicx."""
         return formats.latex(grid(self.groups))
 
     def to_html(self) -> str:

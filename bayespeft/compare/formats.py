@@ -56,20 +56,23 @@ def markdown(grid: Grid) -> str:
 
 
 def latex(grid: Grid) -> str:
-    """Return a table environment; it needs the package booktabs."""
+    """Return a table environment, no wider than the line; it needs the packages booktabs and graphicx."""
     columns = "l" * grid.labels + "r" * (len(grid.header) - grid.labels)
     blocks = ["".join(_latex_row(row) for row in block) for block in grid.blocks]
     return (
-        "% \\usepackage{booktabs}\n"
+        "% \\usepackage{booktabs, graphicx}\n"
         "\\begin{table}\n"
         "  \\centering\n"
+        # Plain classes leave no room between a caption and what is below it.
+        "  \\setlength{\\belowcaptionskip}{1ex}\n"
         f"  \\caption{{{_latex(f'{grid.title}. {grid.caption}')}}}\n"
+        "  \\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n"
         f"  \\begin{{tabular}}{{{columns}}}\n"
         "    \\toprule\n"
         f"{_latex_row(tuple(Cell(name) for name in grid.header))}"
         f"{MIDRULE}{MIDRULE.join(blocks)}"
         "    \\bottomrule\n"
-        "  \\end{tabular}\n"
+        "  \\end{tabular}}\n"
         "\\end{table}\n"
     )
 

@@ -142,3 +142,15 @@ def test_blocks_and_missing_seeds():
     assert comparison.to_latex().count(r"\midrule") == 2
     assert Texts(comparison.to_html()).tags.count("tbody") == 2
     assert {row["data"] for row in comparison.tests} == {"x", "y"}
+
+
+def test_latex_is_no_wider_than_the_line_and_its_groups_close(two, nasty):
+    for tex in (two.to_latex(), nasty.to_latex()):
+        assert tex.index(r"\resizebox{\ifdim\width>\linewidth") < tex.index(r"\begin{tabular}")
+        depth, depths = 0, []
+        for brace in re.sub(r"\\[{}]", "", tex):
+            depth += (brace == "{") - (brace == "}")
+            depths.append(depth)
+        assert min(depths) == depths[-1] == 0
+        opened, closed = re.findall(r"\\begin{(\w+)}", tex), re.findall(r"\\end{(\w+)}", tex)
+        assert opened == closed[::-1] == ["table", "tabular"]

@@ -102,7 +102,8 @@ def _jackknife(probs: npt.NDArray[np.float32], labels: npt.ArrayLike, units: int
     used = probs[: units * width]
     found = [_figures(used[left_out != i].mean(axis=0), labels) for i in range(units)]
     values = np.array([[figures[name] for name in FIGURES] for figures in found])
-    errors = np.sqrt((units - 1) * values.var(axis=0))
+    # About their first, or figures that are all the same would differ from their mean by its rounding.
+    errors = np.sqrt((units - 1) * (values - values[0]).var(axis=0))
     return {name: float(error) for name, error in zip(FIGURES, errors, strict=True) if not np.isnan(error)}
 
 

@@ -92,8 +92,8 @@ def test_units_are_left_out_together() -> None:
 
 def test_equal_draws_have_no_error_and_dependent_ones_have_none_known() -> None:
     logs, labels = draws(1, 30)
-    errors = over_draws(np.repeat(logs, 4, axis=0), labels).errors
-    assert errors == pytest.approx(dict.fromkeys(FIGURES, 0.0), abs=1e-6)
+    for copies in (4, 7, 10):  # the mean of seven equal numbers is rounded
+        assert over_draws(np.repeat(logs, copies, axis=0), labels).errors == dict.fromkeys(FIGURES, 0.0)
     assert over_draws(logs, labels).errors is None, "one draw"
     assert over_draws(np.repeat(logs, 4, axis=0), labels, unit=None).errors is None
 

@@ -403,6 +403,24 @@ def browser() -> str:
     return found
 
 
+# What a notebook says of tables, as heavily as it does.
+NOTEBOOK = """<!doctype html><style>
+.jp-RenderedHTMLCommon table {{ color: rgb(1, 2, 3); }}
+.jp-RenderedHTMLCommon td, .jp-RenderedHTMLCommon th {{ white-space: normal; padding: 9em; }}
+:not(.jp-RenderedMarkdown).jp-RenderedHTMLCommon td {{ text-align: right; }}
+:not(.jp-RenderedMarkdown).jp-RenderedHTMLCommon th {{ text-align: right; }}
+.jp-RenderedHTMLCommon tbody tr:nth-child(odd) {{ background: rgb(1, 2, 3); }}
+</style><body><div class="jp-RenderedHTMLCommon">{card}</div><script>
+onload = () => {{
+  const look = e => getComputedStyle(e);
+  const cells = [...document.querySelectorAll(".bp th, .bp td")], rows = [...document.querySelectorAll(".bp tbody tr")];
+  const wrong = cells.filter(e =>
+    look(e).textAlign != "left" || look(e).color == "rgb(1, 2, 3)" || parseFloat(look(e).paddingTop) > 20);
+  const striped = rows.filter(e => look(e).backgroundColor != "rgba(0, 0, 0, 0)");
+  document.title = cells.length + " cells, wrong " + wrong.length + " striped " + striped.length;
+}}
+</script>"""
+
 PROBE = """<!doctype html><body><iframe src="report.html" style="border:0;width:{width}px;height:900px"></iframe><script>
 onload = () => {{
   const page = document.querySelector("iframe").contentDocument, root = page.documentElement;
@@ -413,6 +431,27 @@ onload = () => {{
 </script>"""
 
 
+def browse(browser: str, page: Path, home: Path) -> tuple[str, str]:
+    """Return the page as a browser made it, and what it logged."""
+    options = "--headless --no-sandbox --disable-gpu --no-zygote --disable-dev-shm-usage --allow-file-access-from-files"
+    profile = f"--user-data-dir={home / 'profile'}"
+    command = [browser, *options.split(), profile, "--enable-logging=stderr", "--window-size=1400,1000", "--dump-dom"]
+    done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout, done.stderr
+
+
+@pytest.mark.browser
+def test_a_notebooks_own_rules_for_tables_do_not_win(full: CalibrationReport, browser: str, tmp_path: Path) -> None:
+    page = tmp_path / "notebook.html"
+    page.write_text(NOTEBOOK.format(card=full._repr_html_()), encoding="utf-8")
+    shown, _ = browse(browser, page, tmp_path)
+    found = re.search(r"<title>(\d+) cells, wrong (\d+) striped (\d+)", shown)
+    assert found is not None
+    cells, wrong, striped = map(int, found.groups())
+    assert cells > 4
+    assert wrong == striped == 0
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [375, 1200])
 def test_a_browser_shows_it_without_overflow_or_complaint(
@@ -421,9 +460,6 @@ def test_a_browser_shows_it_without_overflow_or_complaint(
     full.to_html(tmp_path / "report.html")
     probe = tmp_path / "probe.html"
     probe.write_text(PROBE.format(width=width), encoding="utf-8")
-    options = "--headless --no-sandbox --disable-gpu --no-zygote --disable-dev-shm-usage --allow-file-access-from-files"
-    profile = f"--user-data-dir={tmp_path / 'profile'}"
-    command = [browser, *options.split(), profile, "--enable-logging=stderr", "--window-size=1400,1000", "--dump-dom"]
-    done = subprocess.run([*command, probe.as_uri()], capture_output=True, text=True, timeout=120, check=True)
-    assert "<title>overflow 0 outside 0</title>" in done.stdout
-    assert "CONSOLE" not in done.stderr
+    shown, complaints = browse(browser, probe, tmp_path)
+    assert "<title>overflow 0 outside 0</title>" in shown
+    assert "CONSOLE" not in complaints

@@ -1,4 +1,4 @@
-"""A page of texts whose tokens are coloured by uncertainty. What the texts contain is escaped."""
+"""A page, or a card in a notebook, of texts whose tokens are coloured by uncertainty. What the texts contain is escaped."""
 
 from __future__ import annotations
 
@@ -19,6 +19,16 @@ QUANTILE = 0.98
 
 def page(generation: Generation, color: str | None, title: str) -> str:
     """Return the page; arguments and errors as `Generation.to_html`."""
+    return render("tokens", title=title, **_view(generation, color))
+
+
+def card(generation: Generation) -> str:
+    """Return what a notebook shows."""
+    return render("tokens_card", **_view(generation, None))
+
+
+def _view(generation: Generation, color: str | None) -> dict[str, Any]:
+    """Return what the templates show."""
     if color is None:
         color = "entropy" if generation.mutual_information is None or generation.draws < 2 else "mutual_information"
     if color not in NAMES:
@@ -29,7 +39,7 @@ def page(generation: Generation, color: str | None, title: str) -> str:
     real = torch.arange(values.shape[1]) < generation.lengths[:, None]
     top = max(float(torch.quantile(values[real].double(), QUANTILE)), 1e-6)
     texts = [_text(generation, i, values[i] / top) for i in range(len(generation))]
-    return render("tokens", title=title, color=NAMES[color], top=top, texts=texts, draws=generation.draws)
+    return {"color": NAMES[color], "top": top, "texts": texts, "draws": generation.draws}
 
 
 def _text(generation: Generation, i: int, shade: torch.Tensor) -> dict[str, Any]:

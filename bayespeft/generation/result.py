@@ -129,6 +129,12 @@ class Generation:
         found = [(own.tolist(), pairs_across(self.draw[own].tolist())) for own in texts]
         return [[(own[i], own[j]) for i, j in pairs] for own, pairs in found]
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the texts, every token coloured by its uncertainty."""
+        from bayespeft.generation.html import card  # here: jinja2 takes time to import
+
+        return card(self)
+
     def to_html(
         self,
         path: str | os.PathLike[str] | None = None,

@@ -162,6 +162,19 @@ def test_the_page_shows_tokens_without_texts_and_mutual_information(posterior):
     assert f">{found.tokens[0][0]} </span>" in bare
 
 
+def test_a_notebook_shows_the_tokens_and_nothing_else_changes(written):
+    card = written._repr_html_()
+    reader = Reader()
+    reader.feed(card)
+    assert not {"html", "body", "script"} & set(reader.tags)
+    assert not reader.links
+    assert len(reader.tips) == int(written.lengths.sum())
+    style = card[card.index("<style>") + len("<style>") : card.index("</style>")]
+    selectors = re.findall(r"(?:^|[{}])\s*([^{}@;]+)\{", style, flags=re.M)
+    assert len(selectors) > 10
+    assert all(part.strip().startswith(".bp") for one in selectors for part in one.split(","))
+
+
 def test_colours_that_there_are_not(written):
     with pytest.raises(ConfigError, match="color='red'"):
         written.to_html(color="red")

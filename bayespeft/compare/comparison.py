@@ -96,6 +96,10 @@ class Comparison:
         """Return the table as LaTeX, no wider than the line; it needs the packages booktabs and graphicx."""
         return formats.latex(grid(self.groups))
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the table."""
+        return formats.card(grid(self.groups))
+
     def to_html(self) -> str:
         """Return the table as a page of HTML."""
         return formats.page(grid(self.groups))

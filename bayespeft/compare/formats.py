@@ -23,14 +23,17 @@ MIDRULE = "    \\midrule\n"
 
 STYLE = """\
 :root { color-scheme: light dark; }
-body { font: 15px/1.4 system-ui, sans-serif; margin: 1.5rem; overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-caption { caption-side: bottom; text-align: left; padding-top: .6rem; font-size: .85em; max-width: 60rem; }
-th, td { padding: .25rem .8rem; text-align: right; white-space: nowrap; font-weight: normal; }
-.label { text-align: left; }
-thead th, td strong { font-weight: 700; }
-table { border-block: 2px solid; }
-tbody { border-top: 1px solid; }"""
+body { font: 15px/1.4 system-ui, sans-serif; margin: 1.5rem; overflow-x: auto; }"""
+
+# Twice the class: a notebook's own rules for tables would weigh more.
+TABLE_STYLE = """\
+.bp-grid.bp-grid { border-collapse: collapse; border-block: 2px solid; font-variant-numeric: tabular-nums; }
+.bp-grid.bp-grid caption { caption-side: bottom; text-align: left; padding-top: .6rem; font-size: .85em; max-width: 60rem; }
+.bp-grid.bp-grid th, .bp-grid.bp-grid td { padding: .25rem .8rem; text-align: right; white-space: nowrap; font-weight: normal; }
+.bp-grid.bp-grid .label { text-align: left; }
+.bp-grid.bp-grid thead th, .bp-grid.bp-grid td strong { font-weight: 700; }
+.bp-grid.bp-grid tbody { border-top: 1px solid; }
+.bp-grid.bp-grid tbody tr { background: none; }"""
 
 
 def terminal(grid: Grid) -> Table:
@@ -79,6 +82,23 @@ def latex(grid: Grid) -> str:
 
 def page(grid: Grid) -> str:
     """Return a page of HTML that needs nothing else."""
+    title = html.escape(grid.title)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{title}</title>\n<style>\n{STYLE}\n</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+        f"{_html_table(grid, grid.caption)}"
+        "</body>\n</html>\n"
+    )
+
+
+def card(grid: Grid) -> str:
+    """Return the table, its title in the caption, as HTML to be shown inside something else."""
+    return _html_table(grid, f"{grid.title}. {grid.caption}")
+
+
+def _html_table(grid: Grid, caption: str) -> str:
+    """Return the table with its style."""
     head = "".join(
         f"<th scope=col{_html_class(grid, i)}>{html.escape(name)}</th>" for i, name in enumerate(grid.header)
     )
@@ -86,13 +106,9 @@ def page(grid: Grid) -> str:
         "<tbody>\n" + "\n".join(f"<tr>{_html_row(grid, row)}</tr>" for row in block) + "\n</tbody>"
         for block in grid.blocks
     )
-    title, caption = html.escape(grid.title), html.escape(grid.caption)
     return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>\n{STYLE}\n</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
-        f"<table>\n<caption>{caption}</caption>\n<thead>\n<tr>{head}</tr>\n</thead>\n{bodies}\n</table>\n"
-        "</body>\n</html>\n"
+        f"<style>\n{TABLE_STYLE}\n</style>\n<table class=bp-grid>\n<caption>{html.escape(caption)}</caption>\n"
+        f"<thead>\n<tr>{head}</tr>\n</thead>\n{bodies}\n</table>\n"
     )
 
 

@@ -97,11 +97,24 @@ def test_names_stay_text(nasty):
 
 def test_a_page_is_well_formed(nasty):
     # What XML has no name for is written as XML would have it, so that its parser can judge the nesting.
-    page = nasty.to_html().removeprefix("<!doctype html>").replace(" class=label", "").replace(" scope=col", "")
+    page = nasty.to_html().removeprefix("<!doctype html>").replace(" class=label", "")
+    page = page.replace(" scope=col", "").replace(" class=bp-grid", "")
     page = re.sub(r"<(meta[^>]*)>", r"<\1/>", page)
     root = xml.etree.ElementTree.fromstring(page)
     assert [len(row) for row in root.iter("tr")] == [7, 7, 7]
     assert not re.search(r"(src|href)=", page)
+
+
+def test_a_notebook_shows_the_table_and_nothing_else_changes(nasty):
+    card = nasty._repr_html_()
+    found = Texts(card)
+    assert set(found.tags) == {"style", "table", "caption", "thead", "tbody", "tr", "th", "td"}
+    assert NASTY in found.texts
+    assert f"net on {NASTY}. One seed" in next(text for text in found.texts if "One seed" in text)
+    style = card[card.index("<style>") + len("<style>") : card.index("</style>")]
+    selectors = [part.strip() for rule in style.split("}")[:-1] for part in rule.split("{")[0].split(",")]
+    assert len(selectors) > 7
+    assert all(selector.startswith(".bp-grid") for selector in selectors)
 
 
 def test_a_cell_after_a_line_break_is_no_argument_of_it():

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from bayespeft.adapters.base import Adapter
-from bayespeft.assemble import assemble, check_start, choose_method, merging, packed
+from bayespeft.assemble import assemble, blank_packs, check_start, choose_method, merging
 from bayespeft.attach import Placement
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.errors import CheckpointError, ConfigError, DataError
@@ -200,7 +200,7 @@ def load(directory: str | os.PathLike[str], model: nn.Module, *, tokenizer: Any 
     check_fingerprint(saved_fingerprint, model, exclude=heads)
     placements = tuple(Placement(sites[name], adapter) for name, adapter in adapters.items())
     generator = torch.Generator().manual_seed(seed)
-    packs = packed({p.site.name: p.adapter.blank(p.site, generator) for p in placements}, heads, method)
+    packs = blank_packs(placements, heads, method, generator)
     changes, centers = taken(tensors, MERGED), taken(tensors, CENTER)
     with seeded(seed):
         approximation = Approximation(packs, method.guide, generator, next(model.parameters()).device)

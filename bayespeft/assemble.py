@@ -102,10 +102,11 @@ def assemble(
         return make_packs(placements, heads, method, torch.Generator().manual_seed(seed))
 
     begin = time.perf_counter()
-    packs = make_packs(placements, heads, method, generator)
+    if start is None:
+        packs = make_packs(placements, heads, method, generator)
+    else:
+        packs = started_at(blank_packs(placements, heads, method, generator), start)
     seconds = time.perf_counter() - begin
-    if start is not None:
-        packs = started_at(packs, start)
     device = next(model.parameters()).device
     approximation = Approximation(packs, method.guide, generator, device)
     base = fingerprint(model, exclude=heads) if start is None else start.base
@@ -227,10 +228,17 @@ def make_packs(
     placements: Sequence[Placement], heads: set[str], method: Method, generator: torch.Generator
 ) -> list[Pack]:
     """Return the packs of all placements, at their start; those in `heads` are heads."""
-    return packed({p.site.name: p.adapter.factors(p.site, generator) for p in placements}, heads, method)
+    return _packed({p.site.name: p.adapter.factors(p.site, generator) for p in placements}, heads, method)
 
 
-def packed(factors: Mapping[str, Mapping[str, Factor]], heads: set[str], method: Method) -> list[Pack]:
+def blank_packs(
+    placements: Sequence[Placement], heads: set[str], method: Method, generator: torch.Generator
+) -> list[Pack]:
+    """Return packs as `make_packs` does, of any values, for what was fitted before."""
+    return _packed({p.site.name: p.adapter.blank(p.site, generator) for p in placements}, heads, method)
+
+
+def _packed(factors: Mapping[str, Mapping[str, Factor]], heads: set[str], method: Method) -> list[Pack]:
     """Return packs of factors, site -> name -> factor, under the method's priors; the sites in `heads` are heads."""
     priors: Mapping[Role, Prior] = {
         "latent": method.latent_prior,

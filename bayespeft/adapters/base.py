@@ -42,7 +42,7 @@ class Adapter(Plugin, ABC):
         """Return the adapter's tensors at a site, with initial values drawn from `generator` (on the CPU)."""
 
     def blank(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
-        """Return tensors as `factors` does, of any values: what a saved posterior is read into."""
+        """Return tensors as `factors` does, of any values: what was fitted before takes their place."""
         return self.factors(site, generator)
 
     @abstractmethod

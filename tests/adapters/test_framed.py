@@ -37,7 +37,9 @@ class TestFramed:
             assert (blank[name].init.shape, blank[name].role) == (factor.init.shape, factor.role)
             assert (blank[name].center is None) == (factor.center is None)
 
-    def test_load_decomposes_nothing_and_knows_where_priors_are_centered(self, adapter, mlp, xy, tmp_path, monkeypatch):
+    def test_load_and_start_decompose_nothing_and_know_where_priors_are_centered(
+        self, adapter, mlp, xy, tmp_path, monkeypatch
+    ):
         method = registry.get("methods", "map" if type(adapter) is RandomSubspace else "bayes_subspace")
         method = method.replace(adapter=adapter, point_prior=Normal(scale=0.5), train=TrainConfig(steps=7, lr=1e-2))
         base = copy.deepcopy(mlp)
@@ -60,3 +62,8 @@ class TestFramed:
         for name in trained:
             value = q[name].mean
             assert torch.equal(p[name].log_prob(value), saved[name].log_prob(value)), name
+        brief = TrainConfig(steps=1, lr=1e-6)
+        further = bayespeft.fit(base, xy, "mle", adapter=adapter.kind, start=loaded, train=brief, progress=False)
+        means = loaded.approximation.mean()
+        for name, value in further.approximation.mean().items():
+            torch.testing.assert_close(value, means[name], atol=1e-5, rtol=0)

@@ -19,7 +19,7 @@ from bayespeft.attach import Placement
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.errors import CheckpointError, ConfigError, DataError
 from bayespeft.evaluation import brief
-from bayespeft.fitted import CENTER, MERGED
+from bayespeft.fitted import CENTER, MERGED, centers_are_saved
 from bayespeft.guides.base import GuideSpec
 from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.history import History
@@ -204,9 +204,12 @@ def load(directory: str | os.PathLike[str], model: nn.Module, *, tokenizer: Any 
     changes, centers = taken(tensors, MERGED), taken(tensors, CENTER)
     with seeded(seed):
         approximation = Approximation(packs, method.guide, generator, next(model.parameters()).device)
-    _load_strictly(approximation, tensors, directory)
-    for name, center in centers.items():
-        approximation.get_buffer(f"center_{name}").copy_(center)
+    _check_tensors(approximation.state_dict(), tensors, directory)
+    approximation.load_state_dict(tensors, strict=True)
+    places = approximation.center_buffers() if centers_are_saved(placements) else {}
+    _check_tensors(places, centers, directory, CENTER)
+    for name, place in places.items():
+        place.copy_(centers[name])
     merged = merging(model, placements)
     if (merged is None) != (steps is None):
         raise CheckpointError(f"the posterior in '{directory}' lacks what was merged into the network's weights.")
@@ -277,15 +280,20 @@ def _validator(problem: Problem, data: Any, tokenizer: Any) -> Callable[[], dict
     return validate
 
 
-def _load_strictly(approximation: Approximation, tensors: dict[str, torch.Tensor], directory: Any) -> None:
-    expected = approximation.state_dict()
+def _check_tensors(
+    expected: dict[str, torch.Tensor], tensors: dict[str, torch.Tensor], directory: Any, prefix: str = ""
+) -> None:
+    """Check that a file holds the tensors that are expected, in their shapes.
+
+    Raises:
+        CheckpointError: the message names the first that is missing, unknown or of another shape.
+    """
     for name in sorted({*expected, *tensors}):
         if name not in tensors or name not in expected:
             which = "lacks" if name not in tensors else "has the unknown"
-            raise CheckpointError(f"the posterior in '{directory}' {which} tensor '{name}'.")
+            raise CheckpointError(f"the posterior in '{directory}' {which} tensor '{prefix}{name}'.")
         if tensors[name].shape != expected[name].shape:
             raise CheckpointError(
-                f"tensor '{name}' in '{directory}' has shape {tuple(tensors[name].shape)}, this network needs "
+                f"tensor '{prefix}{name}' in '{directory}' has shape {tuple(tensors[name].shape)}, this network needs "
                 f"{tuple(expected[name].shape)}."
             )
-    approximation.load_state_dict(tensors, strict=True)

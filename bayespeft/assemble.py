@@ -105,7 +105,7 @@ def assemble(
     if start is None:
         packs = make_packs(placements, heads, method, generator)
     else:
-        packs = started_at(blank_packs(placements, heads, method, generator), start)
+        packs = started_at(start_packs(placements, heads, method, generator, start), start)
     seconds = time.perf_counter() - begin
     device = next(model.parameters()).device
     approximation = Approximation(packs, method.guide, generator, device)
@@ -234,8 +234,27 @@ def make_packs(
 def blank_packs(
     placements: Sequence[Placement], heads: set[str], method: Method, generator: torch.Generator
 ) -> list[Pack]:
-    """Return packs as `make_packs` does, of any values, for what was fitted before."""
+    """Return packs as `make_packs` does, of any values where an adapter decomposes: a file is read into them."""
     return _packed({p.site.name: p.adapter.blank(p.site, generator) for p in placements}, heads, method)
+
+
+def start_packs(
+    placements: Sequence[Placement], heads: set[str], method: Method, generator: torch.Generator, start: Posterior
+) -> list[Pack]:
+    """Return packs as `make_packs` does, of any values where an adapter decomposes and the start has all of its factors."""
+    there: dict[str, set[str]] = {}
+    for known in start.approximation.packs:
+        for site in known.sites:
+            there.setdefault(site, set()).add(known.factor)
+
+    def factors(p: Placement) -> Mapping[str, Factor]:
+        if p.adapter.decomposes and (blank := p.adapter.blank(p.site, generator)).keys() <= there.get(
+            p.site.name, set()
+        ):
+            return blank
+        return p.adapter.factors(p.site, generator)
+
+    return _packed({p.site.name: factors(p) for p in placements}, heads, method)
 
 
 def _packed(factors: Mapping[str, Mapping[str, Factor]], heads: set[str], method: Method) -> list[Pack]:

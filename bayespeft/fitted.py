@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from bayespeft import registry
-from bayespeft.adapters.framed import Framed
 from bayespeft.attach import Attachment, Placement, SiteWeights, check_unadapted
 from bayespeft.errors import AttachError, ConfigError
 from bayespeft.inference.approximation import Approximation
@@ -30,6 +29,11 @@ from bayespeft.version import __version__
 
 # Before the names of saved tensors that are no part of the approximation.
 MERGED, CENTER = "merged/", "center/"
+
+
+def centers_are_saved(placements: Iterable[Placement]) -> bool:
+    """Whether a file says where priors are centered: the base alone can't tell it, or only by decomposing each layer."""
+    return any(p.adapter.decomposes or p.adapter.merge_interval(1) is not None for p in placements)
 
 
 @dataclass
@@ -88,7 +92,9 @@ class Fitted:
     @contextmanager
     def _predictor(self) -> Iterator[Predictor]:
         with self._attached() as attachment:
-            yield Predictor(self.model, attachment, self.approximation, self.likelihood, self.device, self.temperature)
+            yield Predictor(
+                self.model, attachment, self.approximation, self.likelihood, self.device, self.temperature, self.classes
+            )
 
     @contextmanager
     def using(self, draw: int | str = "mean", seed: int = 0) -> Iterator[nn.Module]:
@@ -166,11 +172,8 @@ class Fitted:
             "history": self.history.to_dict(),
         }
         tensors = self.approximation.state_dict()
-        if any(isinstance(placement.adapter, Framed) for placement in self.placements):
-            # Where priors are centered goes with the triplets, which are not found again; what is not there is as in `blank`.
-            buffers = self.approximation.named_buffers()
-            centers = {name: value for name, value in buffers if name.startswith("center_") and value.any()}
-            tensors |= {name.replace("_", "/", 1): value for name, value in centers.items()}
+        if centers_are_saved(self.placements):
+            tensors |= {f"{CENTER}{name}": value for name, value in self.approximation.center_buffers().items()}
         if self.merged is not None:
             self._check_network()
             settings["merged"] = self.merged.steps()

@@ -33,16 +33,22 @@ class WarmUp:
 
 
 class Adapter(Plugin, ABC):
-    """A parameterisation of the change of a linear layer y = W0 x (+ b), with x (..., n) and y (..., m)."""
+    """A parameterisation of the change of a linear layer y = W0 x (+ b), with x (..., n) and y (..., m).
+
+    Attributes:
+        decomposes: its start is found in the layer's weight and not drawn: at some cost, so that what was fitted before is
+            read into a `blank`, and in one way for all members of an ensemble.
+    """
 
     room: ClassVar[str] = "adapters"
+    decomposes: ClassVar[bool] = False
 
     @abstractmethod
     def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
         """Return the adapter's tensors at a site, with initial values drawn from `generator` (on the CPU)."""
 
     def blank(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
-        """Return tensors as `factors` does, of any values: what was fitted before takes their place."""
+        """Return tensors as `factors` does, of any values where it `decomposes`: what was fitted before takes their place."""
         return self.factors(site, generator)
 
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -14,12 +15,13 @@ from bayespeft.sites import Site
 
 
 class Framed(Adapter):
-    """An adapter that decomposes the layer's weight for its start, and is read from a file without.
+    """An adapter that decomposes the layer's weight for its start.
 
     Attributes:
         r: triplets that are used, at most the smaller side of the layer.
     """
 
+    decomposes: ClassVar[bool] = True
     r: int = Field(default=8, ge=1)
 
     @abstractmethod

@@ -86,7 +86,7 @@ def page(grid: Grid) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>\n{STYLE}\n</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+        f"<title>{title}</title>\n<style>\n{STYLE}\n{TABLE_STYLE}\n</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
         f"{_html_table(grid, grid.caption)}"
         "</body>\n</html>\n"
     )
@@ -94,11 +94,10 @@ def page(grid: Grid) -> str:
 
 def card(grid: Grid) -> str:
     """Return the table, its title in the caption, as HTML to be shown inside something else."""
-    return _html_table(grid, f"{grid.title}. {grid.caption}")
+    return f"<style>\n{TABLE_STYLE}\n</style>\n{_html_table(grid, f'{grid.title}. {grid.caption}')}"
 
 
 def _html_table(grid: Grid, caption: str) -> str:
-    """Return the table with its style."""
     head = "".join(
         f"<th scope=col{_html_class(grid, i)}>{html.escape(name)}</th>" for i, name in enumerate(grid.header)
     )
@@ -107,7 +106,7 @@ def _html_table(grid: Grid, caption: str) -> str:
         for block in grid.blocks
     )
     return (
-        f"<style>\n{TABLE_STYLE}\n</style>\n<table class=bp-grid>\n<caption>{html.escape(caption)}</caption>\n"
+        f"<table class=bp-grid>\n<caption>{html.escape(caption)}</caption>\n"
         f"<thead>\n<tr>{head}</tr>\n</thead>\n{bodies}\n</table>\n"
     )
 

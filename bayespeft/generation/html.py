@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from bayespeft.generation.result import Generation
 
 NAMES = {"entropy": "entropy", "mutual_information": "mutual information"}
+# So many tokens are shown in a notebook, which keeps what it shows, and at least one text.
+TOKENS = 2000
 # Colours are full at this quantile of all tokens: one outlier must not make all others pale.
 QUANTILE = 0.98
 
@@ -23,12 +25,13 @@ def page(generation: Generation, color: str | None, title: str) -> str:
 
 
 def card(generation: Generation) -> str:
-    """Return what a notebook shows."""
-    return render("tokens_card", **_view(generation, None))
+    """Return what a notebook shows: the first texts, and how many more there are."""
+    shown = max(1, int((generation.lengths.cumsum(0) <= TOKENS).sum()))
+    return render("tokens_card", more=len(generation) - shown, **_view(generation, None, shown))
 
 
-def _view(generation: Generation, color: str | None) -> dict[str, Any]:
-    """Return what the templates show."""
+def _view(generation: Generation, color: str | None, shown: int | None = None) -> dict[str, Any]:
+    """Return what the templates show of the first texts, or of all; colours are those of all."""
     if color is None:
         color = "entropy" if generation.mutual_information is None or generation.draws < 2 else "mutual_information"
     if color not in NAMES:
@@ -38,7 +41,7 @@ def _view(generation: Generation, color: str | None) -> dict[str, Any]:
         raise ConfigError("each draw wrote a text of its own, so tokens have no mutual information: color='entropy'.")
     real = torch.arange(values.shape[1]) < generation.lengths[:, None]
     top = max(float(torch.quantile(values[real].double(), QUANTILE)), 1e-6)
-    texts = [_text(generation, i, values[i] / top) for i in range(len(generation))]
+    texts = [_text(generation, i, values[i] / top) for i in range(len(generation))[:shown]]
     return {"color": NAMES[color], "top": top, "texts": texts, "draws": generation.draws}
 
 

@@ -130,7 +130,7 @@ class Generation:
         return [[(own[i], own[j]) for i, j in pairs] for own, pairs in found]
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the texts, every token coloured by its uncertainty."""
+        """What a notebook shows: the first texts, every token coloured by its uncertainty."""
         from bayespeft.generation.html import card  # here: jinja2 takes time to import
 
         return card(self)

@@ -76,7 +76,7 @@ class Problem(Protocol):
         """Return the averaged prediction of the training data."""
 
     def jacobians(self) -> Iterator[Derivative]:
-        """Yield logits and Jacobians at the guide's mean, batch by batch, over the training data."""
+        """Yield logits and Jacobians at the guide's mean over the training data, some examples at a time."""
 
 
 class Guide(nn.Module, ABC):

@@ -123,6 +123,10 @@ class Approximation(nn.Module):
                 values.setdefault(site, {})[pack.factor] = mean[pack.name][row].detach().clone()
         return values
 
+    def center_buffers(self) -> dict[str, Tensor]:
+        """Return where the priors of each pack are centered, (layers, ...)."""
+        return {pack.name: self.get_buffer(f"center_{pack.name}") for pack in self.packs}
+
     def centers(self) -> dict[tuple[str, str], Tensor]:
         """Return where the prior of each factor is centered, on the CPU, by site and factor."""
         return {

@@ -5,6 +5,7 @@ Each example gets a copy of the mean as its own leaf, so one backward pass gives
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,9 @@ from torch import Tensor
 
 from bayespeft.data.batch import Batch
 from bayespeft.errors import DataError
+from bayespeft.inference.folding import fitting
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.memory import free_memory
 
 if TYPE_CHECKING:
     from bayespeft.inference.predict import Predictor
@@ -54,6 +57,20 @@ class Jacobian:
     def roots(self) -> dict[str, Tensor]:
         """Return K columns of a root of each example's Gauss-Newton matrix, (rows, K, layers, ...) by pack."""
         return {name: self.likelihood.curvature_root(self.logits, value) for name, value in self.by_pack.items()}
+
+
+def jacobians(predictor: Predictor, batch: Batch) -> Iterator[Jacobian]:
+    """Differentiate the logits of a batch, all at once or in parts that fit into memory.
+
+    A point that took hours to train must not be lost to them.
+    """
+    numbers = sum(
+        pack.init.numel() for pack in predictor.approximation.packs if pack.name in predictor.approximation.random
+    )
+    # A copy of the numbers and its gradient; K rows of a Jacobian and of a root, both once more in double precision.
+    bytes_each = torch.float32.itemsize * numbers * (2 + 6 * (predictor.classes or 1))
+    rows = fitting(len(batch), bytes_each, free_memory(predictor.device))
+    yield from (jacobian(predictor, part) for part in batch.parts(rows))
 
 
 def jacobian(predictor: Predictor, batch: Batch) -> Jacobian:

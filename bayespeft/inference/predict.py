@@ -22,7 +22,7 @@ from bayespeft.errors import ConfigError, DataError
 from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.folding import Folding
-from bayespeft.inference.jacobian import jacobian
+from bayespeft.inference.jacobian import jacobians
 from bayespeft.inference.sampling import Noise, Sampling
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.memory import PeakMemory
@@ -37,7 +37,12 @@ LOGIT_DRAWS = 256
 
 @dataclass(frozen=True)
 class Predictor:
-    """An adapted network, ready to predict; `temperature` divides the logits of each draw."""
+    """An adapted network, ready to predict.
+
+    Attributes:
+        temperature: divides the logits of each draw.
+        classes: K, the network's outputs, where they are known beforehand.
+    """
 
     model: torch.nn.Module
     attachment: Attachment
@@ -45,6 +50,7 @@ class Predictor:
     likelihood: Likelihood
     device: torch.device
     temperature: float = 1.0
+    classes: int | None = None
 
     def run(
         self,
@@ -127,8 +133,8 @@ class Predictor:
             len(examples), keep_draws, lambda outputs: Noise("sobol", outputs, seed).take(draws)
         )
         with self._measured(seed) as cost, frozen(self.model):
-            for batch in examples.batches(batch_size):
-                local = jacobian(self, batch)
+            for local in (local for batch in examples.batches(batch_size) for local in jacobians(self, batch)):
+                batch = local.batch
                 with torch.no_grad():
                     root = latent.pull(local.by_pack) / self.temperature
                     mean = (local.logits.double() / self.temperature).cpu()

@@ -26,17 +26,13 @@ from bayespeft.factors import Pack
 from bayespeft.guides.base import Values
 from bayespeft.guides.point import Point
 from bayespeft.inference.approximation import Approximation
-from bayespeft.inference.folding import fitting
 from bayespeft.inference.history import History
-from bayespeft.inference.jacobian import Jacobian, jacobian
+from bayespeft.inference.jacobian import Jacobian, jacobians
 from bayespeft.inference.kl import reported_kl
 from bayespeft.inference.noise import PLATED
 from bayespeft.inference.predict import Predictor
 from bayespeft.likelihoods.base import Likelihood
-from bayespeft.memory import free_memory
 from bayespeft.predictive.base import Prediction
-
-FLOAT = torch.float32.itemsize
 
 
 @dataclass
@@ -116,15 +112,22 @@ class Problem:
     def fresh_packs(self, seed: int) -> list[Pack]:
         """Return the packs with initial values drawn anew, heads too (as wide as the head that the network brought).
 
-        Fixed packs stay: every draw of a posterior shares them.
+        Fixed packs stay: every draw of a posterior shares them. So does all that an adapter found by decomposing a layer,
+        whose fixed factors belong to it.
         """
         assert self.packs_of is not None
         generator = torch.Generator().manual_seed(seed)
+        decomposed = {p.site.name for p in self.attachment.placements if p.adapter.decomposes}
 
         def fresh(pack: Pack, own: Pack) -> Pack:
             if pack.role == "head" and pack.init.numel() > 1:
                 return replace(pack, init=pack.init.std() * torch.randn(pack.init.shape, generator=generator))
-            return own if pack.role == "fixed" else pack
+            if pack.role == "fixed":
+                return own
+            rows = zip(pack.owners, pack.init, own.init, strict=True)
+            return replace(
+                pack, init=torch.stack([before if site in decomposed else new for site, new, before in rows])
+            )
 
         return [fresh(pack, own) for pack, own in zip(self.packs_of(seed), self.packs, strict=True)]
 
@@ -140,21 +143,13 @@ class Problem:
         return predictor.run(self.examples, draws, seed)
 
     def jacobians(self) -> Iterator[Jacobian]:
-        """Yield logits and their Jacobian by the random packs at the mean, over the training data.
-
-        Batch by batch, or in parts of a batch where all of its Jacobians wouldn't fit into memory: a point that took
-        hours to train must not be lost to them.
-        """
-        predictor = Predictor(self.model, self.attachment, self.approximation, self.likelihood, self.device)
+        """Yield logits and their Jacobian by the random packs at the mean, over the training data, in parts that fit."""
+        predictor = Predictor(
+            self.model, self.attachment, self.approximation, self.likelihood, self.device, classes=self.classes
+        )
         with frozen(self.model), mode(self.model):
             for batch in self.examples.batches(self.train.batch_size):
-                rows = fitting(len(batch), self._jacobian_bytes(), free_memory(self.device))
-                yield from (jacobian(predictor, part) for part in batch.parts(rows))
-
-    def _jacobian_bytes(self) -> int:
-        """Return what an example takes: a copy of the random packs and its gradient, K of each and K columns of a root."""
-        numbers = sum(pack.init.numel() for pack in self.packs if pack.name in self.approximation.random)
-        return FLOAT * numbers * (2 + 2 * (self.classes or 1))
+                yield from jacobians(predictor, batch)
 
     @contextmanager
     def autocast(self) -> Iterator[None]:

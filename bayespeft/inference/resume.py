@@ -81,7 +81,7 @@ def snapshot(problem: Problem, optimiser: torch.optim.Optimizer) -> dict[str, An
     merged = None if problem.started else problem.attachment.merged
     sites = {p.site.name: p.site for p in problem.attachment.placements}
     return {
-        # Centers are not part of a saved posterior, but a merge moves them.
+        # Centers are no part of the state, but a merge moves them.
         "approximation": dict(problem.approximation.state_dict()),
         "centers": {name: b for name, b in problem.approximation.named_buffers() if name.startswith("center_")},
         "optimiser": optimiser.state_dict(),

@@ -16,8 +16,7 @@ from bayespeft.errors import CheckpointError
 from bayespeft.io.directory import check_place as check_directory
 from bayespeft.io.directory import replacing
 
-# 2: the centers of priors that lie at a weight's singular vectors are in the file.
-FORMAT = 2
+FORMAT = 1
 TENSORS, SETTINGS = "posterior.safetensors", "posterior.json"
 WHAT = "a posterior"
 

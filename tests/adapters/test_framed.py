@@ -1,11 +1,13 @@
-"""Adapters that decompose the layer's weight: a saved posterior is read without."""
+"""Adapters that decompose the layer's weight: for a new start, and neither to load a posterior nor to build on one."""
 
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import bayespeft
 from bayespeft import TrainConfig, registry
@@ -13,6 +15,10 @@ from bayespeft.adapters.frozen_core import FrozenCore
 from bayespeft.adapters.orthonormal_core import OrthonormalCore
 from bayespeft.adapters.random_subspace import RandomSubspace
 from bayespeft.adapters.subspace_core import SubspaceCore
+from bayespeft.assemble import make_packs, start_packs
+from bayespeft.errors import CheckpointError
+from bayespeft.fitted import centers_are_saved
+from bayespeft.io import checkpoint
 from bayespeft.priors.normal import Normal
 from tests.adapters.helpers import a_site
 
@@ -67,3 +73,58 @@ class TestFramed:
         means = loaded.approximation.mean()
         for name, value in further.approximation.mean().items():
             torch.testing.assert_close(value, means[name], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("center/A_2x5"), "lacks tensor 'center/A_2x5'"),
+        (lambda t: t.update({"center/A_2x5": torch.zeros(1)}), r"'center/A_2x5' .* has shape \(1,\)"),
+        (lambda t: t.update({"center/foo": torch.zeros(1)}), "has the unknown tensor 'center/foo'"),
+    ],
+)
+def test_centers_are_read_strictly(change, message, mlp, xy, tmp_path):
+    base = copy.deepcopy(mlp)
+    brief = TrainConfig(steps=1, lr=1e-2)
+    options = {"targets": "all-linear", "train": brief, "progress": False}
+    bayespeft.fit(mlp, xy, "melora", adapter=OrthonormalCore(r=2), **options).save(tmp_path / "out")
+    path = tmp_path / "out" / checkpoint.TENSORS
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+    with pytest.raises(CheckpointError, match=message):
+        bayespeft.load(tmp_path / "out", base)
+
+
+def test_members_of_an_ensemble_share_the_triplets_that_they_start_from(mlp, xy):
+    """Fixed factors are shared: with other triplets of its own, a member would not start at the network."""
+    expected = mlp(xy[0]).detach()
+    method = registry.get("methods", "ensemble").replace(
+        adapter=RandomSubspace(r=2, every=None), train=TrainConfig(steps=1, lr=1e-9)
+    )
+    ensemble = bayespeft.fit(mlp, xy, method, targets="all-linear", progress=False)
+    for member in range(3):
+        with ensemble.using(member) as network:
+            torch.testing.assert_close(network(xy[0]), expected, atol=1e-5, rtol=0)
+
+
+def test_what_a_start_lacks_is_found_in_the_weight(mlp, xy):
+    brief = TrainConfig(steps=1, lr=1e-9)
+    start = bayespeft.fit(mlp, xy, "mle", adapter=FrozenCore(r=2), targets="all-linear", train=brief, progress=False)
+    placements, method = start.placements, start.method
+    known = {pack.name: pack for pack in start.approximation.packs}
+    start.approximation.packs = tuple(pack for pack in known.values() if pack.factor != "B")
+    packs = start_packs(placements, set(), method, torch.Generator(), start)
+    fresh = make_packs(placements, set(), method, torch.Generator())
+    for ours, theirs in zip(packs, fresh, strict=True):
+        assert torch.equal(ours.init, theirs.init)
+    start.approximation.packs = tuple(known.values())
+    assert not any(pack.init.any() for pack in start_packs(placements, set(), method, torch.Generator(), start))
+
+
+@pytest.mark.parametrize(("decomposes", "interval"), [(False, None), (True, None), (False, 3)])
+def test_a_file_holds_centers_that_the_base_can_not_tell(decomposes, interval):
+    adapter = SimpleNamespace(decomposes=decomposes, merge_interval=lambda steps: interval)
+    other = SimpleNamespace(decomposes=False, merge_interval=lambda steps: None)
+    placements = [SimpleNamespace(adapter=other), SimpleNamespace(adapter=adapter)]
+    assert centers_are_saved(placements) == (decomposes or interval is not None)

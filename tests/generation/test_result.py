@@ -175,6 +175,15 @@ def test_a_notebook_shows_the_tokens_and_nothing_else_changes(written):
     assert all(part.strip().startswith(".bp") for one in selectors for part in one.split(","))
 
 
+def test_a_notebook_shows_a_few_of_many_texts(written, monkeypatch):
+    for tokens, texts in ((0, 1), (int(written.lengths[:2].sum()), 2), (10**6, len(written))):
+        monkeypatch.setattr("bayespeft.generation.html.TOKENS", tokens)
+        card, reader = written._repr_html_(), Reader()
+        reader.feed(card)
+        assert reader.tags.count("article") == texts
+        assert (f"{len(written) - texts} more: to_html() shows all" in card) == (texts < len(written))
+
+
 def test_colours_that_there_are_not(written):
     with pytest.raises(ConfigError, match="color='red'"):
         written.to_html(color="red")

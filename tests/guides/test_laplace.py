@@ -99,10 +99,10 @@ def test_little_memory_means_small_parts_and_the_same_curvature(spec, mlp, xy, m
         whole = covariance(fitted(p))
         assert {len(local.logits) for local in p.jacobians()} == {16, 60 % 16}
         numbers = sum(loc.numel() for loc in p.approximation.latent.mean().values())
-        five = 5.5 * 4 * numbers * (2 + 2 * 3) / SHARE
-        monkeypatch.setattr("bayespeft.inference.problem.free_memory", lambda device: five)
+        five = 5.5 * 4 * numbers * (2 + 6 * 3) / SHARE
+        monkeypatch.setattr("bayespeft.inference.jacobian.free_memory", lambda device: five)
         assert {len(local.logits) for local in p.jacobians()} == {5, 16 % 5, 60 % 16 % 5}
-        monkeypatch.setattr("bayespeft.inference.problem.free_memory", lambda device: 0)
+        monkeypatch.setattr("bayespeft.inference.jacobian.free_memory", lambda device: 0)
         assert {len(local.logits) for local in p.jacobians()} == {1}
         close(covariance(fitted(p)), whole)
 

@@ -300,3 +300,17 @@ def test_impossible_settings_are_refused_though_they_would_not_be_used(mlp, xy, 
     )
     with pytest.raises(ConfigError):
         posterior.predict(xy, prediction="linearised", **wrong)
+
+
+def test_little_memory_means_small_parts_and_the_same_prediction(mlp, xy, monkeypatch):
+    with problem(mlp, xy, Core(r=2), FullCovariance(init_std=(0.3, 0.9))) as p:
+        scatter(p, 0.1)
+        whole = predictor(p).linearised(p.examples, seed=0)
+        calls = []
+        monkeypatch.setattr(
+            "bayespeft.inference.jacobian.jacobian", lambda *args: calls.append(len(args[1])) or jacobian(*args)
+        )
+        monkeypatch.setattr("bayespeft.inference.jacobian.free_memory", lambda device: 0)
+        parts = predictor(p).linearised(p.examples, seed=0)
+    assert calls == [1] * 60
+    torch.testing.assert_close(parts.log_probs, whole.log_probs, atol=1e-5, rtol=1e-4)

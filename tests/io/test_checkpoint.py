@@ -19,7 +19,7 @@ TENSORS = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.zeros(0)}
 def test_what_is_written_is_read(tmp_path):
     checkpoint.write(tmp_path / "deep" / "out", TENSORS, {"x": [1, 2.5, None]})
     tensors, settings = checkpoint.read(tmp_path / "deep" / "out")
-    assert settings == {"format": 2, "x": [1, 2.5, None]}
+    assert settings == {"format": 1, "x": [1, 2.5, None]}
     assert all(torch.equal(tensors[name], TENSORS[name]) for name in TENSORS)
 
 
@@ -45,12 +45,12 @@ def test_missing_damaged_and_newer_files_are_errors(tmp_path):
     checkpoint.write(tmp_path / "out", TENSORS, {})
     path = tmp_path / "out" / checkpoint.SETTINGS
     path.write_text(json.dumps({"format": 99}))
-    with pytest.raises(CheckpointError, match="format 99, this package reads 2"):
+    with pytest.raises(CheckpointError, match="format 99, this package reads 1"):
         checkpoint.read(tmp_path / "out")
     path.write_text("{")
     with pytest.raises(CheckpointError, match="damaged"):
         checkpoint.read(tmp_path / "out")
-    path.write_text('{"format": 2}')
+    path.write_text('{"format": 1}')
     (tmp_path / "out" / checkpoint.TENSORS).write_bytes(b"not safetensors at all")
     with pytest.raises(CheckpointError, match="damaged"):
         checkpoint.read(tmp_path / "out")

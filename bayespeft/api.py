@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from bayespeft.adapters.base import Adapter
-from bayespeft.assemble import assemble, blank_packs, check_start, choose_method, merging
+from bayespeft.assemble import assemble, choose_method, merging
 from bayespeft.attach import Placement
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.errors import CheckpointError, ConfigError, DataError
@@ -35,9 +35,11 @@ from bayespeft.io.fingerprint import check_fingerprint, digest
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.memory import PeakMemory
 from bayespeft.methods.base import Method
+from bayespeft.packing import blank_packs
 from bayespeft.posterior import Posterior
 from bayespeft.randomness import seeded
 from bayespeft.sites import all_sites
+from bayespeft.start import check_start
 
 VALIDATION_DRAWS = 5
 

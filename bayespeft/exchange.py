@@ -14,7 +14,7 @@ from bayespeft import registry
 from bayespeft.adapters.base import Adapter
 from bayespeft.adapters.full import Full
 from bayespeft.adapters.lora import Lora
-from bayespeft.assemble import choose_likelihood, make_packs
+from bayespeft.assemble import choose_likelihood
 from bayespeft.attach import Placement
 from bayespeft.errors import ConfigError
 from bayespeft.inference.approximation import Approximation
@@ -23,6 +23,7 @@ from bayespeft.io.peft import read_lora
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.label_tokens import LabelTokens
 from bayespeft.methods.base import Method
+from bayespeft.packing import make_packs
 from bayespeft.posterior import Posterior
 from bayespeft.sites import all_sites, find_head
 

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 
 from bayespeft.adapters.base import Adapter
-from bayespeft.adapters.frames import Frames
+from bayespeft.adapters.frames import Frames, truncated_svd
 from bayespeft.factors import Factor
 from bayespeft.sites import Site
 
@@ -24,13 +24,13 @@ class Framed(Adapter):
     decomposes: ClassVar[bool] = True
     r: int = Field(default=8, ge=1)
 
-    @abstractmethod
     def split(self, site: Site, generator: torch.Generator) -> Frames:
-        """Return r singular triplets of the layer's weight as it is now.
+        """Return r singular triplets of the layer's weight as it is now: the leading ones, unless a subclass chooses others.
 
         Raises:
             AttachError: r is larger than the smaller side of the layer, or the layer's weight can't be read.
         """
+        return truncated_svd(site.weight(), self.r, generator, site)
 
     @abstractmethod
     def around(self, frames: Frames) -> dict[str, Factor]:

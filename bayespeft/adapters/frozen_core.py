@@ -12,9 +12,8 @@ import torch
 
 from bayespeft.adapters.core import Core
 from bayespeft.adapters.framed import Framed
-from bayespeft.adapters.frames import Frames, truncated_svd
+from bayespeft.adapters.frames import Frames
 from bayespeft.factors import Factor
-from bayespeft.sites import Site
 
 
 class FrozenCore(Framed, Core):
@@ -28,10 +27,6 @@ class FrozenCore(Framed, Core):
     """
 
     spectrum: Literal["singular", "unit"] = "singular"
-
-    def split(self, site: Site, generator: torch.Generator) -> Frames:
-        """Return the leading r singular triplets of the layer's weight; raises as `Framed.split`."""
-        return truncated_svd(site.weight(), self.r, generator, site)
 
     def around(self, frames: Frames) -> dict[str, Factor]:
         """A (r, n) and B (m, r), fixed, are W0's leading singular vectors; C = 0 (r, r), its prior centered there."""

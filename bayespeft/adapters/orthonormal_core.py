@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from bayespeft.adapters.framed import Framed
-from bayespeft.adapters.frames import Frames, orthonormal_columns, orthonormal_rows, truncated_svd
+from bayespeft.adapters.frames import Frames, orthonormal_columns, orthonormal_rows
 from bayespeft.factors import Factor
 from bayespeft.sites import Site
 from bayespeft.weights import Weight
@@ -30,10 +30,6 @@ class OrthonormalCore(Framed):
     """
 
     alpha: float = Field(default=16.0, gt=0)
-
-    def split(self, site: Site, generator: torch.Generator) -> Frames:
-        """Return the leading r singular triplets of the layer's weight; raises as `Framed.split`."""
-        return truncated_svd(site.weight(), self.r, generator, site)
 
     def around(self, frames: Frames) -> dict[str, Factor]:
         """A (r, n) and B (m, r) start at W0's leading singular vectors; C = 0 (r, r), its prior centered there.

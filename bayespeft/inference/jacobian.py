@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bayespeft.data.batch import Batch
+from bayespeft.data.examples import Examples
 from bayespeft.errors import DataError
 from bayespeft.inference.folding import fitting
 from bayespeft.likelihoods.base import Likelihood
@@ -59,18 +60,17 @@ class Jacobian:
         return {name: self.likelihood.curvature_root(self.logits, value) for name, value in self.by_pack.items()}
 
 
-def jacobians(predictor: Predictor, batch: Batch) -> Iterator[Jacobian]:
-    """Differentiate the logits of a batch, all at once or in parts that fit into memory.
+def jacobians(predictor: Predictor, examples: Examples, batch_size: int) -> Iterator[Jacobian]:
+    """Differentiate the logits of all examples, batch by batch or, where that wouldn't fit into memory, in parts of one.
 
     A point that took hours to train must not be lost to them.
     """
-    numbers = sum(
-        pack.init.numel() for pack in predictor.approximation.packs if pack.name in predictor.approximation.random
-    )
+    numbers = sum(value.numel() for value in predictor.approximation.latent.mean().values())
     # A copy of the numbers and its gradient; K rows of a Jacobian and of a root, both once more in double precision.
     bytes_each = torch.float32.itemsize * numbers * (2 + 6 * (predictor.classes or 1))
-    rows = fitting(len(batch), bytes_each, free_memory(predictor.device))
-    yield from (jacobian(predictor, part) for part in batch.parts(rows))
+    for batch in examples.batches(batch_size):
+        rows = fitting(len(batch), bytes_each, free_memory(predictor.device))
+        yield from (jacobian(predictor, part) for part in batch.parts(rows))
 
 
 def jacobian(predictor: Predictor, batch: Batch) -> Jacobian:

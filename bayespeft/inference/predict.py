@@ -133,16 +133,15 @@ class Predictor:
             len(examples), keep_draws, lambda outputs: Noise("sobol", outputs, seed).take(draws)
         )
         with self._measured(seed) as cost, frozen(self.model):
-            for local in (local for batch in examples.batches(batch_size) for local in jacobians(self, batch)):
-                batch = local.batch
+            for local in jacobians(self, examples, batch_size):
                 with torch.no_grad():
                     root = latent.pull(local.by_pack) / self.temperature
                     mean = (local.logits.double() / self.temperature).cpu()
                     covariance = torch.einsum("nkp,nlp->nkl", root, root).double().cpu()
-                    index = batch.index.cpu()
+                    index = local.batch.index.cpu()
                     # Beforehand: a covariance that is not finite has no eigenvalues.
                     refuse_broken(~torch.isfinite(mean + covariance.sum(-1)).all(-1), index)
-                    average.add(mean, covariance, index, self._observed(batch, mean.shape[-1]))
+                    average.add(mean, covariance, index, self._observed(local.batch, mean.shape[-1]))
         return average.result(cost.seconds, cost.peak_memory_bytes)
 
     def check(self, draws: int | str, sampling: str, tolerance: float) -> int | None:

@@ -148,8 +148,7 @@ class Problem:
             self.model, self.attachment, self.approximation, self.likelihood, self.device, classes=self.classes
         )
         with frozen(self.model), mode(self.model):
-            for batch in self.examples.batches(self.train.batch_size):
-                yield from jacobians(predictor, batch)
+            yield from jacobians(predictor, self.examples, self.train.batch_size)
 
     @contextmanager
     def autocast(self) -> Iterator[None]:

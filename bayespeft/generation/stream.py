@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from bayespeft.errors import AttachError
 
+# What the key-value cache is called in a forward call and in its output: by newer releases of transformers, and by older.
+CACHE_NAMES = ("cache", "past_key_values")
+
 
 class Stream(ABC):
     """Some rows of text that a network writes side by side, and what it remembers of them.
@@ -26,7 +29,9 @@ class Stream(ABC):
 
     def __init__(self, model: nn.Module, ids: Tensor, mask: Tensor) -> None:
         self._model, self._ids, self._mask = model, ids, mask
+        self._known = inspect.signature(model.forward).parameters
         self._cache: Any = None
+        self._cache_name = next((name for name in CACHE_NAMES if name in self._known), CACHE_NAMES[-1])
 
     @property
     def rows(self) -> int:
@@ -43,11 +48,12 @@ class Stream(ABC):
 
     def _run(self, **arguments: Any) -> Tensor:
         # Said aloud, since the network's configuration has it switched off meanwhile.
-        output = self._model(**arguments, past_key_values=self._cache, use_cache=True)
-        self._cache = getattr(output, "past_key_values", None)
+        output = self._model(**arguments, **{self._cache_name: self._cache}, use_cache=True)
+        self._cache = next((found for name in CACHE_NAMES if (found := getattr(output, name, None)) is not None), None)
         if self._cache is None:
             raise AttachError(
-                f"{type(self._model).__name__} returns no past_key_values: generation needs a network with a key-value cache."
+                f"{type(self._model).__name__} returns no {' or '.join(CACHE_NAMES)}: generation needs a network with a "
+                "key-value cache."
             )
         logits: Tensor = output.logits[:, -1].float()
         return logits
@@ -58,9 +64,8 @@ class CausalStream(Stream):
 
     def __init__(self, model: nn.Module, ids: Tensor, mask: Tensor) -> None:
         super().__init__(model, ids, mask)
-        known = inspect.signature(model.forward).parameters
-        self._positions = "position_ids" in known
-        self._last = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
+        self._positions = "position_ids" in self._known
+        self._last = {"logits_to_keep": 1} if "logits_to_keep" in self._known else {}
 
     def begin(self) -> Tensor:
         """As the base."""

@@ -26,7 +26,8 @@ def std(generator: torch.Generator, *shape: int) -> Tensor:
 
 
 def tril(generator: torch.Generator, layers: int, n: int) -> Tensor:
-    return randn(generator, layers, n, n).tril(-1) + torch.diag_embed(std(generator, layers, n))
+    """Cholesky factors whose rows don't grow with n: otherwise conditions do, exponentially, and no figure means much."""
+    return randn(generator, layers, n, n).tril(-1) / n**0.5 + torch.diag_embed(std(generator, layers, n))
 
 
 def diagonal(shape: Shape, generator: torch.Generator) -> Diagonal:
@@ -91,6 +92,17 @@ def covariance(q: PackedGaussian) -> Tensor:
 def dense(q: PackedGaussian) -> MultivariateNormal:
     """The same Gaussian with layers as batch."""
     return MultivariateNormal(q.loc.reshape(len(q.loc), -1), covariance(q))
+
+
+def rounding(q: PackedGaussian, value: Tensor) -> Tensor:
+    """How far a value (layers,) that `dense(q)` gives may be off.
+
+    Its Cholesky factor is that of a covariance that differs by some n eps ||Sigma|| (Higham 2002, Accuracy and Stability of
+    Numerical Algorithms, theorem 10.3), which the logarithm of the determinant and Sigma^-1 magnify by Sigma's condition.
+    """
+    sigma = covariance(q)
+    magnified = sigma.shape[-1] * torch.finfo(sigma.dtype).eps * torch.linalg.cond(sigma)
+    return 4 * magnified * (1 + value.abs())
 
 
 def prior(shape: Shape, generator: torch.Generator) -> dist.Distribution:

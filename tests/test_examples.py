@@ -18,7 +18,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def example(name):
-    return runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]
+    return runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name=f"examples.{name}")["main"]
 
 
 def save(model, tokenizer, folder):

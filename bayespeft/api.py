@@ -40,10 +40,12 @@ from bayespeft.posterior import Posterior
 from bayespeft.randomness import seeded
 from bayespeft.sites import all_sites
 from bayespeft.start import check_start
+from bayespeft.threads import alone
 
 VALIDATION_DRAWS = 5
 
 
+@alone()
 def fit(
     model: nn.Module,
     data: Any,
@@ -169,6 +171,7 @@ def fit(
     return posterior.with_temperature(validation, seed=seed) if method.temperature else posterior
 
 
+@alone()
 def load(directory: str | os.PathLike[str], model: nn.Module, *, tokenizer: Any = None) -> Posterior:
     """Read a posterior that `Posterior.save` wrote, onto the base network that it was fitted on.
 

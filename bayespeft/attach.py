@@ -5,6 +5,8 @@ A forward hook sees a layer's input and output, whatever class the layer is, and
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -37,6 +39,7 @@ class _Hook:
 
     def __init__(self, placement: Placement) -> None:
         self.placement = placement
+        self.place = os.getpid(), threading.get_ident(), threading.current_thread().name
         self.weights: Mapping[str, Weight] | None = None
         self.fired = 0
 
@@ -117,10 +120,21 @@ def check_unadapted(model: nn.Module) -> None:
         AttachError: one is; the message names its layer.
     """
     for name, module in model.named_modules():
-        if any(isinstance(hook, _Hook) for hook in module._forward_hooks.values()):
-            raise AttachError(
-                f"layer '{name}' carries an adapter already: leave the `with posterior.using(...)` block first."
-            )
+        hook = next((hook for hook in module._forward_hooks.values() if isinstance(hook, _Hook)), None)
+        if hook is not None:
+            raise AttachError(f"layer '{name}' carries an adapter already: {_remedy(*hook.place)}")
+
+
+def _remedy(process: int, thread: int, name: str) -> str:
+    """Return how to do without the adapter that a thread of a process has at work."""
+    if process != os.getpid():
+        return "this process was forked while it was at work. Fork where no posterior is in use, or start processes with 'spawn'."
+    if thread != threading.get_ident():
+        return (
+            f"thread '{name}' is inside a `with posterior.using(...)` block. Wait until it has left it, or give each thread a "
+            "network of its own, such as posterior.merged_model()."
+        )
+    return "leave the `with posterior.using(...)` block first."
 
 
 @contextmanager

@@ -26,8 +26,10 @@ from bayespeft.methods.base import Method
 from bayespeft.packing import make_packs
 from bayespeft.posterior import Posterior
 from bayespeft.sites import all_sites, find_head
+from bayespeft.threads import alone
 
 
+@alone()
 def import_lora(
     directory: str | os.PathLike[str],
     model: nn.Module,

@@ -25,6 +25,7 @@ from bayespeft.io.peft_export import write_lora
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.merged import Merged, times_merged
 from bayespeft.methods.base import Method
+from bayespeft.threads import alone, alone_at_the_ends
 from bayespeft.version import __version__
 
 # Before the names of saved tensors that are no part of the approximation.
@@ -100,19 +101,25 @@ class Fitted:
     def using(self, draw: int | str = "mean", seed: int = 0) -> Iterator[nn.Module]:
         """Give the network one draw's weights inside a `with` block: `with posterior.using("mean") as model: ...`.
 
-        Its logits are then not yet divided by a fitted `temperature`.
+        Its logits are then not yet divided by a fitted `temperature`. Other threads may not use the network with a posterior
+        meanwhile, and are told so.
 
         Args:
             draw: "mean", or the number of a draw, as in `predict` with the same seed.
             seed: of the draws.
 
         Raises:
-            ConfigError: `draw` is neither.
+            ConfigError: `draw` is neither. AttachError: the network is in such a block already.
         """
-        weights = self._one_network(draw, seed)
-        with self._attached() as attachment, torch.no_grad():
-            attachment.bind(weights)
+        with alone_at_the_ends(self._bound(draw, seed)), torch.no_grad():
             yield self.model
+
+    @contextmanager
+    def _bound(self, draw: int | str, seed: int) -> Iterator[None]:
+        weights = self._one_network(draw, seed)
+        with self._attached() as attachment:
+            attachment.bind(weights)
+            yield
 
     def _check_network(self) -> None:
         """Check that the network is the one of this posterior, with no adapter at work."""
@@ -148,6 +155,7 @@ class Fitted:
             values |= {name: value[draw] for name, value in draws.items()}
         return self.approximation.fixed_weights(values)
 
+    @alone()
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Write the posterior (not the base network) as safetensors and JSON; `bayespeft.load` reads it.
 
@@ -181,6 +189,7 @@ class Fitted:
             tensors |= {f"{MERGED}{name}": value for name, value in state.items()}
         checkpoint.write(directory, tensors, settings)
 
+    @alone()
     def merged_model(self, draw: int | str = "mean", seed: int = 0) -> nn.Module:
         """Return a plain copy of the network with one draw of every adapter, and all merged before, in its weights.
 
@@ -197,6 +206,7 @@ class Fitted:
         self._check_network()
         return merged_copy(self.model, self.placements, self._one_network(draw, seed), self.merged)
 
+    @alone()
     def export_merged(self, directory: str | os.PathLike[str], draw: int | str = "mean", seed: int = 0) -> None:
         """Write `merged_model` as a full checkpoint that `from_pretrained` reads, with the tokenizer if there is one.
 
@@ -207,6 +217,7 @@ class Fitted:
         """
         write_merged(directory, self.merged_model(draw, seed), self.tokenizer)
 
+    @alone()
     def export_peft(self, directory: str | os.PathLike[str], draw: int | str = "mean", seed: int = 0) -> None:
         """Write one draw as a LoRA that `peft.PeftModel.from_pretrained` loads onto the same base network.
 

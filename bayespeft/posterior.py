@@ -36,6 +36,7 @@ from bayespeft.report.language import LanguageReport
 from bayespeft.report.ood import separate
 from bayespeft.report.over_draws import of_prediction
 from bayespeft.report.regression import RegressionReport
+from bayespeft.threads import alone
 
 
 @dataclass
@@ -45,6 +46,7 @@ class Posterior(Fitted):
     Made by `bayespeft.fit` and `bayespeft.load`.
     """
 
+    @alone()
     def predict(
         self,
         data: Any,
@@ -127,6 +129,7 @@ class Posterior(Fitted):
         assert found.draw_log_probs is not None
         return replace(self, temperature=fit_temperature(found.draw_log_probs, found.labels))
 
+    @alone()
     def report(
         self,
         data: Any,
@@ -285,6 +288,7 @@ class Posterior(Fitted):
         assert isinstance(found, Predictive)
         return found
 
+    @alone()
     def generate(
         self,
         prompts: Prompts,
@@ -346,6 +350,7 @@ class Posterior(Fitted):
         with self._predictor() as predictor:
             return generate(predictor, prompts, draws, decoding, self.tokenizer)
 
+    @alone()
     def score(self, prompts: Prompts, targets: Targets, draws: int = 8, seed: int = 0, *, batch_size: int = 8) -> Score:
         """Return how probable targets are after prompts, averaged over draws, as wholes and token by token.
 

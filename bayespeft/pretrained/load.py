@@ -12,6 +12,7 @@ import torch
 from bayespeft import registry
 from bayespeft.errors import ConfigError, UnknownNameError
 from bayespeft.pretrained.base import Pretrained, quiet
+from bayespeft.threads import alone
 
 Task = Literal["classification", "causal"]
 
@@ -94,7 +95,7 @@ def _seeded(seed: int, kwargs: dict[str, Any]) -> Iterator[None]:
     """
     elsewhere = kwargs.get("device_map") is not None or torch.get_default_device().type != "cpu"
     devices = range(torch.cuda.device_count()) if elsewhere and torch.cuda.is_available() else ()
-    with torch.random.fork_rng(devices):
+    with alone(), torch.random.fork_rng(devices):
         if devices:
             torch.manual_seed(seed)
         else:

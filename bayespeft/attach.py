@@ -128,7 +128,9 @@ def check_unadapted(model: nn.Module) -> None:
 def _remedy(process: int, thread: int, name: str) -> str:
     """Return how to do without the adapter that a thread of a process has at work."""
     if process != os.getpid():
-        return "this process was forked while it was at work. Fork where no posterior is in use, or start processes with 'spawn'."
+        return (
+            "this process was forked while it was at work. Fork where no posterior is in use, or start it with 'spawn'."
+        )
     if thread != threading.get_ident():
         return (
             f"thread '{name}' is inside a `with posterior.using(...)` block. Wait until it has left it, or give each thread a "

@@ -35,6 +35,7 @@ from bayespeft.io.fingerprint import check_fingerprint, digest
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.memory import PeakMemory
 from bayespeft.methods.base import Method
+from bayespeft.network import bare
 from bayespeft.packing import blank_packs
 from bayespeft.posterior import Posterior
 from bayespeft.randomness import seeded
@@ -72,6 +73,8 @@ def fit(
 
     Args:
         model: a Hugging Face model, or any module that maps a tensor to logits (n, K), or to means (n, d) for a regression.
+            `torch.compile`, `DataParallel` and `DistributedDataParallel` of one process are taken off: `posterior.model` is
+            the network itself, and what is compiled runs module by module while adapters are on it.
         data: rows with `text`, [`text_pair`], `label`, or with `question`, `choices`, `answer` (both need `tokenizer`);
             rows with `input_ids`, [`attention_mask`], `labels`; a Hugging Face `Dataset` of any of these; a `DataLoader`
             of batch dicts or of (x, y); a pair of tensors (x, y); or the name of a data set (its training split).
@@ -101,10 +104,12 @@ def fit(
 
     Raises:
         UnknownNameError, ConfigError: a name or a setting can't be used. TargetError: no such layers. AttachError: an
-        adapter would not act on them properly. DataError: the data can't be used. FitError: the loss became infinite.
+        adapter would not act on them properly, or the network is sharded, offloaded, or carries adapters already. DataError:
+        the data can't be used. FitError: the loss became infinite.
     """
     if not isinstance(train, TrainConfig):
         raise ConfigError(f"train={train!r} must be a TrainConfig, such as TrainConfig(epochs=3).")
+    model = bare(model)
     method = choose_method(guide, adapter, train)
     check_start(start, adapter)
     if device is not None:
@@ -183,6 +188,7 @@ def load(directory: str | os.PathLike[str], model: nn.Module, *, tokenizer: Any 
     Raises:
         CheckpointError: files are missing or damaged, or the network is another one.
     """
+    model = bare(model)
     tensors, settings = checkpoint.read(directory)
     try:
         method = Method(**settings["method"])

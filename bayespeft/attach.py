@@ -20,6 +20,7 @@ from torch.utils.hooks import RemovableHandle
 from bayespeft.adapters.base import Adapter
 from bayespeft.errors import AttachError
 from bayespeft.merged import Merged
+from bayespeft.network import eager
 from bayespeft.sites import Site
 from bayespeft.weights import Weight
 
@@ -42,9 +43,11 @@ class _Hook:
         self.place = os.getpid(), threading.get_ident(), threading.current_thread().name
         self.weights: Mapping[str, Weight] | None = None
         self.fired = 0
+        self.ran = False
 
     def __call__(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
         self.fired += 1
+        self.ran = True
         if self.weights is None:
             return output
         x = args[0] if args else next(iter(kwargs.values()))
@@ -78,7 +81,7 @@ class Attachment:
             raise AttachError(f"layer '{twice[0]}' would get two adapters; select each layer once.")
         self._hooks = {placement.site.name: _Hook(placement) for placement in placements}
         self._handles: list[RemovableHandle] = []
-        self._swapped = ExitStack()
+        self._context = ExitStack()
 
     @property
     def placements(self) -> list[Placement]:
@@ -86,8 +89,9 @@ class Attachment:
         return [hook.placement for hook in self._hooks.values()]
 
     def __enter__(self) -> Attachment:
+        self._context.enter_context(eager())
         if self.merged is not None:
-            self._swapped.enter_context(self.merged.applied(p.site for p in self.placements))
+            self._context.enter_context(self.merged.applied(p.site for p in self.placements))
         for hook in self._hooks.values():
             self._handles.append(hook.placement.site.module.register_forward_hook(hook, with_kwargs=True))
         return self
@@ -96,13 +100,27 @@ class Attachment:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self._swapped.close()
+        self._context.close()
         self.bind({})
 
     def bind(self, weights: SiteWeights) -> None:
         """Set the weights of each site; a site that is not named passes the network's own output."""
         for name, hook in self._hooks.items():
             hook.weights = weights.get(name)
+            hook.ran = False
+
+    def check_ran(self) -> None:
+        """Check that a forward pass since the last `bind` met the adapters.
+
+        Raises:
+            AttachError: none of them ran, so the output is that of the network without them.
+        """
+        if self._hooks and not any(hook.ran for hook in self._hooks.values()):
+            raise AttachError(
+                f"none of the {len(self._hooks)} adapted layers ran in this pass, so the output would be that of the network "
+                "without its adapters: something runs in their place that was made without them (a graph, an exported or "
+                "replaced forward). Take it off the network, or fit the network anew as it is."
+            )
 
     @contextmanager
     def counting(self) -> Iterator[dict[str, int]]:

@@ -23,6 +23,7 @@ from bayespeft.io.peft import read_lora
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.label_tokens import LabelTokens
 from bayespeft.methods.base import Method
+from bayespeft.network import bare
 from bayespeft.packing import make_packs
 from bayespeft.posterior import Posterior
 from bayespeft.sites import all_sites, find_head
@@ -56,6 +57,7 @@ def import_lora(
             another network. ConfigError: the number of classes, or the label tokens, can't be told. DataError: labels and
             tokenizer don't fit together.
     """
+    model = bare(model)
     chosen = choose_likelihood(likelihood, model)
     if isinstance(chosen, LabelTokens) and not (chosen.labels or chosen.token_ids):
         raise ConfigError(

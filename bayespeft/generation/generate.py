@@ -73,6 +73,7 @@ def generate(predictor: Predictor, prompts: Prompts, draws: int, settings: Decod
                 voices, predictor.attachment.bind, len(part), voices_of, settings, constraints, choice, stops,
                 fill=fill, temperature=predictor.temperature,
             )  # fmt: skip
+            predictor.attachment.check_ran()
             pieces.append((written, len(part)))
         predictor.attachment.bind({})
     return _together(pieces, prompt_of, own, settings, stops, rows, count, fill, tokenizer, time.perf_counter() - begin)

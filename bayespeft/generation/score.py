@@ -132,6 +132,7 @@ def _batch(
         one = {name: value[s : s + 1] for name, value in values.items()}
         predictor.attachment.bind(predictor.approximation.folded_weights(one, len(batch)))
         logits, labels = language.target_logits(predictor.model, moved)
+        predictor.attachment.check_ran()
         log_probs = torch.log_softmax(logits.float() / predictor.temperature, -1)
         if not torch.isfinite(log_probs.amax(-1)).all():
             raise FitError("the network's output is not a number; run it in float32, or check the prompts.")

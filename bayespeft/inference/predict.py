@@ -194,6 +194,7 @@ class Predictor:
                 chunk = {name: value[first : first + size] for name, value in values.items()}
                 self.attachment.bind(self.approximation.folded_weights(chunk, len(batch)))
                 logits = self.likelihood.logits(self.model, moved.repeat(size)).double() / self.temperature
+                self.attachment.check_ran()
                 outputs = logits.reshape(size, len(batch), -1).cpu()
                 folding.learn(before)
                 average.add(outputs, batch.index.cpu(), self._observed(batch, outputs.shape[-1]), first)

@@ -161,7 +161,9 @@ class Problem:
     def logits(self, batch: Batch) -> Tensor:
         """Run the network as it is bound now; float32 logits."""
         with self.autocast():
-            return self.likelihood.logits(self.model, batch)
+            logits = self.likelihood.logits(self.model, batch)
+        self.attachment.check_ran()
+        return logits
 
     def _sample(self, sites: Mapping[str, Distribution], size: int, weight: float, plate: Any) -> dict[str, Tensor]:
         """Sample every pack; the same statement serves model and guide."""

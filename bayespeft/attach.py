@@ -35,6 +35,10 @@ class Placement:
     adapter: Adapter
 
 
+class MixedRowsError(AttachError):
+    """A layer's rows can't be told apart, so that all of a pass must have one draw."""
+
+
 class _Hook:
     """Adapts one layer's output while weights are bound; an object, so that deepcopy copies it."""
 
@@ -53,11 +57,11 @@ class _Hook:
         x = args[0] if args else next(iter(kwargs.values()))
         for weight in self.weights.values():
             if weight.rows is not None and len(x) != weight.rows:
-                raise AttachError(
+                raise MixedRowsError(
                     f"layer '{self.placement.site.name}' got an input of {len(x)} rows in a batch of {weight.rows}, so it "
                     "can't be told which row belongs to which example (tokens are flattened or routed, or the layer serves "
-                    "something else besides). Leave it out of targets=, or take a guide with noise='batch' and predict "
-                    "with draws_per_pass=1."
+                    "something else besides). Leave it out of targets=, or take a guide with noise='batch'; where "
+                    "draws_per_pass= was given, leave that out."
                 )
         return self.placement.adapter.apply(self.weights, x, output, self.placement.site)
 

@@ -54,9 +54,16 @@ def import_lora(
 
     Raises:
         CheckpointError: files are missing or damaged, the adapter is more than a LoRA on linear layers, or it belongs to
-            another network. ConfigError: the number of classes, or the label tokens, can't be told. DataError: labels and
-            tokenizer don't fit together.
+            another network. ConfigError: the number of classes, or the label tokens, can't be told, or `directory` is no path
+            or `model` no network. DataError: labels and tokenizer don't fit together.
     """
+    if not isinstance(directory, (str, os.PathLike)):
+        raise ConfigError(
+            f"import_lora reads a folder that peft wrote, not a {type(directory).__name__}: write it with "
+            "save_pretrained(folder), and pass the folder and the base network."
+        )
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"model= is a {type(model).__name__}: pass the base network that the LoRA was trained on.")
     model = bare(model)
     chosen = choose_likelihood(likelihood, model)
     if isinstance(chosen, LabelTokens) and not (chosen.labels or chosen.token_ids):

@@ -37,7 +37,7 @@ def centers_are_saved(placements: Iterable[Placement]) -> bool:
     return any(p.adapter.decomposes or p.adapter.merge_interval(1) is not None for p in placements)
 
 
-@dataclass
+@dataclass(repr=False)
 class Fitted:
     """A network and a posterior over the factors of its adapters: what every use of them stands on.
 
@@ -65,15 +65,23 @@ class Fitted:
     history: History
     classes: int
     seed: int
-    tokenizer: Any = field(default=None, repr=False)
+    tokenizer: Any = None
     temperature: float = 1.0
     merged: Merged | None = None
-    base: dict[str, str] = field(default_factory=dict, repr=False)
+    base: dict[str, str] = field(default_factory=dict)
     merges: int = -1
 
     def __post_init__(self) -> None:
         self.base = self.base or fingerprint(self.model, exclude=self.heads)
         self.merges = times_merged(self.model) if self.merges < 0 else self.merges
+
+    def __repr__(self) -> str:
+        """Return what it is in a line: a network's own repr is hundreds."""
+        return (
+            f"{type(self).__name__}(method={self.method.name!r}, model={type(self.model).__name__}, "
+            f"likelihood={self.likelihood.kind!r}, classes={self.classes}, layers={len(self.placements)}, "
+            f"trainable={self.approximation.trainable()}, temperature={self.temperature:.4g}, seed={self.seed})"
+        )
 
     @property
     def device(self) -> torch.device:

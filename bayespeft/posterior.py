@@ -31,15 +31,16 @@ from bayespeft.predictive.language import LanguagePredictive
 from bayespeft.predictive.normal import RegressionPredictive
 from bayespeft.report.calibration import CalibrationReport
 from bayespeft.report.conformal import Conformal, ConformalMethod
-from bayespeft.report.decision import Decision, decide
+from bayespeft.report.decision import Decision, check_guarantee, decide
 from bayespeft.report.language import LanguageReport
+from bayespeft.report.metrics.conformal import check_alpha, check_method
 from bayespeft.report.ood import separate
 from bayespeft.report.over_draws import of_prediction
 from bayespeft.report.regression import RegressionReport
 from bayespeft.threads import alone
 
 
-@dataclass
+@dataclass(repr=False)
 class Posterior(Fitted):
     """A posterior over the factors of adapters on one network, which itself is as it was; attributes as `Fitted`.
 
@@ -243,6 +244,8 @@ class Posterior(Fitted):
         Raises:
             DataError: there are no labels. ConfigError: alpha or method can't be used, or labels are no classes.
         """
+        check_alpha(alpha)
+        check_method(method)
         predict = partial(self._classes, draws=draws, seed=seed, batch_size=batch_size)
         return Conformal.fit(predict(validation), predict, alpha=alpha, method=method, seed=seed)
 
@@ -277,6 +280,7 @@ class Posterior(Fitted):
             DataError: validation has no labels. ConfigError: risk or delta is out of range, labels are no classes, or data and
                 validation are predicted with different numbers of draws.
         """
+        check_guarantee(risk, delta)
         predict = partial(self._classes, draws=draws, seed=seed, batch_size=batch_size)
         return decide(predict(data), predict(validation), risk=risk, delta=delta)
 

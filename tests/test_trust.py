@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import bayespeft
 from bayespeft import TrainConfig
-from bayespeft.errors import ConfigError, DataError
+from bayespeft.errors import AttachError, ConfigError, DataError
+from bayespeft.guides.mean_field import MeanField
 from bayespeft.report import metrics
 
 
@@ -138,3 +141,68 @@ def test_quantities_have_no_classes_to_decide_among(mlp: Any, xy: Any) -> None:
     for settings in ({"ood": {"other": data}}, {"draws_error": True}):
         with pytest.raises(ConfigError, match="ood and draws_error are for classes"):
             posterior.report(data, **settings)
+
+
+@pytest.mark.parametrize("value", ["0.1", True, None, float("nan"), 0, 1, 1.5])
+def test_what_is_no_fraction_is_refused_before_anything_is_predicted(
+    posterior: Any, xy: Any, monkeypatch: Any, value: Any
+) -> None:
+    monkeypatch.setattr(bayespeft.Posterior, "predict", lambda *_, **__: pytest.fail("predicted first"))
+    with pytest.raises(
+        ConfigError, match=rf"alpha is {re.escape(repr(value))}: .* a number between 0 and 1, e\.g\. 0\.1"
+    ):
+        posterior.conformal(xy, alpha=value)
+    for name in ("risk", "delta"):
+        with pytest.raises(ConfigError, match=rf"{name} is {re.escape(repr(value))}: .* e\.g\. 0\.05"):
+            posterior.decide(xy, validation=xy, **{name: value})
+
+
+def test_a_score_that_is_none_is_refused_before_anything_is_predicted(
+    posterior: Any, xy: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(bayespeft.Posterior, "predict", lambda *_, **__: pytest.fail("predicted first"))
+    with pytest.raises(ConfigError, match="method='raps': lac, aps"):
+        posterior.conformal(xy, method="raps")
+
+
+def test_a_posterior_shows_itself_in_a_line(posterior: Any, bert: Any, sentences: Any, tokenizer: Any) -> None:
+    train = TrainConfig(steps=1, batch_size=8)
+    of_text = bayespeft.fit(bert, sentences, tokenizer=tokenizer, train=train, progress=False)
+    for found, network in ((posterior, "Sequential"), (of_text, "BertForSequenceClassification")):
+        text = repr(found)
+        assert "\n" not in text
+        assert len(text) < 250
+        assert f"Posterior(method={found.method.name!r}, model={network}," in text
+        assert f"trainable={found.approximation.trainable()}," in text
+
+
+class Routed(nn.Module):
+    """Feeds its layer the tokens of all examples in one list, as routers of experts do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(5, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.layer(x.reshape(-1, 5))).reshape(len(x), -1, 3).sum(1)
+
+
+def test_rows_that_cannot_be_told_apart_are_predicted_a_draw_at_a_time() -> None:
+    """Nobody has to choose `draws_per_pass`: what the advice of training leads to works in all that predicts."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model, x = Routed(), torch.randn(40, 4, 5)
+    data = x, torch.arange(40) % 3
+    settings = {"targets": ["layer"], "train": TrainConfig(steps=4, batch_size=8), "progress": False}
+    with pytest.raises(AttachError, match=r"'layer' got an input of .*noise='batch'"):
+        bayespeft.fit(model, data, MeanField(noise="example"), **settings)
+    posterior = bayespeft.fit(model, data, MeanField(noise="batch"), validation=data, **settings)
+    expected = posterior.predict(data, draws=5, draws_per_pass=1, batch_size=8, keep_draws=True)
+    found = posterior.predict(data, draws=5, batch_size=8, keep_draws=True)
+    assert torch.equal(found.draw_log_probs, expected.draw_log_probs)
+    nll = -float(expected.log_probs[range(40), expected.labels].mean())
+    assert posterior.report(data, draws=5, batch_size=8, resamples=5).nll.value == pytest.approx(nll, abs=1e-6)
+    assert len(posterior.decide(data, validation=data, draws=5, batch_size=8).answer) == 40
+    assert posterior.conformal(data, draws=5, batch_size=8).sets(data).shape == (40, 3)
+    with pytest.raises(AttachError, match="draws_per_pass= was given, leave that out"):
+        posterior.predict(data, draws=5, draws_per_pass=2, batch_size=8)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from bayespeft.attach import mode
+from bayespeft.attach import MixedRowsError, mode
 from bayespeft.errors import ConfigError
 from bayespeft.generation.choice import Choice
 from bayespeft.generation.constraints import Constraints
@@ -23,9 +23,20 @@ from bayespeft.inference.predict import Predictor
 from bayespeft.randomness import seeded
 
 
-@torch.no_grad()
 def generate(predictor: Predictor, prompts: Prompts, draws: int, settings: Decoding, tokenizer: Any) -> Generation:
-    """Write texts with an adapted network; see `bayespeft.Posterior.generate`.
+    """Write texts with an adapted network; see `bayespeft.Posterior.generate`. Arguments and errors as `_generate`."""
+    try:
+        return _generate(predictor, prompts, draws, settings, tokenizer)
+    except MixedRowsError:
+        if settings.draws_per_pass is not None:
+            raise
+        # A layer that routes tokens can't have several draws in one pass: the first pass says so.
+        return _generate(predictor, prompts, draws, settings.replace(draws_per_pass=1), tokenizer)
+
+
+@torch.no_grad()
+def _generate(predictor: Predictor, prompts: Prompts, draws: int, settings: Decoding, tokenizer: Any) -> Generation:
+    """Write texts with an adapted network.
 
     Args:
         predictor: the network, with its hooks switched on, and the posterior.

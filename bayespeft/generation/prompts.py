@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.base import Likelihood, positions_known
-from bayespeft.likelihoods.language_modelling import LanguageModelling
+from bayespeft.likelihoods.language_modelling import NO_LOSS, LanguageModelling
 
 Prompts = str | Sequence[str] | Sequence[Sequence[int]] | Tensor | Mapping[str, Any]
 
@@ -66,15 +66,24 @@ def as_tokens(
     empty = next((i for i, row in enumerate(rows) if not row), None)
     if empty is not None:
         raise DataError(f"prompt {empty} has no token, so there is nothing to go on from. Write something.")
-    if language.vocabulary is not None:
-        for i, row in enumerate(rows):
-            strange = next((token for token in row if not 0 <= token < language.vocabulary), None)
-            if strange is not None:
-                raise DataError(
-                    f"prompt {i} has the token {strange}, and the network knows 0..{language.vocabulary - 1}: was it made by "
-                    "another tokenizer?"
-                )
+    check_known(rows, "prompt", language)
     return rows
+
+
+def check_known(rows: Sequence[Sequence[int]], what: str, language: LanguageModelling) -> None:
+    """Check that tokens are in the network's vocabulary.
+
+    Raises:
+        DataError: one is not; the message names it.
+    """
+    for i, row in enumerate(rows if language.vocabulary is not None else ()):
+        strange = next((token for token in row if not 0 <= token < (language.vocabulary or 0)), None)
+        if strange is not None:
+            why = "leave out what is to be ignored" if strange == NO_LOSS else "was it made by another tokenizer"
+            raise DataError(
+                f"{what} {i} has the token {strange}, and the network knows 0..{(language.vocabulary or 0) - 1}: {why}"
+                f"{'.' if strange == NO_LOSS else '?'}"
+            )
 
 
 def texts_of(given: Any, what: str, tokenizer: Any) -> list[str]:
@@ -111,6 +120,8 @@ def token_rows(given: Any, what: str) -> list[list[int]]:
 
 def _tokens(row: Any, what: str, number: int) -> list[int]:
     listed = row.tolist() if hasattr(row, "tolist") else row
+    if isinstance(listed, (bytes, bytearray)):  # sequences of integers, but of no vocabulary
+        raise DataError(f"{what} {number} is {row!r:.80}: bytes are no text, so decode them first (.decode()).")
     if not isinstance(listed, Sequence) or not all(map(_is_token, listed)):
         raise DataError(f"{what} {number} is {row!r:.80}: a text or a list of integers is expected.")
     return [int(token) for token in listed]
@@ -122,7 +133,9 @@ def _is_token(value: Any) -> bool:
 
 def _listed(given: Any, what: str) -> list[Any]:
     found = given.tolist() if hasattr(given, "tolist") else given
-    if isinstance(found, (bytes, Mapping)) or not isinstance(found, Iterable):
+    if isinstance(found, (bytes, bytearray)):
+        raise DataError(f"{what}s are {given!r:.80}: bytes are no text, so decode them first (.decode()).")
+    if isinstance(found, Mapping) or not isinstance(found, Iterable):
         raise DataError(f"{what}s are {given!r:.80}: texts, or lists of integers, are expected.")
     return list(found)
 

@@ -16,7 +16,15 @@ from bayespeft.data.padding import Padding
 from bayespeft.data.rows import RowExamples
 from bayespeft.errors import DataError, FitError
 from bayespeft.generation.generate import padding_token, weight_draws
-from bayespeft.generation.prompts import Prompts, as_tokens, language_of, padding_tokens, texts_of, token_rows
+from bayespeft.generation.prompts import (
+    Prompts,
+    as_tokens,
+    check_known,
+    language_of,
+    padding_tokens,
+    texts_of,
+    token_rows,
+)
 from bayespeft.inference.predict import Predictor
 from bayespeft.likelihoods.language_modelling import NO_LOSS, LanguageModelling
 from bayespeft.predictive.categorical import entropy, log_likelihood
@@ -118,6 +126,7 @@ def _targets(targets: Targets, language: LanguageModelling, tokenizer: Any) -> l
     empty = next((i for i, row in enumerate(rows) if not row), None)
     if empty is not None:
         raise DataError(f"target {empty} has no token to score.")
+    check_known(rows, "target", language)
     return rows
 
 

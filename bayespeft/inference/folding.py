@@ -31,7 +31,8 @@ class Folding:
     def __init__(self, wanted: int | str, draws: int, device: torch.device) -> None:
         if wanted != "auto" and (not isinstance(wanted, int) or wanted < 1):
             raise ConfigError(f"draws_per_pass={wanted!r}: 'auto' or a whole number of at least 1.")
-        self._wanted, self._draws, self._device = wanted, max(draws, 1), device
+        self._wanted: int | str = wanted
+        self._draws, self._device = max(draws, 1), device
         self._fitting: int | None = None
 
     def size(self, batch: int) -> int:
@@ -41,6 +42,12 @@ class Folding:
         if self._device.type != "cuda":
             return max(1, min(self._draws, CPU_ROWS_PER_PASS // batch))
         return self._fitting or 1
+
+    def give_up(self) -> bool:
+        """Take one draw a pass from now on, since a layer can't have several; whether that changes anything here."""
+        possible = self._wanted == "auto"
+        self._wanted = 1
+        return possible
 
     def learn(self, allocated_before: int) -> None:
         """Take note of the memory that the first pass, with one draw, used on a GPU; later calls do nothing."""

@@ -15,7 +15,7 @@ from typing import Literal, SupportsIndex, get_args
 import torch
 from torch import Tensor
 
-from bayespeft.attach import Attachment, frozen, mode
+from bayespeft.attach import Attachment, MixedRowsError, frozen, mode
 from bayespeft.data.batch import Batch
 from bayespeft.data.examples import Examples
 from bayespeft.errors import ConfigError, DataError
@@ -193,7 +193,12 @@ class Predictor:
                 size = min(folding.size(len(batch)), max(draws, 1) - first)
                 chunk = {name: value[first : first + size] for name, value in values.items()}
                 self.attachment.bind(self.approximation.folded_weights(chunk, len(batch)))
-                logits = self.likelihood.logits(self.model, moved.repeat(size)).double() / self.temperature
+                try:
+                    logits = self.likelihood.logits(self.model, moved.repeat(size)).double() / self.temperature
+                except MixedRowsError:
+                    if not folding.give_up():
+                        raise
+                    continue
                 self.attachment.check_ran()
                 outputs = logits.reshape(size, len(batch), -1).cpu()
                 folding.learn(before)

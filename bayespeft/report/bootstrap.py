@@ -25,6 +25,7 @@ import numpy as np
 
 from bayespeft.errors import ConfigError
 from bayespeft.report.binning import N_BINS, Floats, bin_index
+from bayespeft.report.fractions import check_fraction
 from bayespeft.report.metrics.calibration import ece_figures
 from bayespeft.report.metrics.examples import Scores
 from bayespeft.report.metrics.tally import Ordered, Tally
@@ -226,8 +227,7 @@ def ece_noise(
     Raises:
         ConfigError: `level` is not in (0, 1), or `resamples` or `n_bins` is below 1.
     """
-    if not 0 < level < 1:
-        raise ConfigError(f"level is {level}: a quantile must be between 0 and 1, e.g. 0.95.")
+    check_fraction("level", level, "a quantile", 0.95)
     n = len(confidence)
     ordered = np.sort(confidence)
     edges = np.searchsorted(bin_index(ordered, n_bins), np.arange(n_bins + 1))
@@ -241,8 +241,7 @@ def ece_noise(
 
 
 def _check(level: float) -> None:
-    if not 0 < level < 1:
-        raise ConfigError(f"level is {level}: an interval's coverage must be between 0 and 1, e.g. 0.95.")
+    check_fraction("level", level, "an interval's coverage", 0.95)
 
 
 def _interval(value: float, draws: Floats, level: float, top: float | None) -> Metric:

@@ -27,9 +27,10 @@ import numpy.typing as npt
 from scipy.special import expit
 from scipy.stats import binom
 
-from bayespeft.errors import ConfigError, DataError
+from bayespeft.errors import DataError
 from bayespeft.predictive.categorical import Predictive
 from bayespeft.report.binning import Floats
+from bayespeft.report.fractions import check_fraction
 from bayespeft.report.metrics.examples import example_scores
 from bayespeft.report.predictions import check_alike, probabilities
 
@@ -129,6 +130,12 @@ def decide(prediction: Predictive, validation: Predictive, *, risk: float, delta
     )
 
 
+def check_guarantee(risk: float, delta: float) -> None:
+    """Check that what is to be guaranteed can be: `ConfigError` where risk or delta is no number in (0, 1)."""
+    check_fraction("risk", risk, "the largest error rate among answers", 0.05)
+    check_fraction("delta", delta, "the largest probability that the guarantee fails", 0.05)
+
+
 def controlled_threshold(confidence: Floats, correct: Floats, classes: int, *, risk: float, delta: float) -> float:
     """Return the lowest threshold whose risk is shown to be at most `risk` at level `delta`, or infinity.
 
@@ -139,9 +146,7 @@ def controlled_threshold(confidence: Floats, correct: Floats, classes: int, *, r
         risk: see `decide`, as are delta and the errors.
         delta: see `decide`.
     """
-    for name, value in (("risk", risk), ("delta", delta)):
-        if not 0 < value < 1:
-            raise ConfigError(f"{name} is {value}: it must be between 0 and 1, e.g. 0.05.")
+    check_guarantee(risk, delta)
     if not len(confidence):
         raise DataError("a threshold is fitted on validation data, and there is none.")
     grid = thresholds(classes)

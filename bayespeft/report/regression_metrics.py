@@ -15,6 +15,7 @@ from scipy.special import logsumexp, ndtr, ndtri
 
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.report.binning import Floats
+from bayespeft.report.fractions import check_fraction
 
 HALVINGS = 60
 PIT_BINS = 20
@@ -82,8 +83,7 @@ def quantile(level: float, means: Floats, stds: Floats) -> Floats:
     Raises:
         ConfigError: the level is not between 0 and 1.
     """
-    if not 0 < level < 1:
-        raise ConfigError(f"a quantile's level is {level}: it must be between 0 and 1.")
+    check_fraction("level", level, "a quantile", 0.5)
     single = means + ndtri(level) * stds
     low, high = single.min(0), single.max(0)
     if len(single) == 1:

@@ -14,6 +14,7 @@ from bayespeft.errors import AttachError, ConfigError, DataError
 from bayespeft.generation.choice import Choice
 from bayespeft.generation.generate import pieces_of
 from bayespeft.generation.settings import Decoding
+from bayespeft.guides.mean_field import MeanField
 from bayespeft.likelihoods.language_modelling import LanguageModelling
 from tests.generation.conftest import NETWORKS, PROMPTS, fitted
 
@@ -306,6 +307,10 @@ def test_settings_that_cannot_be_used(posterior, options, message):
         (None, "prompts are None"),
         (5, "prompts are 5"),
         ([4, [5]], "prompt 0 is 4"),
+        ([b"the cat"], "prompt 0 is b'the cat': bytes are no text, so decode them"),
+        ([bytearray(b"the cat")], r"prompt 0 is .*: bytes are no text, so decode them"),
+        (b"the cat", "prompts are b'the cat': bytes are no text, so decode them"),
+        ([[5, -100]], "prompt 0 has the token -100"),
         ({"input_ids": torch.ones(1, 2)}, "tokens must be integers"),
         ({"input_ids": [[4.0, 5.0]]}, "prompt 0 is"),
         ({"input_ids": None}, "needs input_ids"),
@@ -322,6 +327,20 @@ def test_settings_that_cannot_be_used(posterior, options, message):
 def test_prompts_that_cannot_be_used(posterior, prompts, message):
     with pytest.raises(DataError, match=message):
         posterior.generate(prompts)
+
+
+def test_layers_that_get_tokens_in_one_list_have_a_draw_at_a_time(llama, tokenizer, pairs):
+    """As experts do; nobody has to choose `draws_per_pass` for them."""
+    mlp = llama.model.layers[0].mlp
+    mlp.forward = lambda x: type(mlp).forward(mlp, x.flatten(0, 1)).unflatten(0, x.shape[:2])
+    method = bayespeft.methods()["melora"].replace(name="batch", guide=MeanField(noise="batch"))
+    posterior = fitted(llama, tokenizer, pairs, method, targets=["model.layers.0.mlp.gate_proj"])
+    expected = posterior.generate(list(PROMPTS), draws=3, max_new_tokens=4, draws_per_pass=1)
+    found = posterior.generate(list(PROMPTS), draws=3, max_new_tokens=4)
+    assert torch.equal(found.sequences, expected.sequences)
+    assert torch.equal(found.draw_log_probs, expected.draw_log_probs)
+    with pytest.raises(AttachError, match="draws_per_pass= was given, leave that out"):
+        posterior.generate(list(PROMPTS), draws=3, max_new_tokens=4, draws_per_pass=3)
 
 
 def test_text_without_a_tokenizer(posterior):

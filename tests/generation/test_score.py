@@ -80,7 +80,10 @@ def test_one_prompt_and_target(posterior):
     [
         (["a"], "4 prompts and 1 targets"),
         ([[1], [2], [], [3]], "target 2 has no token"),
-        ([[1], [2], [99], [3]], r"row 2: a label is neither -100 nor in 0..63"),
+        ([[1], [2], [99], [3]], r"target 2 has the token 99, and the network knows 0..63: was it made by another"),
+        ([[1], [2, -100, 5], [4], [3]], r"target 1 has the token -100, .* leave out what is to be ignored\."),
+        ([b"good"] * 4, "target 0 is b'good': bytes are no text, so decode them"),
+        (b"good", "targets are b'good': bytes are no text, so decode them"),
         ([["a"]] * 4, "target 0 is \\['a'\\]"),
         (["good", [5, 6], "is", "bad"], "some targets are texts and others are tokens"),
         (torch.full((4, 2), 5), "a list for each target"),

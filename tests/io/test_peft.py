@@ -417,3 +417,13 @@ class TestRefusals:
         self.change(saved, lambda t: next(iter(t.values())).fill_(torch.nan))
         with pytest.raises(CheckpointError, match="not finite"):
             read_lora(saved, bert)
+
+
+def test_what_is_no_folder_is_told_what_to_do(bert) -> None:
+    peft_model = get_peft_model(copy.deepcopy(bert), LoraConfig(r=2, target_modules=["query"]))
+    with pytest.raises(
+        ConfigError, match="reads a folder that peft wrote, not a PeftModel: write it with save_pretrained"
+    ):
+        bayespeft.import_lora(peft_model, bert)
+    with pytest.raises(ConfigError, match="model= is a str: pass the base network"):
+        bayespeft.import_lora("folder", "bert-base-uncased")

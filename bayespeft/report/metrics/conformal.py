@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.report.binning import Floats
+from bayespeft.report.fractions import check_fraction
 
 METHODS = ("lac", "aps")
 
@@ -38,15 +39,25 @@ def class_scores(probs: Floats, method: str, uniforms: Floats) -> Floats:
     Raises:
         ConfigError: there is no such method.
     """
+    check_method(method)
     if method == "lac":
         return 1 - probs
-    if method != "aps":
-        raise ConfigError(f"method={method!r}: {', '.join(METHODS)}.")
     order = np.argsort(-probs, axis=1, kind="stable")
     falling = np.take_along_axis(probs, order, axis=1)
     scores = np.empty_like(probs)
     np.put_along_axis(scores, order, np.cumsum(falling, axis=1) - falling + uniforms[:, None] * falling, axis=1)
     return scores
+
+
+def check_method(method: str) -> None:
+    """Check that there is such a score; `ConfigError` otherwise."""
+    if method not in METHODS:
+        raise ConfigError(f"method={method!r}: {', '.join(METHODS)}.")
+
+
+def check_alpha(alpha: float) -> None:
+    """Check that alpha is a number in (0, 1); `ConfigError` otherwise."""
+    check_fraction("alpha", alpha, "the probability that a set misses the label", 0.1)
 
 
 def quantile(scores: npt.ArrayLike, alpha: float) -> float:
@@ -55,10 +66,7 @@ def quantile(scores: npt.ArrayLike, alpha: float) -> float:
     Raises:
         ConfigError: alpha is not between 0 and 1. DataError: there is no score, or one is NaN.
     """
-    if not 0 < alpha < 1:
-        raise ConfigError(
-            f"alpha is {alpha}: the probability that a set misses the label is between 0 and 1, e.g. 0.1."
-        )
+    check_alpha(alpha)
     values = np.asarray(scores, dtype=np.float64)
     if values.ndim != 1 or not len(values) or np.isnan(values).any():
         raise DataError("conformal sets need the scores of at least one validation example, none of them NaN.")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 
 from bayespeft.adapters.base import Adapter
-from bayespeft.assemble import assemble, choose_method, merging
+from bayespeft.assemble import Assembly, assemble, choose_method, merging
 from bayespeft.attach import Placement
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.errors import CheckpointError, ConfigError, DataError
@@ -32,6 +33,7 @@ from bayespeft.inference.warmup import warmed_up
 from bayespeft.inputs import as_examples
 from bayespeft.io import checkpoint
 from bayespeft.io.fingerprint import check_fingerprint, digest
+from bayespeft.io.savable import check_savable
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.memory import PeakMemory
 from bayespeft.methods.base import Method
@@ -151,6 +153,7 @@ def fit(
         ) as assembly,
     ):
         problem = assembly.problem
+        _warn_of_loss(assembly)
         begin = time.perf_counter()
         with PeakMemory(problem.device) as memory:
             problem = warmed_up(problem, assembly.method.guide)
@@ -247,6 +250,14 @@ def load(directory: str | os.PathLike[str], model: nn.Module, *, tokenizer: Any 
 def taken(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     """Take the tensors out whose names begin with a prefix, and return them without it."""
     return {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
+
+
+def _warn_of_loss(assembly: Assembly) -> None:
+    """Say before training, not after it, that what comes of it can't be saved."""
+    try:
+        check_savable(assembly.method, assembly.problem.likelihood, (p.adapter for p in assembly.placements))
+    except ConfigError as error:
+        warnings.warn(f"the posterior of this fit can be used, but not saved: {error}", stacklevel=4)
 
 
 def _key(problem: Problem, method: Method, base: dict[str, str]) -> str:

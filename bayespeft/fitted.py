@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from bayespeft import registry
 from bayespeft.attach import Attachment, Placement, SiteWeights, check_unadapted
 from bayespeft.errors import AttachError, ConfigError
 from bayespeft.inference.approximation import Approximation
@@ -22,6 +21,7 @@ from bayespeft.io import checkpoint
 from bayespeft.io.fingerprint import fingerprint
 from bayespeft.io.merge import merged_copy, write_merged
 from bayespeft.io.peft_export import write_lora
+from bayespeft.io.savable import check_savable
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.merged import Merged, times_merged
 from bayespeft.methods.base import Method
@@ -168,10 +168,10 @@ class Fitted:
         """Write the posterior (not the base network) as safetensors and JSON; `bayespeft.load` reads it.
 
         Raises:
-            CheckpointError: the directory holds something else.
+            CheckpointError: the directory holds something else. ConfigError: a part is not registered, or a setting of it is
+                lost on the way through JSON; `bayespeft.fit` warns of that before it trains.
         """
-        for plugin in (self.method.guide, self.likelihood, *(p.adapter for p in self.placements)):
-            registry.check(plugin)
+        check_savable(self.method, self.likelihood, (p.adapter for p in self.placements))
         settings = {
             "bayespeft": __version__,
             "method": self.method.model_dump(mode="json"),

@@ -26,6 +26,9 @@ MARKS = {
     "pretrained": "PRETRAINED",
 }
 
+# The rooms of classes; the others hold instances.
+PLUGINS = ("adapters", "guides", "likelihoods", "priors")
+
 # Helper modules that live in a room without being one of its choices.
 HELPERS = {
     "base",
@@ -51,16 +54,27 @@ AMBIGUOUS = {
 
 
 @cache
-def _entry_points(room: str) -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=f"bayespeft.{room}")}
+def _entry_points(room: str) -> dict[str, tuple[EntryPoint, ...]]:
+    """Return what other packages register, by name as it is looked up; a name may be taken by several."""
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for point in entry_points(group=f"bayespeft.{room}"):
+        found[_key(point.name)] = (*found.get(_key(point.name), ()), point)
+    return found
 
 
 @cache
+def _own(room: str) -> frozenset[str]:
+    package = import_module(f"bayespeft.{room}")
+    return frozenset({module.name for module in pkgutil.iter_modules(package.__path__)} - HELPERS)
+
+
+def _key(name: str) -> str:
+    return name.strip().lower().replace("-", "_")
+
+
 def names(room: str) -> tuple[str, ...]:
     """Return the sorted names registered in a room, without importing what they stand for."""
-    package = import_module(f"bayespeft.{room}")
-    own = {module.name for module in pkgutil.iter_modules(package.__path__)} - HELPERS
-    return tuple(sorted(own | set(_entry_points(room))))
+    return tuple(sorted(_own(room) | set(_entry_points(room))))
 
 
 def get(room: str, name: str) -> Any:
@@ -68,45 +82,85 @@ def get(room: str, name: str) -> Any:
 
     Raises:
         UnknownNameError: nothing has that name (the nearest names are in the message), or it is ambiguous.
-        ConfigError: the registered module does not carry the room's mark.
+        ConfigError: what is registered does not carry the room's mark, or can't be imported.
     """
     if not isinstance(name, str):
         raise ConfigError(f"{room}: a name is expected, got {name!r}. Known names: {', '.join(names(room))}.")
-    key = name.strip().lower().replace("-", "_")
+    key = _key(name)
     if key in AMBIGUOUS:
         raise UnknownNameError(AMBIGUOUS[key])
-    if key not in names(room):
+    points = _entry_points(room).get(key, ())
+    if len(points) + (key in _own(room)) > 1:
+        taken = [*(["bayespeft"] if key in _own(room) else []), *(_origin(point) for point in points)]
+        raise UnknownNameError(
+            f"{name!r} is registered in {room} more than once, by {' and '.join(taken)}: uninstall one."
+        )
+    if points:
+        return _load(room, points[0])
+    if key not in _own(room):
         near = difflib.get_close_matches(key, names(room), n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"Known: {', '.join(names(room))}."
         raise UnknownNameError(f"there is no {name!r} among the {room}. {hint}")
-    if key in _entry_points(room):
-        return _entry_points(room)[key].load()
     module = import_module(f"bayespeft.{room}.{key}")
-    mark = MARKS[room]
-    if not hasattr(module, mark):
-        raise ConfigError(f"module {module.__name__} registers nothing: it must assign {mark} at module level.")
-    return getattr(module, mark)
+    if not hasattr(module, MARKS[room]):
+        raise ConfigError(f"module {module.__name__} registers nothing: it must assign {MARKS[room]} at module level.")
+    return getattr(module, MARKS[room])
+
+
+@cache
+def _load(room: str, point: EntryPoint) -> Any:
+    """Return what an entry point of another package stands for; of a module, what its mark says.
+
+    Raises:
+        ConfigError: it can't be imported, or is nothing for this room.
+    """
+    where = f"{point.name!r} ({point.value}, of {_origin(point)}) in {room}"
+    try:
+        found = point.load()
+    except Exception as error:  # another package's module may raise anything
+        raise ConfigError(f"{where} can't be imported: {error!r}. Mend or uninstall that package.") from error
+    found = getattr(found, MARKS[room], found)
+    if room in PLUGINS and not (isinstance(found, type) and getattr(found, "room", None) == room):
+        raise ConfigError(f"{where} is {found!r}, and must be a class of that room: point to its {MARKS[room]}.")
+    return found
+
+
+def _origin(point: EntryPoint) -> str:
+    return f"package {point.dist.name}" if point.dist is not None else point.value
 
 
 def check(plugin: Any) -> None:
     """Check that a plugin's class can be found again by its name, for instance before it is saved.
 
     Raises:
-        ConfigError: it is not registered, or another class has its name.
+        ConfigError: it is not registered, or its name is ambiguous.
     """
-    cls = type(plugin)
-    known = name_of(cls) in names(cls.room) and get(cls.room, name_of(cls)) is cls
-    if not known:
+    cls: Any = type(plugin)
+    if _found(cls) is None:
         raise ConfigError(
             f"{cls.__qualname__} is not registered in {cls.room}, so it could not be loaded again: give it a file there, or "
             f"name it under the entry-point group bayespeft.{cls.room} of your package."
         )
+    get(cls.room, name_of(cls))
 
 
 def name_of(cls: type) -> str:
-    """Return the name under which a plugin class is registered."""
-    room: str = cls.room  # type: ignore[attr-defined]
-    for name, point in _entry_points(room).items():
-        if point.value.replace(":", ".") == f"{cls.__module__}.{cls.__qualname__}":
-            return name
-    return cls.__module__.rsplit(".", 1)[-1]
+    """Return the name under which a plugin class is registered; its whole dotted name where it is not."""
+    return _found(cls) or f"{cls.__module__}.{cls.__qualname__}"
+
+
+@cache
+def _found(cls: Any) -> str | None:
+    """Return the name that stands for this very class, wherever its module lies and whatever it is called there."""
+    room: str = cls.room
+    module, _, last = str(cls.__module__).rpartition(".")
+    if module == f"bayespeft.{room}" and getattr(import_module(cls.__module__), MARKS[room], None) is cls:
+        return last
+    for name, points in _entry_points(room).items():
+        for point in points:
+            try:
+                if _load(room, point) is cls:
+                    return name
+            except ConfigError:  # it is told when that name is asked for
+                continue
+    return None

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from bayespeft import registry
+from bayespeft.compare.code import code
 from bayespeft.config import Config, Targets, TrainConfig
 from bayespeft.data.load import Row
 from bayespeft.errors import ConfigError
@@ -217,6 +218,7 @@ class Study:
             "test_limit": data.test_limit,
             "draws": self.draws,
             "method": method.model_dump(mode="json"),
+            "code": code(method),
         }
         return {
             "method": method.name,

@@ -8,6 +8,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from bayespeft.inference.svi import run
 from bayespeft.inference.warmup import warmed_up
 from bayespeft.inputs import as_examples
 from bayespeft.io import checkpoint
-from bayespeft.io.fingerprint import check_fingerprint, digest
+from bayespeft.io.fingerprint import check_fingerprint, digest, fingerprint
 from bayespeft.io.savable import check_savable
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.memory import PeakMemory
@@ -130,11 +131,20 @@ def fit(
         )
     checkpoints: list[Checkpoint] = []
 
+    @cache
+    def whole() -> tuple[str, str]:
+        """Hash the network and the data once, before the first run: later runs may have merged into the weights."""
+        # A head may be fresh; where training begins it stands in its pack.
+        heads = {site for pack in assembly.problem.packs if pack.role == "head" for site in pack.sites}
+        base = fingerprint(model, exclude=heads, whole=True)
+        return hashlib.sha256(json.dumps(base).encode()).hexdigest(), assembly.problem.examples.digest()
+
     def optimiser(problem: Problem, **options: Any) -> History:
         watcher = ProgressBar(method.title) if progress else None
         if checkpoint is not None:
             path = Path(checkpoint) / f"run-{len(checkpoints)}.pt"
-            options["checkpoint"] = Checkpoint(path, checkpoint_every, _key(problem, method, assembly.base))
+            key = _key(problem, method, *whole())
+            options["checkpoint"] = Checkpoint(path, checkpoint_every, key)
             checkpoints.append(options["checkpoint"])
         return run(problem, watcher, _validator(problem, validation, tokenizer), **options)
 
@@ -260,25 +270,24 @@ def _warn_of_loss(assembly: Assembly) -> None:
         warnings.warn(f"the posterior of this fit can be used, but not saved: {error}", stacklevel=4)
 
 
-def _key(problem: Problem, method: Method, base: dict[str, str]) -> str:
+def _key(problem: Problem, method: Method, base: str, data: str) -> str:
     """Return what tells one training run from another, as a hash.
 
-    Of the data it holds the number of examples, all labels where they are known, and a first batch.
+    Args:
+        problem: what is fitted.
+        method: the settings.
+        base: a hash of the network's weights, every number of them.
+        data: a hash of the data, every number of it.
     """
-    first = next(iter(problem.examples.batches(64)))
-    inputs = {"x": first.inputs} if isinstance(first.inputs, torch.Tensor) else dict(first.inputs)
-    labels = problem.examples.labels()
-    parts = {**inputs, "labels": first.labels if labels is None else labels}
     what = [
         method.model_dump(mode="json"),
         problem.train.model_dump(mode="json"),
         problem.likelihood.model_dump(mode="json"),
         {p.site.name: p.adapter.model_dump(mode="json") for p in problem.attachment.placements},
-        {pack.name: [digest(pack.init), digest(pack.center)] for pack in problem.packs},
-        len(problem.examples),
-        {name: digest(part, whole=True) for name, part in parts.items() if isinstance(part, torch.Tensor)},
+        {pack.name: [digest(pack.init, whole=True), digest(pack.center, whole=True)] for pack in problem.packs},
         problem.seed,
         base,
+        data,
     ]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 

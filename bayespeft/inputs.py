@@ -19,7 +19,7 @@ LABELS = ("label", "labels", "answer")
 
 
 def as_examples(data: Any, likelihood: Likelihood, tokenizer: Any, split: str) -> Examples:
-    """Read data in any accepted form; the name of a data set means its rows of `split`."""
+    """Read data in any accepted form; the name of a data set means its rows of `split`, and "train" is what is trained on."""
     if isinstance(data, str):
         data = load_rows(data, split)
     side: Any = likelihood.padding_side or getattr(tokenizer, "padding_side", "right")
@@ -28,7 +28,7 @@ def as_examples(data: Any, likelihood: Likelihood, tokenizer: Any, split: str) -
     def encode(rows: Sequence[Any]) -> list[dict[str, Any]]:
         return likelihood.encode(rows, tokenizer)
 
-    return prepare(data, encode if tokenizer is not None else None, padding=padding)
+    return prepare(data, encode if tokenizer is not None else None, padding=padding, training=split == "train")
 
 
 def unlabelled(data: Any, likelihood: Likelihood, tokenizer: Any, split: str) -> Examples:

@@ -354,18 +354,43 @@ def test_saved_changes_are_read_strictly(mlp, xy, tmp_path):
 
 class TestResume:
     @pytest.mark.parametrize("killed", [3, 6])
-    def test_a_loader_that_shuffles_by_torchs_own_generator_is_replayed(self, killed, mlp, xy, tmp_path, monkeypatch):
+    @pytest.mark.parametrize("own", [False, True])
+    def test_a_loader_that_shuffles_is_replayed(self, own, killed, mlp, xy, tmp_path, monkeypatch):
         from torch.utils.data import DataLoader, TensorDataset
 
         def loader() -> DataLoader:
-            return DataLoader(TensorDataset(*xy), batch_size=16, shuffle=True)
+            generator = torch.Generator().manual_seed(3) if own else None
+            return DataLoader(TensorDataset(*xy), batch_size=16, shuffle=True, generator=generator)
 
-        whole = fit(copy.deepcopy(mlp), loader(), "melora", adapter=None, steps=9)
-        options = {"adapter": None, "steps": 9, "checkpoint": tmp_path, "checkpoint_every": 1}
+        options = {"adapter": None, "steps": 9, "checkpoint": tmp_path / "killed", "checkpoint_every": 1}
         killed_after(monkeypatch, killed, lambda: fit(copy.deepcopy(mlp), loader(), "melora", **options))
-        resumed = fit(copy.deepcopy(mlp), loader(), "melora", adapter=None, steps=9, checkpoint=tmp_path)
-        for name, value in whole.approximation.state_dict().items():
-            assert torch.equal(resumed.approximation.state_dict()[name], value), name
+        resumed = fit(copy.deepcopy(mlp), loader(), "melora", **options)
+        for checkpoint in (None, tmp_path / "whole"):  # a state on disk changes nothing either
+            whole = fit(copy.deepcopy(mlp), loader(), "melora", **(options | {"checkpoint": checkpoint}))
+            for name, value in whole.approximation.state_dict().items():
+                assert torch.equal(resumed.approximation.state_dict()[name], value), name
+
+    def test_other_data_in_a_later_batch_of_a_loader_is_another_fit(self, mlp, xy, tmp_path):
+        from torch.utils.data import DataLoader, TensorDataset
+
+        x, y = xy
+        fit(mlp, DataLoader(TensorDataset(x, y), 8), "mle", adapter="lora", checkpoint=tmp_path)
+        for place in (0, 1):
+            other = [x.clone(), y.clone()]
+            other[place][-1] = 1 - other[place][-1]
+            with pytest.raises(CheckpointError, match="another fit"):
+                fit(mlp, DataLoader(TensorDataset(*other), 8), "mle", adapter="lora", checkpoint=tmp_path)
+
+    def test_another_weight_of_the_base_is_another_fit(self, tmp_path):
+        """Of 90,000 weights every single one counts."""
+        network = nn.Sequential(nn.Linear(300, 300), nn.Tanh(), nn.Linear(300, 2))
+        data = torch.randn(8, 300), torch.arange(8) % 2
+        fit(network, data, "mle", adapter="lora", checkpoint=tmp_path)
+        fit(network, data, "mle", adapter="lora", checkpoint=tmp_path)
+        with torch.no_grad():
+            network[0].weight[150, 151] += 1e-3
+        with pytest.raises(CheckpointError, match="another fit"):
+            fit(network, data, "mle", adapter="lora", checkpoint=tmp_path)
 
     def test_records_go_on_in_the_middle_of_a_stretch(self, mlp, xy, tmp_path, monkeypatch):
         options = {"adapter": None, "steps": 205}

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from bayespeft.data.batch import Batch
+from bayespeft.data.digest import Digest
 
 
 class Examples(ABC):
-    """N examples that can be read in batches, again and again."""
+    """N examples that can be read in batches, again and again.
+
+    Attributes:
+        digest_batch: examples that are read at a time for `digest`.
+    """
+
+    digest_batch: ClassVar[int] = 256
 
     @abstractmethod
     def __len__(self) -> int:
@@ -33,9 +41,20 @@ class Examples(ABC):
         """Return the number of batches of one pass."""
         return -(-len(self) // batch_size)
 
+    def rows_per_batch(self, batch_size: int) -> float:
+        """Return the mean number of examples in a batch of one pass: what the sum over a batch is divided by in training."""
+        return len(self) / self.batch_count(batch_size)
+
     def labels(self) -> Tensor | None:
         """Return all labels, (N, ...) in data order: int64 or float32, as in the batches.
 
         None where the data has no labels, and where they could only be had by reading all inputs too.
         """
         return None
+
+    def digest(self) -> str:
+        """Return a hash of all inputs and labels, at the cost of one pass without a network."""
+        digest = Digest()
+        for batch in self.batches(self.digest_batch):
+            digest.add_batch(batch)
+        return digest.text()

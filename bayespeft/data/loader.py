@@ -7,34 +7,39 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader
 
 from bayespeft.data.batch import Batch, Inputs
 from bayespeft.data.checks import check_finite, label_tensor
 from bayespeft.data.examples import Examples
+from bayespeft.data.passes import batch_sizes, pass_seed, private, read
 from bayespeft.errors import DataError
 
 
 class LoaderExamples(Examples):
     """The batches of a `DataLoader`: dicts of tensors (labels under `labels` or `label`), pairs (x, y), or x.
 
-    Order and batch size are the loader's own business, so both arguments of `batches` are ignored: a loader that
-    shuffles does so in prediction too (harmless, since labels travel with their inputs), and takes its randomness from
-    its own generator or torch's global one. `Batch.index` counts the examples as they come; it therefore names
-    positions in the data only if the loader does not shuffle.
+    Batch sizes are the loader's own business, and so is its kind of order: the `batch_size` of `batches` is ignored. The
+    loader itself is not moved. Training reads epochs of a copy, which takes its randomness from the loader's own
+    generators, in the states that they are in now, and from the seed of the fit. All other passes are alike: the same
+    examples in the same order, each time anew from these states, so that passes can be repeated. `Batch.index` counts the
+    examples as they come; it names positions in the data only if the loader does not shuffle.
 
     N is the number of examples that one pass reads: that of the data set, or of the loader's sampler if that is a
-    subset.
+    subset; in training that of a batch sampler of its own.
 
     Args:
         loader: over a data set with a length, with automatic batching.
+        training: this is what is trained on, so that a sampler may repeat examples (to balance classes, say), and the last
+            batch of an epoch may be dropped. Passes without shuffling read that, too.
 
     Raises:
-        DataError: the data set has no length, or is empty; later, while reading: a batch is of another form, its
-            tensors have different numbers of examples, or numbers are NaN or infinite.
+        DataError: the data set has no length, or is empty; an example is given more than once, or dropped, and this is
+            not for training; later, while reading: a batch is of another form, its tensors have different numbers of
+            examples, or numbers are NaN or infinite.
     """
 
-    def __init__(self, loader: DataLoader[Any]) -> None:
+    def __init__(self, loader: DataLoader[Any], training: bool = False) -> None:
         if isinstance(loader.dataset, torch.utils.data.IterableDataset) or not isinstance(loader.dataset, Sized):
             raise DataError(
                 "the DataLoader reads a stream (IterableDataset), so the number of examples, which weighs data "
@@ -44,41 +49,63 @@ class LoaderExamples(Examples):
             raise DataError(
                 "the DataLoader does not make batches (batch_size=None): give it a batch_size or a batch_sampler."
             )
-        self._loader = loader
         if loader.batch_sampler is not None and not isinstance(loader.batch_sampler, Sized):
             raise DataError("the DataLoader's batch_sampler has no length, so an epoch has none: give it a __len__.")
         self._n = len(loader.sampler) if isinstance(loader.sampler, Sized) else len(loader.dataset)
         if self._n == 0:
             raise DataError("the data is empty: the DataLoader has no examples.")
+        sizes = batch_sizes(loader, once=not training)
+        if sizes and training and not isinstance(loader.batch_sampler, BatchSampler):
+            self._n = sum(sizes)  # its own batches may leave examples out, or repeat them
+        if sizes and not training and sum(sizes) < self._n:
+            raise DataError(_incomplete(sum(sizes), self._n))
+        self._rows_per_batch = sum(sizes) / len(sizes) if sizes else self._n / len(loader)
+        self._still = private(loader, complete=training)  # never read: every pass begins with a copy
+        self._moving = private(loader)
 
     def __len__(self) -> int:
         return self._n
 
     def batch_count(self, batch_size: int) -> int:
         """Return the loader's number of batches; `batch_size` is ignored."""
-        return len(self._loader)
+        return len(self._moving)
+
+    def rows_per_batch(self, batch_size: int) -> float:
+        """Return the mean size of the loader's batches; `batch_size` is ignored."""
+        return self._rows_per_batch
 
     def batches(self, batch_size: int, shuffle: torch.Generator | None = None) -> Iterator[Batch]:
         """Read the loader once; `batch_size` is ignored.
 
-        With `shuffle` (training; the generator is not used) a pass may lack some examples, as with `drop_last`. Without
-        it (prediction) that is a `DataError`.
+        With `shuffle` (training; one draw is taken) a pass may lack some examples, as with `drop_last`. Without it that is
+        a `DataError`.
         """
-        read = 0
-        for item in self._loader:
+        if shuffle is None:
+            return self._read(private(self._still), pass_seed(None), complete=True)
+        return self._read(self._moving, pass_seed(shuffle), complete=False)
+
+    def _read(self, loader: DataLoader[Any], seed: int, complete: bool) -> Iterator[Batch]:
+        count = 0
+        for item in read(loader, seed):
             inputs, labels = _split(item)
             named = dict(inputs) if isinstance(inputs, Mapping) else {"the input": inputs}
             n = _count({**named, **({} if labels is None else {"labels": labels})})
-            index = torch.arange(read, read + n)
-            read += n
+            index = torch.arange(count, count + n)
+            count += n
+            if complete and count > self._n:
+                raise DataError(_incomplete(count, self._n))
             for name, tensor in named.items():
                 check_finite(tensor, name, index)
             yield Batch(inputs, None if labels is None else label_tensor(labels, index), index)
-        if read > self._n or (shuffle is None and read < self._n):
-            raise DataError(
-                f"the DataLoader gave {read} examples of {self._n}. To predict, every example is needed once: use a "
-                "DataLoader without drop_last and without a sampler that leaves out or repeats examples."
-            )
+        if complete and count < self._n:
+            raise DataError(_incomplete(count, self._n))
+
+
+def _incomplete(found: int, n: int) -> str:
+    return (
+        f"the DataLoader gave {found} examples of {n}. To predict, every example is needed once: use a DataLoader without "
+        "drop_last and without a sampler that leaves out or repeats examples."
+    )
 
 
 def _split(item: object) -> tuple[Inputs, Tensor | None]:

@@ -17,8 +17,9 @@ def batch_indices(
     """Cut the positions 0 ... n-1 into batches; every position comes exactly once.
 
     Without `shuffle`: the longest examples first, so that a batch which is too large for the memory fails at once.
-    With it: all positions are shuffled and cut into megabatches, each is sorted by length and cut into batches, and
-    the batches are shuffled. Examples of equal length are in random order in every case.
+    With it: all positions are shuffled, and the first of them that fill no whole batch make the short one, so that no
+    length is likelier there than another. The others are cut into megabatches, each is sorted by length and cut into
+    batches, and the batches are shuffled. Examples of equal length are in random order in every case.
 
     Args:
         n: number of examples.
@@ -34,11 +35,12 @@ def batch_indices(
         yield from torch.split(order, batch_size)
         return
     order = _permutation(n, shuffle)
-    if lengths is not None:
+    short, order = order[: n % batch_size], order[n % batch_size :]
+    if lengths is not None and len(order):
         order = torch.cat(
             [part[torch.argsort(lengths[part], stable=True)] for part in torch.split(order, batch_size * MEGABATCH)]
         )
-    batches = torch.split(order, batch_size)
+    batches = [batch for batch in (*torch.split(order, batch_size), short) if len(batch)]
     for position in _permutation(len(batches), shuffle).tolist():
         yield batches[position]
 

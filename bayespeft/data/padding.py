@@ -75,6 +75,10 @@ class Ragged:
         """Whether every number is 1, as in the attention mask of sequences without padding."""
         return bool((torch.frombuffer(self._values, dtype=torch.int32) == 1).all())
 
+    def flat(self) -> tuple[Tensor, Tensor]:
+        """Return all numbers one after another, int32, and (N + 1,) int64 where each sequence ends."""
+        return torch.frombuffer(self._values, dtype=torch.int32), torch.frombuffer(self._ends, dtype=torch.int64)
+
     def padded(self, index: Tensor, fill: int, side: str = "right") -> Tensor:
         """Return some sequences, padded to the longest of them.
 

@@ -24,7 +24,9 @@ _ACCEPTED = (
 )
 
 
-def prepare(data: Any, encode: Encode | None = None, *, padding: Padding = NO_TOKEN) -> Examples:
+def prepare(
+    data: Any, encode: Encode | None = None, *, padding: Padding = NO_TOKEN, training: bool = False
+) -> Examples:
     """Turn data in any accepted form into `Examples`.
 
     Args:
@@ -37,6 +39,7 @@ def prepare(data: Any, encode: Encode | None = None, *, padding: Padding = NO_TO
             - `Examples`, which are returned as they are.
         encode: the likelihood's tokenisation of raw rows; None without a tokenizer.
         padding: how token sequences are brought to one length in a batch.
+        training: the data is trained on, so that a `DataLoader` may repeat or drop examples.
 
     Raises:
         DataError: the data is of no accepted form, empty, or has a value that can't be used; the message names it.
@@ -44,7 +47,7 @@ def prepare(data: Any, encode: Encode | None = None, *, padding: Padding = NO_TO
     if isinstance(data, Examples):
         return data
     if isinstance(data, DataLoader):
-        return LoaderExamples(data)
+        return LoaderExamples(data, training)
     if isinstance(data, TensorDataset):
         data = data.tensors
     if isinstance(data, Tensor):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bayespeft.data.batch import Batch
 from bayespeft.data.checks import check_batch_size, label_tensor, label_values
+from bayespeft.data.digest import Digest
 from bayespeft.data.encode import TOKENISED
 from bayespeft.data.examples import Examples
 from bayespeft.data.order import batch_indices
@@ -67,6 +68,14 @@ class RowExamples(Examples):
     def labels(self) -> Tensor | None:
         """Return all labels: (N,), (N, K), or (N, longest) with -100 as padding if tokens have labels."""
         return self._label_batch(torch.arange(len(self)))
+
+    def digest(self) -> str:
+        """Return a hash of all inputs and labels: no batch is padded for it."""
+        digest = Digest()
+        for name, column in sorted({**self._columns, "labels": self._labels}.items()):
+            for part in column.flat() if isinstance(column, Ragged) else () if column is None else (column,):
+                digest.add(name, part)
+        return digest.text()
 
     def _batch(self, index: Tensor) -> Batch:
         side = self._padding.side

@@ -12,6 +12,7 @@ from bayespeft.data.batch import Batch
 from bayespeft.data.checks import check_batch_size, check_finite, label_tensor
 from bayespeft.data.examples import Examples
 from bayespeft.data.order import batch_indices
+from bayespeft.data.passes import pass_seed, read
 from bayespeft.errors import DataError
 
 
@@ -89,9 +90,13 @@ class PairExamples(Examples):
         return len(self._dataset)
 
     def batches(self, batch_size: int, shuffle: torch.Generator | None = None) -> Iterator[Batch]:
-        """Read every example once, in data order or shuffled: see `Examples.batches`."""
+        """Read every example once, in data order or shuffled: see `Examples.batches`.
+
+        Items that draw random numbers (augmented images, say) draw the same in every pass that does not shuffle.
+        """
         check_batch_size(batch_size)
-        return map(self._batch, batch_indices(len(self), batch_size, shuffle=shuffle))
+        seed = pass_seed(shuffle)
+        return read(map(self._batch, batch_indices(len(self), batch_size, shuffle=shuffle)), seed)
 
     def _batch(self, index: Tensor) -> Batch:
         numbers = index.tolist()

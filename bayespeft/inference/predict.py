@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bayespeft.attach import Attachment, MixedRowsError, frozen, mode
 from bayespeft.data.batch import Batch
+from bayespeft.data.digest import Digest
 from bayespeft.data.examples import Examples
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.guides.gaussian import GaussianGuide
@@ -86,13 +87,14 @@ class Predictor:
         noise = Noise(sampling, latent.noise_size, seed, replicates=auto)
         folding = Folding(draws_per_pass, ROUND if wanted is None else wanted, self.device)
         average = self.likelihood.average(len(examples), keep_draws)
+        rounds = _SameRounds() if auto else None
         # The members of an ensemble are all there are: no other seed would give others.
         unit = noise.unit if latent.members is None else None
         with self._measured(seed) as cost, torch.no_grad():
             while True:
                 count = ROUND if wanted is None else wanted
                 values = latent.transform(noise.take(count).to(self.device)) if count else {}
-                self._pass(examples, values, count, folding, average, batch_size)
+                self._pass(examples, values, count, folding, average, batch_size, rounds)
                 if not auto:
                     break
                 if average.labels is None:
@@ -182,10 +184,13 @@ class Predictor:
         folding: Folding,
         average: Average,
         batch_size: int,
+        rounds: _SameRounds | None,
     ) -> None:
         """Add the predictions of these draws, (draws, layers, ...) by pack, or of the mean, for all examples."""
         average.begin(max(draws, 1))
-        for batch in examples.batches(batch_size):
+        for number, batch in enumerate(examples.batches(batch_size)):
+            if rounds:
+                rounds.check(number, batch)
             moved = batch.to(self.device)
             first = 0
             while first < max(draws, 1):
@@ -221,6 +226,30 @@ class Predictor:
         with mode(self.model), seeded(seed), PeakMemory(self.device) as memory:
             yield cost
         cost.seconds, cost.peak_memory_bytes = time.perf_counter() - start, memory.peak
+
+
+class _SameRounds:
+    """Several rounds of draws read the data anew, and take an example's position for the example."""
+
+    def __init__(self) -> None:
+        self._known: list[str] = []
+
+    def check(self, number: int, batch: Batch) -> None:
+        """Check that a batch is what the one of this number was before.
+
+        Raises:
+            DataError: it is not.
+        """
+        digest = Digest()
+        digest.add_batch(batch)
+        if number == len(self._known):
+            self._known.append(digest.text())
+        elif digest.text() != self._known[number]:
+            raise DataError(
+                f"batch {number} of the data is another one when it is read again (its order or its contents are random, in "
+                "a way that torch's, NumPy's and Python's seeds don't decide), so draws of several rounds can't be averaged "
+                "example by example. Give data that stays as it is, or a number of draws in place of draws='auto'."
+            )
 
 
 @dataclass

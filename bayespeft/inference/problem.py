@@ -181,12 +181,13 @@ class Problem:
                 values[name] = pyro.sample(name, distribution)
         return values
 
-    def pyro_model(self, batch: Batch, weight: float) -> None:
+    def pyro_model(self, batch: Batch, weight: float, rows: float) -> None:
         """Sample from the priors, run the network, observe the labels.
 
         Args:
             batch: on the device, with labels.
             weight: of the prior terms, per nat: kl_weight / N.
+            rows: what the sum of the examples' NLL is divided by.
         """
         assert batch.labels is not None
         size = len(batch)
@@ -196,20 +197,27 @@ class Problem:
         likelihood = self.likelihood.distribution(self.logits(batch))
         labels = self.likelihood.observed(batch.labels)
         self._nll = -likelihood.log_prob(labels).mean().detach()
-        with plate, poutine.scale(scale=1 / size):
+        with plate, poutine.scale(scale=1 / rows):
             pyro.sample("labels", likelihood, obs=labels)
 
-    def pyro_guide(self, batch: Batch, weight: float) -> None:
+    def pyro_guide(self, batch: Batch, weight: float, rows: float) -> None:
         """Sample from q; arguments as `pyro_model`."""
         size = len(batch)
         self._sample(self.approximation.q(), size, weight, pyro.plate("examples", size, dim=-1))
 
-    def loss(self, batch: Batch, kl_weight: float) -> tuple[Tensor, Tensor]:
+    def loss(self, batch: Batch, kl_weight: float, rows: float | None = None) -> tuple[Tensor, Tensor]:
         """Return one batch's estimate of the objective, and its mean NLL (detached); both in nats per example.
 
         The draw stays bound afterwards, for a backward pass that recomputes activations.
+
+        Args:
+            batch: on the device, with labels.
+            kl_weight: of KL / N.
+            rows: what the sum of the examples' NLL is divided by; None: their number. With the mean size of a pass's batches
+                every example counts the same, in whatever batch it is, and the mean over the pass is the objective.
         """
-        loss = self._elbo.differentiable_loss(self.pyro_model, self.pyro_guide, batch, kl_weight / len(self.examples))
+        weight, rows = kl_weight / len(self.examples), len(batch) if rows is None else rows
+        loss = self._elbo.differentiable_loss(self.pyro_model, self.pyro_guide, batch, weight, rows)
         return loss, self._nll
 
     def prior_terms(self) -> tuple[float, float]:

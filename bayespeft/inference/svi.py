@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import islice
 from typing import Protocol
 
 import pyro
@@ -48,19 +48,29 @@ class Watcher(Protocol):
 
 @dataclass
 class _Stretch:
-    """Sums since the last record."""
+    """Sums since the last record.
 
-    losses: list[Tensor] = field(default_factory=list)
+    Attributes:
+        priors: the prior terms of each step, as they were in its loss.
+        nlls: the NLL of each step, summed over its examples.
+        rows: the examples of each step.
+    """
+
+    priors: list[Tensor] = field(default_factory=list)
     nlls: list[Tensor] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
 
-    def add(self, loss: Tensor, nll: Tensor) -> None:
-        self.losses.append(loss)
+    def add(self, prior: Tensor, nll: Tensor, rows: int) -> None:
+        self.priors.append(prior)
         self.nlls.append(nll)
+        self.rows.append(rows)
 
     def means(self) -> tuple[float, float]:
-        loss, nll = float(torch.stack(self.losses).mean()), float(torch.stack(self.nlls).mean())
-        self.losses.clear()
-        self.nlls.clear()
+        """Return loss and NLL per example, and begin anew."""
+        nll = float(torch.stack(self.nlls).sum()) / sum(self.rows)
+        loss = nll + float(torch.stack(self.priors).mean())
+        for part in (self.priors, self.nlls, self.rows):
+            part.clear()
         return loss, nll
 
 
@@ -72,16 +82,9 @@ def total_steps(train: TrainConfig, examples: Examples) -> int:
 
 
 def _endless(examples: Examples, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
-    """Yield epoch after epoch; a loader that shuffles by torch's own generator does so from a seed of the epoch.
-
-    The order is then the same whatever else takes random numbers in between, as a run that is resumed must have it.
-    """
-    for epoch in count():
-        with seeded(generator.initial_seed() + epoch):
-            batches = iter(examples.batches(batch_size, shuffle=generator))
-            first = next(batches)
-        yield first
-        yield from batches
+    """Yield epoch after epoch, in an order that the generator alone decides: a run that is resumed must have the same."""
+    while True:
+        yield from examples.batches(batch_size, shuffle=generator)
 
 
 def make_optimiser(problem: Problem) -> torch.optim.Optimizer:
@@ -107,22 +110,31 @@ def make_optimiser(problem: Problem) -> torch.optim.Optimizer:
     return torch.optim.AdamW([group for group in groups if group["params"]])
 
 
-def _accumulate(problem: Problem, batches: list[Batch], weight: float) -> tuple[Tensor, Tensor]:
-    """Add up the gradients of micro-batches as if they were one batch; return its loss and NLL, detached."""
-    size = sum(len(batch) for batch in batches)
-    loss_sum, nll_sum = torch.zeros((), device=problem.device), torch.zeros((), device=problem.device)
+def _accumulate(problem: Problem, batches: list[Batch], weight: float, rows: float) -> tuple[Tensor, Tensor, int]:
+    """Add up the gradients of micro-batches as if they were one batch.
+
+    Args:
+        problem: what is fitted.
+        batches: the micro-batches of one step.
+        weight: of KL / N.
+        rows: the mean size of a micro-batch over a pass, by which sums over examples are divided: a short one then weighs
+            less, and every example the same.
+
+    Returns:
+        The step's prior terms as they are in its loss, the sum of its examples' NLL (both detached), and their number.
+    """
+    prior, nll_sum = torch.zeros((), device=problem.device), torch.zeros((), device=problem.device)
     for batch in batches:
         if batch.labels is None:
             raise DataError("training needs labels: column 'label', 'labels' or 'answer' is missing.")
         if problem.classes is not None:
             # Batch by batch: a loader's labels can't be checked beforehand.
             problem.likelihood.check_labels(batch.labels, problem.classes)
-        loss, nll = problem.loss(batch.to(problem.device), weight)
-        share = len(batch) / size
-        torch.autograd.backward(loss * share)
-        loss_sum += loss.detach() * share
-        nll_sum += nll * share
-    return loss_sum, nll_sum
+        loss, nll = problem.loss(batch.to(problem.device), weight, rows)
+        torch.autograd.backward(loss / len(batches))
+        prior += (loss.detach() - nll * len(batch) / rows) / len(batches)
+        nll_sum += nll * len(batch)
+    return prior, nll_sum, sum(map(len, batches))
 
 
 def _finite(problem: Problem, loss: float, step: int) -> None:
@@ -168,6 +180,7 @@ def run(
     steps = total_steps(train, examples)
     per_epoch = max(1, math.ceil(examples.batch_count(train.batch_size) / train.accumulate))
     every = max(1, steps // RECORDS)
+    rows = examples.rows_per_batch(train.batch_size)
     batches = _endless(examples, train.batch_size, torch.Generator().manual_seed(problem.seed))
     optimiser = make(problem)
     perturbed = getattr(optimiser, "sampled_params", None)
@@ -191,10 +204,9 @@ def run(
             deque(islice(batches, first * train.accumulate), maxlen=0)  # the order of the data, replayed
             restore(problem, optimiser, state)
             scheduler.load_state_dict(state["scheduler"])
-            history, stretch = (
-                History.from_dict(state["history"]),
-                _Stretch(*([t.to(problem.device) for t in state[name]] for name in ("losses", "nlls"))),
-            )
+            history = History.from_dict(state["history"])
+            priors, nlls = ([t.to(problem.device) for t in state[name]] for name in ("priors", "nlls"))
+            stretch = _Stretch(priors, nlls, state["rows"])
             start -= history.seconds
             refresh.seconds = history.refresh_seconds
         if watcher:
@@ -205,13 +217,13 @@ def run(
                 weight = kl_weight(train, step, steps, len(examples))
                 # Pyro's checks of shapes and of model against guide cost time; once is enough.
                 with pyro.validation_enabled(step == first), perturbed(train=True) if perturbed else nullcontext():
-                    loss, nll = _accumulate(problem, list(islice(batches, train.accumulate)), weight)
+                    sums = _accumulate(problem, list(islice(batches, train.accumulate)), weight, rows)
                 if train.clip:
                     nn.utils.clip_grad_norm_(parameters, train.clip)
                 optimiser.step()
                 scheduler.step()
                 optimiser.zero_grad(set_to_none=True)
-                stretch.add(loss, nll)
+                stretch.add(*sums)
                 done = step + 1
                 if after:
                     after(done, approximation)
@@ -236,8 +248,9 @@ def run(
                             **snapshot(problem, optimiser),
                             "scheduler": scheduler.state_dict(),
                             "history": history.to_dict(),
-                            "losses": stretch.losses,
+                            "priors": stretch.priors,
                             "nlls": stretch.nlls,
+                            "rows": stretch.rows,
                         }
                     )
         finally:

@@ -33,7 +33,7 @@ def warmed_up(problem: Problem, guide: GuideSpec) -> Problem:
     """Return the problem with the fixed factors that its adapters choose after a warm-up, everything else fresh.
 
     A problem whose adapters want none, or that starts from a fitted posterior (which brings its choice), comes back as it
-    is. Each micro-batch of the warm-up counts as one step, and its gradient is that of its mean NLL.
+    is. Each micro-batch of the warm-up counts as one step, and its gradient is that of its NLL per example of a mean batch.
 
     Args:
         problem: with its hooks switched on.

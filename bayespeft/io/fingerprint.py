@@ -18,20 +18,25 @@ def digest(tensor: Tensor, whole: bool = False) -> str:
     flat = tensor.detach().reshape(-1)
     stride = 1 if whole else max(1, -(-flat.numel() // SAMPLES))
     sample = flat[::stride].cpu().contiguous()
-    data = sample.view(torch.uint8).numpy().tobytes() if sample.numel() else b""
-    return hashlib.sha256(f"{tuple(tensor.shape)} {tensor.dtype}".encode() + data).hexdigest()[:16]
+    found = hashlib.sha256(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
+    if sample.numel():
+        found.update(sample.view(torch.uint8).numpy().data)
+    return found.hexdigest()[:16]
 
 
-def fingerprint(model: nn.Module, exclude: Iterable[str] = ()) -> dict[str, str]:
+def fingerprint(model: nn.Module, exclude: Iterable[str] = (), whole: bool = False) -> dict[str, str]:
     """Return a short hash of each parameter and buffer of the network, by name.
 
     Args:
         model: the network.
         exclude: modules to leave out: a freshly made head differs between constructions, and is saved whole.
+        whole: every number counts; about a second for each gigabyte of weights.
     """
     prefixes = tuple(f"{name}." for name in exclude)
     return {
-        name: digest(tensor) for name, tensor in model.state_dict().items() if not name.startswith(prefixes or ("\0",))
+        name: digest(tensor, whole)
+        for name, tensor in model.state_dict().items()
+        if not name.startswith(prefixes or ("\0",))
     }
 
 

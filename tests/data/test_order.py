@@ -59,6 +59,16 @@ def test_shuffled_batches_hold_similar_lengths():
     assert plain > 1.5
 
 
+def test_the_short_batch_holds_any_length():
+    """With 33 examples in batches of 16, one is alone in an epoch: each once in 33 epochs on average."""
+    lengths, epochs = torch.arange(33), 3300
+    shuffle, alone = generator(0), torch.zeros(33)
+    for _ in range(epochs):
+        alone[next(batch for batch in batch_indices(33, 16, lengths, shuffle) if len(batch) == 1)] += 1
+    # Binomial(3300, 1 / 33): 100 with a standard deviation of 9.8; five of them bound 33 counts.
+    assert (alone - 100).abs().max() < 5 * 9.9
+
+
 def test_lengths_do_not_fix_the_order_of_batches():
     """Within a megabatch the batches are not read from short to long."""
     lengths = torch.arange(8 * MEGABATCH)

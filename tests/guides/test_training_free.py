@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 import bayespeft
 from bayespeft import TrainConfig
@@ -162,3 +163,12 @@ def test_without_a_start_it_trains_by_maximum_likelihood(mle, mlp, xy):
     assert posterior.history.steps == 80
     found, before = (fit.predict(xy, draws=0).log_probs for fit in (posterior, mle))
     torch.testing.assert_close(found, before, atol=1e-5, rtol=1e-5)
+
+
+def test_every_sigma_is_tried_on_the_same_rows_of_a_sampler_that_draws_with_replacement(mlp, xy):
+    """Other rows at every try would move the NLL by more than the tolerance, whatever sigma is."""
+    sampler = WeightedRandomSampler(torch.ones(60), 60)
+    train = TrainConfig(steps=2, batch_size=16)
+    loader = DataLoader(TensorDataset(*xy), 16, sampler=sampler)
+    posterior = bayespeft.fit(mlp, loader, "tfb", targets="all-linear", train=train, progress=False)
+    assert METHOD.guide.bracket[0] <= float(posterior.approximation.latent.sigma) <= METHOD.guide.bracket[1]

@@ -60,7 +60,7 @@ def problem(
     factors = {p.site.name: p.adapter.factors(p.site, generator) for p in placements}
     packs = pack(factors, {"latent": latent_prior, "point": point_prior, "head": Flat(), "fixed": Flat()})
     approximation = Approximation(packs, guide, generator)
-    examples = prepare(data, None, padding=Padding(None, "right"))
+    examples = prepare(data, None, padding=Padding(None, "right"), training=True)
     with Attachment(placements) as attachment:
         yield Problem(
             model=model,

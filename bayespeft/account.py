@@ -67,16 +67,17 @@ def setup(
     return Setup(configuration, versions | {name: version(name) for name in PACKAGES})
 
 
-def quoted(prediction: Predictive, rows: Sequence[Mapping[str, Any]] | None, model: nn.Module, count: int) -> Quotes:
+def quoted(
+    prediction: Predictive, rows: Sequence[Mapping[str, Any]] | None, names: Sequence[str], count: int
+) -> Quotes:
     """Return the rows of a labelled prediction that are to be looked at.
 
     Args:
         prediction: of the rows, in their order.
         rows: the data as texts, or None where it is something else.
-        model: says what classes are called, unless rows do.
+        names: what classes are called, unless rows have choices; numbers where there are none.
         count: most of either kind.
     """
-    names = class_names(rows, model)
 
     def text(row: int) -> str | None:
         return None if rows is None else row_text(rows[row])
@@ -94,15 +95,3 @@ def row_text(row: Mapping[str, Any]) -> str | None:
     parts = [str(row[column]) for column in ("text", "text_pair", "question", "source") if column in row]
     parts += [f"({chr(ord('A') + i)}) {choice}" for i, choice in enumerate(row.get("choices") or ())]
     return "\n".join(parts) if parts else None
-
-
-def class_names(rows: Any, model: nn.Module) -> Sequence[str]:
-    """Return what classes are called, by the data set or by the network's configuration; nothing where neither says it."""
-    feature = (getattr(rows, "features", None) or {}).get("label")
-    names = getattr(feature, "names", None)
-    if names:
-        return tuple(map(str, names))
-    known = getattr(getattr(model, "config", None), "id2label", None) or {}
-    found = tuple(str(known.get(i, i)) for i in range(len(known)))
-    # What transformers calls classes that nobody named.
-    return () if all(re.fullmatch(r"LABEL_\d+", name) for name in found) else found

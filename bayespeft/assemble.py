@@ -17,6 +17,7 @@ from bayespeft.adapters.full import Full
 from bayespeft.adapters.subspace import Subspace
 from bayespeft.attach import Attachment, Placement, check_unadapted
 from bayespeft.config import Targets, TrainConfig
+from bayespeft.data.class_names import names_in
 from bayespeft.data.examples import Examples
 from bayespeft.data.load import load as load_rows
 from bayespeft.data.prepare import raw_rows
@@ -76,7 +77,7 @@ def assemble(
     """Attach a method to a network for the length of a `with` block; arguments and errors as `bayespeft.fit`."""
     data = load_rows(data, "train") if isinstance(data, str) else data
     named = start.likelihood if likelihood is None and start is not None else likelihood
-    chosen = choose_likelihood(named, model).resolve(model, tokenizer, raw_rows(data))
+    chosen = choose_likelihood(named, model).resolve(model, tokenizer, raw_rows(data)).named(names_in(data))
     check_likelihood(chosen, method)
     examples = as_examples(data, chosen, tokenizer, split="train")
     check_unadapted(model)

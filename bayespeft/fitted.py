@@ -19,7 +19,7 @@ from bayespeft.inference.history import History
 from bayespeft.inference.predict import Predictor
 from bayespeft.io import checkpoint
 from bayespeft.io.fingerprint import fingerprint
-from bayespeft.io.merge import merged_copy, write_merged
+from bayespeft.io.merge import merged_copy, name_outputs, write_merged
 from bayespeft.io.peft_export import write_lora
 from bayespeft.io.savable import check_savable
 from bayespeft.likelihoods.base import Likelihood
@@ -201,6 +201,8 @@ class Fitted:
     def merged_model(self, draw: int | str = "mean", seed: int = 0) -> nn.Module:
         """Return a plain copy of the network with one draw of every adapter, and all merged before, in its weights.
 
+        Its configuration calls the classes as the posterior does.
+
         A fitted temperature has no place in it: divide its logits by `temperature`.
 
         Args:
@@ -212,7 +214,9 @@ class Fitted:
                 shared with another module. ConfigError: `draw` is neither "mean" nor the number of a draw.
         """
         self._check_network()
-        return merged_copy(self.model, self.placements, self._one_network(draw, seed), self.merged)
+        network = merged_copy(self.model, self.placements, self._one_network(draw, seed), self.merged)
+        name_outputs(network, self.likelihood.class_names)
+        return network
 
     @alone()
     def export_merged(self, directory: str | os.PathLike[str], draw: int | str = "mean", seed: int = 0) -> None:

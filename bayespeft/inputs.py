@@ -9,19 +9,23 @@ from typing import Any
 import torch
 
 from bayespeft.data.batch import Batch
+from bayespeft.data.class_names import LABELS, aligned
 from bayespeft.data.examples import Examples
 from bayespeft.data.load import load as load_rows
 from bayespeft.data.prepare import Padding, prepare, raw_rows
 from bayespeft.likelihoods.base import Likelihood
 
-# The columns of rows that hold labels.
-LABELS = ("label", "labels", "answer")
-
 
 def as_examples(data: Any, likelihood: Likelihood, tokenizer: Any, split: str) -> Examples:
-    """Read data in any accepted form; the name of a data set means its rows of `split`, and "train" is what is trained on."""
-    if isinstance(data, str):
-        data = load_rows(data, split)
+    """Read data in any accepted form; the name of a data set means its rows of `split`, and "train" is what is trained on.
+
+    Classes that both the data and the network name are numbered as the network numbers them.
+    """
+    data = load_rows(data, split) if isinstance(data, str) else data
+    return _read(aligned(data, likelihood.class_names), likelihood, tokenizer, split)
+
+
+def _read(data: Any, likelihood: Likelihood, tokenizer: Any, split: str) -> Examples:
     side: Any = likelihood.padding_side or getattr(tokenizer, "padding_side", "right")
     padding = Padding(getattr(tokenizer, "pad_token_id", None), side, likelihood.token_labels)
 
@@ -38,7 +42,7 @@ def unlabelled(data: Any, likelihood: Likelihood, tokenizer: Any, split: str) ->
     if rows is not None:  # names of unknown classes can't even be read
         kept = (rows[i] for i in range(len(rows)))
         data = [{name: value for name, value in row.items() if name not in LABELS} for row in kept]
-    return _Unlabelled(as_examples(data, likelihood, tokenizer, split))
+    return _Unlabelled(_read(data, likelihood, tokenizer, split))
 
 
 @dataclass(frozen=True)

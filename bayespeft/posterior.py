@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Literal
 
 from bayespeft import account
+from bayespeft.data.class_names import names_in
 from bayespeft.data.load import load as load_rows
 from bayespeft.data.prepare import raw_rows
 from bayespeft.errors import ConfigError, DataError
@@ -195,7 +196,8 @@ class Posterior(Fitted):
         if draws_error and isinstance(predictive, Predictive):
             parts["over_draws"] = of_prediction(predictive, UNITS[sampling])
         if quotes and isinstance(predictive, Predictive):
-            parts["quotes"] = account.quoted(predictive, raw_rows(data), self.model, quotes)
+            names = self.likelihood.class_names or names_in(data)
+            parts["quotes"] = account.quoted(predictive, raw_rows(data), names, quotes)
         used = {
             "draws": draws,
             "seed": seed,

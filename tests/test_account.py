@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 import bayespeft
 from bayespeft import CalibrationReport
-from bayespeft.account import POINTS, class_names, row_text, training
+from bayespeft.account import POINTS, row_text, training
 from bayespeft.config import TrainConfig
 from bayespeft.errors import ConfigError
 from bayespeft.inference.history import History, Record
@@ -58,15 +58,12 @@ def test_rows_stay_out_of_a_report_if_asked(fitted, sentences):
         fitted.report(sentences, draws=2, resamples=5, quotes=-1)
 
 
-def test_classes_go_by_their_names(fitted, bert, sentences):
+def test_classes_that_only_the_data_names_go_by_these_names(fitted, sentences):
     names = Features({"text": Value("string"), "label": ClassLabel(names=["poor", "fine"])})
     data = Dataset.from_list(sentences, features=names)
     report = fitted.report(data, draws=2, resamples=5)
     assert {quote.label for quote in report.quotes.uncertain} <= {"poor", "fine"}
     assert report.quotes.uncertain[0].text == sentences[report.quotes.uncertain[0].index]["text"]
-    assert class_names(sentences, bert) == ()
-    bert.config.id2label = {0: "bad", 1: "good"}
-    assert class_names(sentences, bert) == ("bad", "good")
 
 
 def test_choices_are_the_names_of_classes(llama, tokenizer, questions):

@@ -40,6 +40,15 @@ class Likelihood(Plugin, ABC):
         """Fill in what depends on the network, its tokenizer and the training rows; checks that they fit together."""
         return self
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What somebody called the classes, in the order of the network's outputs; none where nobody did."""
+        return ()
+
+    def named(self, names: Sequence[str]) -> Likelihood:
+        """Return this likelihood with the data's names of its classes, where nobody else named them."""
+        return self
+
     @abstractmethod
     def encode(self, rows: Sequence[Row], tokenizer: Any) -> list[dict[str, Any]]:
         """Turn raw rows into `input_ids`, `attention_mask`, ... and `labels` where the rows have them.

@@ -25,8 +25,7 @@ class Categorical(Likelihood):
         """Check that labels are integers in [0, classes)."""
         if labels.is_floating_point() or labels.dim() != 1:
             raise DataError(
-                f"labels must be one integer per example, got {labels.dtype} of shape {tuple(labels.shape)}; "
-                "number the classes 0, 1, ..., or, for labels that are quantities, pass likelihood='regression'."
+                f"labels must be one integer per example, got {labels.dtype} of shape {tuple(labels.shape)}: {_remedy(labels)}"
             )
         outside = torch.nonzero((labels < 0) | (labels >= classes)).flatten()
         if len(outside):
@@ -54,3 +53,18 @@ class Categorical(Likelihood):
     def gaussian_average(self, n: int, keep: bool, normals: Callable[[int], Tensor]) -> CategoricalGaussianAverage:
         """Average probabilities over draws of the logits."""
         return CategoricalGaussianAverage(n, keep, normals)
+
+
+def _remedy(labels: Tensor) -> str:
+    """Return what to do about labels that are not one integer for each example."""
+    several, flags = labels.dim() > 1, bool(((labels == 0) | (labels == 1)).all())
+    if several and flags and bool((labels.flatten(1).sum(1) == 1).all()):
+        return "these are one-hot, so take the position of each row's 1 (labels.argmax(1))."
+    if several and flags:
+        return (
+            "these say of each label whether it is right, and no likelihood here has a probability for each of several labels. "
+            "Fit a classifier of two classes for each label."
+        )
+    if not several and bool((labels == labels.round()).all()):
+        return "number the classes 0, 1, ... as integers; or, if these are quantities, pass likelihood='regression'."
+    return "number the classes 0, 1, ...; for labels that are quantities, pass likelihood='regression'."

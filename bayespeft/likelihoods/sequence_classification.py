@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from bayespeft.errors import DataError
+from bayespeft.data.class_names import given
+from bayespeft.errors import ConfigError, DataError
 from bayespeft.likelihoods.base import Row
 from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.likelihoods.text import TextLikelihood
@@ -20,7 +21,8 @@ class SequenceClassification(TextLikelihood, Categorical):
     """Categorical over the network's K logits.
 
     Attributes:
-        label_names: names of the classes, for rows whose labels are strings; filled from the network's `label2id`.
+        label_names: names of the classes, for rows whose labels are strings; filled from the network's `id2label`, else
+            from the data.
     """
 
     outputs: ClassVar[str] = "logits of shape (examples, classes)"
@@ -28,12 +30,18 @@ class SequenceClassification(TextLikelihood, Categorical):
 
     def resolve(self, model: nn.Module, tokenizer: Any, rows: Sequence[Row] | None) -> SequenceClassification:
         """Take the class names and the length limit from the network; errors as the base."""
-        config = getattr(model, "config", None)
-        names = self.label_names
-        if not names and getattr(config, "id2label", None):
-            assert config is not None
-            names = tuple(str(config.id2label[i]) for i in range(len(config.id2label)))
+        names = self.label_names or names_of_outputs(getattr(model, "config", None))
         return super().resolve(model, tokenizer, rows).replace(label_names=names)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """As the base; LABEL_0, LABEL_1, ... are no names."""
+        return given(self.label_names)
+
+    def named(self, names: Sequence[str]) -> SequenceClassification:
+        """As the base; names of another number of classes than the network's are left to the check of labels."""
+        wanted = not self.class_names and names and len(names) == (len(self.label_names) or len(names))
+        return self.replace(label_names=tuple(names)) if wanted else self
 
     def label(self, label: Any, row: int) -> Any:
         """Return the class's number: that of its name, where labels are strings."""
@@ -44,7 +52,31 @@ class SequenceClassification(TextLikelihood, Categorical):
                 f"row {row}: label {label!r} is not among the network's classes {', '.join(self.label_names) or '(none)'}; "
                 "use integers, or load the network with id2label and label2id."
             )
+        if self.label_names.count(label) > 1:
+            raise DataError(
+                f"row {row}: label {label!r} is the name of {self.label_names.count(label)} of the network's classes; use "
+                "integers, or give each class a name of its own in model.config.id2label."
+            )
         return self.label_names.index(label)
+
+
+def names_of_outputs(config: Any) -> tuple[str, ...]:
+    """Return what a network's configuration calls its outputs, in order; none where it says nothing.
+
+    Raises:
+        ConfigError: its `id2label` does not number them 0, 1, ...
+    """
+    known = getattr(config, "id2label", None) or {}
+    try:
+        # Keys may be text: JSON has no others.
+        by_number = {int(number): str(name) for number, name in known.items()}
+    except (AttributeError, TypeError, ValueError):
+        by_number = {-1: ""}
+    if sorted(by_number) != list(range(len(by_number))):
+        raise ConfigError(
+            f"model.config.id2label is {known!r:.200}: it must name the outputs 0, 1, ..., as in {{0: 'no', 1: 'yes'}}."
+        )
+    return tuple(by_number[number] for number in range(len(by_number)))
 
 
 LIKELIHOOD = SequenceClassification

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from torch import Tensor, nn
 
 from bayespeft.data.batch import Batch
-from bayespeft.errors import AttachError, DataError
+from bayespeft.errors import AttachError, ConfigError, DataError
 from bayespeft.likelihoods.base import Likelihood, Row, token_limit
 
 T = TypeVar("T", bound="TextLikelihood")
@@ -33,8 +33,16 @@ class TextLikelihood(Likelihood):
 
         Raises:
             DataError: tokenizer and network name different padding tokens: a decoder would read the wrong token.
+            ConfigError: the network says that several labels may be right at once.
         """
         config = getattr(model, "config", None)
+        if getattr(config, "problem_type", None) == "multi_label_classification":
+            raise ConfigError(
+                "the network's config.problem_type is 'multi_label_classification': each label is right or wrong alone, and "
+                "no likelihood here has a probability for each (a softmax would share one among all). Fit a classifier of two "
+                "classes for each label; or, if exactly one label is right, set "
+                "model.config.problem_type = 'single_label_classification'."
+            )
         pads = getattr(tokenizer, "pad_token_id", None), getattr(config, "pad_token_id", None)
         if config is not None and pads[0] is not None and pads[0] != pads[1]:
             raise DataError(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+import bayespeft
 from bayespeft.data.batch import Batch
-from bayespeft.errors import DataError
+from bayespeft.errors import ConfigError, DataError
 from bayespeft.likelihoods.sequence_classification import SequenceClassification
 
 
@@ -46,3 +47,30 @@ def test_labels_are_checked_with_row_and_remedy():
         likelihood.check_labels(torch.tensor([0, 1, 3]), 3)
     with pytest.raises(DataError, match="integer per example"):
         likelihood.check_labels(torch.tensor([0.5]), 3)
+
+
+@pytest.mark.parametrize("likelihood", [None, "sequence_classification", "regression"])
+@pytest.mark.parametrize("label", [1, [1, 1], [1.0, 0.0]])
+def test_several_right_labels_are_refused_and_not_shared_out_by_a_softmax(bert, tokenizer, likelihood, label):
+    bert.config.problem_type = "multi_label_classification"
+    rows = [{"text": "the cat", "label": label}] * 4
+    with pytest.raises(ConfigError, match=r"problem_type is 'multi_label_classification'.*a classifier of two classes"):
+        bayespeft.fit(bert, rows, tokenizer=tokenizer, likelihood=likelihood, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (
+            [[1, 0, 1], [0, 0, 1]],
+            r"\(2, 3\): these say of each label whether it is right.* a classifier of two classes",
+        ),
+        ([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]], "these say of each label whether it is right"),
+        ([[1, 0, 0], [0, 0, 1]], r"these are one-hot, so take the position .*labels.argmax\(1\)"),
+        ([0.0, 2.0], "as integers; or, if these are quantities"),
+        ([0.5, 2.0], "for labels that are quantities, pass likelihood='regression'"),
+    ],
+)
+def test_labels_of_another_form_get_their_own_remedy(labels, message):
+    with pytest.raises(DataError, match=message):
+        SequenceClassification().check_labels(torch.tensor(labels), 3)

@@ -26,18 +26,20 @@ from bayespeft.inference.temperature import fit_temperature
 from bayespeft.inference.weight_covariance import WeightCovariance, weight_covariance
 from bayespeft.inputs import as_examples, unlabelled
 from bayespeft.likelihoods.categorical import Categorical
+from bayespeft.likelihoods.regression import Regression
 from bayespeft.predictive.base import Prediction
 from bayespeft.predictive.categorical import Predictive
 from bayespeft.predictive.language import LanguagePredictive
 from bayespeft.predictive.normal import RegressionPredictive
 from bayespeft.report.calibration import CalibrationReport
 from bayespeft.report.conformal import Conformal, ConformalMethod
-from bayespeft.report.decision import Decision, check_guarantee, decide
+from bayespeft.report.decision import Decision, Per, decide, decide_quantities, decide_texts
 from bayespeft.report.language import LanguageReport
 from bayespeft.report.metrics.conformal import check_alpha, check_method
 from bayespeft.report.ood import separate
 from bayespeft.report.over_draws import of_prediction
 from bayespeft.report.regression import RegressionReport
+from bayespeft.report.selection import check_guarantee
 from bayespeft.threads import alone
 
 
@@ -258,33 +260,70 @@ class Posterior(Fitted):
         *,
         validation: Any,
         delta: float = 0.05,
+        per: Per = "all",
+        tolerance: Any = None,
+        correct: Any = None,
         draws: int = 10,
         seed: int = 0,
         batch_size: int = 32,
     ) -> Decision:
         """Answer or abstain: the rule's error rate on new data is at most `risk`, with probability 1 - delta; see `Decision`.
 
-        The threshold on confidence is fitted on validation data with a finite-sample bound: the probability is over such data,
+        The threshold on certainty is fitted on validation data with a finite-sample bound: the probability is over such data,
         and the error rate is that among answers to new examples of the same law.
         Where no threshold can be shown to keep that, all is abstained from, and the result says so.
 
+        Classes are ranked by their probability; quantities by the standard deviation of their law, and an answer is wrong if
+        it is farther off than `tolerance`; texts, those that `generate` wrote, by their log-probability per token, and
+        `correct` says which are right.
+
         Args:
-            data: as for `predict`, or its result.
+            data: as for `predict`, or its result; or the result of `generate`.
             risk: the largest error rate among answers.
             validation: labelled data of the same law that training has not seen, or its prediction. Predictions must have the
-                same draws, seed and sampling.
+                same draws, seed and sampling. For texts: what `generate` wrote for other prompts with the same settings.
             delta: the largest probability, over validation data, that the guarantee fails.
+            per: of classes: "class" gives a threshold for the answers of each class, and the promise for each of them.
+            tolerance: of quantities: how far an answer may be off, in the targets' units; one number, or one per output.
+            correct: of texts: (m,) true or false for each text of `validation`.
             draws: of both predictions.
-            seed: of the draws.
+            seed: of the draws, and of the order of equally certain examples.
             batch_size: examples per pass.
 
         Raises:
-            DataError: validation has no labels. ConfigError: risk or delta is out of range, labels are no classes, or data and
-                validation are predicted with different numbers of draws.
+            DataError: validation has no labels, or texts were not written with a tokenizer. ConfigError: risk, delta, per or
+                tolerance is out of range; a setting is given that is for another kind of label, or is missing; labels are
+                texts and data is no result of `generate`; or data and validation are predicted with different numbers of
+                draws.
         """
         check_guarantee(risk, delta)
+        common: dict[str, Any] = {"risk": risk, "delta": delta, "seed": seed}
+        texts = isinstance(data, Generation)
+        quantities = not texts and isinstance(self.likelihood, Regression)
+        wanted = {"tolerance": (tolerance, quantities), "correct": (correct, texts)}
+        for name, (value, needed) in wanted.items():
+            if needed != (value is not None):
+                kind = "texts" if name == "correct" else "quantities"
+                raise ConfigError(f"{name}= is {'needed' if needed else 'not used'} here: it is for {kind}.")
+        if per != "all" and (texts or quantities):
+            raise ConfigError(f"per={per!r} is for classes.")
+        if isinstance(data, Generation):
+            if not isinstance(validation, Generation):
+                raise ConfigError("validation of written texts is what `generate` wrote for other prompts.")
+            if data.texts is None:
+                raise DataError("there are tokens but no texts: pass tokenizer= to fit or load.")
+            own, known = (written.normalised_log_probs.numpy() for written in (data, validation))
+            return decide_texts(data.texts, own, known, correct, **common)
+        settings: dict[str, Any] = {"draws": draws, "seed": seed, "batch_size": batch_size}
+        if quantities:
+            found, seen = (
+                d if isinstance(d, RegressionPredictive) else self.predict(d, **settings) for d in (data, validation)
+            )
+            assert isinstance(found, RegressionPredictive)
+            assert isinstance(seen, RegressionPredictive)
+            return decide_quantities(found, seen, tolerance=tolerance, **common)
         predict = partial(self._classes, draws=draws, seed=seed, batch_size=batch_size)
-        return decide(predict(data), predict(validation), risk=risk, delta=delta)
+        return decide(predict(data), predict(validation), per=per, **common)
 
     def _classes(self, data: Any, draws: int, seed: int, **settings: Any) -> Predictive:
         """Predict data of classes, unless it is a prediction already."""

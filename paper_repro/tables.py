@@ -18,6 +18,7 @@ from paper_repro.ood import tables as ood
 from paper_repro.posteriors import tables as posteriors
 from paper_repro.results import read
 from paper_repro.sparse import tables as sparse
+from paper_repro.statistics import tables as statistics
 from paper_repro.structure import tables as structure
 from paper_repro.subspace import tables as subspace
 from paper_repro.text import TITLES, spread, up_to_date
@@ -114,6 +115,8 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "results: smollm2": lambda: records("smollm2"),
     "results: generation speed": generation.speed,
     "results: generation errors": generation.errors,
+    "results: decide power": statistics.power,
+    "results: decide validity": statistics.validity,
 }
 
 

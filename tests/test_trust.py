@@ -14,6 +14,7 @@ from torch import nn
 import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.errors import AttachError, ConfigError, DataError
+from bayespeft.generation.result import Generation
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.report import metrics
 
@@ -128,14 +129,44 @@ def test_decisions_are_of_the_posteriors_predictions(posterior: Any, xy: Any) ->
         posterior.decide(xy, validation=(xy[0],), draws=2)
 
 
-def test_quantities_have_no_classes_to_decide_among(mlp: Any, xy: Any) -> None:
+def test_written_texts_are_decided_by_their_probability_per_token(posterior: Any, xy: Any) -> None:
+    def written(log_probs: Any, texts: Any) -> Generation:
+        m = len(log_probs)
+        zeros = torch.zeros(m, 2)
+        return Generation(
+            sequences=zeros.long(), lengths=torch.full((m,), 2), ended=torch.ones(m, dtype=torch.bool),
+            prompt=torch.arange(m), draw=None, token_log_probs=zeros, entropy=zeros, mutual_information=zeros,
+            draw_log_probs=torch.as_tensor(log_probs)[None], draws=1, seconds=0.0, texts=texts, pieces=None, prompts=None,
+        )  # fmt: skip
+
+    generator = torch.Generator().manual_seed(0)
+    scores = -torch.rand(400, generator=generator, dtype=torch.float64)
+    known, new = written(scores, ("x",) * 400), written([-0.01, -0.99], ("sure", "unsure"))
+    found = posterior.decide(new, validation=known, correct=(scores > -0.5).numpy(), risk=0.1, delta=0.1)
+    assert found.answer.tolist() == ["sure", None]
+    assert found.certainty == pytest.approx([-0.005, -0.495])
+    with pytest.raises(ConfigError, match="correct= is needed here: it is for texts"):
+        posterior.decide(new, validation=known)
+    with pytest.raises(ConfigError, match="what `generate` wrote for other prompts"):
+        posterior.decide(new, validation=xy, correct=[True])
+    with pytest.raises(DataError, match="there are tokens but no texts"):
+        posterior.decide(written([-1.0], None), validation=known, correct=[True] * 400)
+
+
+def test_quantities_are_decided_by_their_width_and_have_no_classes(mlp: Any, xy: Any) -> None:
     data = (xy[0], xy[1].float()[:, None].repeat(1, 3))
     train = TrainConfig(steps=2, batch_size=20)
     posterior = bayespeft.fit(
         mlp, data, "melora", targets="all-linear", likelihood="regression", train=train, progress=False
     )
-    with pytest.raises(ConfigError, match="for classes, and likelihood 'regression' has none"):
+    decision = posterior.decide(data, validation=data, tolerance=100.0, risk=0.2, delta=0.2, draws=2)
+    assert torch.equal(torch.as_tensor(decision.answer), posterior.predict(data, draws=2).mean)
+    with pytest.raises(ConfigError, match="tolerance= is needed here"):
         posterior.decide(data, validation=data)
+    with pytest.raises(ConfigError, match="correct= is not used here: it is for texts"):
+        posterior.decide(data, validation=data, tolerance=1.0, correct=[True])
+    with pytest.raises(ConfigError, match="per='class' is for classes"):
+        posterior.decide(data, validation=data, tolerance=1.0, per="class")
     with pytest.raises(ConfigError, match="for classes, and likelihood 'regression' has none"):
         posterior.conformal(data)
     for settings in ({"ood": {"other": data}}, {"draws_error": True}):

@@ -1,73 +1,56 @@
-"""Answer or abstain, with the risk among answers controlled.
-
-The rule answers where confidence >= t. Its risk R(t) is P(wrong | confidence >= t) for a new example. Which of many
-thresholds t have R(t) <= risk is tested on validation data, for all of them together at the level delta:
-
-- The thresholds are fixed beforehand, even in the log-odds of confidence, so that they don't depend on the data.
-- For one of them, with N validation examples answered and E of these wrong, E is Binomial(N, R(t)) given N. So
-  p = P(Binomial(N, risk) <= E) is a p-value of the hypothesis R(t) > risk; this is Clopper & Pearson's upper bound turned
-  around, which is below `risk` iff p < its level.
-- The fallback procedure (Wiens 2003, Pharmaceutical Statistics 2(3); Wiens & Dmitrienko 2005) tests from the highest
-  threshold down. A few starting thresholds share delta evenly; whatever was rejected passes its level on to the next
-  threshold. It keeps the probability that any true hypothesis is rejected at most delta, however tests depend on each
-  other and however R(t) runs.
-
-The answer is the lowest threshold whose hypothesis is rejected. Selection with guaranteed risk (Geifman & El-Yaniv 2017,
-arXiv 1705.08500) has the same bound, but halves its way to a threshold that depends on the labels it is tested with; to test
-in an order that is fixed beforehand is the idea of Angelopoulos et al. 2021 (arXiv 2110.01052).
-"""
+"""Answer or abstain, with the risk among answers controlled: of classes, of quantities, and of texts. See `selection`."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
-from scipy.stats import binom
 
-from bayespeft.errors import DataError
+from bayespeft.errors import ConfigError, DataError
 from bayespeft.predictive.categorical import Predictive
+from bayespeft.predictive.normal import RegressionPredictive
 from bayespeft.report.binning import Floats
-from bayespeft.report.fractions import check_fraction
-from bayespeft.report.metrics.examples import example_scores
+from bayespeft.report.metrics.examples import validate
 from bayespeft.report.predictions import check_alike, probabilities
+from bayespeft.report.selection import Rule, controlled, fewest
 
-# Log-odds: the highest threshold (confidence 0.999994), how near they are, and how many steps from start to start.
-HIGHEST, STEP, STARTS = 12.0, 0.1, 20
+Per = Literal["all", "class"]
+CONSEQUENCE = "a threshold holds for predictions of the same classes with the same draws, seed and sampling."
 
 
 @dataclass(frozen=True)
 class Decision:
     """Answers for n examples, and what is promised about them.
 
-    With probability at least 1 - delta over validation data, the rule `confidence >= threshold` answers new examples of the
-    same law with an error rate of at most `risk`. Validation data must be independent of training, and its examples of each
-    other; both predictions must have the same draws, seed and sampling. Nothing is promised about one finite set of answers,
-    whose error rate varies about the rule's, nor under another law.
+    With probability at least 1 - delta over validation data, the rule "certainty above a threshold" answers new examples of
+    the same law with an error rate of at most `risk`. Validation data must be independent of training, and its examples of
+    each other; both predictions must have the same draws, seed and sampling. Nothing is promised about one finite set of
+    answers, whose error rate varies about the rule's, nor under another law.
+
+    Where a rule was found for each class, each rule's answers keep the risk, all rules together with that probability.
 
     Attributes:
-        answer: (n,) the most probable class, or -1 where it abstains.
-        confidence: (n,) its probability.
+        answer: (n,) the most probable class, or -1 where it abstains; (n, d) the predicted mean, or NaN; (n,) texts, or None.
+        certainty: (n,) what ranks answers: of classes the confidence, the largest probability; of quantities minus the
+            standard deviation, in units of the tolerance, of the least certain output; of texts what was passed.
         abstained: (n,) bool.
-        threshold: least confidence of an answer; infinity where no threshold was found, so that all is abstained from.
+        rules: the one rule, or one for each predicted class.
         risk: error rate among answers that is guaranteed, or None where no threshold was found.
         delta: probability that the guarantee fails.
-        validated: validation examples.
-        validated_answers: how many of them the rule answers.
-        validated_errors: how many of these answers are wrong.
+        measure: what `certainty` is, in words.
     """
 
-    answer: npt.NDArray[np.int64]
-    confidence: Floats
+    answer: npt.NDArray[Any]
+    certainty: Floats
     abstained: npt.NDArray[np.bool_]
-    threshold: float
+    rules: tuple[Rule, ...]
     risk: float | None
     delta: float
-    validated: int
-    validated_answers: int
-    validated_errors: int
+    measure: str
 
     @property
     def coverage(self) -> float:
@@ -76,20 +59,57 @@ class Decision:
 
     def __str__(self) -> str:
         if self.risk is None:
+            return "\n".join(["Abstains from all.", *(self._why(rule, name) for rule, name in self._named())])
+        start = f"Answers {100 * self.coverage:.1f} % of {len(self.answer):,}"
+        if len(self.rules) == 1:
             return (
-                f"Abstains from all: {self.validated:,} validation examples show no threshold that keeps the risk (at a "
-                f"confidence of {100 * (1 - self.delta):.4g} %). More of them, a larger risk or a larger delta can help."
+                f"{start}, {self._where(self.rules[0])}: {self._promise('the rule')}; {self._evidence(self.rules[0])}."
+            )
+        lines = [
+            f"{name}{self._where(rule)}; {self._evidence(rule)}." if rule.found else self._why(rule, name)
+            for rule, name in self._named()
+        ]
+        return "\n".join([f"{start}: {self._promise('each rule')}.", *lines])
+
+    def _named(self) -> list[tuple[Rule, str]]:
+        many = len(self.rules) > 1
+        return [(rule, f"Class {k}: " if many else "") for k, rule in enumerate(self.rules)]
+
+    def _promise(self, who: str) -> str:
+        return (
+            f"{who}'s error rate on new data of the same law is at most {100 * (self.risk or 0):.4g} %, with probability "
+            f"{100 * (1 - self.delta):.4g} % over validation data"
+        )
+
+    def _where(self, rule: Rule) -> str:
+        return "all of them" if rule.threshold == -math.inf else f"where {self.measure} is above {rule.threshold:.6g}"
+
+    def _evidence(self, rule: Rule) -> str:
+        return f"{rule.errors:,} wrong of {rule.answers:,} answered among {rule.validated:,} validation examples"
+
+    def _why(self, rule: Rule, name: str) -> str:
+        if not rule.tested:
+            return (
+                f"{name}{rule.validated:,} validation examples are too few: at least {rule.needed:,} are needed, more where "
+                "some are wrong. More of them, a larger risk or a larger delta can help."
             )
         return (
-            f"Answers {100 * self.coverage:.1f} % of {len(self.answer):,}, where confidence is at least "
-            f"{self.threshold:.6f}: the rule's error rate on new data of the same law is at most {100 * self.risk:.4g} %, "
-            f"with probability {100 * (1 - self.delta):.4g} % over validation data ({self.validated_errors:,} wrong of "
-            f"{self.validated_answers:,} validated)"
+            f"{name}Too many of the most certain {rule.tested:,} of {rule.validated:,} validation examples are wrong to show "
+            f"the risk (at a confidence of {100 * (1 - self.delta):.4g} %). More examples, a larger risk or a larger delta can "
+            "help."
         )
 
 
-def decide(prediction: Predictive, validation: Predictive, *, risk: float, delta: float) -> Decision:
-    """Answer where confidence is at least a threshold that is fitted on validation data.
+def decide(
+    prediction: Predictive,
+    validation: Predictive,
+    *,
+    risk: float,
+    delta: float,
+    per: Per = "all",
+    seed: int = 0,
+) -> Decision:
+    """Answer with the most probable class where confidence is above a threshold that is fitted on validation data.
 
     Args:
         prediction: of what is to be answered.
@@ -97,75 +117,146 @@ def decide(prediction: Predictive, validation: Predictive, *, risk: float, delta
             same draws, seed and sampling, of which only the numbers of draws and classes can be checked.
         risk: the largest error rate among answers, in (0, 1).
         delta: the largest probability that it is larger all the same, in (0, 1).
+        per: "all": one threshold and one risk, that of all answers. "class": one threshold for each predicted class k, with
+            P(wrong | answered with k) at most `risk` for all k together; each has delta / K of K classes.
+        seed: of the order of equally certain examples in `controlled`.
 
     Raises:
-        ConfigError: risk or delta is out of range, or the numbers of draws or classes differ. DataError: validation data has
-            no labels, there is no example, or log-probabilities are NaN or none.
+        ConfigError: risk, delta or per is out of range, or the numbers of draws or classes differ. DataError: validation data
+            has no labels, there is no example, or log-probabilities are NaN or none.
     """
-    check_alike(
-        "data", prediction, "validation", draws=validation.draws, classes=validation.log_probs.shape[-1],
-        consequence="a threshold holds for predictions of the same classes with the same draws, seed and sampling.",
-    )  # fmt: skip
+    if per not in ("all", "class"):
+        raise ConfigError(f"per={per!r}: 'all' or 'class'.")
+    classes = validation.log_probs.shape[-1]
+    check_alike("data", prediction, "validation", draws=validation.draws, classes=classes, consequence=CONSEQUENCE)
     if validation.labels is None:
         raise DataError(
             "a threshold is fitted on labels: column 'label', 'labels' or 'answer' of validation is missing."
         )
-    scores = example_scores(validation.log_probs.numpy(), validation.labels.numpy())
-    probs = probabilities(prediction)
-    top = probs.argmax(axis=1)
-    confidence = probs[np.arange(len(probs)), top]
-    threshold = controlled_threshold(scores.confidence, scores.correct, scores.classes, risk=risk, delta=delta)
-    abstained = ~(confidence >= threshold)
-    kept = scores.confidence >= threshold
-    return Decision(
-        answer=np.where(abstained, -1, top).astype(np.int64),
-        confidence=confidence,
-        abstained=abstained,
-        threshold=threshold,
-        risk=risk if math.isfinite(threshold) else None,
-        delta=delta,
-        validated=len(kept),
-        validated_answers=int(kept.sum()),
-        validated_errors=int((1 - scores.correct[kept]).sum()),
-    )
+    _, labels = validate(validation.log_probs.numpy(), validation.labels.numpy())
+    own, seen = probabilities(prediction), probabilities(validation)
+    (top, confidence), (predicted, known) = ((p.argmax(axis=1), p.max(axis=1)) for p in (own, seen))
+    wrong = predicted != labels
+    rules: tuple[Rule, ...]
+    if per == "all":
+        rules = (controlled(known, wrong, risk=risk, delta=delta, seed=seed),)
+        answered = rules[0](confidence)
+    else:
+        rules = tuple(_of_class(k, predicted, known, wrong, risk, delta / classes, seed) for k in range(classes))
+        answered = np.stack([rule(confidence) for rule in rules])[top, np.arange(len(top))]
+    return _decision(np.where(answered, top, -1), confidence, answered, rules, risk, delta, "confidence")
 
 
-def check_guarantee(risk: float, delta: float) -> None:
-    """Check that what is to be guaranteed can be: `ConfigError` where risk or delta is no number in (0, 1)."""
-    check_fraction("risk", risk, "the largest error rate among answers", 0.05)
-    check_fraction("delta", delta, "the largest probability that the guarantee fails", 0.05)
+def decide_quantities(
+    prediction: RegressionPredictive,
+    validation: RegressionPredictive,
+    *,
+    risk: float,
+    delta: float,
+    tolerance: npt.ArrayLike,
+    seed: int = 0,
+) -> Decision:
+    """Answer with the predicted mean where the predictive law is narrower than a threshold that is fitted on validation data.
 
-
-def controlled_threshold(confidence: Floats, correct: Floats, classes: int, *, risk: float, delta: float) -> float:
-    """Return the lowest threshold whose risk is shown to be at most `risk` at level `delta`, or infinity.
+    An answer is wrong where any of the d outputs is farther from its target than the tolerance.
 
     Args:
-        confidence: (m,) of validation examples.
-        correct: (m,) 1.0 or 0.0.
-        classes: K; no confidence is below 1 / K, so that the lowest threshold, 0, answers everything.
-        risk: see `decide`, as are delta and the errors.
-        delta: see `decide`.
+        prediction: of what is to be answered.
+        validation: as for `decide`.
+        risk: the largest share of wrong answers, in (0, 1).
+        delta: as for `decide`.
+        tolerance: how far an answer may be off, in the targets' units: one number, or (d,).
+        seed: as for `decide`.
+
+    Raises:
+        ConfigError: risk, delta or tolerance is out of range, or the numbers of draws or outputs differ. DataError: validation
+            data has no labels, or there is no example.
     """
-    check_guarantee(risk, delta)
-    if not len(confidence):
-        raise DataError("a threshold is fitted on validation data, and there is none.")
-    grid = thresholds(classes)
-    order = np.argsort(confidence, kind="stable")
-    first = np.searchsorted(confidence[order], grid, side="left")
-    errors = np.concatenate([np.cumsum((1 - correct[order])[::-1])[::-1], [0.0]])[first]
-    p_values = binom.cdf(errors, len(confidence) - first, risk)
-    starts = np.arange(len(grid)) % STARTS == 0
-    found, level = math.inf, 0.0
-    for threshold, p, start in zip(grid, p_values, starts, strict=True):
-        level += delta / starts.sum() if start else 0.0
-        if p <= level:
-            found = float(threshold)
-        else:
-            level = 0.0
-    return found
+    outputs = validation.mean.shape[-1]
+    check_alike("data", prediction, "validation", draws=validation.draws, outputs=outputs, consequence=CONSEQUENCE)
+    limit = _tolerance(tolerance, outputs)
+    if validation.labels is None:
+        raise DataError("a threshold is fitted on targets, and validation has none.")
+    off = np.abs(validation.mean.numpy() - validation.labels.double().numpy())
+    seen, own = (-(p.std.numpy() / limit).max(axis=1) for p in (validation, prediction))
+    rule = controlled(seen, (off > limit).any(axis=1), risk=risk, delta=delta, seed=seed)
+    answered = rule(own)
+    answer = np.where(answered[:, None], prediction.mean.numpy(), np.nan)
+    return _decision(answer, own, answered, (rule,), risk, delta, "minus the standard deviation over the tolerance")
 
 
-def thresholds(classes: int) -> Floats:
-    """Return the thresholds on confidence that are tested, highest first; the last one, 0, answers everything."""
-    lowest = -math.log(max(classes - 1, 1)) - STEP
-    return np.append(expit(np.arange(HIGHEST, lowest, -STEP)), 0.0)
+def _tolerance(tolerance: npt.ArrayLike, outputs: int) -> Floats:
+    try:
+        limit = np.asarray(tolerance, dtype=np.float64)
+    except (TypeError, ValueError):
+        limit = np.zeros(0)
+    if limit.shape not in ((), (outputs,)) or not (np.isfinite(limit) & (limit > 0)).all():
+        raise ConfigError(
+            f"tolerance={tolerance!r}: one positive number in the targets' units, or one for each of {outputs} outputs."
+        )
+    return limit
+
+
+def decide_texts(
+    texts: Sequence[str],
+    certainty: npt.ArrayLike,
+    validation_certainty: npt.ArrayLike,
+    correct: npt.ArrayLike,
+    *,
+    risk: float,
+    delta: float,
+    seed: int = 0,
+) -> Decision:
+    """Answer with texts whose score is above a threshold that is fitted on texts of which it is known whether they are right.
+
+    Args:
+        texts: (n,) what is to be answered.
+        certainty: (n,) a score of each, higher is more certain, such as `Generation.normalised_log_probs`.
+        validation_certainty: (m,) the same score of texts written in the same way.
+        correct: (m,) bool: which of these are right.
+        risk: the largest share of wrong answers, in (0, 1).
+        delta: as for `decide`.
+        seed: as for `decide`.
+
+    Raises:
+        ConfigError: risk or delta is out of range. DataError: numbers of texts and of scores differ, or a score is NaN.
+    """
+    own = np.asarray(certainty, dtype=np.float64)
+    if own.shape != (len(texts),) or np.isnan(own).any():
+        raise DataError(f"{len(texts)} texts have scores of shape {own.shape}: one for each, none of them NaN.")
+    right = np.asarray(correct)
+    if right.dtype != bool:
+        raise DataError(f"`correct` is {right.dtype}: true or false for each validation text is expected.")
+    rule = controlled(validation_certainty, ~right, risk=risk, delta=delta, seed=seed)
+    answered = rule(own)
+    answer = np.array([text if kept else None for text, kept in zip(texts, answered, strict=True)], dtype=object)
+    return _decision(answer, own, answered, (rule,), risk, delta, "the score")
+
+
+def _of_class(
+    k: int,
+    predicted: npt.NDArray[np.int64],
+    certainty: Floats,
+    wrong: npt.NDArray[np.bool_],
+    risk: float,
+    delta: float,
+    seed: int,
+) -> Rule:
+    """The rule for answers with class k; of a class that validation data never gets, nothing is promised."""
+    rows = predicted == k
+    if not rows.any():
+        return Rule(math.inf, 0, 0, 0, 0, fewest(risk, delta))
+    return controlled(certainty[rows], wrong[rows], risk=risk, delta=delta, seed=seed)
+
+
+def _decision(
+    answer: npt.NDArray[Any],
+    certainty: Floats,
+    answered: npt.NDArray[np.bool_],
+    rules: tuple[Rule, ...],
+    risk: float,
+    delta: float,
+    measure: str,
+) -> Decision:
+    kept = risk if any(rule.found for rule in rules) else None
+    return Decision(answer, certainty, ~answered, rules, kept, delta, measure)

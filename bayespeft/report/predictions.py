@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bayespeft.errors import ConfigError
+from bayespeft.predictive.base import Prediction
 from bayespeft.predictive.categorical import Predictive
 from bayespeft.report.binning import Floats
 from bayespeft.report.metrics.examples import validate_log_probs
@@ -21,21 +22,26 @@ def probabilities(prediction: Predictive) -> Floats:
     return probs
 
 
-def check_alike(what: str, prediction: Predictive, other: str, *, draws: int, classes: int, consequence: str) -> None:
-    """Check that a prediction has the draws and classes of another one.
+def check_alike(what: str, prediction: Prediction, other: str, *, consequence: str, **expected: int) -> None:
+    """Check that a prediction has the draws, and the classes or outputs, of another one.
 
     Args:
         what: was predicted.
         prediction: of it.
         other: what else was predicted.
-        draws: of that.
-        classes: of that.
         consequence: why they must be equal, a clause.
+        expected: numbers of that: `draws`, and `classes` or `outputs`.
 
     Raises:
         ConfigError: they differ.
     """
-    found = {"draws": (prediction.draws, draws), "classes": (prediction.log_probs.shape[-1], classes)}
-    for name, (own, expected) in found.items():
-        if own != expected:
-            raise ConfigError(f"{what} was predicted with {own} {name}, and {other} with {expected}: {consequence}")
+    for name, number in expected.items():
+        own = prediction.draws if name == "draws" else _width(prediction)
+        if own != number:
+            raise ConfigError(f"{what} was predicted with {own} {name}, and {other} with {number}: {consequence}")
+
+
+def _width(prediction: Prediction) -> int:
+    values = prediction.log_probs if isinstance(prediction, Predictive) else getattr(prediction, "mean", None)
+    assert values is not None
+    return int(values.shape[-1])

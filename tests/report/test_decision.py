@@ -6,102 +6,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.stats import beta
+import torch
 
 from bayespeft.errors import ConfigError, DataError
-from bayespeft.report.decision import Decision, controlled_threshold, decide, thresholds
+from bayespeft.predictive.normal import RegressionPredictive
+from bayespeft.report.decision import Decision, decide, decide_quantities, decide_texts
 from tests.report.predictions import predictive
 
-# The guarantee, by simulation: the law is known, and so is the risk of every threshold
+
+def quantities(mean: Any, std: Any, labels: Any = None) -> RegressionPredictive:
+    """A law of the posterior's mean, for n examples of d outputs: (n, d) each."""
+    return RegressionPredictive(
+        labels=None if labels is None else torch.as_tensor(labels).float(), draws=0, forward_passes=1, seconds=0.0,
+        mean=torch.as_tensor(mean), epistemic=torch.as_tensor(std) ** 2 - 1e-6, noise=1e-3,
+    )  # fmt: skip
 
 
-class Law:
-    """Confidences on a few levels, each with its error rate; R(t) is exact."""
-
-    def __init__(self, confidence: Any, share: Any, error: Any) -> None:
-        self.confidence, self.share, self.error = (np.asarray(v, dtype=float) for v in (confidence, share, error))
-
-    def risk(self, threshold: float) -> float:
-        kept = self.confidence >= threshold
-        return float((self.share * self.error)[kept].sum() / self.share[kept].sum())
-
-    def sample(self, n: int, rng: np.random.Generator) -> Any:
-        index = rng.choice(len(self.share), n, p=self.share)
-        return self.confidence[index], (rng.random(n) >= self.error[index]).astype(float)
-
-
-LEVELS = [0.99995, 0.999, 0.99, 0.95, 0.9, 0.8, 0.7, 0.6]
-LAWS = {
-    # The worst case: no threshold keeps the risk, and none breaks it by more than a hair.
-    "just above everywhere": Law(LEVELS, [1 / 8] * 8, [0.1001] * 8),
-    "calibrated": Law(LEVELS, [1 / 8] * 8, [1 - c for c in LEVELS]),
-    "risk is not monotone": Law(LEVELS, [1 / 8] * 8, [0.2, 0.02, 0.3, 0.05, 0.0, 0.2, 0.0, 0.4]),
-    "all at one confidence": Law([0.99], [1.0], [0.1001]),
-    "confidently wrong": Law(LEVELS, [1 / 8] * 8, [0.11, 0.11, 0.11, 0, 0, 0.5, 0.5, 0.5]),
-}
-
-
-@pytest.mark.parametrize("name", LAWS)
-@pytest.mark.parametrize("n", [60, 600])
-def test_the_risk_is_above_its_bound_as_seldom_as_promised(name: str, n: int) -> None:
-    """In at most delta of validation samples, within 4 standard errors of 800 of them."""
-    law, delta, repeats = LAWS[name], 0.1, 800
-    rng = np.random.default_rng(0)
-    broken = 0
-    for _ in range(repeats):
-        threshold = controlled_threshold(*law.sample(n, rng), 2, risk=0.1, delta=delta)
-        broken += math.isfinite(threshold) and law.risk(threshold) > 0.1
-    assert broken / repeats <= delta + 4 * (delta * (1 - delta) / repeats) ** 0.5
-
-
-def test_the_guarantee_costs_little_where_there_is_data() -> None:
-    """A calibrated model, whose risk of answering all is 13 %."""
-    law, rng = LAWS["calibrated"], np.random.default_rng(1)
-    full = law.risk(0)
-    assert full == pytest.approx(0.1326, abs=1e-3)
-    assert controlled_threshold(*law.sample(2000, rng), 2, risk=0.2, delta=0.05) == 0
-    kept = [controlled_threshold(*law.sample(2000, rng), 2, risk=0.05, delta=0.05) for _ in range(20)]
-    assert all(0.7 <= threshold <= 0.95 for threshold in kept)
-    assert all(law.risk(threshold) <= 0.05 for threshold in kept)
-
-
-# Its parts
-
-
-def test_a_rejection_is_clopper_and_pearsons_bound() -> None:
-    """All examples at one confidence: answered iff the upper bound at the level of the threshold is below the risk."""
-    starts = 7  # of two classes: log-odds 12, 10, ..., 0
-    n, risk, delta = 200, 0.1, 0.05
-    for wrong in range(25):
-        correct = np.arange(n) >= wrong
-        # Above the first start, so that every start sees all examples.
-        found = controlled_threshold(np.full(n, 1 - 1e-9), correct.astype(float), 2, risk=risk, delta=delta)
-        bound = beta.ppf(1 - delta / starts, wrong + 1, n - wrong)
-        assert math.isfinite(found) == (bound <= risk)
-        assert found in (0, math.inf)
-
-
-def test_thresholds_fall_to_answering_everything() -> None:
-    for classes in (1, 2, 20):
-        grid = thresholds(classes)
-        assert (np.diff(grid) < 0).all()
-        assert grid[-1] == 0
-        assert grid[-2] <= 1 / classes + 1e-12
-        assert grid[0] == pytest.approx(1 / (1 + math.exp(-12)))
-
-
-@settings(deadline=None, max_examples=40)
-@given(n=st.integers(1, 300), seed=st.integers(0, 100), risk=st.floats(0.01, 0.5), delta=st.floats(0.01, 0.5))
-def test_more_is_answered_with_a_larger_risk_or_delta(n: int, seed: int, risk: float, delta: float) -> None:
-    sample = LAWS["calibrated"].sample(n, np.random.default_rng(seed))
-    found = controlled_threshold(*sample, 2, risk=risk, delta=delta)
-    assert controlled_threshold(*sample, 2, risk=min(risk * 1.5, 0.9), delta=delta) <= found
-    assert controlled_threshold(*sample, 2, risk=risk, delta=min(delta * 1.5, 0.9)) <= found
-
-
-# The result
+# Classes
 
 
 def test_answers_are_the_confident_predictions(simulate: Any) -> None:
@@ -110,20 +31,21 @@ def test_answers_are_the_confident_predictions(simulate: Any) -> None:
     probs = np.exp(test[0])
     assert found.risk == 0.1
     assert 0.3 < found.coverage < 1
-    assert found.confidence == pytest.approx(probs.max(1))
-    assert (found.abstained == (probs.max(1) < found.threshold)).all()
+    assert found.certainty == pytest.approx(probs.max(1))
+    (rule,) = found.rules
+    assert (found.abstained == (probs.max(1) <= rule.threshold)).all()
     assert (found.answer[found.abstained] == -1).all()
     assert (found.answer == probs.argmax(1))[~found.abstained].all()
     assert (found.answer != test[1])[~found.abstained].mean() < 0.1
-    kept = np.exp(validation[0]).max(1) >= found.threshold
-    assert found.validated_answers == kept.sum()
-    assert found.validated_errors == (validation[0].argmax(1) != validation[1])[kept].sum()
+    kept = np.exp(validation[0]).max(1) > rule.threshold
+    assert rule.answers == kept.sum()
+    assert rule.errors == (validation[0].argmax(1) != validation[1])[kept].sum()
     text = str(found)
     assert (
         "the rule's error rate on new data of the same law is at most 10 %, with probability 95 % over validation data"
         in text
     )
-    assert f"where confidence is at least {found.threshold:.6f}: " in text
+    assert f"where confidence is above {rule.threshold:.6g}: " in text
 
 
 def test_predictions_with_other_draws_are_refused(simulate: Any) -> None:
@@ -151,14 +73,68 @@ def test_nan_is_never_an_answer(simulate: Any) -> None:
             decide(predictive(data), predictive(validation, labels), risk=0.1, delta=0.1)
 
 
-@pytest.mark.parametrize(("n", "risk"), [(5, 0.05), (500, 0.001)])
-def test_what_can_not_be_promised_is_abstained_from(n: int, risk: float, simulate: Any) -> None:
+@pytest.mark.parametrize(
+    ("n", "risk", "why"),
+    [(5, 0.05, "5 validation examples are too few: at least 61 are needed"),
+     (500, 0.04, "Too many of the most certain 120 of 500 validation examples are wrong")],
+)  # fmt: skip
+def test_what_can_not_be_promised_is_abstained_from(n: int, risk: float, why: str, simulate: Any) -> None:
     found = decide(predictive(simulate(10, 3)[0]), predictive(*simulate(n, 3, seed=1)), risk=risk, delta=0.05)
     assert found.abstained.all()
     assert (found.answer == -1).all()
-    assert (found.risk, found.threshold, found.coverage) == (None, math.inf, 0)
-    assert (found.validated, found.validated_answers, found.validated_errors) == (n, 0, 0)
-    assert str(found).startswith(f"Abstains from all: {n} validation examples show no threshold")
+    assert (found.risk, found.rules[0].threshold, found.coverage) == (None, math.inf, 0)
+    assert (found.rules[0].validated, found.rules[0].answers, found.rules[0].errors) == (n, 0, 0)
+    assert str(found).startswith("Abstains from all.")
+    assert why in str(found)
+
+
+def test_a_temperature_changes_no_decision(simulate: Any) -> None:
+    """Of two classes it is an increasing function of confidence."""
+    validation, test = simulate(1000, 2, sharpness=3, seed=0), simulate(300, 2, sharpness=3, seed=1)
+    found = []
+    for temperature in (0.3, 1, 8):
+        logs, new = (
+            data / temperature - np.logaddexp.reduce(data / temperature, axis=1, keepdims=True)
+            for data in (validation[0], test[0])
+        )
+        found.append(decide(predictive(new), predictive(logs, validation[1]), risk=0.1, delta=0.05))
+    assert 0.2 < found[0].coverage < 1
+    assert (found[0].answer == found[1].answer).all()
+    assert (found[0].answer == found[2].answer).all()
+
+
+def test_each_class_keeps_its_own_risk() -> None:
+    """Class 1 is wrong three times in ten whatever its confidence: its answers are refused, the others given."""
+    rng = np.random.default_rng(0)
+
+    def draw(n: int) -> Any:
+        top = rng.integers(0, 3, n)
+        confidence = rng.uniform(0.6, 0.99, n)
+        probs = np.full((n, 3), 0.0) + ((1 - confidence) / 2)[:, None]
+        probs[np.arange(n), top] = confidence
+        wrong = rng.random(n) < np.where(top == 1, 0.3, 0.01)
+        return np.log(probs), np.where(wrong, (top + 1) % 3, top)
+
+    validation, test = draw(2000), draw(500)
+    whole = decide(predictive(test[0]), predictive(*validation), risk=0.05, delta=0.1)
+    found = decide(predictive(test[0]), predictive(*validation), risk=0.05, delta=0.1, per="class")
+    top = test[0].argmax(1)
+    assert whole.abstained.mean() > 0.5
+    assert found.abstained[top == 1].all()
+    assert found.coverage == pytest.approx((top != 1).mean())
+    assert [rule.found for rule in found.rules] == [True, False, True]
+    assert sum(rule.validated for rule in found.rules) == 2000
+    assert "each rule's error rate" in str(found)
+    assert "Class 1: Too many of the most certain" in str(found)
+    with pytest.raises(ConfigError, match="per='row'"):
+        decide(predictive(test[0]), predictive(*validation), risk=0.05, delta=0.1, per="row")  # type: ignore[arg-type]
+
+
+def test_a_class_that_is_never_predicted_gets_no_promise(simulate: Any) -> None:
+    log_probs = np.log(np.tile([[0.9, 0.1]], (200, 1)))
+    found = decide(predictive(log_probs), predictive(log_probs, [0] * 200), risk=0.1, delta=0.1, per="class")
+    assert (found.rules[1].found, found.rules[1].validated) == (False, 0)
+    assert "Class 1: 0 validation examples are too few" in str(found)
 
 
 def test_perfect_predictions_are_answered_whole() -> None:
@@ -166,7 +142,8 @@ def test_perfect_predictions_are_answered_whole() -> None:
         logs = np.log(np.tile(np.eye(3), (100, 1)))
     found = decide(predictive(logs), predictive(logs, np.tile(np.arange(3), 100)), risk=0.05, delta=0.05)
     assert isinstance(found, Decision)
-    assert (found.coverage, found.threshold, found.validated_errors) == (1, 0, 0)
+    assert (found.coverage, found.rules[0].threshold, found.rules[0].errors) == (1, -math.inf, 0)
+    assert "all of them" in str(found)
 
 
 def test_unusable_settings_are_errors(simulate: Any) -> None:
@@ -177,5 +154,60 @@ def test_unusable_settings_are_errors(simulate: Any) -> None:
                 decide(predictive(log_probs), predictive(log_probs, labels), **{"risk": 0.1, "delta": 0.1, name: value})
     with pytest.raises(DataError, match="of validation is missing"):
         decide(predictive(log_probs), predictive(log_probs), risk=0.1, delta=0.1)
-    with pytest.raises(DataError, match="there is none"):
-        controlled_threshold(np.empty(0), np.empty(0), 2, risk=0.1, delta=0.1)
+
+
+# Quantities
+
+
+def test_quantities_are_answered_where_their_law_is_narrow() -> None:
+    rng = np.random.default_rng(0)
+
+    def draw(n: int) -> Any:
+        std = rng.uniform(0.1, 2, (n, 2))
+        return rng.normal(size=(n, 2)), std
+
+    (mean, std), (new, wide) = draw(2000), draw(400)
+    labels = mean + std * rng.normal(size=mean.shape)
+    found = decide_quantities(
+        quantities(new, wide), quantities(mean, std, labels), risk=0.1, delta=0.05, tolerance=[1, 2]
+    )
+    width = (wide / [1, 2]).max(1)
+    assert found.certainty == pytest.approx(-width, abs=1e-5)
+    assert 0.1 < found.coverage < 0.9
+    assert (found.abstained == (-found.certainty >= -found.rules[0].threshold)).all()
+    assert np.isnan(found.answer[found.abstained]).all()
+    assert (found.answer == new)[~found.abstained].all()
+    # By the normal law the answers' error rate on new data is known.
+    off = np.abs(wide * rng.normal(size=(500, 400, 2))) > [1, 2]
+    assert off.any(2)[:, ~found.abstained].mean() < 0.1
+    assert "minus the standard deviation over the tolerance is above -" in str(found)
+
+
+def test_settings_of_quantities_that_can_not_be_used_are_errors() -> None:
+    one = quantities(np.zeros((3, 2)), np.ones((3, 2)), np.zeros((3, 2)))
+    for tolerance in (0, -1, math.nan, [1, 2, 3], [1, 0], "near"):
+        with pytest.raises(
+            ConfigError, match="one positive number in the targets' units, or one for each of 2 outputs"
+        ):
+            decide_quantities(one, one, risk=0.1, delta=0.1, tolerance=tolerance)
+    with pytest.raises(DataError, match="validation has none"):
+        decide_quantities(one, replace(one, labels=None), risk=0.1, delta=0.1, tolerance=1)
+    other = quantities(np.zeros((3, 1)), np.ones((3, 1)))
+    with pytest.raises(ConfigError, match="data was predicted with 1 outputs, and validation with 2"):
+        decide_quantities(other, one, risk=0.1, delta=0.1, tolerance=1)
+
+
+# Texts
+
+
+def test_texts_are_answered_where_their_score_is_high() -> None:
+    rng = np.random.default_rng(0)
+    score = rng.normal(size=1000)
+    correct = rng.random(1000) < 1 / (1 + np.exp(-3 - 2 * score))
+    found = decide_texts(["a", "b", "c"], [2.0, -3.0, 1.5], score, correct, risk=0.05, delta=0.05)
+    assert found.answer.tolist() == ["a", None, "c"]
+    assert "where the score is above" in str(found)
+    with pytest.raises(DataError, match=r"3 texts have scores of shape \(2,\)"):
+        decide_texts(["a", "b", "c"], [2.0, 1], score, correct, risk=0.05, delta=0.05)
+    with pytest.raises(DataError, match="true or false for each validation text"):
+        decide_texts(["a"], [2.0], score, score, risk=0.05, delta=0.05)

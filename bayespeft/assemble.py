@@ -25,6 +25,7 @@ from bayespeft.errors import ConfigError, DataError, GuideError
 from bayespeft.factors import Pack
 from bayespeft.guides.base import GuideSpec
 from bayespeft.inference.approximation import Approximation
+from bayespeft.inference.gradients import check_gradients
 from bayespeft.inference.history import History
 from bayespeft.inference.probe import probe
 from bayespeft.inference.problem import Problem
@@ -116,7 +117,7 @@ def assemble(
     if start is None and merged is not None:
         check_merging(model, placements, method)
     with Attachment(placements, merged) as attachment:
-        first = next(iter(examples.batches(1))).to(device)
+        first = next(iter(examples.batches(2))).to(device)
         apart = approximation.stochastic and (approximation.noise != "batch" or not method.guide.variational)
         classes = probe(model, attachment, packs, chosen, first, apart)
         check_labels(examples, chosen, classes)
@@ -134,6 +135,8 @@ def assemble(
             packs_of,
             started=start is not None,
         )
+        if start is None or method.guide.differentiates:
+            check_gradients(problem, next(first.parts(2)))
         yield Assembly(problem, method, placements, classes, base, seconds)
 
 

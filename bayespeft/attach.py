@@ -190,6 +190,9 @@ def mode(model: nn.Module, *, dropout: bool = False) -> Iterator[None]:
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
+            elif hasattr(module, "support_avx512bf16_for_cpu"):
+                # In evaluation mode bitsandbytes repacks a 4-bit weight for a kernel without a backward pass.
+                module.training = True
         if cache:
             config.use_cache = False  # type: ignore[union-attr]
         yield

@@ -190,7 +190,10 @@ def _by_architecture(model: nn.Module, sites: dict[str, Site]) -> dict[str, Site
             f"targets='auto' does not know the {what}. Name the layers, as in targets=['...'], or use "
             f"targets='all-linear'. Its linear layers: {_summary(sites)}."
         )
-    return _by_names(AUTO_TARGETS[kind], sites)
+    last = {name.rsplit(".", 1)[-1] for name in sites}
+    # Versions of transformers name the same layers otherwise.
+    known = (names for names in (AUTO_TARGETS[kind], *_QUERY_VALUE) if last.issuperset(names))
+    return _by_names(next(known, AUTO_TARGETS[kind]), sites)
 
 
 def find_sites(model: nn.Module, targets: Targets, exclude: Sequence[str] = ()) -> list[Site]:

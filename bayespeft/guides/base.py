@@ -166,6 +166,7 @@ class GuideSpec(Plugin, ABC):
         needs: factors that it can't do without, by name, and their roles; it then takes no other latent. Empty: any.
         remedy: what to do where it does not fit into memory.
         resumable: the state of its training is all in what a checkpoint holds.
+        differentiates: it needs gradients even where it starts from a fitted posterior.
 
     Raises:
         ConfigError: `noise` flips signs, and q has correlations.
@@ -181,6 +182,7 @@ class GuideSpec(Plugin, ABC):
     needs: ClassVar[Mapping[str, Role]] = {}
     remedy: ClassVar[str] = ""
     resumable: ClassVar[bool] = True
+    differentiates: ClassVar[bool] = True
     noise: Noise = "batch"
 
     @property

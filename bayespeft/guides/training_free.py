@@ -145,6 +145,7 @@ class TrainingFree(GuideSpec):
     """
 
     variational: ClassVar[bool] = False
+    differentiates: ClassVar[bool] = False
     # A rise relative to the NLL means nothing for a density, whose NLL shifts with the targets' units.
     discrete: ClassVar[bool] = True
     needs: ClassVar[Mapping[str, Role]] = {"A": "latent", "B": "point"}

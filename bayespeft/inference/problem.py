@@ -150,12 +150,20 @@ class Problem:
         with frozen(self.model), mode(self.model):
             yield from jacobians(predictor, self.examples, self.train.batch_size)
 
+    @property
+    def autocast_dtype(self) -> torch.dtype | None:
+        """What the base runs in where `precision` says so; None: in what its weights are stored in."""
+        wanted = self.train.precision
+        auto = wanted == "auto" and self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        # Half precision of the other kind stays what it is: casting it would round once more.
+        auto = auto and all(parameter.dtype != torch.float16 for parameter in self.model.parameters())
+        return torch.bfloat16 if wanted == "bf16" or auto else None
+
     @contextmanager
     def autocast(self) -> Iterator[None]:
         """Run the base in bf16 where `precision` says so."""
-        wanted = self.train.precision
-        on = wanted == "bf16" or (wanted == "auto" and self.device.type == "cuda" and torch.cuda.is_bf16_supported())
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on):
+        dtype = self.autocast_dtype
+        with torch.autocast(self.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
             yield
 
     def logits(self, batch: Batch) -> Tensor:

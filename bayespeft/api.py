@@ -33,6 +33,7 @@ from bayespeft.inference.svi import run
 from bayespeft.inference.warmup import warmed_up
 from bayespeft.inputs import as_examples
 from bayespeft.io import checkpoint
+from bayespeft.io.directory import check_writable
 from bayespeft.io.fingerprint import check_fingerprint, digest, fingerprint
 from bayespeft.io.savable import check_savable
 from bayespeft.likelihoods.base import Likelihood
@@ -129,6 +130,8 @@ def fit(
             f"guide '{method.guide.kind}' keeps a state of its own while it trains, which a checkpoint does not hold: leave "
             "checkpoint= out."
         )
+    if checkpoint is not None:
+        check_writable(checkpoint)
     checkpoints: list[Checkpoint] = []
 
     @cache

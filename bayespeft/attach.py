@@ -175,16 +175,17 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def mode(model: nn.Module, *, dropout: bool = False) -> Iterator[None]:
+def mode(model: nn.Module, *, dropout: bool = False, keep_cache: bool = False) -> Iterator[None]:
     """Put a network into evaluation mode, without a key-value cache; at the end everything is as it was.
 
     Args:
         model: the network.
         dropout: training mode instead, except for batch normalisation, whose running statistics belong to the base.
+        keep_cache: leave the key-value cache as the network's configuration says.
     """
     before = [(module, module.training) for module in model.modules()]
     config = getattr(model, "config", None)
-    cache = getattr(config, "use_cache", None)
+    cache = None if keep_cache else getattr(config, "use_cache", None)
     try:
         model.train(dropout)
         for module in model.modules():

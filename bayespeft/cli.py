@@ -19,7 +19,8 @@ from bayespeft.commands.saved import open_posterior
 from bayespeft.compare import compare_study
 from bayespeft.data.load import load as load_rows
 from bayespeft.errors import BayesPeftError, ConfigError
-from bayespeft.io.checkpoint import check_place
+from bayespeft.io.checkpoint import check_place, holds_posterior
+from bayespeft.io.directory import check_writable
 from bayespeft.report.base import DrawnReport
 from bayespeft.task import Task
 
@@ -85,9 +86,14 @@ def fit(
     validation_split: Annotated[
         str | None, typer.Option(metavar="NAME", help="Evaluate on it after each epoch.", rich_help_panel=opt.DATA)
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the posterior in DIR.", rich_help_panel=opt.OUTPUT)
+    ] = False,
 ) -> None:
     """Fit a posterior over a few parameters of MODEL to DATA, and save it."""
     check_place(out)
+    if not overwrite and holds_posterior(out):
+        raise ConfigError(f"'{out}' holds a posterior already: choose another --out, or replace it with --overwrite.")
     chosen = bayespeft.methods()[method]
     settings = opt.train(epochs=epochs, steps=steps, lr=lr, batch_size=batch_size, kl_weight=kl_weight)
     where = opt.targets(targets, layers)
@@ -177,6 +183,9 @@ def report(
     model, data = (names[0] if len(names) == 2 else None), names[-1]
     read = partial(load_rows, split=split, data_dir=data_dir, limit=limit, seed=seed)
     figures = opt.figures(figure)
+    for path in (html, json, csv, plot, *(path for _, path in figures)):
+        if path is not None:
+            check_writable(path.parent)
     rows = read(data, **opt.data_options(data_option))
     others = {title: read(name) for title, name in opt.other_data(ood).items()}
     result = open_posterior(directory, model, device).report(

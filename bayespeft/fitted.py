@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bayespeft.attach import Attachment, Placement, SiteWeights, check_unadapted
+from bayespeft.attach import Attachment, Placement, SiteWeights, check_unadapted, mode
 from bayespeft.errors import AttachError, ConfigError
 from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.history import History
@@ -109,7 +109,8 @@ class Fitted:
     def using(self, draw: int | str = "mean", seed: int = 0) -> Iterator[nn.Module]:
         """Give the network one draw's weights inside a `with` block: `with posterior.using("mean") as model: ...`.
 
-        Its logits are then not yet divided by a fitted `temperature`. Other threads may not use the network with a posterior
+        It is in evaluation mode there, and as it was afterwards. Its logits are not yet divided by a fitted `temperature`.
+        Other threads may not use the network with a posterior
         meanwhile, and are told so.
 
         Args:
@@ -125,7 +126,7 @@ class Fitted:
     @contextmanager
     def _bound(self, draw: int | str, seed: int) -> Iterator[None]:
         weights = self._one_network(draw, seed)
-        with self._attached() as attachment:
+        with self._attached() as attachment, mode(self.model, keep_cache=True):
             attachment.bind(weights)
             yield
 
@@ -201,7 +202,7 @@ class Fitted:
     def merged_model(self, draw: int | str = "mean", seed: int = 0) -> nn.Module:
         """Return a plain copy of the network with one draw of every adapter, and all merged before, in its weights.
 
-        Its configuration calls the classes as the posterior does.
+        It is in evaluation mode, and its configuration calls the classes as the posterior does.
 
         A fitted temperature has no place in it: divide its logits by `temperature`.
 

@@ -14,7 +14,9 @@ from bayespeft import registry
 from bayespeft.data.load import Row
 from bayespeft.data.load import load as load_rows
 from bayespeft.errors import ConfigError, DataError
+from bayespeft.io.merge import name_outputs
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.likelihoods.sequence_classification import names_of_outputs
 from bayespeft.pretrained.load import Task as Kind
 from bayespeft.pretrained.load import load as load_network
 
@@ -78,8 +80,11 @@ class Task:
                 device.
         """
         device = find_device(self.device)
-        head = _head(self._train) if self.resolved_kind == "classification" else {}
-        model, tokenizer = load_network(self.model, self.resolved_kind, seed=seed, **head)
+        count, names = _classes(self._train) if self.resolved_kind == "classification" else (None, ())
+        model, tokenizer = load_network(self.model, self.resolved_kind, count, seed=seed)
+        known = names_of_outputs(model.config)
+        # A head that was trained on these very classes keeps its order of them.
+        name_outputs(model, () if set(known) == set(names) else names)
         return model.to(device), tokenizer
 
     def likelihood(self) -> Likelihood:
@@ -108,13 +113,12 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def _head(rows: list[Row]) -> dict[str, Any]:
-    """Return what the training data says of the classes; nothing if the labels are neither numbers nor strings."""
+def _classes(rows: list[Row]) -> tuple[int | None, tuple[str, ...]]:
+    """Return how many classes the training data has, if it says so, and what it calls them, if labels are strings."""
     labels = [row["label"] for row in rows if row.get("label") is not None]
     if labels and all(isinstance(label, str) for label in labels):
-        names = sorted(set(labels))
-        numbers = {name: number for number, name in enumerate(names)}
-        return {"num_labels": len(names), "id2label": dict(enumerate(names)), "label2id": numbers}
+        names = tuple(sorted(set(labels)))
+        return len(names), names
     if labels and all(isinstance(label, int) for label in labels):
-        return {"num_labels": max(2, max(labels) + 1)}
-    return {}
+        return max(2, max(labels) + 1), ()
+    return None, ()

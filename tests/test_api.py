@@ -45,6 +45,24 @@ def test_three_lines(bert, tokenizer, sentences):
     assert report.trainable_parameters == posterior.approximation.trainable()
 
 
+def test_one_draw_is_used_and_merged_in_evaluation_mode(bert, tokenizer, sentences):
+    """Without the network's own dropout, whose mode, layer by layer, is the user's again afterwards."""
+    posterior = quick(bert, sentences, "blob", tokenizer=tokenizer)
+    inputs = tokenizer([row["text"] for row in sentences], padding=True, return_tensors="pt")
+    with posterior.using(1) as network:
+        expected = network(**inputs).logits
+    bert.train()
+    bert.bert.encoder.eval()
+    before = [module.training for module in bert.modules()]
+    with posterior.using(1) as network:
+        assert not any(module.training for module in network.modules())
+        assert torch.equal(network(**inputs).logits, expected)
+    merged = posterior.merged_model(1)
+    assert not any(module.training for module in merged.modules())
+    torch.testing.assert_close(merged(**inputs).logits, expected, atol=1e-5, rtol=1e-5)
+    assert [module.training for module in bert.modules()] == before
+
+
 def test_every_form_of_data_gives_the_same_predictions(bert, tokenizer, sentences):
     posterior = quick(bert, sentences, tokenizer=tokenizer)
     encoded = [{**dict(tokenizer(row["text"])), "labels": row["label"]} for row in sentences]

@@ -16,6 +16,7 @@ from bayespeft.config import Targets
 from bayespeft.errors import ConfigError, FitError
 from bayespeft.pretrained.base import quiet
 from bayespeft.report.calibration import CalibrationReport
+from bayespeft.task import Task
 
 QUICK = ["--steps", "2", "--batch-size", "8"]
 
@@ -159,6 +160,28 @@ def test_fit_says_what_came_out(network, data, tmp_path):
     assert "2/2" in result.stderr
 
 
+def test_a_posterior_is_replaced_only_if_asked(fitted, network, data):
+    before = (fitted / "posterior.safetensors").read_bytes()
+    arguments = ("fit", network, data, "--out", fitted, "--seed", 1, *QUICK)
+    assert "holds a posterior already: choose another --out, or replace it with --overwrite" in refused(*arguments)
+    assert (fitted / "posterior.safetensors").read_bytes() == before
+    ok(*arguments, "--overwrite")
+    assert (fitted / "posterior.safetensors").read_bytes() != before
+
+
+def test_where_nothing_can_be_written_nothing_is_computed(fitted, network, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(bayespeft, "fit", lambda *_, **__: pytest.fail("it was fitted"))
+    monkeypatch.setattr(bayespeft.Posterior, "predict", lambda *_, **__: pytest.fail("it was predicted"))
+    nowhere = tmp_path / "file" / "deep"
+    nowhere.parent.write_text("")
+    assert f"'{nowhere.parent}' can't be written to" in refused("fit", network, data, "--out", nowhere, *QUICK)
+    for option in ("--html", "--json", "--csv", "--plot"):
+        assert "can't be written to" in refused("report", fitted, data, option, nowhere / "x.png")
+    assert "can't be written to" in refused("report", fitted, data, "--figure", f"reliability={nowhere / 'x.svg'}")
+    monkeypatch.setattr("bayespeft.compare.run.fit", lambda *_, **__: pytest.fail("it was fitted"))
+    assert "can't be written to" in refused("compare", network, data, "--out", nowhere, *QUICK)
+
+
 def test_fit_is_what_python_does(network, data, sentences, tmp_path):
     settings = ["--lr", "0.01", "--kl-weight", "0.5", "--targets", "query,dense", "--layers", "1", "--seed", "3"]
     ok("fit", network, data, "--out", tmp_path / "a", "--limit", 16, "--max-length", 6, *settings, *QUICK)
@@ -213,6 +236,21 @@ def test_labels_may_be_strings(network, tmp_path):
         (fresh / file.name).write_bytes(file.read_bytes())
     ok("fit", fresh, tmp_path, "--out", tmp_path / "out", *QUICK)
     assert "1 in 3 classes" in ok("report", tmp_path / "out", tmp_path, "--draws", 2).stdout
+
+
+def test_a_head_keeps_its_order_of_the_classes_that_it_was_trained_on(bert, tokenizer, tmp_path):
+    """Its order, and not the alphabet's: the head knows what its outputs are."""
+    folder, rows = tmp_path / "network", [{"text": "the cat", "label": name} for name in ("good", "bad")]
+    bert.config.id2label, bert.config.label2id = {0: "good", 1: "bad"}, {"good": 0, "bad": 1}
+    with quiet():
+        bert.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    network, _ = Task(model=str(folder), data=str(tmp_path)).network()
+    assert network.config.id2label == {0: "good", 1: "bad"}
+    assert torch.equal(network.classifier.weight, bert.classifier.weight)
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps({"text": "a", "label": n}) + "\n" for n in "xy"))
+    assert Task(model=str(folder), data=str(tmp_path)).network()[0].config.id2label == {0: "x", 1: "y"}
 
 
 def test_compare(network, data, tmp_path):

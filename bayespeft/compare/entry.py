@@ -19,6 +19,7 @@ from bayespeft.compare.slurm import by_slurm
 from bayespeft.compare.study import METHODS, Draws, Job, Run, Study, key
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.errors import BayesPeftError, ConfigError, RunError
+from bayespeft.io.directory import check_writable
 from bayespeft.methods.base import Method
 
 
@@ -97,6 +98,8 @@ def compare_study(
     """
     execution = execution or Execution()
     out = execution.out if out is None else out
+    if out is not None:
+        check_writable(out)
     results = None if out is None else Results(Path(out))
     console = Console(stderr=True, quiet=not progress, highlight=False, markup=False, soft_wrap=True)
     jobs = study.jobs(execution.device)

@@ -30,6 +30,11 @@ def check_place(directory: str | os.PathLike[str]) -> None:
     check_directory(directory, (TENSORS, SETTINGS), WHAT)
 
 
+def holds_posterior(directory: str | os.PathLike[str]) -> bool:
+    """Whether a posterior, or a part of one, is in a directory."""
+    return any((Path(directory) / name).exists() for name in (TENSORS, SETTINGS))
+
+
 def write(directory: str | os.PathLike[str], tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> None:
     """Write tensors and settings into a directory, replacing a posterior that is there.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from bayespeft.errors import CheckpointError
 
 
 def check_place(directory: str | os.PathLike[str], files: tuple[str, ...], what: str) -> None:
-    """Check that a directory can be written here.
+    """Check that a directory can be written here, for instance before hours of fitting.
 
     Args:
         directory: the path.
@@ -21,9 +22,10 @@ def check_place(directory: str | os.PathLike[str], files: tuple[str, ...], what:
         what: what these files are, for the message.
 
     Raises:
-        CheckpointError: the path is a file, or a directory that holds something else.
+        CheckpointError: the path is a file, or a directory that holds something else, or nothing can be written there.
     """
     target = Path(directory)
+    check_writable(target.parent)
     strangers = [p.name for p in target.iterdir() if p.name not in files] if target.is_dir() else []
     if strangers or (target.exists() and not target.is_dir()):
         raise CheckpointError(
@@ -32,20 +34,37 @@ def check_place(directory: str | os.PathLike[str], files: tuple[str, ...], what:
         )
 
 
+def check_writable(folder: str | os.PathLike[str]) -> None:
+    """Check that a folder, or the nearest one above it that is there, can be written to, by writing to it.
+
+    Raises:
+        CheckpointError: it can't.
+    """
+    try:
+        there = next(place for place in (Path(folder), *Path(folder).absolute().parents) if place.exists())
+        os.rmdir(tempfile.mkdtemp(prefix=".bayespeft-", dir=there))
+    except OSError as error:
+        raise CheckpointError(f"'{folder}' can't be written to: {error}. Choose another place.") from None
+
+
 @contextmanager
 def replacing(directory: str | os.PathLike[str], files: tuple[str, ...], what: str) -> Iterator[Path]:
     """Give a fresh directory to write into, which takes the place of `directory` at the end of the `with` block.
 
-    It lies beside `directory`; an error, or a crash, in the block leaves what was there. Arguments and errors as
-    `check_place`.
+    It lies beside `directory`; an error, or a crash, in the block leaves what was there. Who may read it, and the files in
+    it, the umask says. Arguments and errors as `check_place`.
     """
     check_place(directory, files, what)
     target = Path(directory)
     target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    # Not `tempfile`, whose directories are private to the user, and stay so after the rename.
+    fresh = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+    fresh.mkdir()
     try:
         yield fresh
-        fresh.chmod(0o755)
+        for file in fresh.rglob("*"):
+            # safetensors' files are private to the user, too.
+            file.chmod(fresh.stat().st_mode & (0o777 if file.is_dir() else 0o666))
         if target.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
             os.replace(target, old / "replaced")

@@ -57,7 +57,7 @@ def merged_copy(
                 module.bias.copy_(values["b"])
         else:
             site.stored.add_(placement.adapter.delta(values, placement.site).to(site.stored))
-    return network
+    return network.eval()
 
 
 def name_outputs(network: nn.Module, names: Sequence[str]) -> None:

@@ -30,7 +30,8 @@ def load(
     Args:
         name: a registered name (`bayespeft.registry.names("pretrained")`), a local folder, or a name on the hub.
         task: "classification" (a head of `num_labels` outputs over the network) or "causal" (a language model).
-        num_labels: of the head; None for what the checkpoint says (2 if it has no head). Only for classification.
+        num_labels: of the head, which is a fresh one where the checkpoint's has another number; None for what the checkpoint
+            says (2 if it has no head). Only for classification.
         seed: of a fresh head's initial values. The global random state is left as it was.
         kwargs: for `from_pretrained` of the network, such as dtype, quantization_config or revision.
 
@@ -52,7 +53,8 @@ def load(
     import transformers  # slow to import
 
     path, problem = _locate(name, task)
-    head = {} if num_labels is None else {"num_labels": num_labels}
+    # A checkpoint whose head has another number of classes gets a fresh one.
+    head = {} if num_labels is None else {"num_labels": num_labels, "ignore_mismatched_sizes": True}
     models = {
         "classification": transformers.AutoModelForSequenceClassification,
         "causal": transformers.AutoModelForCausalLM,
@@ -65,10 +67,11 @@ def load(
             raise UnknownNameError(f"{problem or f'no tokenizer in {path!r}.'} transformers says: {error}") from error
         try:
             with _seeded(seed, kwargs):
-                model, info = models[task].from_pretrained(path, output_loading_info=True, **head, **kwargs)
+                model, info = models[task].from_pretrained(path, output_loading_info=True, **{**head, **kwargs})
         except OSError as error:
             raise UnknownNameError(f"{problem or f'no network in {path!r}.'} transformers says: {error}") from error
-    _check_complete(name, task, model.base_model_prefix, info["missing_keys"])
+    mismatched = (key if isinstance(key, str) else key[0] for key in info["mismatched_keys"])
+    _check_complete(name, task, model.base_model_prefix, {*info["missing_keys"], *mismatched})
     _set_padding(model, tokenizer)
     return model, tokenizer
 

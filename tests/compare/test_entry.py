@@ -10,17 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 import bayespeft
 from bayespeft import TrainConfig
-from bayespeft.compare import Comparison, DataSet, Study, compare_study, held_out
+from bayespeft.compare import Comparison, DataSet, Study, compare, compare_study, held_out
 from bayespeft.compare.file import Execution
 from bayespeft.compare.results import Results
 from bayespeft.data.load import load as load_rows
 from bayespeft.errors import ConfigError, DataError, FitError, RunError, UnknownNameError
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.methods.rosa_subspace import METHOD as ROSA
+from bayespeft.pretrained.base import quiet
 from bayespeft.pretrained.load import load as load_network
 from bayespeft.task import Task
 from tests.compare.conftest import QUICK, lines
@@ -95,6 +97,20 @@ def test_it_is_what_fit_and_report_say(quick, network, data):
     posterior = bayespeft.fit(model, rows, "melora", tokenizer=tokenizer, train=QUICK, seed=1, progress=False)
     report = posterior.report(load_rows(data, "test"), draws=2, seed=1)
     assert comparison.runs[0]["report"]["nll"] == report.to_dict()["nll"]
+
+
+def test_a_head_of_another_number_of_classes_is_made_anew(quick, network, data, bert, tmp_path):
+    """A folder that someone fine-tuned to another task is a base like any other."""
+    config = type(bert.config)(**{**bert.config.to_dict(), "num_labels": 3})
+    with torch.random.fork_rng(), quiet():
+        other = type(bert)(config)
+        other.bert.load_state_dict(bert.bert.state_dict())
+        other.save_pretrained(tmp_path / "other")
+    for file in Path(network).glob("tokenizer*"):
+        (tmp_path / "other" / file.name).write_bytes(file.read_bytes())
+    expected = quick(["mle"], [0, 1])
+    found = compare(str(tmp_path / "other"), data, ["mle"], [0, 1], train=QUICK, draws=2, progress=False)
+    assert [run["report"]["nll"] for run in found.runs] == [run["report"]["nll"] for run in expected.runs]
 
 
 def test_methods_do_not_disturb_each_other(quick):

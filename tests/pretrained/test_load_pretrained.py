@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,21 @@ def test_classification(encoder, bert):
     assert model.config.pad_token_id == tokenizer.pad_token_id
     assert model(**tokenizer("the cat sat", return_tensors="pt")).logits.shape == (1, 4)
     assert load(encoder, "classification")[0].config.num_labels == 2
+
+
+def test_only_the_head_may_have_another_size(bert, tokenizer, tmp_path):
+    folder = tmp_path / "classifier"
+    bert.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    assert torch.equal(load(str(folder), "classification", 2)[0].classifier.weight, bert.classifier.weight)
+    one, again = (load(str(folder), "classification", 5)[0] for _ in range(2))
+    assert one.classifier.weight.shape == (5, 16)
+    assert torch.equal(one.classifier.weight, again.classifier.weight)
+    assert len(one.config.id2label) == 5
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 48}))
+    with pytest.raises(ConfigError, match=r"has no values for .* weights of the network, such as 'bert\."):
+        load(str(folder), "classification", 5)
 
 
 def test_the_head_is_determined_by_the_seed_and_nothing_else_is_touched(encoder):

@@ -8,6 +8,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,8 @@ def fit(
 
     The objective is E_q[NLL per example] + kl_weight * KL / N, in nats per example; with kl_weight = 1 it is -ELBO / N.
     The network's modules, weights, state-dict keys and modes are bit-equal before and after; no hook stays on it. Only an
-    adapter that merges (`random_subspace`, `subspace_core`) changes weights in place, unless it keeps the original.
+    adapter that merges (`random_subspace`, `subspace_core`) changes weights in place, unless it keeps the original; if such a
+    fit ends by an exception, the weights are bit-equal again.
 
     Args:
         model: a Hugging Face model, or any module that maps a tensor to logits (n, K), or to means (n, d) for a regression.
@@ -151,45 +153,49 @@ def fit(
             checkpoints.append(options["checkpoint"])
         return run(problem, watcher, _validator(problem, validation, tokenizer), **options)
 
-    with (
-        seeded(seed),
-        assemble(
+    with ExitStack() as safe:
+        with (
+            seeded(seed),
+            assemble(
+                model,
+                data,
+                method,
+                tokenizer=tokenizer,
+                likelihood=likelihood,
+                targets=targets,
+                seed=seed,
+                start=start,
+                optimiser=optimiser,
+            ) as assembly,
+        ):
+            problem = assembly.problem
+            _warn_of_loss(assembly)
+            merged = problem.attachment.merged
+            if merged is not None:
+                safe.enter_context(merged.undone_on_error())
+            begin = time.perf_counter()
+            with PeakMemory(problem.device) as memory:
+                problem = warmed_up(problem, assembly.method.guide)
+                history: History = problem.approximation.latent.fit(problem)
+            # All that fitting takes, not the loop alone: decompositions, curvature, searches, several members, and the time of
+            # processes that were killed.
+            history.seconds = assembly.seconds + time.perf_counter() - begin + sum(c.carried for c in checkpoints)
+            history.refresh_seconds += assembly.seconds
+            history.peak_memory_bytes = memory.peak
+        posterior = Posterior(
             model,
-            data,
-            method,
-            tokenizer=tokenizer,
-            likelihood=likelihood,
-            targets=targets,
-            seed=seed,
-            start=start,
-            optimiser=optimiser,
-        ) as assembly,
-    ):
-        problem = assembly.problem
-        _warn_of_loss(assembly)
-        begin = time.perf_counter()
-        with PeakMemory(problem.device) as memory:
-            problem = warmed_up(problem, assembly.method.guide)
-            history: History = problem.approximation.latent.fit(problem)
-        # All that fitting takes, not the loop alone: decompositions, curvature, searches, several members, and the time of
-        # processes that were killed.
-        history.seconds = assembly.seconds + time.perf_counter() - begin + sum(c.carried for c in checkpoints)
-        history.refresh_seconds += assembly.seconds
-        history.peak_memory_bytes = memory.peak
-    posterior = Posterior(
-        model,
-        assembly.method,
-        assembly.placements,
-        problem.approximation,
-        problem.likelihood,
-        history,
-        assembly.classes,
-        seed,
-        tokenizer,
-        merged=problem.attachment.merged,
-        base=assembly.base,
-    )
-    return posterior.with_temperature(validation, seed=seed) if method.temperature else posterior
+            assembly.method,
+            assembly.placements,
+            problem.approximation,
+            problem.likelihood,
+            history,
+            assembly.classes,
+            seed,
+            tokenizer,
+            merged=merged,
+            base=assembly.base,
+        )
+        return posterior.with_temperature(validation, seed=seed) if method.temperature else posterior
 
 
 @alone()

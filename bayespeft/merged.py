@@ -7,10 +7,9 @@ fitted before them belongs to a network that is no more.
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +19,21 @@ from bayespeft.sites import Site
 
 LowRank = tuple[Tensor, Tensor]
 
-_times: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+# An attribute of the network itself, so that copies of it know, too.
+_TIMES = "_bayespeft_merges"
 
 
 def times_merged(model: nn.Module) -> int:
-    """Return how many merges have changed this network in place so far."""
-    return _times.get(model, 0)
+    """Return how many merges have changed this network, or the one that it is a copy of, in place so far."""
+    times: int = model.__dict__.get(_TIMES, 0)
+    return times
+
+
+def as_base(model: nn.Module, times: int = 0) -> None:
+    """Have a network count as merged into so many times: by default never, whatever is in its weights."""
+    model.__dict__.pop(_TIMES, None)
+    if times:
+        model.__dict__[_TIMES] = times
 
 
 class Merged:
@@ -38,13 +46,14 @@ class Merged:
             merges went into the network in place.
 
     Args:
-        model: the network; it is not kept alive by this.
+        model: the network.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.changes: dict[str, list[LowRank] | None] = {}
         self.weights: dict[str, Tensor] = {}
-        self._model = weakref.ref(model)
+        self._model = model
+        self._before: dict[str, tuple[Tensor, Tensor]] | None = None
 
     def keep_original(self, sites: Iterable[Site]) -> None:
         """Have merges into these layers change a copy of the weight, which the network holds only while it is adapted."""
@@ -57,8 +66,9 @@ class Merged:
         Raises:
             AttachError: the weight can't take it: see `Site.check_mergeable`.
         """
-        site.merge(left, right)
+        site.check_mergeable()
         self._count(site)
+        site.merge(left, right)
         known = self.changes.setdefault(site.name, [])
         if known is None:
             return
@@ -68,9 +78,30 @@ class Merged:
             self.changes[site.name] = None
 
     def _count(self, site: Site) -> None:
-        model = self._model()
-        if model is not None and site.name not in self.weights:
-            _times[model] = times_merged(model) + 1
+        """Take note that a layer of the network is about to change, if it is in place."""
+        if site.name in self.weights:
+            return
+        as_base(self._model, times_merged(self._model) + 1)
+        if self._before is not None and site.name not in self._before:
+            self._before[site.name] = site.parameter, site.parameter.detach().cpu().clone()
+
+    @contextmanager
+    def undone_on_error(self) -> Iterator[None]:
+        """Give the network its weights back, bit by bit, if the `with` block ends by an exception.
+
+        From its first merge on, a copy of each layer's weight is kept on the CPU: subtracting what was added rounds.
+        """
+        self._before, times = {}, times_merged(self._model)
+        try:
+            yield
+        except BaseException:
+            with torch.no_grad():
+                for parameter, value in self._before.values():
+                    parameter.copy_(value)
+            as_base(self._model, times)
+            raise
+        finally:
+            self._before = None
 
     def low_rank(self, name: str) -> LowRank | None:
         """Return left (m, k) and right (k, n) of all that was merged into a layer, or None where that is no longer known."""
@@ -135,8 +166,8 @@ class Merged:
 
     @torch.no_grad()
     def _set(self, site: Site, weight: Tensor) -> None:
-        site.parameter.copy_(weight)
         self._count(site)
+        site.parameter.copy_(weight)
         self.changes[site.name] = None
 
     def applied(self, sites: Iterable[Site]) -> Swapped:

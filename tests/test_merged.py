@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from bayespeft import TrainConfig
 from bayespeft.adapters.frames import full_svd
 from bayespeft.adapters.random_subspace import RandomSubspace
 from bayespeft.adapters.subspace_core import SubspaceCore
-from bayespeft.errors import AttachError, CheckpointError, ConfigError, GuideError
+from bayespeft.errors import AttachError, CheckpointError, ConfigError, DataError, GuideError
 
 MERGING = {
     "rosa_subspace": RandomSubspace(r=2, every=3, unit="steps"),
@@ -22,7 +23,7 @@ MERGING = {
 
 
 def fit(model: nn.Module, data, method: str = "rosa_subspace", steps: int = 8, **options):
-    adapter = options.pop("adapter", MERGING.get(method))
+    adapter = options.pop("adapter") if "adapter" in options else MERGING.get(method)
     return bayespeft.fit(
         model, data, method, adapter=adapter, targets=options.pop("targets", "all-linear"),
         train=TrainConfig(steps=steps, lr=1e-2), progress=False, **options,
@@ -438,3 +439,73 @@ class TestResume:
         assert not list(tmp_path.iterdir())  # refused before anything is trained
         with pytest.raises(ConfigError, match="at least 1"):
             fit(mlp, xy, "melora", adapter=None, checkpoint=tmp_path, checkpoint_every=0)
+
+
+class Failing(torch.utils.data.Dataset):
+    """Ten pairs whose reading fails after a while."""
+
+    def __init__(self, xy, reads: int, error: type[BaseException]) -> None:
+        self.xy, self.left, self.error = xy, reads, error
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
+        self.left -= 1
+        if not self.left:
+            raise self.error("no more")
+        return self.xy[0][i], self.xy[1][i]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+@pytest.mark.parametrize("method", MERGING)
+def test_an_exception_after_a_merge_leaves_the_weights_bit_equal(method, error, mlp, xy):
+    before = weights(mlp)
+    data = torch.utils.data.DataLoader(Failing(xy, 65, error), batch_size=5)
+    # 8 steps of 5 rows: more than two merges are done by then.
+    with pytest.raises(error):
+        fit(mlp, data, method, steps=40)
+    assert all(torch.equal(before[name], value) for name, value in mlp.state_dict().items())
+    # And the network is the base again, as if nothing had been.
+    assert torch.equal(
+        fit(mlp, xy, method).predict(xy, draws=2).log_probs,
+        fit_of(before, mlp, xy, method).predict(xy, draws=2).log_probs,
+    )
+
+
+def fit_of(state, mlp, xy, method):
+    network = copy.deepcopy(mlp)
+    network.__dict__.pop("_bayespeft_merges")
+    network.load_state_dict(state)
+    return fit(network, xy, method)
+
+
+@pytest.mark.parametrize("method", MERGING)
+def test_an_error_after_training_undoes_it_too(method, mlp, xy, monkeypatch):
+    before = weights(mlp)
+
+    def fail(*_, **__):
+        assert not all(torch.equal(before[name], value) for name, value in mlp.state_dict().items())
+        raise OSError("no more")
+
+    monkeypatch.setattr(bayespeft.Posterior, "with_temperature", fail)
+    chosen = bayespeft.methods()[method].replace(temperature=True)
+    with pytest.raises(OSError, match="no more"):
+        fit(mlp, xy, chosen, adapter=MERGING[method], validation=xy)
+    assert all(torch.equal(before[name], value) for name, value in mlp.state_dict().items())
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("method", MERGING)
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda posterior: pickle.loads(pickle.dumps(posterior))])
+def test_a_copy_of_a_posterior_carries_its_own_network(copied, method, keep, mlp, xy, tmp_path):
+    adapter = MERGING[method].replace(keep_original=keep)
+    posterior = fit(mlp, xy, method, adapter=adapter)
+    other = copied(posterior)
+    assert other.model is not mlp
+    assert torch.equal(other.predict(xy, draws=3).log_probs, posterior.predict(xy, draws=3).log_probs)
+    other.save(tmp_path / "copy")
+    if not keep:
+        # A copy of a network that was merged into is no base either.
+        with pytest.raises(ConfigError, match="merged into this network"):
+            fit(copy.deepcopy(mlp), xy, method)

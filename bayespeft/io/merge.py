@@ -15,7 +15,7 @@ from bayespeft.adapters.full import Full
 from bayespeft.attach import Placement, SiteWeights
 from bayespeft.errors import CheckpointError
 from bayespeft.io.directory import replacing
-from bayespeft.merged import Merged, check_untied
+from bayespeft.merged import Merged, as_base, check_untied
 from bayespeft.sites import all_sites
 from bayespeft.weights import plain
 
@@ -45,6 +45,7 @@ def merged_copy(
     else:
         with merged.applied(p.site for p in placements):
             network = copy.deepcopy(model)
+    as_base(network)
     sites = all_sites(network)
     for placement in placements:
         site = sites[placement.site.name]

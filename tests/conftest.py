@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
 from transformers import (
@@ -20,6 +22,29 @@ from transformers import (
 )
 
 WORDS = [*"abcdefgh?.:,!", "good", "bad", "fine", "poor", "the", "cat", "dog", "sat", "ran", "is", "was", "not", "very"]
+
+
+# Examples are the same in each run unless `make fuzz` looks for new ones: what passes on a branch passes on main.
+settings.register_profile("suite", max_examples=25, deadline=None, derandomize=True, database=None)
+settings.register_profile("fuzz", max_examples=500, deadline=None, derandomize=False, print_blob=True)
+settings.load_profile("suite")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the fast half: whatever calls another package is called, but not with each method, network and family again."""
+    parser.addoption("--fast", action="store_true", help="run one case of each parametrised test")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--fast`, keep one case of each test: one that its name chooses, so that all methods have their turn somewhere."""
+    if not config.getoption("--fast"):
+        return
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    kept = {id(same[zlib.crc32(name.encode()) % len(same)]) for name, same in cases.items()}
+    config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
+    items[:] = [item for item in items if id(item) in kept]
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -46,7 +46,6 @@ def objective(low_rank: Tensor, sparse: Tensor, weight: float) -> float:
 
 
 @given(st.integers(1, 8), st.integers(1, 8), st.floats(0.05, 2.0), st.integers(0, 1000))
-@settings(max_examples=25, deadline=None)
 def test_is_a_minimum_among_all_splits(m, n, weight, seed):
     generator = torch.Generator().manual_seed(seed)
     matrix = torch.randn(m, n, generator=generator, dtype=torch.double)

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -19,7 +19,6 @@ from bayespeft.intrinsic_dimension import search
 
 
 @given(st.integers(1, 3000), st.integers(1, 20), st.integers(20, 3000))
-@settings(max_examples=100, deadline=None)
 def test_a_step_is_found_exactly(step, smallest, largest):
     calls = []
 

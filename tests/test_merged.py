@@ -14,7 +14,7 @@ from bayespeft import TrainConfig
 from bayespeft.adapters.frames import full_svd
 from bayespeft.adapters.random_subspace import RandomSubspace
 from bayespeft.adapters.subspace_core import SubspaceCore
-from bayespeft.errors import AttachError, CheckpointError, ConfigError, DataError, GuideError
+from bayespeft.errors import AttachError, CheckpointError, ConfigError, GuideError
 
 MERGING = {
     "rosa_subspace": RandomSubspace(r=2, every=3, unit="steps"),

@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -34,7 +34,6 @@ def dense(values: torch.Tensor, index: torch.Tensor, m: int, n: int) -> torch.Te
 
 @kernels
 @given(m=sizes, n=sizes, batch=sizes, tokens=sizes, seed=st.integers(0, 1000))
-@settings(max_examples=25, deadline=None)
 def test_product_and_masked_gradients_are_the_dense_ones(kernel, m, n, batch, tokens, seed):
     generator = torch.Generator().manual_seed(seed)
     index = a_mask(m, n, generator)
@@ -53,7 +52,6 @@ def test_product_and_masked_gradients_are_the_dense_ones(kernel, m, n, batch, to
 
 @kernels
 @given(groups=sizes, each=sizes, seed=st.integers(0, 1000))
-@settings(max_examples=15, deadline=None)
 def test_each_group_of_rows_meets_its_own_values(kernel, groups, each, seed):
     generator = torch.Generator().manual_seed(seed)
     m, n = 5, 4
@@ -130,7 +128,6 @@ def test_no_dense_matrix_is_made_or_kept(kernel):
 
 class TestPattern:
     @given(m=sizes, n=sizes, seed=st.integers(0, 1000))
-    @settings(max_examples=30, deadline=None)
     def test_both_orders_say_the_same(self, m, n, seed):
         index = a_mask(m, n, torch.Generator().manual_seed(seed))
         pattern = Pattern.of(index, m, n)

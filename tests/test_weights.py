@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bayespeft.inference.noise import spread
@@ -14,7 +14,6 @@ sizes = st.integers(1, 4)
 
 
 @given(sizes, sizes, sizes, sizes, sizes, st.integers(0, 1000))
-@settings(max_examples=40, deadline=None)
 def test_grouped_applies_each_matrix_to_its_group(groups, each, tokens, n, m, seed):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(groups * each, tokens, n, generator=generator, dtype=torch.double)
@@ -27,7 +26,6 @@ def test_grouped_applies_each_matrix_to_its_group(groups, each, tokens, n, m, se
 
 
 @given(sizes, sizes, sizes, sizes, st.integers(0, 1000))
-@settings(max_examples=40, deadline=None)
 def test_flipped_is_the_dense_sign_matrix_of_each_example(batch, tokens, n, m, seed):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(batch, tokens, n, generator=generator, dtype=torch.double)
@@ -71,7 +69,6 @@ def test_shared_follows_the_input_dtype():
 
 
 @given(sizes, sizes, sizes, sizes, st.integers(0, 1000))
-@settings(max_examples=40, deadline=None)
 def test_vectors_meet_the_elements_of_their_rows(groups, each, tokens, d, seed):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(groups * each, tokens, d, generator=generator, dtype=torch.double)
@@ -83,7 +80,6 @@ def test_vectors_meet_the_elements_of_their_rows(groups, each, tokens, d, seed):
 
 
 @given(sizes, sizes, sizes, st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
 def test_flipped_vector_has_a_sign_for_each_element_of_each_example(batch, tokens, d, seed):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(batch, tokens, d, generator=generator, dtype=torch.double)

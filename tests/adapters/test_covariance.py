@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.func import jacrev
 from torch.linalg import matrix_rank
@@ -56,7 +56,6 @@ def frames(cls, values):
 
 @pytest.mark.parametrize("cls", CORES)
 @given(shapes, seeds)
-@settings(max_examples=20, deadline=None)
 def test_core_is_a_kronecker_product_around_the_variances(cls, shape, seed):
     adapter, values, site, s = case(cls, shape, seed)
     omega = stds(values["C"], seed)
@@ -69,7 +68,6 @@ def test_core_is_a_kronecker_product_around_the_variances(cls, shape, seed):
 
 
 @given(shapes, seeds)
-@settings(max_examples=20, deadline=None)
 def test_lora_with_a_latent_has_independent_columns(shape, seed):
     adapter, values, site, s = case(Lora, shape, seed)
     omega = stds(values["A"], seed)
@@ -82,7 +80,6 @@ def test_lora_with_a_latent_has_independent_columns(shape, seed):
 
 
 @given(shapes, seeds)
-@settings(max_examples=20, deadline=None)
 def test_lora_with_b_latent_has_independent_rows(shape, seed):
     adapter, values, site, s = case(Lora, shape, seed)
     omega = stds(values["B"], seed)
@@ -92,7 +89,6 @@ def test_lora_with_b_latent_has_independent_rows(shape, seed):
 
 
 @given(shapes, seeds)
-@settings(max_examples=20, deadline=None)
 def test_scaled_rows_is_a_sum_of_rank_one_terms(shape, seed):
     adapter, values, site, s = case(ScaledRows, shape, seed)
     sigma = stds(values["z"], seed)
@@ -102,7 +98,6 @@ def test_scaled_rows_is_a_sum_of_rank_one_terms(shape, seed):
 
 
 @given(shapes, seeds)
-@settings(max_examples=20, deadline=None)
 def test_masked_lora_moves_each_column_as_a_whole(shape, seed):
     adapter, values, site, s = case(MaskedLora, shape, seed)
     sigma = stds(values["z"], seed)
@@ -131,7 +126,6 @@ def test_ladder_of_ranks():
 
 @pytest.mark.parametrize(("cls", "latent"), LINEAR)
 @given(shapes, seeds, st.floats(-2, 2), st.floats(-2, 2))
-@settings(max_examples=20, deadline=None)
 def test_delta_is_linear_in_the_latent(cls, latent, shape, seed, alpha, beta):
     adapter, values, site, _ = case(cls, shape, seed)
     first, second = values[latent], random_values(adapter, site, seed + 1)[latent]
@@ -143,7 +137,6 @@ def test_delta_is_linear_in_the_latent(cls, latent, shape, seed, alpha, beta):
 
 
 @given(shapes, seeds)
-@settings(max_examples=30, deadline=None)
 def test_rows_of_core_times_a_and_the_covariance_that_was_published(shape, seed):
     """Q = CA has independent rows, row i ~ N((MA)_i, A^T diag(Omega_i^2) A); "Omega |A|" over-states every marginal."""
     r, _, n = shape
@@ -165,7 +158,6 @@ def test_rows_of_core_times_a_and_the_covariance_that_was_published(shape, seed)
 
 
 @given(shapes, seeds, st.floats(0.1, 10), st.floats(0.1, 10))
-@settings(max_examples=20, deadline=None)
 def test_only_orthonormal_frames_leave_the_uncertainty_to_the_core(shape, seed, b, a):
     """E |delta - E delta|^2 = s^2 |Omega|^2 whatever the scale of B and A; the plain core's follows them."""
     adapter, values, site, s = case(OrthonormalCore, shape, seed)

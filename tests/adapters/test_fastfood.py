@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import hadamard as sylvester
 from torch.func import jacrev, vmap
@@ -63,7 +63,6 @@ def dense(d: int, size: int, seed: int) -> torch.Tensor:
 
 
 @given(sizes, sizes, seeds)
-@settings(max_examples=30, deadline=None)
 def test_projection_is_the_product_of_its_definition(d, size, seed):
     theta = randn(2, 3, d, seed=seed)
     found = Fastfood.draw(d, size, seed, CPU)(theta)
@@ -71,7 +70,6 @@ def test_projection_is_the_product_of_its_definition(d, size, seed):
 
 
 @given(sizes, sizes, seeds, st.floats(-3, 3), st.floats(-3, 3))
-@settings(max_examples=30, deadline=None)
 def test_projection_is_linear_and_zero_at_zero(d, size, seed, a, b):
     p = Fastfood.draw(d, size, seed, CPU)
     x, y = randn(2, d, seed=seed)

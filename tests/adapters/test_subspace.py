@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from transformers.pytorch_utils import Conv1D
@@ -58,7 +58,6 @@ ADAPTERS = st.builds(
 )
 
 
-@settings(max_examples=30, deadline=None)
 @given(ADAPTERS, st.integers(2, 9), st.integers(2, 9), st.sampled_from(["linear", "conv1d"]), st.integers(0, 99))
 def test_splits_and_merges_preserve_the_function(adapter, m, n, kind, seed):
     site = a_site(m, n, kind, seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -51,7 +51,6 @@ def test_nothing_to_say():
 
 
 @given(st.integers(0, 2**20), st.integers(1, 4), st.integers(2, 30), st.floats(0.01, 1e6))
-@settings(max_examples=50, deadline=None)
 def test_order_sign_and_unit_do_not_matter(seed, seeds, n, scale):
     generator = np.random.default_rng(seed)
     d = generator.normal(0.3, 1, (seeds, n))
@@ -184,7 +183,6 @@ def test_pairs_need_common_seeds_and_examples(clear):
 
 
 @given(st.integers(0, 2**20), st.integers(1, 60))
-@settings(max_examples=30, deadline=None)
 def test_contributions_average_to_the_metrics_and_are_kept(seed, n):
     g = np.random.default_rng(seed)
     found, labels = log_probs(g.normal(0, 2, n)), g.integers(0, 2, n)

@@ -1,5 +1,7 @@
 """Each built-in data set: what it says of itself, and its rows from the hub's columns and from a folder."""
 
+import sys
+
 import datasets
 import pytest
 
@@ -131,7 +133,8 @@ def newsgroups(tmp_path, monkeypatch):
     lines = ["Category\tText", "d\tstring", "class\t", "", 'comp.graphics\tpixel "art', "rec.autos\tcar", "sci.space"]
     (folder / "20newsgroups-train.tab").write_text("\n".join([*lines, "comp.windows.x\tx server", ""]))
     monkeypatch.syspath_prepend(tmp_path)
-    return registry.get(ROOM, "newsgroups")
+    yield registry.get(ROOM, "newsgroups")
+    sys.modules.pop("orangecontrib", None)  # a namespace keeps folders that have left the path
 
 
 def test_newsgroups(newsgroups):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import MultivariateNormal, Normal
 
@@ -22,7 +22,6 @@ def regression(rows: int, inputs: int, seed: int):
 
 
 @given(rows=st.integers(1, 8), inputs=st.integers(1, 5), precision=precisions, seed=seeds)
-@settings(max_examples=40, deadline=None)
 def test_exact_for_linear_regression_at_its_mode(rows, inputs, precision, seed):
     # y ~ N(X w, I), w ~ N(center, I / tau): H = X^T X, and y ~ N(X center, I + X X^T / tau).
     x, y, center = regression(rows, inputs, seed)
@@ -37,7 +36,6 @@ def test_exact_for_linear_regression_at_its_mode(rows, inputs, precision, seed):
 
 
 @given(size=st.integers(1, 6), distance=st.floats(1e-3, 1e3), seed=seeds)
-@settings(max_examples=40, deadline=None)
 def test_the_best_precision_is_the_best_of_a_grid_and_solves_mackays_equation(size, distance, seed):
     eigenvalues = torch.randn(size, generator=torch.Generator().manual_seed(seed)).exp() * 5
     best = best_precision(distance, eigenvalues, 1.0)

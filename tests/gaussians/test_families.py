@@ -7,7 +7,7 @@ import math
 import pyro.distributions as dist
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
@@ -22,7 +22,6 @@ families = pytest.mark.parametrize("family", FAMILIES)
 
 @families
 @given(shape=shapes, seed=seeds)
-@settings(max_examples=30, deadline=None)
 def test_kl_is_that_of_dense_multivariate_normals_layer_by_layer(family, shape, seed):
     generator = seeded(seed)
     q, p = FAMILIES[family](shape, generator), prior(shape, generator)
@@ -50,7 +49,6 @@ def test_kl_is_that_of_monte_carlo_in_the_right_direction(family, seed):
 
 @families
 @given(shape=shapes, seed=seeds)
-@settings(max_examples=15, deadline=None)
 def test_kl_is_zero_at_the_prior_only(family, shape, seed):
     generator = seeded(seed)
     mean, scale = randn(generator, *shape), std(generator, *shape)
@@ -84,7 +82,6 @@ def test_kl_is_zero_at_the_prior_only(family, shape, seed):
 
 
 @given(rows=st.integers(1, 4), columns=st.integers(1, 4), seed=seeds)
-@settings(max_examples=20, deadline=None)
 def test_matrix_normal_kl_is_the_formula_with_traces(rows, columns, seed):
     generator = seeded(seed)
     q, sp = FAMILIES["matrix_normal"]((1, rows, columns), generator), 0.7
@@ -105,7 +102,6 @@ def test_matrix_normal_kl_is_the_formula_with_traces(rows, columns, seed):
 
 @families
 @given(shape=shapes, seed=seeds)
-@settings(max_examples=20, deadline=None)
 def test_log_density_is_the_dense_one(family, shape, seed):
     generator = seeded(seed)
     q = FAMILIES[family](shape, generator)
@@ -116,7 +112,6 @@ def test_log_density_is_the_dense_one(family, shape, seed):
 
 @families
 @given(shape=shapes, seed=seeds)
-@settings(max_examples=20, deadline=None)
 def test_pushing_the_identity_gives_the_covariance(family, shape, seed):
     q = FAMILIES[family](shape, seeded(seed))
     identity = torch.eye(q.width).double().unsqueeze(1).expand(-1, shape[0], -1)
@@ -127,7 +122,6 @@ def test_pushing_the_identity_gives_the_covariance(family, shape, seed):
 
 @families
 @given(shape=shapes, seed=seeds)
-@settings(max_examples=20, deadline=None)
 def test_pull_is_the_adjoint_of_push(family, shape, seed):
     generator = seeded(seed)
     q = FAMILIES[family](shape, generator)
@@ -152,7 +146,6 @@ def test_draws_have_the_moments(family):
 
 
 @given(rows=st.integers(1, 4), columns=st.integers(1, 4), seed=seeds)
-@settings(max_examples=20, deadline=None)
 def test_a_diagonal_gaussian_with_variances_of_rank_one_is_matrix_normal(rows, columns, seed):
     generator = seeded(seed)
     mean, value = randn(generator, 2, 1, rows, columns)
@@ -166,7 +159,6 @@ def test_a_diagonal_gaussian_with_variances_of_rank_one_is_matrix_normal(rows, c
 
 
 @given(seed=seeds)
-@settings(max_examples=20, deadline=None)
 def test_variances_of_a_matrix_normal_always_have_rank_one(seed):
     # So a diagonal Gaussian whose variances have a higher rank is no matrix normal.
     q = FAMILIES["matrix_normal"]((1, 3, 2), seeded(seed))

@@ -7,7 +7,7 @@ from itertools import product
 import pyro
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyro.infer import TraceMeanField_ELBO
 from torch.distributions import kl_divergence
@@ -33,7 +33,6 @@ def masks(*shape: int) -> Pack:
 
 
 @given(rates)
-@settings(max_examples=30, deadline=None)
 def test_density_and_moments_are_those_of_enumeration(p):
     center = torch.tensor([[1.0, -2.0, 0.5]], dtype=torch.float64)
     law = ScaledBernoulli(center, p)
@@ -67,7 +66,6 @@ def test_expanded_copies_are_independent():
 
 
 @given(rates, st.integers(0, 2**31))
-@settings(max_examples=20, deadline=None)
 def test_draws_keep_the_rate(p, seed):
     guide = Dropout(p=p).build([masks(3, 50)], torch.Generator())
     draws = guide.draws(40, torch.Generator().manual_seed(seed))["z"]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import bayespeft
@@ -62,7 +62,6 @@ def stated(seen: list[dict[str, torch.Tensor]], rank: int) -> tuple[np.ndarray, 
 
 
 @given(st.integers(2, 12), st.integers(2, 6), st.integers(0, 2**31))
-@settings(max_examples=30, deadline=None)
 def test_mean_and_covariance_are_those_of_the_paper(n, rank, seed):
     seen = snapshots(n, seed)
     guide = fitted(seen, rank)

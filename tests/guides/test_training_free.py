@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
@@ -43,7 +43,6 @@ def product(values: dict[str, torch.Tensor], site: str) -> torch.Tensor:
 
 
 @given(st.integers(1, 4), st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**31))
-@settings(max_examples=40, deadline=None)
 def test_turning_keeps_the_function_and_makes_columns_orthogonal(r, m, n, seed):
     generator = torch.Generator().manual_seed(seed)
     a, b = torch.randn(r, n, generator=generator), torch.randn(m, r, generator=generator)
@@ -125,7 +124,6 @@ def test_more_tolerance_gives_more_spread(mle, mlp, xy):
 
 
 @given(st.floats(1e-3, 10), st.integers(1, 20))
-@settings(max_examples=50, deadline=None)
 def test_the_search_returns_the_accepted_end(threshold, halvings):
     tried = {}
 

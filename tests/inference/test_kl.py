@@ -7,7 +7,7 @@ import math
 import pyro.distributions as dist
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import MultivariateNormal, kl_divergence
 
@@ -36,7 +36,6 @@ def kl(q, p) -> float:
 
 
 @given(shapes, scales, scales, seeds)
-@settings(max_examples=60, deadline=None)
 def test_kl_is_the_formula_of_the_paper(shape, prior_sd, std, seed):
     q, p, guide = random_case(shape, prior_sd, std, seed)
     mean, w = guide.loc["C"].detach().double(), guide.std()["C"].detach().double()
@@ -46,7 +45,6 @@ def test_kl_is_the_formula_of_the_paper(shape, prior_sd, std, seed):
 
 
 @given(shapes, scales, scales, seeds)
-@settings(max_examples=30, deadline=None)
 def test_kl_is_that_of_dense_multivariate_normals(shape, prior_sd, std, seed):
     q, p, guide = random_case(shape, prior_sd, std, seed)
     mean, w = guide.loc["C"].detach().double().flatten(), guide.std()["C"].detach().double().flatten()
@@ -58,7 +56,6 @@ def test_kl_is_that_of_dense_multivariate_normals(shape, prior_sd, std, seed):
 
 
 @given(shapes, scales, scales, seeds)
-@settings(max_examples=20, deadline=None)
 def test_kl_is_that_of_monte_carlo_in_the_right_direction(shape, prior_sd, std, seed):
     q, p, _ = random_case(shape, prior_sd, std, seed)
     with torch.random.fork_rng():
@@ -77,7 +74,6 @@ def test_direction_is_q_against_p():
 
 
 @given(shapes, scales, seeds)
-@settings(max_examples=30, deadline=None)
 def test_kl_is_zero_at_the_prior_and_positive_elsewhere(shape, sd, seed):
     generator = torch.Generator().manual_seed(seed)
     center = torch.randn(shape, generator=generator)

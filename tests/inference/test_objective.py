@@ -7,7 +7,7 @@ from itertools import islice
 import pyro
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -180,14 +180,12 @@ def weights_of_examples(data, n: int, batch_size: int, accumulate: int, epochs: 
 
 
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=40), st.integers(1, 12), st.integers(1, 3))
-@settings(max_examples=25, deadline=None)
 def test_every_example_counts_the_same_whatever_the_lengths_and_the_short_batch(lengths, batch_size, accumulate):
     weights = weights_of_examples(OneHot(lengths), len(lengths), batch_size, accumulate, epochs=accumulate)
     torch.testing.assert_close(weights, torch.ones(len(lengths)), rtol=1e-5, atol=1e-5)
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 3))
-@settings(max_examples=15, deadline=None)
 def test_every_example_of_a_loader_counts_the_same_whatever_its_batches(sizes, accumulate):
     n = sum(sizes)
     loader = DataLoader(TensorDataset(torch.eye(n), torch.ones(n, 1)), batch_sampler=ShortBatches(sizes))

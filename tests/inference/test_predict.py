@@ -61,7 +61,7 @@ def test_average_equals_dense_networks_averaged_by_hand(mlp, xy, adapter):
 
 
 @given(st.integers(1, 64), st.integers(1, 9), st.integers(1, 7))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_batch_size_and_folding_do_not_matter(mlp, xy, batch_size, per_pass, draws):
     with problem(mlp, xy, Core(r=2), SPEC) as p:
         ready = predictor(p)

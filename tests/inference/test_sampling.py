@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest, qmc
 
@@ -34,7 +34,6 @@ def test_every_element_is_standard_normal_and_elements_are_uncorrelated(kind, re
 
 
 @given(st.sampled_from(KINDS), st.integers(0, 9), st.integers(0, 40), st.integers(0, 2**31), st.booleans())
-@settings(max_examples=30, deadline=None)
 def test_the_first_vectors_do_not_depend_on_how_many_follow(kind, few, more, seed, replicates):
     several = Noise(kind, 5, seed, replicates=replicates).take(few + more)
     pieces = Noise(kind, 5, seed, replicates=replicates)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse.linalg import eigsh
 from torch import Tensor
@@ -161,7 +161,6 @@ shapes = st.integers(1, 3).flatmap(lambda r: st.tuples(st.just(r), st.integers(r
 
 
 @given(shapes, st.integers(0, 1000))
-@settings(max_examples=10, deadline=None)
 def test_melora(shape, seed):
     r, m, n = shape
     case = Case(Core(r=r, alpha=3.0), SPECS["mean_field"], m, n, seed)
@@ -174,7 +173,6 @@ def test_melora(shape, seed):
 
 
 @given(shapes, st.integers(0, 1000))
-@settings(max_examples=10, deadline=None)
 def test_blob(shape, seed):
     r, m, n = shape
     case = Case(Lora(r=r, alpha=3.0), SPECS["mean_field"], m, n, seed)
@@ -188,7 +186,6 @@ def test_blob(shape, seed):
 
 
 @given(shapes, st.integers(0, 1000))
-@settings(max_examples=10, deadline=None)
 def test_scalabl(shape, seed):
     r, m, n = shape
     case = Case(ScaledRows(r=r, alpha=3.0), SPECS["mean_field"], m, n, seed)
@@ -321,7 +318,6 @@ def test_q_law_of_a_fitted_core(cls):
 
 
 @given(shapes, st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
 def test_q_law_and_the_one_that_is_printed(shape, seed):
     r, _, n = shape
     generator = torch.Generator().manual_seed(seed)

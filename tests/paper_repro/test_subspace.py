@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import bayespeft
@@ -60,7 +60,6 @@ def test_density_spends_what_it_is_given():
         budget.check_budget(103, 100)
 
 
-@settings(max_examples=20, deadline=None)
 @given(rank=st.integers(0, 4), seed=st.integers(0, 1000), exact=st.booleans())
 def test_floor_is_the_least_squared_error_of_the_rank(rank, seed, exact):
     """Against the explicit optimum: whiten x, cut the singular values, and evaluate."""

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bayespeft.errors import FitError
@@ -31,7 +31,6 @@ def averaged(values: torch.Tensor, pieces: int = 1, labels: torch.Tensor | None 
 
 
 @given(st.integers(1, 6), st.integers(1, 7), st.integers(1, 4), st.integers(1, 4))
-@settings(max_examples=30, deadline=None)
 def test_probabilities_are_averaged_whatever_the_pieces(draws, n, classes, pieces):
     values = log_probs(draws, n, classes)
     result = averaged(values, pieces)

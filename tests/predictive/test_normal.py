@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
@@ -33,7 +33,6 @@ def mixed(f, labels=None, chunks=1, pieces=1, noise=0.7, keep=True, unit=None):
 
 
 @given(st.integers(1, 6), st.integers(1, 7), st.integers(1, 3), st.integers(1, 4), st.integers(1, 3))
-@settings(max_examples=30, deadline=None)
 def test_it_is_the_explicit_mixture_whatever_the_pieces(draws, n, d, chunks, pieces):
     f, y = outputs(draws, n, d)
     found = mixed(f, y, chunks, pieces)

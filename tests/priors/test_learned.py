@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import kl_divergence
 
@@ -36,7 +36,6 @@ CENTER = torch.full(SHAPE, 0.5, dtype=torch.double)
 
 
 @given(st.integers(0, 10**6), st.sampled_from(["diagonal", "full"]))
-@settings(max_examples=20, deadline=None)
 def test_the_scale_of_a_layer_minimises_its_kl(seed, families):
     q, parameters = a_q(seed, families)
     for parameter in parameters:
@@ -52,7 +51,6 @@ def test_the_scale_of_a_layer_minimises_its_kl(seed, families):
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=20, deadline=None)
 def test_ard_leaves_a_kl_of_signal_to_noise_alone(seed):
     q, (loc, std) = a_q(seed)
     closed = 0.5 * torch.log1p((loc - CENTER) ** 2 / std**2).sum()
@@ -63,7 +61,6 @@ def test_ard_leaves_a_kl_of_signal_to_noise_alone(seed):
 
 
 @given(st.integers(0, 10**6), st.sampled_from([1e-9, 10.0]))
-@settings(max_examples=20, deadline=None)
 def test_the_gradient_with_a_constant_scale_is_that_of_the_least_kl_and_hyper_prior(seed, strength):
     q, parameters = a_q(seed)
     prior = EmpiricalBayes(scale=0.4, strength=strength)

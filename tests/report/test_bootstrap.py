@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
@@ -51,7 +51,6 @@ def astuple(metric: Metric) -> tuple[float, float, float]:
     return metric.low, metric.value, metric.high
 
 
-@settings(deadline=None, max_examples=60)
 @given(n=st.integers(1, 40), classes=st.integers(1, 4), seed=st.integers(0, 1000), resamples=st.integers(1, 30))
 def test_interval_contains_the_value_and_stays_in_range(
     n: int, classes: int, seed: int, resamples: int, simulate: Any

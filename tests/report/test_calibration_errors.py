@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
@@ -125,7 +125,6 @@ def test_rms_is_the_l2_error_of_torchmetrics_less_the_variance(simulate: Any) ->
     assert metrics.rms_debiased(log_probs, labels) == pytest.approx(math.sqrt(plain**2 - variance / 2000), abs=1e-5)
 
 
-@settings(deadline=None, max_examples=40)
 @given(n=st.integers(1, 60), classes=st.integers(1, 5), seed=st.integers(0, 100), n_bins=st.integers(1, 20))
 def test_class_wise_figures_are_their_plain_definitions(
     n: int, classes: int, seed: int, n_bins: int, simulate: Any
@@ -209,7 +208,6 @@ def test_debiased_errors_are_smaller_and_nearly_unbiased() -> None:
     assert all(d <= p + 1e-12 for d, p in zip(debiased, plain, strict=True))
 
 
-@settings(deadline=None, max_examples=40)
 @given(n=st.integers(1, 50), classes=st.integers(1, 4), seed=st.integers(0, 100), temperature=st.floats(0.2, 3))
 def test_every_error_is_in_its_range(n: int, classes: int, seed: int, temperature: float, simulate: Any) -> None:
     log_probs, labels = simulate(n, classes, seed=seed, temperature=temperature)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import entropy
@@ -228,7 +228,6 @@ def test_nll_and_brier_are_proper(truth: Any, guess: Any) -> None:
     assert truth @ (of_guess.brier - of_truth.brier) == pytest.approx(((truth - guess) ** 2).sum(), abs=1e-12)
 
 
-@settings(deadline=None)
 @given(data=predictions(), off=st.floats(-9e-4, 9e-4))
 def test_rows_are_normalised_within_the_tolerance(data: Any, off: float) -> None:
     log_probs, labels = data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
@@ -22,7 +22,6 @@ def cdf(z: float, m: np.ndarray, s: np.ndarray) -> float:
 
 
 @given(st.integers(1, 5), st.integers(0, 1000))
-@settings(max_examples=10, deadline=None)
 def test_crps_is_the_integral(size, seed):
     m, s, y = mixture(size, 1, 1, seed)
     a, b, target = m[:, 0, 0], s[:, 0, 0], float(y[0, 0])
@@ -54,7 +53,6 @@ def test_nll_is_that_of_the_joint_density():
 
 
 @given(st.floats(0.001, 0.999), st.integers(1, 6), st.integers(0, 100))
-@settings(max_examples=20, deadline=None)
 def test_quantiles_invert_the_distribution_function(level, size, seed):
     m, s, _ = mixture(size, seed=seed)
     np.testing.assert_allclose(metrics.pit(m, s, metrics.quantile(level, m, s)), level, rtol=1e-9)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
@@ -85,7 +85,6 @@ def test_errors_that_certainty_does_not_tell_do_not_stop_the_answering() -> None
 # Ranks
 
 
-@settings(deadline=None, max_examples=30)
 @given(n=st.integers(1, 400), seed=st.integers(0, 100), risk=st.floats(0.02, 0.5), scale=st.floats(0.01, 50))
 def test_the_rule_is_the_same_for_any_increasing_function_of_certainty(
     n: int, seed: int, risk: float, scale: float

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
@@ -77,7 +77,6 @@ def test_certain_and_one_class() -> None:
 # Against the definition, with ties in every order
 
 
-@settings(deadline=None, max_examples=30)
 @given(rows=st.lists(st.tuples(st.sampled_from([0.6, 0.75, 0.9]), st.booleans()), min_size=1, max_size=6))
 def test_ties_count_with_their_mean_over_all_orders(rows: Any) -> None:
     confidence, right = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
@@ -197,7 +196,6 @@ def test_an_interval_is_over_the_resamples_that_define_the_figure() -> None:
         _ = found.metric
 
 
-@settings(deadline=None, max_examples=40)
 @given(n=st.integers(1, 40), classes=st.integers(1, 4), seed=st.integers(0, 100))
 def test_every_figure_is_in_its_range(n: int, classes: int, seed: int, simulate: Any) -> None:
     data = simulate(n, classes, seed=seed)

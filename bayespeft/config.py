@@ -106,6 +106,8 @@ class TrainConfig(Config):
         kl_weight: weight of the prior terms (KL of latents, -log prior of points); 1 is the ELBO.
         kl_warmup: fraction of the steps over which `kl_weight` rises linearly from 0.
         kl_schedule: "constant", or "blob": the official BLoB reweighting (cycles of 2^i; over-weights the KL).
+        kl_lr: peak rate of steps of their own for the weighted prior terms: plain gradient descent on these, after each step
+            on the NLL, as the official code of BLoB and ScalaBL does; None: one objective, one optimiser.
         precision: "auto" (bf16 autocast on a GPU that has it, else "float32"), "bf16" or "float32". Variational
             parameters, KL and log-probabilities are float32 in every case.
         dropout: run the network's own dropout while training. Off by default: the ELBO is then that of one function.
@@ -129,6 +131,7 @@ class TrainConfig(Config):
     kl_weight: float = Field(default=1.0, ge=0)
     kl_warmup: float = Field(default=0.0, ge=0, le=1)
     kl_schedule: Literal["constant", "blob"] = "constant"
+    kl_lr: float | None = Field(default=None, gt=0)
     precision: Literal["auto", "bf16", "float32"] = "auto"
     dropout: bool = False
     checkpoint_activations: bool = False

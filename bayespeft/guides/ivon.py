@@ -21,7 +21,13 @@ from bayespeft.guides.gaussian import GaussianGuide
 
 _UNFITTED = 0.01
 # Settings of the training that the optimiser can't follow, at the values where there is nothing to follow.
-_NEUTRAL: dict[str, Any] = {"kl_weight": 1.0, "kl_warmup": 0.0, "kl_schedule": "constant", "factor_lr": {}}
+_NEUTRAL: dict[str, Any] = {
+    "kl_weight": 1.0,
+    "kl_warmup": 0.0,
+    "kl_schedule": "constant",
+    "kl_lr": None,
+    "factor_lr": {},
+}
 
 
 class IvonGuide(GaussianGuide):

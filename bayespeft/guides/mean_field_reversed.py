@@ -1,5 +1,8 @@
 """Mean field under KL(p || q), a mistake in the official code of ScalaBL (arXiv 2506.21408), kept to reproduce its results.
 
+A second one comes with it: the prior's buffers share their memory with the initial standard deviations u, so that the prior
+N(m, sp^2) is executed as N(m + u, (sp + u)^2), element by element (SRI-CSL/BayesAdapt, bayesadapt/lorawrappers/scalabl.py).
+
 What training then minimises, E_q[NLL] + KL(p || q) / N, is no ELBO, no bound on the evidence. For q = N(0.8, 0.03^2) and
 p = N(0, 1) the term is 907.1 nats where KL(q || p) is 3.33: it punishes a q that is narrower than the prior, however well the
 data supports it. The KL that history and summary report is KL(q || p). Use `mean_field` for anything but a reproduction.
@@ -20,10 +23,21 @@ from bayespeft.guides.mean_field import MeanField, MeanFieldGuide
 
 
 class ReversedDiagonal(Diagonal):
-    """N(loc, diag(std^2)) whose "KL to the prior" is KL(prior || itself)."""
+    """N(loc, diag(std^2)) whose "KL to the prior" is KL(prior || itself), the prior being moved.
+
+    Args:
+        loc: means (layers, *shape).
+        std: standard deviations (layers, *shape), positive.
+        moved: u (layers, *shape), added to the prior's mean and to its standard deviation.
+    """
+
+    def __init__(self, loc: Tensor, std: Tensor, moved: Tensor) -> None:
+        self.moved = moved
+        super().__init__(loc, std)
 
     def kl_by_layer(self, loc: Tensor, scale: Tensor) -> Tensor:
         """Return KL(prior || q) = sum ln(w / sp) + (sp^2 + (M - m)^2) / (2 w^2) - 1/2 of each layer; arguments as the base."""
+        loc, scale = loc + self.moved, scale + self.moved
         squares = (scale.square() + (self.loc - loc).square()) / self.marginal_variance
         return self._flat(self.log_scale - torch.log(scale) + 0.5 * squares - 0.5).sum(-1)
 
@@ -31,10 +45,15 @@ class ReversedDiagonal(Diagonal):
 class MeanFieldReversedGuide(MeanFieldGuide):
     """Independent normals over packs, with the wrong KL."""
 
+    def __init__(self, packs: Sequence[Pack], spec: MeanField, generator: torch.Generator) -> None:
+        super().__init__(packs, spec, generator)
+        for pack in packs:
+            self.register_buffer(f"moved_{pack.name}", super().family(pack.name).std.detach().clone())
+
     def family(self, name: str) -> ReversedDiagonal:
         """Normal(mean, std) of a pack."""
         own = super().family(name)
-        return ReversedDiagonal(own.loc, own.std)
+        return ReversedDiagonal(own.loc, own.std, self.get_buffer(f"moved_{name}"))
 
     def kl_by_layer(self, name: str, prior: Distribution) -> Tensor:
         """Return KL(q || prior) of each layer, which is what is reported; training takes that of `family`."""

@@ -16,7 +16,7 @@ import torch
 from pyro import poutine
 from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, kl_divergence
 
 from bayespeft.attach import Attachment, frozen, mode
 from bayespeft.config import TrainConfig
@@ -227,6 +227,18 @@ class Problem:
         weight, rows = kl_weight / len(self.examples), len(batch) if rows is None else rows
         loss = self._elbo.differentiable_loss(self.pyro_model, self.pyro_guide, batch, weight, rows)
         return loss, self._nll
+
+    def prior_loss(self, kl_weight: float) -> Tensor:
+        """Return what `loss` adds to the mean NLL: kl_weight / N times the KL of latents and -log prior of points.
+
+        It is a constant where every prior is flat.
+        """
+        q, priors = self.approximation.q(), self.approximation.priors()
+        terms = [kl_divergence(q[name], p) for name, p in priors.items() if name not in self.approximation.improper]
+        total = torch.zeros((), device=self.device)
+        for term in terms:
+            total = total + term
+        return total * (kl_weight / len(self.examples))
 
     def prior_terms(self) -> tuple[float, float]:
         """Return KL of the latents, and -log prior of the points, in nats, as they are reported: see `reported_kl`."""

@@ -23,11 +23,12 @@ def blob_cycle(examples: int, batch: int, gamma: float = 8.0) -> int:
 
 
 def blob_weight(step: int, cycle: int) -> float:
-    """Return pi_i = 2^i / (2^(M + 1) - 1) for i = step mod M, with i = M in place of 0 (BLoB, arXiv 2406.11675, section 3).
+    """Return pi_i = 2^i / (2^(M + 1) - 1) at a step counted from 0, i = 1..M (BLoB, arXiv 2406.11675, section 3).
 
-    Computed as 2^(i - M - 1) / (1 - 2^(-M - 1)): 2^M overflows.
+    Each cycle begins with the smallest weight and ends with the largest. Computed as 2^(i - M - 1) / (1 - 2^(-M - 1)): 2^M
+    overflows.
     """
-    i = step % cycle or cycle
+    i = step % cycle + 1
     return 2.0 ** (i - cycle - 1) / (1 - 2.0 ** (-cycle - 1))
 
 

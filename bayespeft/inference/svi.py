@@ -137,6 +137,19 @@ def _accumulate(problem: Problem, batches: list[Batch], weight: float, rows: flo
     return prior, nll_sum, sum(map(len, batches))
 
 
+def _descend_on_prior(problem: Problem, weight: float, lr: float) -> Tensor:
+    """Take one step of plain gradient descent on the weighted prior terms; return their value before it, detached."""
+    loss = problem.prior_loss(weight)
+    if not loss.requires_grad:
+        return loss
+    torch.autograd.backward(loss)
+    with torch.no_grad():
+        for parameter in problem.approximation.parameters():
+            if parameter.grad is not None:
+                parameter.add_(parameter.grad, alpha=-lr)
+    return loss.detach()
+
+
 def _finite(problem: Problem, loss: float, step: int) -> None:
     bad = [name for name, p in problem.approximation.named_parameters() if not torch.isfinite(p).all()]
     if math.isfinite(loss) and not bad:  # the parameters may have gone since the last loss
@@ -217,13 +230,17 @@ def run(
                 weight = kl_weight(train, step, steps, len(examples))
                 # Pyro's checks of shapes and of model against guide cost time; once is enough.
                 with pyro.validation_enabled(step == first), perturbed(train=True) if perturbed else nullcontext():
-                    sums = _accumulate(problem, list(islice(batches, train.accumulate)), weight, rows)
+                    joint = weight if train.kl_lr is None else 0.0
+                    terms, nll, size = _accumulate(problem, list(islice(batches, train.accumulate)), joint, rows)
                 if train.clip:
                     nn.utils.clip_grad_norm_(parameters, train.clip)
                 optimiser.step()
                 scheduler.step()
                 optimiser.zero_grad(set_to_none=True)
-                stretch.add(*sums)
+                if train.kl_lr is not None:
+                    terms = terms + _descend_on_prior(problem, weight, train.kl_lr * lr_factor(train, step, steps))
+                    optimiser.zero_grad(set_to_none=True)
+                stretch.add(terms, nll, size)
                 done = step + 1
                 if after:
                     after(done, approximation)

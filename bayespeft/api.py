@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ from bayespeft.adapters.base import Adapter
 from bayespeft.assemble import Assembly, assemble, choose_method, merging
 from bayespeft.attach import Placement
 from bayespeft.config import Targets, TrainConfig
+from bayespeft.data.examples import Examples
 from bayespeft.errors import CheckpointError, ConfigError, DataError
 from bayespeft.evaluation import brief
 from bayespeft.fitted import CENTER, MERGED, centers_are_saved
 from bayespeft.guides.base import GuideSpec
 from bayespeft.inference.approximation import Approximation
+from bayespeft.inference.held_out import check_free, run_free
 from bayespeft.inference.history import History
 from bayespeft.inference.predict import Predictor
 from bayespeft.inference.problem import Problem
@@ -137,21 +140,36 @@ def fit(
     checkpoints: list[Checkpoint] = []
 
     @cache
-    def whole() -> tuple[str, str]:
-        """Hash the network and the data once, before the first run: later runs may have merged into the weights."""
+    def base() -> str:
+        """Hash the network once, before the first run: later runs may have merged into the weights."""
         # A head may be fresh; where training begins it stands in its pack.
         heads = {site for pack in assembly.problem.packs if pack.role == "head" for site in pack.sites}
-        base = fingerprint(model, exclude=heads, whole=True)
-        return hashlib.sha256(json.dumps(base).encode()).hexdigest(), assembly.problem.examples.digest()
+        found = fingerprint(model, exclude=heads, whole=True)
+        return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
-    def optimiser(problem: Problem, **options: Any) -> History:
+    @cache
+    def held() -> Examples | None:
+        return _validation(assembly.problem, validation, tokenizer)
+
+    digests = cache(Examples.digest)
+
+    def once(problem: Problem, **options: Any) -> History:
         watcher = ProgressBar(method.title) if progress else None
         if checkpoint is not None:
             path = Path(checkpoint) / f"run-{len(checkpoints)}.pt"
-            key = _key(problem, method, *whole())
+            judges = held()
+            data = [digests(problem.examples), None if judges is None else digests(judges)]
+            key = _key(problem, method, base(), data)
             options["checkpoint"] = Checkpoint(path, checkpoint_every, key)
             checkpoints.append(options["checkpoint"])
-        return run(problem, watcher, _validator(problem, validation, tokenizer), **options)
+        return run(problem, watcher, **options)
+
+    def optimiser(problem: Problem, **options: Any) -> History:
+        judges = held()
+        if isinstance(problem.train.steps, str):
+            check_free(problem, options)
+            return run_free(problem, once, brief, judges)
+        return once(problem, validate=None if judges is None else _validator(problem, judges), **options)
 
     with ExitStack() as safe:
         with (
@@ -195,7 +213,11 @@ def fit(
             merged=merged,
             base=assembly.base,
         )
-        return posterior.with_temperature(validation, seed=seed) if method.temperature else posterior
+        if method.temperature:
+            return posterior.with_temperature(validation, seed=seed)
+        # A spread that was found after training would ask for another temperature than the point's.
+        found = history.ended.temperature if history.ended and method.guide.variational else None
+        return posterior if found is None else replace(posterior, temperature=found)
 
 
 @alone()
@@ -279,14 +301,14 @@ def _warn_of_loss(assembly: Assembly) -> None:
         warnings.warn(f"the posterior of this fit can be used, but not saved: {error}", stacklevel=4)
 
 
-def _key(problem: Problem, method: Method, base: str, data: str) -> str:
+def _key(problem: Problem, method: Method, base: str, data: list[str | None]) -> str:
     """Return what tells one training run from another, as a hash.
 
     Args:
         problem: what is fitted.
         method: the settings.
         base: a hash of the network's weights, every number of them.
-        data: a hash of the data, every number of it.
+        data: a hash of the training data, every number of it, and one of the validation data.
     """
     what = [
         method.model_dump(mode="json"),
@@ -301,7 +323,8 @@ def _key(problem: Problem, method: Method, base: str, data: str) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
-def _validator(problem: Problem, data: Any, tokenizer: Any) -> Callable[[], dict[str, float]] | None:
+def _validation(problem: Problem, data: Any, tokenizer: Any) -> Examples | None:
+    """Return validation data as examples with labels that are in range."""
     if data is None:
         return None
     examples = as_examples(data, problem.likelihood, tokenizer, split="validation")
@@ -310,7 +333,10 @@ def _validator(problem: Problem, data: Any, tokenizer: Any) -> Callable[[], dict
         raise DataError("validation data needs labels: column 'label', 'labels' or 'answer' is missing.")
     if labels is not None and problem.classes is not None:
         problem.likelihood.check_labels(labels, problem.classes)
+    return examples
 
+
+def _validator(problem: Problem, examples: Examples) -> Callable[[], dict[str, float]]:
     def validate() -> dict[str, float]:
         predictor = Predictor(
             problem.model, problem.attachment, problem.approximation, problem.likelihood, problem.device

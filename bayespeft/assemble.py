@@ -13,7 +13,7 @@ from torch import nn
 
 from bayespeft import registry
 from bayespeft.adapters.base import Adapter
-from bayespeft.adapters.full import Full
+from bayespeft.adapters.head import Head
 from bayespeft.adapters.subspace import Subspace
 from bayespeft.attach import Attachment, Placement, check_unadapted
 from bayespeft.config import Targets, TrainConfig
@@ -25,6 +25,7 @@ from bayespeft.errors import ConfigError, DataError, GuideError
 from bayespeft.factors import Pack
 from bayespeft.guides.base import GuideSpec
 from bayespeft.inference.approximation import Approximation
+from bayespeft.inference.coordinates import measured
 from bayespeft.inference.gradients import check_gradients
 from bayespeft.inference.history import History
 from bayespeft.inference.probe import probe
@@ -94,7 +95,7 @@ def assemble(
         heads = {head.name for head in own}
         method = method.replace(targets=as_targets(targets).over(method.targets))
         sites = find_sites(model, method.targets, exclude=sorted(heads))
-        placements = tuple(Placement(s, method.adapter) for s in sites) + tuple(Placement(h, Full()) for h in own)
+        placements = tuple(Placement(s, method.adapter) for s in sites) + tuple(Placement(h, Head()) for h in own)
     else:
         heads = start.heads
         placements = start_placements(start, model, method)
@@ -107,6 +108,7 @@ def assemble(
     begin = time.perf_counter()
     if start is None:
         packs = make_packs(placements, heads, method, generator)
+        packs = measured(packs, placements, model, chosen, examples, seed)
     else:
         packs = started_at(start_packs(placements, heads, method, generator, start), start)
     seconds = time.perf_counter() - begin

@@ -90,13 +90,21 @@ class TrainConfig(Config):
     """How to train. Whatever is left out comes from the method; these are the values for a method that says nothing.
 
     Attributes:
-        steps: optimiser steps; overrides `epochs`.
-        epochs: passes over the data.
+        steps: optimiser steps; overrides `epochs`. "auto": as many as held-out rows, or cross-fitting, say (see
+            `bayespeft.inference.horizon`); "settled": until the training NLL has settled.
+        epochs: passes over the data; set by the user, they override a method's "auto".
+        most_steps: where the run decides its length, it ends after so many steps, or `MOST_EPOCHS` passes if these are more.
+        span: the steps that `warmup` and `kl_warmup` are fractions of; None: those of the run. Where the run decides its
+            length, None means `SPAN`.
+        average: the power g of averaging over the path: what is kept is the mean of all iterates, step t weighed by about
+            t^g (Shamir and Zhang 2013, arXiv 1212.1824, section 4). 0: the last iterate.
+        calibrate: with steps="auto", divide logits by the temperature under which the held-out rows are the most probable.
         batch_size: examples per optimiser step and micro-batch (a `DataLoader` brings its own).
         accumulate: micro-batches per optimiser step; the loss does not depend on it.
         lr: peak learning rate of adapter factors: point factors and variational means.
         variational_lr: peak learning rate of the variational spread parameters.
-        head_lr: peak learning rate of a freshly made head; `None` means `lr`.
+        head_lr: peak learning rate of a freshly made head, as a step of its outputs (logits): that of each element of its
+            weight is this over the number of inputs.
         factor_lr: peak learning rates of single factors by name, such as {"values": 2e-4}, in the place of `lr`; names that
             the adapter lacks mean nothing.
         warmup: fraction of the steps over which the learning rate rises linearly.
@@ -116,13 +124,17 @@ class TrainConfig(Config):
             share of the steps; None trains all of them all the time (see `bayespeft.inference.layerwise`).
     """
 
-    steps: int | None = Field(default=None, ge=1)
+    steps: Annotated[int, Field(ge=1)] | Literal["auto", "settled"] | None = None
     epochs: float = Field(default=3.0, gt=0)
+    most_steps: int = Field(default=2000, ge=1)
+    span: int | None = Field(default=None, ge=1)
+    average: float = Field(default=0.0, ge=0)
+    calibrate: bool = False
     batch_size: int = Field(default=16, ge=1)
     accumulate: int = Field(default=1, ge=1)
     lr: float = Field(default=1e-3, ge=0)
     variational_lr: float = Field(default=1e-2, ge=0)
-    head_lr: float | None = Field(default=None, ge=0)
+    head_lr: float = Field(default=0.03, ge=0)
     factor_lr: dict[str, Annotated[float, Field(ge=0)]] = {}
     warmup: float = Field(default=0.06, ge=0, le=1)
     lr_schedule: Literal["linear", "constant"] = "linear"
@@ -136,3 +148,8 @@ class TrainConfig(Config):
     dropout: bool = False
     checkpoint_activations: bool = False
     layers_at_once: int | None = Field(default=None, ge=1)
+
+    def over(self, defaults: TrainConfig) -> TrainConfig:
+        """Return these settings on top of `defaults`; epochs that are set here take the place of a method's steps."""
+        epochs_alone = "epochs" in self.model_fields_set and "steps" not in self.model_fields_set
+        return super().over(defaults.replace(steps=None) if epochs_alone else defaults)

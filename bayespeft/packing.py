@@ -37,7 +37,10 @@ def packed(factors: Mapping[str, Mapping[str, Factor]], heads: set[str], method:
     }
     # A fresh head has no pretrained value to be believed in: its prior is centered at zero.
     fresh = {
-        site: {name: replace(factor, role="head", center=None) for name, factor in factors[site].items()}
+        site: {
+            name: factor if factor.role == "fixed" else replace(factor, role="head", center=None)
+            for name, factor in factors[site].items()
+        }
         for site in factors.keys() & heads
     }
     return pack({**factors, **fresh}, priors)

@@ -38,10 +38,12 @@ class Adapter(Plugin, ABC):
     Attributes:
         decomposes: its start is found in the layer's weight and not drawn: at some cost, so that what was fitted before is
             read into a `blank`, and in one way for all members of an ensemble.
+        measures: it wants to see the layer's inputs on training rows before the fit: see `measured`.
     """
 
     room: ClassVar[str] = "adapters"
     decomposes: ClassVar[bool] = False
+    measures: ClassVar[bool] = False
 
     @abstractmethod
     def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
@@ -83,6 +85,10 @@ class Adapter(Plugin, ABC):
 
     def warmed_up(self, site: Site, gradients: Tensor) -> dict[str, Tensor]:
         """Return initial values of fixed factors, out of a layer's accumulated gradients (m, n) over the warm-up."""
+        return {}
+
+    def measured(self, site: Site, inputs: Tensor) -> dict[str, Tensor]:
+        """Return initial values of factors, out of a layer's inputs (rows, n) on training rows before the fit."""
         return {}
 
     def merge_interval(self, steps_per_epoch: int) -> int | None:

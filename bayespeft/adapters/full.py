@@ -31,6 +31,10 @@ class Full(Adapter):
         y = factors["W"].linear(x)
         return factors["b"].add(y) if "b" in factors else y
 
+    def layer(self, factors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weight "W" (m, n) and the bias "b" (m,), where there is one, of the plain layer."""
+        return {name: factors[name] for name in ("W", "b") if name in factors}
+
     def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
         """Return W - W0."""
         return factors["W"] - site.weight().to(factors["W"])

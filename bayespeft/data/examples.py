@@ -58,3 +58,7 @@ class Examples(ABC):
         for batch in self.batches(self.digest_batch):
             digest.add_batch(batch)
         return digest.text()
+
+    def subset(self, index: Tensor) -> Examples | None:
+        """Return the examples at positions (n,) as examples of their own; None where only all can be read, in their order."""
+        return None

@@ -15,6 +15,7 @@ from bayespeft.data.encode import TOKENISED
 from bayespeft.data.examples import Examples
 from bayespeft.data.order import batch_indices
 from bayespeft.data.padding import NO_TOKEN, Padding, Ragged
+from bayespeft.data.subset import Subset
 from bayespeft.errors import DataError
 
 _NO_LOSS = -100  # what labels of tokens are padded with: the number that torch's cross entropy ignores
@@ -76,6 +77,10 @@ class RowExamples(Examples):
             for part in column.flat() if isinstance(column, Ragged) else () if column is None else (column,):
                 digest.add(name, part)
         return digest.text()
+
+    def subset(self, index: Tensor) -> Subset:
+        """Return the examples at positions (n,), tokenised as they are."""
+        return Subset(self._batch, index, None if self._uniform else self._lengths, self.labels())
 
     def _batch(self, index: Tensor) -> Batch:
         side = self._padding.side

@@ -13,6 +13,7 @@ from bayespeft.data.checks import check_batch_size, check_finite, label_tensor
 from bayespeft.data.examples import Examples
 from bayespeft.data.order import batch_indices
 from bayespeft.data.passes import pass_seed, read
+from bayespeft.data.subset import Subset
 from bayespeft.errors import DataError
 
 
@@ -63,6 +64,10 @@ class TensorExamples(Examples):
         """Return all labels, (N, ...)."""
         return self._labels
 
+    def subset(self, index: Tensor) -> Subset:
+        """Return the examples at positions (n,)."""
+        return Subset(lambda part: self._batch(part, part), index, None, self._labels)
+
     def _indices(self, batch_size: int, shuffle: torch.Generator | None = None) -> Iterator[Tensor]:
         return batch_indices(len(self), batch_size, shuffle=shuffle)
 
@@ -97,6 +102,10 @@ class PairExamples(Examples):
         check_batch_size(batch_size)
         seed = pass_seed(shuffle)
         return read(map(self._batch, batch_indices(len(self), batch_size, shuffle=shuffle)), seed)
+
+    def subset(self, index: Tensor) -> Subset:
+        """Return the items at positions (n,); they are read when their batch is."""
+        return Subset(self._batch, index, None, None)
 
     def _batch(self, index: Tensor) -> Batch:
         numbers = index.tolist()

@@ -62,7 +62,7 @@ class IvonGuide(GaussianGuide):
             heads = [parameter for parameter in parameters.values() if id(parameter) in head]
             groups = [
                 {"params": body, "lr": train.lr},
-                {"params": heads, "lr": train.lr if train.head_lr is None else train.head_lr},
+                {"params": heads, "lr": train.head_lr if "head_lr" in train.model_fields_set else train.lr},
             ]
             own: torch.optim.Optimizer = optimiser(
                 [group for group in groups if group["params"]],

@@ -170,11 +170,11 @@ class Swag(GuideSpec):
 
     def constant(self, train: TrainConfig) -> TrainConfig:
         """Return the settings of the snapshots' training: constant rates, the full weight of the priors, all layers."""
-        head_lr = None if train.head_lr is None else train.head_lr * self.lr_factor
         factor_lr = {name: lr * self.lr_factor for name, lr in train.factor_lr.items()}
         return train.replace(
-            steps=None, epochs=self.epochs, lr=train.lr * self.lr_factor, head_lr=head_lr, factor_lr=factor_lr, warmup=0.0,
-            lr_schedule="constant", kl_warmup=0.0, layers_at_once=None,
+            steps=None, epochs=self.epochs, lr=train.lr * self.lr_factor, head_lr=train.head_lr * self.lr_factor,
+            factor_lr=factor_lr, warmup=0.0,
+            lr_schedule="constant", kl_warmup=0.0, average=0.0, layers_at_once=None,
         )  # fmt: skip
 
     def interval(self, problem: Problem) -> int:

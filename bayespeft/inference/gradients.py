@@ -30,7 +30,7 @@ from bayespeft.weights import Shared, Weight
 DIRECTIONS, TOLERANCE = 3, 0.3
 # How far to go, as the change of the output to be expected, relative to it: a network that rounds follows its derivative only
 # over longer ways, and half precision rounds everything.
-STEPS, HALF_STEPS = (0.01, 0.1, 0.5), (0.05, 0.2, 0.5)
+STEPS, HALF_STEPS = (0.01, 0.001, 0.0001, 0.1, 0.5), (0.05, 0.2, 0.5)
 # A row with a smaller part of the largest gradient moves the output less than others: it would have to go too far.
 SMALLEST = 0.05
 

@@ -37,6 +37,39 @@ class Record:
     validation: dict[str, float] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Why a run that decides its length took so many steps, and what it learned on the way.
+
+    Attributes:
+        reason: "settled", "later states were worse", or "not settled" where the upper bound came first.
+        steps: optimiser steps of the state that is kept.
+        held_out: examples by which that was chosen; 0 where there were none, and the training NLL decided.
+        folds: fits of which each held out a part of these; 0 where the state that was chosen is itself kept.
+        curve: pairs (passes over the data, NLL of the examples held out, nats each, at the best temperature where one is
+            fitted).
+        temperature: fitted to the examples held out, or None.
+        search_steps: optimiser steps of all fits before the last.
+    """
+
+    reason: str
+    steps: int
+    held_out: int = 0
+    folds: int = 0
+    curve: tuple[tuple[float, float], ...] = ()
+    temperature: float | None = None
+    search_steps: int = 0
+
+    def __str__(self) -> str:
+        words = {
+            "settled": f"settled after {self.steps} steps",
+            "later states were worse": f"stopped at {self.steps} steps, later states were worse",
+        }
+        by = f" on {self.held_out} examples held out" if self.held_out else ""
+        by += f" in {self.folds} folds" if self.folds > 1 else ""
+        return words.get(self.reason, f"not settled after {self.steps} steps") + by
+
+
 @dataclass
 class History:
     """Records in order, and totals.
@@ -46,6 +79,7 @@ class History:
         seconds: wall-clock time of training, that of interrupted processes included.
         peak_memory_bytes: most memory used, or None where it can't be told.
         refresh_seconds: of these, the time for choosing factors, decompositions of weights included, and for merging.
+        ended: why the run ended where it did, if it was free to choose.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -53,6 +87,7 @@ class History:
     seconds: float = 0.0
     peak_memory_bytes: int | None = None
     refresh_seconds: float = 0.0
+    ended: Ended | None = None
 
     def then(self, later: History) -> History:
         """Return this history followed by another: steps, epochs and seconds go on counting."""
@@ -68,6 +103,7 @@ class History:
             seconds + later.seconds,
             max(peaks) if peaks else None,
             self.refresh_seconds + later.refresh_seconds,
+            later.ended or self.ended,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,4 +113,8 @@ class History:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> History:
         """Read what `to_dict` wrote."""
-        return cls(**{**data, "records": [Record(**record) for record in data["records"]]})
+        records = [Record(**record) for record in data["records"]]
+        ended = data.get("ended") and Ended(
+            **{**data["ended"], "curve": tuple((epoch, nll) for epoch, nll in data["ended"]["curve"])}
+        )
+        return cls(**{**data, "records": records, "ended": ended})

@@ -33,7 +33,8 @@ class ProgressBar:
         """Update the numbers."""
         numbers = f"NLL {record.nll:.3f}  KL {record.kl:.1f} nats"
         if record.validation:
-            numbers += "  validation " + "  ".join(f"{name} {value:.3f}" for name, value in record.validation.items())
+            shown = (f"{name} {value:.3f}" for name, value in record.validation.items() if "=" not in name)
+            numbers += "  validation " + "  ".join(shown)
         self._bar.update(self._task, completed=record.step, numbers=numbers)
 
     def stop(self) -> None:

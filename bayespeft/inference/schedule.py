@@ -9,7 +9,7 @@ from bayespeft.config import TrainConfig
 
 def lr_factor(train: TrainConfig, step: int, total: int) -> float:
     """Return the learning rate's factor at a step counted from 0: linear up over the warm-up, then as `lr_schedule` says."""
-    rise = train.warmup * total
+    rise = train.warmup * (train.span or total)
     if step + 1 < rise:
         return (step + 1) / rise
     if train.lr_schedule == "constant":
@@ -39,5 +39,5 @@ def kl_weight(train: TrainConfig, step: int, total: int, examples: int) -> float
     """
     if train.kl_schedule == "blob":
         return train.kl_weight * examples * blob_weight(step, blob_cycle(examples, train.batch_size * train.accumulate))
-    rise = train.kl_warmup * total
+    rise = train.kl_warmup * (train.span or total)
     return train.kl_weight * min(1.0, (step + 1) / rise if rise > 0 else 1.0)

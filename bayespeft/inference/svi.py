@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,8 +20,11 @@ from bayespeft.config import TrainConfig
 from bayespeft.data.batch import Batch
 from bayespeft.data.examples import Examples
 from bayespeft.errors import ConfigError, DataError, FitError
+from bayespeft.factors import Pack
 from bayespeft.inference.approximation import Approximation
+from bayespeft.inference.averaging import PathAverage
 from bayespeft.inference.history import History, Record
+from bayespeft.inference.horizon import Verdict
 from bayespeft.inference.layerwise import in_turn
 from bayespeft.inference.problem import Problem
 from bayespeft.inference.refresh import Refresher
@@ -44,6 +47,21 @@ class Watcher(Protocol):
 
     def stop(self) -> None:
         """Training ended, well or not."""
+
+
+class Lookout(Protocol):
+    """Looks at a run now and then, and says when it has gone far enough.
+
+    Attributes:
+        looks: the steps after which it looks; validation happens there, and not after each epoch.
+        keeps: what is kept at the end is the state that it found best, not the last.
+    """
+
+    looks: Collection[int]
+    keeps: bool
+
+    def see(self, history: History) -> Verdict:
+        """Judge the run by its records."""
 
 
 @dataclass
@@ -76,7 +94,7 @@ class _Stretch:
 
 def total_steps(train: TrainConfig, examples: Examples) -> int:
     """Return the number of optimiser steps of a run."""
-    if train.steps is not None:
+    if isinstance(train.steps, int):
         return train.steps
     return max(1, math.ceil(train.epochs * examples.batch_count(train.batch_size) / train.accumulate))
 
@@ -91,23 +109,26 @@ def make_optimiser(problem: Problem) -> torch.optim.Optimizer:
     """Return AdamW with groups for factors (one for each learning rate), variational spread and heads."""
     train, approximation = problem.train, problem.approximation
     spread = {id(parameter) for parameter in approximation.latent.spread()}
-    head = {id(parameter) for parameter in approximation.head_parameters()}
-    parameters = list(approximation.parameters())
-    rates = {pack.name: train.factor_lr.get(pack.factor, train.lr) for pack in approximation.packs}
-    factors: dict[float, list[nn.Parameter]] = {}
+    rates = {pack.name: _rate(train, pack) for pack in approximation.packs}
+    found: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in approximation.named_parameters():
-        if id(parameter) not in spread | head:
-            factors.setdefault(rates.get(name.rsplit(".", 1)[-1], train.lr), []).append(parameter)
-    groups = [
-        *({"params": found, "lr": lr, "weight_decay": train.weight_decay} for lr, found in factors.items()),
-        {"params": [p for p in parameters if id(p) in spread], "lr": train.variational_lr, "weight_decay": 0.0},
-        {
-            "params": [p for p in parameters if id(p) in head],
-            "lr": train.lr if train.head_lr is None else train.head_lr,
-            "weight_decay": train.weight_decay,
-        },
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]])
+        if id(parameter) in spread:
+            key = train.variational_lr, 0.0
+        else:
+            key = rates.get(name.rsplit(".", 1)[-1], train.lr), train.weight_decay
+        found.setdefault(key, []).append(parameter)
+    groups = [{"params": group, "lr": lr, "weight_decay": decay} for (lr, decay), group in found.items()]
+    return torch.optim.AdamW(groups)
+
+
+def _rate(train: TrainConfig, pack: Pack) -> float:
+    """Return the peak learning rate of a pack's elements.
+
+    A step of Adam moves every element by about its rate, so that an output moves by the rate times the number of inputs.
+    """
+    if pack.role != "head":
+        return train.factor_lr.get(pack.factor, train.lr)
+    return train.head_lr / (pack.init.shape[-1] if pack.init.dim() > 2 else 1)
 
 
 def _accumulate(problem: Problem, batches: list[Batch], weight: float, rows: float) -> tuple[Tensor, Tensor, int]:
@@ -168,6 +189,7 @@ def run(
     after: Callable[[int, Approximation], None] | None = None,
     make: Callable[[Problem], torch.optim.Optimizer] = make_optimiser,
     checkpoint: Checkpoint | None = None,
+    lookout: Lookout | None = None,
 ) -> History:
     """Minimise the objective and return what happened.
 
@@ -180,6 +202,7 @@ def run(
         after: called after each step with the number of steps done and what is being fitted.
         make: makes the optimiser. One with a method `sampled_params` (as IVON's) takes its gradients inside that context.
         checkpoint: where the state is written to, and where a run that was interrupted is taken up from.
+        lookout: may end the run before its last step, and say which state is kept.
 
     Raises:
         FitError: the loss or a parameter is not finite. GuideError: the adapter merges, and the guide can't. ConfigError: a
@@ -194,11 +217,14 @@ def run(
     per_epoch = max(1, math.ceil(examples.batch_count(train.batch_size) / train.accumulate))
     every = max(1, steps // RECORDS)
     rows = examples.rows_per_batch(train.batch_size)
+    looks = frozenset(lookout.looks) if lookout else frozenset[int]()
     batches = _endless(examples, train.batch_size, torch.Generator().manual_seed(problem.seed))
     optimiser = make(problem)
     perturbed = getattr(optimiser, "sampled_params", None)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: lr_factor(train, step, steps))
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    average = PathAverage(parameters, train.average)
+    best: dict[str, Tensor] = {}
     refresh = Refresher(problem, per_epoch)
     history, stretch = History(), _Stretch()
     start, first = time.perf_counter(), 0
@@ -213,13 +239,15 @@ def run(
     ):
         state = checkpoint.read() if checkpoint else None
         if state is not None:
-            first = state["done"]
-            deque(islice(batches, first * train.accumulate), maxlen=0)  # the order of the data, replayed
+            first = steps if state["ended"] else state["done"]
+            deque(islice(batches, state["done"] * train.accumulate), maxlen=0)  # the order of the data, replayed
             restore(problem, optimiser, state)
             scheduler.load_state_dict(state["scheduler"])
             history = History.from_dict(state["history"])
             priors, nlls = ([t.to(problem.device) for t in state[name]] for name in ("priors", "nlls"))
             stretch = _Stretch(priors, nlls, state["rows"])
+            average.restore(state["average"])
+            best = state["best"]
             start -= history.seconds
             refresh.seconds = history.refresh_seconds
         if watcher:
@@ -242,22 +270,33 @@ def run(
                     optimiser.zero_grad(set_to_none=True)
                 stretch.add(terms, nll, size)
                 done = step + 1
+                average.update(done)
                 if after:
                     after(done, approximation)
-                validating = validate and (done % per_epoch == 0 or done == steps)
-                if done % every == 0 or done == steps or validating:
+                looking = done in looks or (lookout is None and (done % per_epoch == 0 or done == steps))
+                ended = False
+                if done % every == 0 or done == steps or (looking and (validate or lookout)):
                     mean_loss, mean_nll = stretch.means()
                     _finite(problem, mean_loss, done)
-                    validated = validate() if validate and validating else None
-                    kl, prior = problem.prior_terms()
-                    seconds = time.perf_counter() - start
-                    record = Record(done, done / per_epoch, mean_loss, mean_nll, kl, prior, weight, seconds, validated)
-                    history.records.append(record)
+                    with average.applied():
+                        validated = validate() if validate and looking else None
+                        kl, prior = problem.prior_terms()
+                        seconds = time.perf_counter() - start
+                        record = Record(
+                            done, done / per_epoch, mean_loss, mean_nll, kl, prior, weight, seconds, validated
+                        )
+                        history.records.append(record)
+                        if lookout and looking:
+                            verdict = lookout.see(history)
+                            ended = verdict.reason is not None
+                            if lookout.keeps and verdict.best == done:
+                                best = {k: v.detach().clone() for k, v in approximation.state_dict().items()}
                     if watcher:
                         watcher.record(record)
-                if done < steps:
+                history.steps = done
+                if done < steps and not ended:
                     refresh(done, optimiser)
-                if checkpoint and checkpoint.due(done, steps):
+                if checkpoint and (ended or checkpoint.due(done, steps)):
                     history.seconds, history.refresh_seconds = time.perf_counter() - start, refresh.seconds
                     checkpoint.write(
                         {
@@ -268,12 +307,20 @@ def run(
                             "priors": stretch.priors,
                             "nlls": stretch.nlls,
                             "rows": stretch.rows,
+                            "average": average.state(),
+                            "best": best,
+                            "ended": ended,
                         }
                     )
+                if ended:
+                    break
         finally:
             if watcher:
                 watcher.stop()
     approximation.zero_grad(set_to_none=True)
-    history.steps, history.seconds, history.peak_memory_bytes = steps, time.perf_counter() - start, memory.peak
+    average.adopt()
+    if best:
+        approximation.load_state_dict(best)
+    history.seconds, history.peak_memory_bytes = time.perf_counter() - start, memory.peak
     history.refresh_seconds = refresh.seconds
     return history

@@ -6,12 +6,16 @@ It divides the logits of every draw, before averaging, so an average over draws 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 LOWEST, HIGHEST = 0.05, 20.0
+# Where the NLL is looked at when a curve over temperatures is kept in place of all predictions.
+GRID = tuple(float(t) for t in np.geomspace(0.25, 8.0, 31))
 
 
 def fit_temperature(draw_log_probs: Tensor, labels: Tensor) -> float:
@@ -27,10 +31,37 @@ def fit_temperature(draw_log_probs: Tensor, labels: Tensor) -> float:
     index = labels.expand(log_probs.shape[:2])[..., None]
 
     def nll(log_temperature: float) -> float:
-        scaled = torch.log_softmax(log_probs / math.exp(log_temperature), -1).gather(-1, index)[..., 0]
-        return float(math.log(len(scaled)) - torch.logsumexp(scaled, 0).mean())
+        return _nll(log_probs, index, math.exp(log_temperature))
 
     low, high = math.log(LOWEST), math.log(HIGHEST)
     found = minimize_scalar(nll, bounds=(low, high), method="bounded")
     # The search comes near the bounds and never reaches them.
     return math.exp(min((0.0, float(found.x), low, high), key=nll))
+
+
+def tempered_nlls(draw_log_probs: Tensor, labels: Tensor) -> list[float]:
+    """Return the NLL, nats per example, at each temperature of `GRID`; arguments as `fit_temperature`."""
+    log_probs = draw_log_probs.double()
+    index = labels.expand(log_probs.shape[:2])[..., None]
+    return [_nll(log_probs, index, temperature) for temperature in GRID]
+
+
+def best_temperature(nlls: Sequence[float]) -> float:
+    """Return the temperature at which a curve of NLLs over `GRID` is lowest, by the parabola through its lowest points.
+
+    Args:
+        nlls: as `tempered_nlls` returns them, or means of several.
+    """
+    at = int(np.argmin(nlls))
+    if at in (0, len(GRID) - 1):
+        return GRID[at]
+    left, middle, right = nlls[at - 1 : at + 2]
+    curvature = left - 2 * middle + right
+    shift = 0.5 * (left - right) / curvature if curvature > 0 else 0.0
+    return float(GRID[at] * (GRID[1] / GRID[0]) ** shift)
+
+
+def _nll(log_probs: Tensor, index: Tensor, temperature: float) -> float:
+    """Return -mean ln mean_draws softmax(logits / T)[label]; `index` is the labels, (draws, n, 1)."""
+    scaled = torch.log_softmax(log_probs / temperature, -1).gather(-1, index)[..., 0]
+    return float(math.log(len(scaled)) - torch.logsumexp(scaled, 0).mean())

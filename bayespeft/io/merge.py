@@ -53,9 +53,10 @@ def merged_copy(
         values = {name: value.to(site.stored.device) for name, value in plain(weights[site.name]).items()}
         if isinstance(placement.adapter, Full):
             # Values, not changes: a sum would round them.
-            site.stored.copy_(values["W"])
-            if "b" in values:
-                module.bias.copy_(values["b"])
+            whole = placement.adapter.layer(values)
+            site.stored.copy_(whole["W"])
+            if "b" in whole:
+                module.bias.copy_(whole["b"])
         else:
             site.stored.add_(placement.adapter.delta(values, placement.site).to(site.stored))
     return network.eval()

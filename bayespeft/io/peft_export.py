@@ -53,7 +53,8 @@ def write_lora(
         site, adapter = placement.site, placement.adapter
         values = plain(weights[site.name])
         if isinstance(adapter, Full):
-            trained |= {f"{site.name}.{part}": turned(values[factor], site) for factor, part in layer_parts(site)}
+            whole = adapter.layer(values)
+            trained |= {f"{site.name}.{part}": turned(whole[factor], site) for factor, part in layer_parts(site)}
             continue
         low_rank = adapter.to_lora(values, site)
         if low_rank is None:

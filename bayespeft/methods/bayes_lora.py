@@ -1,9 +1,8 @@
 """Bayes by backprop over both factors of LoRA: mean field over A and B."""
 
 from bayespeft.adapters.lora import Lora
-from bayespeft.config import TrainConfig
 from bayespeft.guides.mean_field import MeanField
-from bayespeft.methods.base import Method
+from bayespeft.methods.base import FREE, Method
 from bayespeft.priors.fan_in import FanIn
 from bayespeft.priors.normal import Normal
 
@@ -18,5 +17,5 @@ METHOD = Method(
     latent_prior=Normal(scale=0.2),
     head_prior=FanIn(scale=3.0),
     # Slow spread: where std reaches the prior's before the means have found the signal, the signal is lost.
-    train=TrainConfig(epochs=8, lr=1e-3, variational_lr=1e-3, kl_warmup=0.5),
+    train=FREE.replace(variational_lr=1e-3),
 )

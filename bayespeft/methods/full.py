@@ -17,5 +17,5 @@ METHOD = Method(
     latent_prior=Flat(),
     targets=Targets(modules="all-linear"),
     # A fresh head has further to go than what was pretrained. More epochs than these overfit small data.
-    train=TrainConfig(epochs=4, lr=2e-5, head_lr=1e-3),
+    train=TrainConfig(epochs=4, lr=2e-5),
 )

@@ -19,5 +19,5 @@ METHOD = Method(
     guide=Point(),
     latent_prior=Flat(),
     targets=Targets(modules="all-linear"),
-    train=TrainConfig(epochs=8, lr=1e-2, head_lr=1e-3),
+    train=TrainConfig(epochs=8, lr=1e-2),
 )

@@ -1,5 +1,6 @@
 """IVON-LoRA: a diagonal Gaussian over LoRA and head, by the variational online Newton optimiser."""
 
+from bayespeft.config import TrainConfig
 from bayespeft.guides.ivon import Ivon
 from bayespeft.methods.base import Method
 from bayespeft.methods.mle import METHOD as MLE
@@ -17,5 +18,5 @@ METHOD: Method = MLE.replace(
     guide=Ivon(hess_init=10.0, beta2=0.999, clip_radius=1e-4),
     # The package scales rates so that lr meets plain gradients while h is at its start: far above AdamW's. What a step may
     # move an element by is then lr (hess_init + weight_decay) clip_radius; without that bound runs differ by 30 points.
-    train=MLE.train.replace(lr=3.0, weight_decay=5e-3, clip=0.0),
+    train=TrainConfig(epochs=8, lr=3.0, weight_decay=5e-3, clip=0.0),
 )

@@ -1,11 +1,9 @@
 """Laplace-LoRA: a LoRA trained to its mode, then a Kronecker-factored Laplace approximation around it."""
 
 from bayespeft.adapters.lora import Lora
-from bayespeft.config import TrainConfig
 from bayespeft.guides.laplace_kronecker import LaplaceKronecker
-from bayespeft.methods.base import Method
+from bayespeft.methods.base import FREE, Method
 from bayespeft.priors.fan_in import FanIn
-from bayespeft.priors.normal import Normal
 
 METHOD = Method(
     name="laplace_lora",
@@ -20,8 +18,8 @@ METHOD = Method(
     ),
     adapter=Lora(r=8, alpha=16),
     guide=LaplaceKronecker(),
-    latent_prior=Normal(scale=0.4),
-    point_prior=Normal(scale=0.4),
+    latent_prior=FanIn(scale=1.0),
+    point_prior=FanIn(scale=1.0),
     head_prior=FanIn(scale=3.0),
-    train=TrainConfig(epochs=8, lr=1e-3, kl_warmup=0.5),
+    train=FREE,
 )

@@ -1,9 +1,8 @@
 """MLE: LoRA trained by maximum likelihood, the baseline whose confidence is the problem."""
 
 from bayespeft.adapters.lora import Lora
-from bayespeft.config import TrainConfig
 from bayespeft.guides.point import Point
-from bayespeft.methods.base import Method
+from bayespeft.methods.base import TO_THE_END, Method
 from bayespeft.priors.flat import Flat
 
 METHOD = Method(
@@ -14,5 +13,5 @@ METHOD = Method(
     adapter=Lora(r=8, alpha=16),
     guide=Point(),
     latent_prior=Flat(),
-    train=TrainConfig(epochs=8, lr=1e-3),
+    train=TO_THE_END,
 )

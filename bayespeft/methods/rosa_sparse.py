@@ -19,5 +19,5 @@ METHOD = Method(
     guide=Point(),
     latent_prior=Flat(),
     targets=Targets(modules="all-linear"),
-    train=TrainConfig(epochs=8, batch_size=32, lr=7e-4, factor_lr={"values": 2e-4}, head_lr=1e-3),
+    train=TrainConfig(epochs=8, batch_size=32, lr=7e-4, factor_lr={"values": 2e-4}),
 )

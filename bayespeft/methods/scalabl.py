@@ -1,9 +1,8 @@
 """ScalaBL: a mean-field posterior over the r scales z in W0 + s B diag(z) V."""
 
 from bayespeft.adapters.scaled_rows import ScaledRows
-from bayespeft.config import TrainConfig
 from bayespeft.guides.mean_field import MeanField
-from bayespeft.methods.base import Method
+from bayespeft.methods.base import FREE, Method
 from bayespeft.priors.fan_in import FanIn
 from bayespeft.priors.normal import Normal
 
@@ -21,5 +20,5 @@ METHOD = Method(
     latent_prior=Normal(scale=1.0),
     point_prior=Normal(scale=0.4),
     head_prior=FanIn(scale=3.0),
-    train=TrainConfig(epochs=8, lr=1e-3, variational_lr=1e-2, kl_warmup=0.5),
+    train=FREE,
 )

@@ -59,13 +59,13 @@ def test_the_example_of_the_documentation(read):
     }
     melora, wide = study.methods
     base = bayespeft.methods()["melora"]
-    assert melora == base.replace(train=base.train.replace(epochs=12))
+    assert melora == base.replace(train=TrainConfig(epochs=12).over(base.train))
     assert wide == base.replace(
         name="wide",
         title="Me-LoRA, wide",
         guide=base.guide.replace(init_std=(0.5, 0.5)),
         latent_prior=Normal(scale=1.0),
-        train=base.train.replace(epochs=12, lr=2e-3),
+        train=TrainConfig(epochs=12, lr=2e-3).over(base.train),
     )
 
 

@@ -73,8 +73,10 @@ class TestAdapter:
     def test_apply_is_the_dense_delta(self, name, site):
         adapter = adapter_of(name)
         values = random_values(adapter, site, 1)
-        if name == "full" and "b" in values:  # delta speaks of the weight only
-            values["b"] = site.bias()
+        if name in ("full", "head") and "b" in values:  # delta speaks of the weight only
+            values["b"] = values["b"] + site.bias() - adapter.layer(values)["b"]
+        elif name == "head":
+            values["mean"].zero_()  # a layer without a bias has no place for it
         x = torch.randn(4, 3, site.in_features)
         y = site.module(x)
         found = adapter.apply({k: Shared(v) for k, v in values.items()}, x, y, site)

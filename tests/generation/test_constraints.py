@@ -177,7 +177,7 @@ def test_configurations_that_cannot_be_used(posterior, said, message):
 
 def test_a_text_that_has_ended_may_have_no_token_left(posterior):
     """What every text forbids once it is over is nobody's concern: the others go on."""
-    posterior.model.generation_config.update(bad_words_ids=[[0, i] for i in range(64)])
+    posterior.model.generation_config.update(bad_words_ids=[[0], *([0, i] for i in range(64))])
     found = posterior.generate(list(PROMPTS) * 4, draws=2, max_new_tokens=20, do_sample=True)
     assert found.ended.any()
     assert len(set(found.lengths.tolist())) > 1

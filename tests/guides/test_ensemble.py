@@ -125,15 +125,17 @@ def test_neighbouring_seeds_share_no_member(mlp, xy):
 
 
 def test_members_have_heads_of_their_own(bert, tokenizer, sentences):
-    still = TrainConfig(steps=1, lr=0)
+    still = TrainConfig(steps=1, lr=0, head_lr=0)
     posterior = bayespeft.fit(bert, sentences, THREE, tokenizer=tokenizer, train=still, progress=False)
     pack = next(p for p in posterior.approximation.packs if p.role == "head" and p.factor == "W")
     first, second, third = posterior.approximation.latent.value[pack.name].detach()
-    torch.testing.assert_close(first[0], bert.classifier.weight)
+    head = next(p for p in posterior.placements if p.site.name == "classifier")
+    values = posterior.approximation.by_site()["classifier"] | {"W": first[0]}
+    torch.testing.assert_close(head.adapter.layer(values)["W"], bert.classifier.weight)
     assert not torch.equal(first, second)
     assert not torch.equal(second, third)
-    # As wide as the head that the network brought, within 4 standard errors of 32 numbers' ln sd.
-    ratio = torch.stack([second, third]).std() / first.std()
+    # As wide, in the coordinates of its inputs, as the head that the network brought, within 4 standard errors of ln sd.
+    ratio = torch.stack([second, third]).std() / bert.classifier.weight.detach().std()
     assert abs(float(ratio.log())) < 4 * (1 / (2 * 31) + 1 / (2 * 63)) ** 0.5
 
 

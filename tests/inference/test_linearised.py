@@ -133,7 +133,7 @@ def test_near_sampling_where_the_spread_is_small(mlp, xy, spec):
     with problem(mlp, xy, Core(r=2), spec(init_std=(0.02, 0.02)), train=TrainConfig(steps=40, lr=3e-2)) as p:
         run(p)
         ready, guide = predictor(p), p.approximation.latent
-        for std in (0.06, 0.02):
+        for std in (0.03, 0.01):
             with torch.no_grad():
                 for name, parameter in guide.raw.items():
                     log_std = torch.full(guide.loc[name].shape, std).log()

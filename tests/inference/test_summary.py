@@ -81,7 +81,7 @@ def test_every_number_of_a_layer_is_its_formula(mlp, xy):
     approximation = posterior.approximation
     core, std = factor(posterior, "C", 1), approximation.latent.std()["C_8x8"][1].detach().double()
     away = core - torch.eye(8)
-    prior = posterior.method.latent_prior.scale
+    prior = posterior.method.latent_prior.scale / 8**0.5
     assert (site.adapter, site.random, site.prior_scales) == ("core", 64, {})
     kl = (torch.log(prior / std) + (std**2 + away**2) / (2 * prior**2) - 0.5).sum()
     assert site.kl == pytest.approx(float(kl), rel=1e-4)
@@ -144,8 +144,8 @@ def test_an_ensemble_is_random_without_a_spread_in_closed_form(mlp, xy):
 def test_heads_are_rows_too(bert, tokenizer, sentences):
     posterior = fitted(bert, sentences, "melora", tokenizer=tokenizer, targets="auto")
     head = posterior.summary().sites[-1]
-    assert (head.site, head.adapter, head.random, head.kl, head.deviation) == ("classifier", "full", 0, None, None)
-    assert set(head.norms) == {"W", "b"}
+    assert (head.site, head.adapter, head.random, head.kl, head.deviation) == ("classifier", "head", 0, None, None)
+    assert set(head.norms) == {"W", "b", "mean", "scale"}
 
 
 def test_it_prints_as_a_table_and_becomes_json(mlp, xy):

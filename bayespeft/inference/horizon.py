@@ -1,0 +1,91 @@
+"""When a run has gone far enough, told by the run itself: the rules, as functions of what was seen so far.
+
+A curve of held-out NLL over steps, looked at in steps that grow by a fifth, ends where it has not become better for as long
+again as it took to its best point. Later states were then worse, or the curve had settled; both are said. Without held-out
+rows there is only the training NLL, and a run ends where that has settled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bayespeft.config import TrainConfig
+
+# The steps that warm-ups are fractions of, where nobody knows how long a run will be.
+SPAN = 400
+# However many steps, a run that decides its length may see its data so often.
+MOST_EPOCHS = 6.0
+# Looked at after so many steps, and whenever they have grown by this factor.
+FIRST_LOOK, GROWTH = 20, 1.2
+# What a later state must be better by to count as better: nats per example, or this share of the NLL.
+BETTER, BETTER_SHARE = 0.003, 0.015
+# A run goes on for as long again as it took to its best state, and some steps more.
+PATIENCE, GRACE = 2.0, 100
+# The training NLL has settled where a doubling of the steps has changed it by less than this, in nats, or this share of it.
+SETTLED, SETTLED_SHARE = 0.01, 0.05
+
+Reason = Literal["settled", "later states were worse", "not settled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a curve says: which step was best, and why the run may end there; `reason` is None while it should go on."""
+
+    best: int
+    reason: Reason | None
+
+
+def looks(most: int) -> list[int]:
+    """Return the steps, at most `most`, after which a run is looked at; the last is `most`."""
+    found, step = [], float(FIRST_LOOK)
+    while step < most:
+        found.append(round(step))
+        step = max(step + 1, step * GROWTH)
+    return [*found, most]
+
+
+def margin(nll: float) -> float:
+    """Return by how many nats an NLL must differ from this one to count."""
+    return max(BETTER, BETTER_SHARE * nll)
+
+
+def judge(steps: Sequence[int], nlls: Sequence[float], most: int) -> Verdict:
+    """Judge a curve of held-out NLL.
+
+    Args:
+        steps: at which it was looked at, rising, at least one.
+        nlls: held-out NLL there, nats per example.
+        most: the largest number of steps.
+    """
+    at = 0
+    for i, nll in enumerate(nlls):
+        if nll < nlls[at] - margin(nlls[at]):
+            at = i
+    best, last = steps[at], steps[-1]
+    if last >= PATIENCE * best + GRACE:
+        return Verdict(best, "later states were worse" if nlls[-1] > nlls[at] + margin(nlls[at]) else "settled")
+    return Verdict(best, "not settled" if last >= most else None)
+
+
+def judge_training(steps: Sequence[int], nlls: Sequence[float], most: int) -> Verdict:
+    """Judge a curve of the training NLL; arguments as `judge`, NLLs are means over the steps since the look before."""
+    last = steps[-1]
+    half = next((nll for step, nll in zip(reversed(steps), reversed(nlls), strict=True) if 2 * step <= last), math.inf)
+    change = abs(half - nlls[-1])
+    if last >= SPAN / 2 and change < max(SETTLED, SETTLED_SHARE * abs(nlls[-1])):
+        return Verdict(last, "settled")
+    return Verdict(last, "not settled" if last >= most else None)
+
+
+def resolved(train: TrainConfig, steps: int) -> TrainConfig:
+    """Return settings of a run of so many steps whose schedule does not depend on that number."""
+    span = SPAN if train.span is None else train.span
+    return train.replace(steps=steps, span=span, lr_schedule="constant")
+
+
+def upper_bound(train: TrainConfig, steps_per_epoch: float) -> int:
+    """Return the most steps that a run may take."""
+    return max(train.most_steps, math.ceil(MOST_EPOCHS * steps_per_epoch))

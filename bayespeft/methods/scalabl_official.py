@@ -1,6 +1,5 @@
 """ScalaBL as its official code trains it: KL(p || q) in place of KL(q || p), by BLoB's 2^i weights. For reproduction only."""
 
-from bayespeft.config import TrainConfig
 from bayespeft.guides.mean_field_reversed import MeanFieldReversed
 from bayespeft.methods.base import Method
 from bayespeft.methods.blob_official import METHOD as BLOB

@@ -94,9 +94,11 @@ def fit(
         likelihood: overrides the choice by the network's type (or by `start`): "sequence_classification", "label_tokens",
             or "regression" for labels that are quantities; `Regression(noise=...)` says how much they scatter.
         targets: which layers; see `Targets`. What is left out comes from the method.
-        train: settings; what is left out comes from the method.
-        validation: data whose NLL and accuracy (for a regression: RMSE) are computed after each epoch, into `history`; and
-            to which a method with `temperature` fits its temperature.
+        train: settings; what is left out comes from the method. Most methods decide the number of steps by rows that they
+            hold out, and then fit all rows: see `bayespeft.inference.held_out`; `history.ended` says what was decided.
+        validation: data whose NLL and accuracy (for a regression: RMSE) are computed while training, into `history`. A
+            method that leaves its length to the run (`steps="auto"`, as most do) goes by them in the place of rows that
+            it holds out of `data` itself; so they are no test data. One with `temperature` fits its temperature to them.
         start: a fitted posterior over the same network whose means are the initial values; its layers, ranks and scales
             are taken over, its temperature is not. Post-hoc methods (laplace_lora, tfb, ...) then train nothing and build on
             it, whether it was fitted here or imported by `import_lora`; the others, `temperature` among them, train on from

@@ -84,7 +84,7 @@ def fit(
     limit: opt.Limit = None,
     max_length: opt.MaxLength = None,
     validation_split: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Evaluate on it after each epoch.", rich_help_panel=opt.DATA)
+        str | None, typer.Option(metavar="NAME", help="Evaluate on it while training, and let it decide how long.", rich_help_panel=opt.DATA)
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the posterior in DIR.", rich_help_panel=opt.OUTPUT)
@@ -132,6 +132,9 @@ def fit(
         f"{posterior.approximation.trainable():,}",
     )
     _print(table)
+    if posterior.history.ended is not None:
+        heat = "" if posterior.temperature == 1 else f"; logits are divided by {posterior.temperature:.2f}"
+        typer.echo(f"Training {posterior.history.ended}{heat}")
     typer.echo(f"The posterior is in {out}")
 
 

@@ -84,7 +84,8 @@ def fit(
     limit: opt.Limit = None,
     max_length: opt.MaxLength = None,
     validation_split: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Evaluate on it while training, and let it decide how long.", rich_help_panel=opt.DATA)
+        str | None,
+        typer.Option(metavar="NAME", help="Evaluate on it, and let it decide how long.", rich_help_panel=opt.DATA),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the posterior in DIR.", rich_help_panel=opt.OUTPUT)

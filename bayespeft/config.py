@@ -105,6 +105,8 @@ class TrainConfig(Config):
         variational_lr: peak learning rate of the variational spread parameters.
         head_lr: peak learning rate of a freshly made head, as a step of its outputs (logits): that of each element of its
             weight is this over the number of inputs.
+        width: a matrix of more inputs than this learns at `lr` times width / inputs: a step of Adam moves its outputs in
+            proportion to their number (Hayou et al. 2024, arXiv 2402.12354, LoRA+). None: at `lr` whatever its width.
         factor_lr: peak learning rates of single factors by name, such as {"values": 2e-4}, in the place of `lr`; names that
             the adapter lacks mean nothing.
         warmup: fraction of the steps over which the learning rate rises linearly.
@@ -135,6 +137,7 @@ class TrainConfig(Config):
     lr: float = Field(default=1e-3, ge=0)
     variational_lr: float = Field(default=1e-2, ge=0)
     head_lr: float = Field(default=0.03, ge=0)
+    width: int | None = Field(default=None, ge=1)
     factor_lr: dict[str, Annotated[float, Field(ge=0)]] = {}
     warmup: float = Field(default=0.06, ge=0, le=1)
     lr_schedule: Literal["linear", "constant"] = "linear"

@@ -126,9 +126,11 @@ def _rate(train: TrainConfig, pack: Pack) -> float:
 
     A step of Adam moves every element by about its rate, so that an output moves by the rate times the number of inputs.
     """
-    if pack.role != "head":
-        return train.factor_lr.get(pack.factor, train.lr)
-    return train.head_lr / (pack.init.shape[-1] if pack.init.dim() > 2 else 1)
+    inputs = pack.init.shape[-1] if pack.init.dim() > 2 else 1
+    if pack.role == "head":
+        return train.head_lr / inputs
+    lr = train.factor_lr.get(pack.factor, train.lr)
+    return lr if train.width is None or inputs <= train.width else lr * train.width / inputs
 
 
 def _accumulate(problem: Problem, batches: list[Batch], weight: float, rows: float) -> tuple[Tensor, Tensor, int]:

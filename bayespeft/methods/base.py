@@ -14,10 +14,17 @@ from bayespeft.priors.flat import Flat
 
 # A run that decides its own length by held-out rows, and the temperature with it: see `bayespeft.inference.held_out`.
 FREE = TrainConfig(
-    steps="auto", lr=2e-3, lr_schedule="constant", average=8.0, calibrate=True, kl_warmup=0.5, variational_lr=1e-2
+    steps="auto",
+    lr=2e-3,
+    width=512,
+    lr_schedule="constant",
+    average=8.0,
+    calibrate=True,
+    kl_warmup=0.5,
+    variational_lr=1e-2,
 )
 # Maximum likelihood to its end, as people train who hold nothing out.
-TO_THE_END = TrainConfig(steps="settled", lr=2e-3, lr_schedule="constant", average=8.0)
+TO_THE_END = TrainConfig(steps="settled", lr=2e-3, width=512, lr_schedule="constant", average=8.0)
 
 
 class Method(Config):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
+from bayespeft.adapters.lora import Lora
 from bayespeft.config import TrainConfig
 from bayespeft.errors import DataError, FitError
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.guides.point import Point
-from bayespeft.inference.svi import make_optimiser, run, total_steps
+from bayespeft.inference.svi import _rate, make_optimiser, run, total_steps
 from bayespeft.priors.normal import Normal
 from tests.inference.helpers import Direct, UnitNormal, problem
 
@@ -145,3 +148,22 @@ def test_a_step_that_ends_the_numbers_is_an_error_at_once(mlp, xy, watched):
 def test_training_without_labels_is_an_error(mlp, xy):
     with problem(mlp, (xy[0],), Direct(), Point()) as p, pytest.raises(DataError, match="training needs labels"):
         run(p)
+
+
+def test_wide_inputs_and_heads_learn_in_units_of_outputs():
+    """Each matrix moves its outputs by as much in a step: that of LoRA's A from a width on, that of a head always."""
+    model = nn.Sequential(nn.Linear(64, 40), nn.Linear(40, 3))
+    x = torch.randn(20, 64), torch.randn(20, 3)
+    train = TrainConfig(steps=1, lr=0.4, head_lr=0.9, width=50, factor_lr={"B": 0.2})
+    with problem(model, x, Lora(r=2), Point(), likelihood=UnitNormal(), train=train) as p:
+        packs = {pack.name: pack for pack in p.packs}
+        rates = {}
+        for group in make_optimiser(p).param_groups:
+            for name, parameter in p.approximation.named_parameters():
+                if any(parameter is other for other in group["params"]):
+                    rates[name.rsplit(".", 1)[-1]] = group["lr"]
+    assert {(packs[n].factor, packs[n].init.shape[-1]): rate for n, rate in rates.items()} == pytest.approx(
+        {("A", 64): 0.4 * 50 / 64, ("A", 40): 0.4, ("B", 2): 0.2}
+    )
+    head = replace(packs["A_2x40"], role="head")
+    assert _rate(train, head) == pytest.approx(0.9 / 40)

@@ -370,3 +370,14 @@ def test_what_could_not_be_loaded_again_is_not_saved(mlp, xy, tmp_path):
     with pytest.raises(ConfigError, match="Mine is not registered in adapters"):
         posterior.save(tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_posterior_of_a_fit_in_bf16_loads_onto_the_base_in_float32(bert, tmp_path):
+    rows = [{"input_ids": [2, 5 + i % 2, 9, 3], "labels": i % 2} for i in range(12)]
+    whole = copy.deepcopy(bert)
+    posterior = bayespeft.fit(bert.bfloat16(), rows, train=TrainConfig(steps=4), progress=False)
+    posterior.save(tmp_path / "saved")
+    loaded = bayespeft.load(tmp_path / "saved", whole)
+    near, here = posterior.predict(rows).probs, loaded.predict(rows).probs
+    # Eight bits of mantissa, over the layers of the network.
+    assert 0 < (near - here).abs().max() < 0.05

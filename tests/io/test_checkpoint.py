@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 
@@ -68,6 +69,21 @@ def test_fingerprint_names_what_differs(mlp):
         check_fingerprint(saved | {"2.bias": fingerprint(mlp)["2.bias"]}, nn.Sequential(*list(mlp)[:4]))
     with pytest.raises(CheckpointError, match=r"this network has '5.weight'"):
         check_fingerprint(fingerprint(mlp), nn.Sequential(*mlp, nn.Linear(3, 3)))
+
+
+def test_a_base_may_be_stored_in_a_higher_precision_than_the_fit_had_and_in_no_lower_one(mlp):
+    original = copy.deepcopy(mlp)
+    saved = fingerprint(mlp.bfloat16())
+    check_fingerprint(saved, original)
+    check_fingerprint(saved, copy.deepcopy(mlp).float())
+    with pytest.raises(CheckpointError, match=r"in torch.float32, and here it is torch.bfloat16.*dtype=torch.float32"):
+        check_fingerprint(fingerprint(original), mlp)
+    with pytest.raises(CheckpointError, match=r"in torch.bfloat16, and here it is torch.float16"):
+        check_fingerprint(saved, copy.deepcopy(original).half())
+    with torch.no_grad():
+        original[2].bias[3] += 0.1
+    with pytest.raises(CheckpointError, match=r"'2.bias' has other values.*rounded to torch.bfloat16"):
+        check_fingerprint(saved, original)
 
 
 def test_fingerprint_sees_dtype_and_handles_large_and_empty_tensors():

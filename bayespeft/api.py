@@ -214,6 +214,7 @@ def fit(
             tokenizer,
             merged=merged,
             base=assembly.base,
+            idle=assembly.idle,
         )
         if method.temperature:
             return posterior.with_temperature(validation, seed=seed)
@@ -228,7 +229,8 @@ def load(directory: str | os.PathLike[str], model: nn.Module, *, tokenizer: Any 
 
     Args:
         directory: where it was saved.
-        model: the same base network; a freshly made head may differ, since the posterior brings its own.
+        model: the same base network; freshly made layers (a head, a pooler that the checkpoint lacks) may differ, since the
+            posterior brings its own.
         tokenizer: for data that is still text.
 
     Raises:
@@ -242,6 +244,7 @@ def load(directory: str | os.PathLike[str], model: nn.Module, *, tokenizer: Any 
         adapters = {name: Adapter.model_validate(value) for name, value in settings["sites"].items()}
         history = History.from_dict(settings["history"])
         heads, classes, seed = set(settings["heads"]), int(settings["classes"]), int(settings["seed"])
+        idle = frozenset(settings["idle"])
         saved_fingerprint: dict[str, str] = settings["base"]["fingerprint"]
         temperature = float(settings.get("temperature", 1.0))
         steps: Any = settings.get("merged")
@@ -254,7 +257,7 @@ def load(directory: str | os.PathLike[str], model: nn.Module, *, tokenizer: Any 
             f"the saved posterior adapts layer '{missing[0]}', which {type(model).__name__} lacks; load the base that it "
             f"was fitted on ({settings['base']['name']})."
         )
-    check_fingerprint(saved_fingerprint, model, exclude=heads)
+    check_fingerprint(saved_fingerprint, model, exclude=heads | idle)
     placements = tuple(Placement(sites[name], adapter) for name, adapter in adapters.items())
     generator = torch.Generator().manual_seed(seed)
     packs = blank_packs(placements, heads, method, generator)
@@ -287,6 +290,7 @@ def load(directory: str | os.PathLike[str], model: nn.Module, *, tokenizer: Any 
         temperature,
         merged,
         base=saved_fingerprint,
+        idle=idle,
     )
 
 

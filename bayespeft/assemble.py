@@ -15,7 +15,7 @@ from bayespeft import registry
 from bayespeft.adapters.base import Adapter
 from bayespeft.adapters.head import Head
 from bayespeft.adapters.subspace import Subspace
-from bayespeft.attach import Attachment, Placement, check_unadapted
+from bayespeft.attach import Attachment, Placement, check_unadapted, mode
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.data.class_names import names_in
 from bayespeft.data.examples import Examples
@@ -24,6 +24,7 @@ from bayespeft.data.prepare import raw_rows
 from bayespeft.errors import ConfigError, DataError, GuideError
 from bayespeft.factors import Pack
 from bayespeft.guides.base import GuideSpec
+from bayespeft.heads import find_fresh, in_use, warn_of_random
 from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.coordinates import measured
 from bayespeft.inference.gradients import check_gradients
@@ -36,9 +37,10 @@ from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.merged import Merged, check_untied, times_merged
 from bayespeft.methods.base import Method
+from bayespeft.network import eager
 from bayespeft.packing import make_packs
 from bayespeft.posterior import Posterior
-from bayespeft.sites import find_head, find_sites
+from bayespeft.sites import find_sites
 from bayespeft.start import start_packs, start_placements, started_at
 
 
@@ -53,6 +55,7 @@ class Assembly:
         classes: outputs of the likelihood.
         base: the network's fingerprint.
         seconds: that choosing the factors took, decompositions of weights included.
+        idle: freshly made layers that play no part in the network's output.
     """
 
     problem: Problem
@@ -61,6 +64,7 @@ class Assembly:
     classes: int
     base: dict[str, str]
     seconds: float
+    idle: frozenset[str]
 
 
 @contextmanager
@@ -84,6 +88,9 @@ def assemble(
     examples = as_examples(data, chosen, tokenizer, split="train")
     check_unadapted(model)
     generator = torch.Generator().manual_seed(seed)
+    device = next(model.parameters()).device
+    first = next(iter(examples.batches(2))).to(device)
+    idle = frozenset[str]() if start is None else start.idle
     if start is None:
         if times_merged(model):
             raise ConfigError(
@@ -91,10 +98,14 @@ def assemble(
                 "the network anew, fit on the copy that posterior.merged_model() returns, pass start=, or give the adapter of "
                 "the earlier fit keep_original=True."
             )
-        own = find_head(model) if chosen.trains_head else []
-        heads = {head.name for head in own}
+        fresh = find_fresh(model) if chosen.trains_head else []
         method = method.replace(targets=as_targets(targets).over(method.targets))
-        sites = find_sites(model, method.targets, exclude=sorted(heads))
+        sites = find_sites(model, method.targets, exclude=sorted(site.name for site in fresh))
+        with eager(), mode(model):
+            own = in_use(fresh, lambda: chosen.logits(model, next(first.parts(1)))) if fresh else []
+        heads = {head.name for head in own}
+        idle = frozenset(site.name for site in fresh) - heads
+        warn_of_random(model, heads | idle)
         placements = tuple(Placement(s, method.adapter) for s in sites) + tuple(Placement(h, Head()) for h in own)
     else:
         heads = start.heads
@@ -112,14 +123,12 @@ def assemble(
     else:
         packs = started_at(start_packs(placements, heads, method, generator, start), start)
     seconds = time.perf_counter() - begin
-    device = next(model.parameters()).device
     approximation = Approximation(packs, method.guide, generator, device)
-    base = fingerprint(model, exclude=heads) if start is None else start.base
+    base = fingerprint(model, exclude=heads | idle) if start is None else start.base
     merged = start.merged if start is not None else merging(model, placements)
     if start is None and merged is not None:
         check_merging(model, placements, method)
     with Attachment(placements, merged) as attachment:
-        first = next(iter(examples.batches(2))).to(device)
         apart = approximation.stochastic and (approximation.noise != "batch" or not method.guide.variational)
         classes = probe(model, attachment, packs, chosen, first, apart)
         check_labels(examples, chosen, classes)
@@ -139,7 +148,7 @@ def assemble(
         )
         if start is None or method.guide.differentiates:
             check_gradients(problem, next(first.parts(2)))
-        yield Assembly(problem, method, placements, classes, base, seconds)
+        yield Assembly(problem, method, placements, classes, base, seconds, idle)
 
 
 def as_targets(targets: str | Sequence[str] | Targets | None) -> Targets:

@@ -17,6 +17,7 @@ from bayespeft.adapters.lora import Lora
 from bayespeft.assemble import choose_likelihood
 from bayespeft.attach import Placement
 from bayespeft.errors import ConfigError
+from bayespeft.heads import find_head
 from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.history import History
 from bayespeft.io.peft import read_lora
@@ -26,7 +27,7 @@ from bayespeft.methods.base import Method
 from bayespeft.network import bare
 from bayespeft.packing import make_packs
 from bayespeft.posterior import Posterior
-from bayespeft.sites import all_sites, find_head
+from bayespeft.sites import all_sites
 from bayespeft.threads import alone
 
 

@@ -55,6 +55,7 @@ class Fitted:
         merged: what the adapters merged into the network's own weights, or None where they never do.
         base: the fingerprint of the network as the fit was given it.
         merges: how often the network had been merged into when this posterior was made: after that it is another network.
+        idle: freshly made layers that play no part in the network's output, and may differ when it is loaded again.
     """
 
     model: nn.Module
@@ -70,9 +71,10 @@ class Fitted:
     merged: Merged | None = None
     base: dict[str, str] = field(default_factory=dict)
     merges: int = -1
+    idle: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        self.base = self.base or fingerprint(self.model, exclude=self.heads)
+        self.base = self.base or fingerprint(self.model, exclude=self.heads | self.idle)
         self.merges = times_merged(self.model) if self.merges < 0 else self.merges
 
     def __repr__(self) -> str:
@@ -95,7 +97,7 @@ class Fitted:
 
     @property
     def heads(self) -> set[str]:
-        """Names of the layers that are freshly made heads, trained whole."""
+        """Names of the layers that are freshly made, trained whole: the head, and what a checkpoint lacked."""
         return {name for pack in self.approximation.packs if pack.role == "head" for name in pack.sites}
 
     @contextmanager
@@ -179,6 +181,7 @@ class Fitted:
             "likelihood": self.likelihood.model_dump(mode="json"),
             "sites": {p.site.name: p.adapter.model_dump(mode="json") for p in self.placements},
             "heads": sorted(self.heads),
+            "idle": sorted(self.idle),
             "classes": self.classes,
             "seed": self.seed,
             "temperature": self.temperature,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -131,16 +133,64 @@ def all_sites(model: nn.Module) -> dict[str, Site]:
     return {name: site for name, site in sites.items() if site is not None}
 
 
-def find_head(model: nn.Module) -> list[Site]:
-    """Return the linear layers outside the pretrained body of a Hugging Face `...Classification` model, else nothing.
+def _alike(model: nn.Module) -> dict[str, nn.Module]:
+    """Return modules that call themselves linear maps and are none that we know, such as layers quantised by GPTQ, AWQ, HQQ."""
+    sides = (("in_features", "out_features"), ("infeatures", "outfeatures"))
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if as_site(name, module) is None
+        and any(all(isinstance(getattr(module, side, None), int) for side in pair) for pair in sides)
+    }
 
-    They are freshly made when a pretrained body gets a new task, so every method trains them along.
+
+class _Others(NamedTuple):
+    """What a network has besides linear layers that a user might take for some.
+
+    Attributes:
+        alike: modules that call themselves linear maps and are none that we know.
+        stacks: what is in stacks of matrices, in words.
     """
-    body = getattr(model, getattr(model, "base_model_prefix", "") or "", None)
-    if not isinstance(body, nn.Module) or "Classification" not in type(model).__name__:
-        return []
-    inside = {id(module) for module in body.modules()}
-    return [site for site in all_sites(model).values() if id(site.module) not in inside]
+
+    alike: Mapping[str, nn.Module]
+    stacks: str
+
+    @property
+    def said(self) -> str:
+        """Sentences about them, each with a space before it; nothing where there are none."""
+        return "".join(f" {text}" for text in (_refused(self.alike), self.stacks) if text)
+
+
+def _refused(alike: Mapping[str, nn.Module]) -> str:
+    """Say which layers can't be adapted, and what to do; nothing where there are none."""
+    if not alike:
+        return ""
+    name, module = next(iter(alike.items()))
+    more = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
+    return (
+        f"'{name}'{more} can't be adapted: {type(module).__module__}.{type(module).__name__} is no torch.nn.Linear "
+        "(quantised by GPTQ, AWQ, HQQ or the like?). Load the network unquantised, or quantised by bitsandbytes "
+        "(BitsAndBytesConfig)."
+    )
+
+
+def _stacked(model: nn.Module) -> str:
+    """Say how much of a network is in stacks of matrices, as experts of a mixture are stored; nothing if it is little."""
+    stacks = {
+        f"{name}.{part}".lstrip("."): (parameter, module)
+        for name, module in model.named_modules()
+        for part, parameter in module.named_parameters(recurse=False)
+        if parameter.dim() == 3 and len(parameter) > 1 and not isinstance(module, nn.modules.conv._ConvNd)
+    }
+    share = sum(p.numel() for p, _ in stacks.values()) / max(1, sum(p.numel() for p in model.parameters()))
+    if share < 0.01:
+        return ""
+    name, (parameter, module) = next(iter(stacks.items()))
+    return (
+        f"{share:.0%} of the network's numbers are in {len(stacks)} stacks of matrices, such as '{name}' "
+        f"{tuple(parameter.shape)} of {type(module).__name__}, as experts of a mixture are stored: adapters are for linear "
+        "layers and leave them as they are."
+    )
 
 
 def _output_embedding(model: nn.Module) -> nn.Module | None:
@@ -170,19 +220,21 @@ def _in_layers(name: str, layers: tuple[int, int] | None) -> bool:
     return block is not None and layers[0] <= block <= layers[1]
 
 
-def _by_names(names: Sequence[str], sites: dict[str, Site]) -> dict[str, Site]:
+def _by_names(names: Sequence[str], sites: dict[str, Site], others: _Others) -> dict[str, Site]:
     found: dict[str, Site] = {}
     for wanted in names:
+        if same := {name: module for name, module in others.alike.items() if f".{name}".endswith(f".{wanted}")}:
+            raise TargetError(f"layer {_refused(same)}")
         matches = {name: site for name, site in sites.items() if name == wanted or name.endswith(f".{wanted}")}
         if not matches:
             raise TargetError(
-                f"no linear layer is called {wanted!r}. Linear layers of this network: {_summary(sites)}."
+                f"no linear layer is called {wanted!r}. Linear layers of this network: {_summary(sites)}.{others.said}"
             )
         found |= matches
     return {name: site for name, site in sites.items() if name in found}
 
 
-def _by_architecture(model: nn.Module, sites: dict[str, Site]) -> dict[str, Site]:
+def _by_architecture(model: nn.Module, sites: dict[str, Site], others: _Others) -> dict[str, Site]:
     kind = getattr(getattr(model, "config", None), "model_type", None)
     if kind not in AUTO_TARGETS:
         what = f"architecture {kind!r}" if kind else f"network {type(model).__name__}"
@@ -190,10 +242,10 @@ def _by_architecture(model: nn.Module, sites: dict[str, Site]) -> dict[str, Site
             f"targets='auto' does not know the {what}. Name the layers, as in targets=['...'], or use "
             f"targets='all-linear'. Its linear layers: {_summary(sites)}."
         )
-    last = {name.rsplit(".", 1)[-1] for name in sites}
+    last = {name.rsplit(".", 1)[-1] for name in (*sites, *others.alike)}
     # Versions of transformers name the same layers otherwise.
     known = (names for names in (AUTO_TARGETS[kind], *_QUERY_VALUE) if last.issuperset(names))
-    return _by_names(next(known, AUTO_TARGETS[kind]), sites)
+    return _by_names(next(known, AUTO_TARGETS[kind]), sites, others)
 
 
 def find_sites(model: nn.Module, targets: Targets, exclude: Sequence[str] = ()) -> list[Site]:
@@ -209,16 +261,19 @@ def find_sites(model: nn.Module, targets: Targets, exclude: Sequence[str] = ()) 
         ConfigError: a regular expression that can't be compiled.
     """
     sites = {name: site for name, site in all_sites(model).items() if name not in set(exclude)}
+    others = _Others(_alike(model), _stacked(model))
     if not sites:
-        raise TargetError(f"{type(model).__name__} has no linear layer to adapt.")
+        raise TargetError(f"{type(model).__name__} has no linear layer to adapt.{others.said}")
     chosen = targets.modules
     if isinstance(chosen, list):
-        found = _by_names(chosen, sites)
+        found = _by_names(chosen, sites, others)
     elif chosen == "auto":
-        found = _by_architecture(model, sites)
+        found = _by_architecture(model, sites, others)
     elif chosen == "all-linear":
         output = _output_embedding(model)
         found = {name: site for name, site in sites.items() if site.module is not output}
+        if others.said:
+            warnings.warn(f"targets='all-linear' leaves layers out.{others.said}", stacklevel=2)
     elif chosen in sites:
         found = {chosen: sites[chosen]}
     else:
@@ -226,9 +281,13 @@ def find_sites(model: nn.Module, targets: Targets, exclude: Sequence[str] = ()) 
             pattern = re.compile(chosen)
         except re.error as error:
             raise ConfigError(f"targets: {chosen!r} is no regular expression ({error}).") from None
+        if same := {name: module for name, module in others.alike.items() if pattern.fullmatch(name)}:
+            raise TargetError(f"layer {_refused(same)}")
         found = {name: site for name, site in sites.items() if pattern.fullmatch(name)}
     kept = [site for name, site in found.items() if _in_layers(name, targets.layers)]
     if not kept:
         where = f" in layers {targets.layers[0]} to {targets.layers[1]}" if targets.layers else ""
-        raise TargetError(f"targets={chosen!r}{where} selects no linear layer. Candidates: {_summary(sites)}.")
+        raise TargetError(
+            f"targets={chosen!r}{where} selects no linear layer. Candidates: {_summary(sites)}.{others.said}"
+        )
     return kept

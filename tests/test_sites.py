@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
+from transformers import MixtralConfig, MixtralForCausalLM
 
 from bayespeft.config import Targets
 from bayespeft.errors import AttachError, ConfigError, TargetError
-from bayespeft.sites import all_sites, find_head, find_sites
+from bayespeft.sites import all_sites, find_sites
 
 
 def names(model, targets="auto", layers=None, exclude=()):
@@ -55,12 +58,6 @@ def test_nothing_selected_is_an_error_that_lists_candidates(llama):
         names(nn.Sequential(nn.Tanh()), "all-linear")
 
 
-def test_head_is_what_lies_outside_the_body_of_a_classifier(bert, llama, mlp):
-    assert [site.name for site in find_head(bert)] == ["classifier"]
-    assert find_head(llama) == []
-    assert find_head(mlp) == []
-
-
 def test_weight_is_always_out_by_in(gpt2, llama):
     conv = all_sites(gpt2)["transformer.h.0.attn.c_attn"]
     assert (conv.kind, conv.in_features, conv.out_features) == ("conv1d", 16, 48)
@@ -83,3 +80,53 @@ def test_a_packed_weight_is_an_error(mlp):
     mlp[0].weight = nn.Parameter(torch.zeros(30, 1, dtype=torch.uint8), requires_grad=False)
     with pytest.raises(AttachError, match=r"'0' stores its weight as torch.uint8"):
         site.weight()
+
+
+class Packed(nn.Module):
+    """A layer as GPTQ's, AWQ's and HQQ's are: no weight, and no torch.nn.Linear."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self.register_buffer("qweight", layer.weight.detach())
+
+    def forward(self, x):
+        return x @ self.qweight.mT
+
+
+def test_layers_that_only_call_themselves_linear_are_named(bert):
+    for layer in bert.bert.encoder.layer:
+        layer.attention.self.query = Packed(layer.attention.self.query)
+    named = (
+        r"'bert.encoder.layer.0.attention.self.query' and 1 more can't be adapted: .*Packed is no torch.nn.Linear.*GPTQ"
+    )
+    for targets in ("auto", ["query"], r".*self\.query"):
+        with pytest.raises(TargetError, match=named):
+            names(bert, targets)
+    with pytest.warns(UserWarning, match=named):
+        assert len(names(bert, "all-linear")) == 12  # five others in each of two blocks, the pooler and the classifier
+    assert len(names(bert, ["value"])) == 2
+    with pytest.raises(TargetError, match=r"Sequential has no linear layer to adapt. '0' can't be adapted"):
+        names(nn.Sequential(Packed(nn.Linear(3, 2))), "all-linear")
+
+
+def test_experts_in_stacks_of_matrices_are_named():
+    config = MixtralConfig(
+        vocab_size=32, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2,
+    )  # fmt: skip
+    model = MixtralForCausalLM(config)
+    stacked = [p for p in model.parameters() if p.dim() == 3]
+    if not stacked:
+        pytest.skip("this version of transformers has a module for each expert")
+    share = sum(p.numel() for p in stacked) / sum(p.numel() for p in model.parameters())
+    said = rf"{share:.0%} of the network's numbers are in {len(stacked)} stacks of matrices.*experts"
+    with pytest.warns(UserWarning, match=said):
+        names(model, "all-linear")
+    for targets in (["gate_up_proj"], ".*experts.*"):
+        with pytest.raises(TargetError, match=said):
+            names(model, targets)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        names(model, "auto")
+        names(nn.Sequential(nn.Conv1d(3, 4, 2), nn.Linear(3, 2)), "all-linear")

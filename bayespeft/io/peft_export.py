@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from bayespeft.adapters.full import Full
 from bayespeft.attach import Placement, SiteWeights
 from bayespeft.errors import CheckpointError
+from bayespeft.heads import find_head
 from bayespeft.io.directory import replacing
 from bayespeft.io.peft import CONFIG, PREFIX, TENSORS, layer_parts, turned
 from bayespeft.merged import Merged
-from bayespeft.sites import find_head
 from bayespeft.weights import plain
 
 # The last part of a network's class name, and peft's name for its task.

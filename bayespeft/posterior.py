@@ -197,9 +197,10 @@ class Posterior(Fitted):
             parts["ood"] = separate(predictive, found, resamples=resamples, seed=seed)
         if draws_error and isinstance(predictive, Predictive):
             parts["over_draws"] = of_prediction(predictive, UNITS[sampling])
-        if quotes and isinstance(predictive, Predictive):
-            names = self.likelihood.class_names or names_in(data)
-            parts["quotes"] = account.quoted(predictive, raw_rows(data), names, quotes)
+        if isinstance(predictive, Predictive):
+            parts["class_names"] = names = self.likelihood.class_names or names_in(data)
+            if quotes:
+                parts["quotes"] = account.quoted(predictive, raw_rows(data), names, quotes)
         used = {
             "draws": draws,
             "seed": seed,

@@ -5,9 +5,7 @@ All functions take per-example arrays of shape (n,): `confidence` in [0, 1], and
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -96,14 +94,3 @@ def score_bins(confidence: Floats, correct: Floats, n_bins: int = N_BINS) -> tup
         )
         for i, count in enumerate(counts)
     )
-
-
-def wilson(fraction: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Return the score interval of a proportion observed among n (Wilson 1927, JASA 22(158)).
-
-    Unlike the normal interval it stays within [0, 1] and has a width even for a fraction of 0 or 1.
-    """
-    z2 = NormalDist().inv_cdf((1 + level) / 2) ** 2
-    centre = (fraction + z2 / (2 * n)) / (1 + z2 / n)
-    half = math.sqrt(z2 * (fraction * (1 - fraction) / n + z2 / (4 * n * n))) / (1 + z2 / n)
-    return max(centre - half, 0.0), min(centre + half, 1.0)

@@ -1,18 +1,9 @@
 """Intervals for all metrics at once, by resampling examples with replacement (Efron & Tibshirani 1993, chapter 13).
 
-A metric that is a mean over examples gets the percentile interval. A binned calibration error is biased upward by
-resampling: each bin's gap gains noise, and |.| turns noise into error. Its percentile interval would lie above the
-reported value, so it is shifted by the bootstrap's own estimate of that bias,
-
-    [q_low - bias, q_high - bias],        bias = mean over resamples of ECE* - ECE,
-
-and clipped to its range, as are the other figures of `SHIFTED`. It says how much the *reported* error would vary with
-another sample of this size: in simulations of the two ECEs (200 to 4000 examples, calibrated and over-confident models) it
-held the expected reported ECE in 92 to 99 % of cases; the other figures' intervals were not simulated.
-It is no interval for the true calibration error. For a finite sample the reported ECE is itself too high, so that the
-interval of a perfectly calibrated model hardly ever reaches 0; whether there is any error at all, `ece_noise` tells.
-
-An interval without width (n = 1, or no errors at all) says that the sample shows no variation, not that there is none.
+A mean over examples, and a smooth function of such means, gets the percentile interval: it covers the population's figure.
+Proportions have an interval of their own (`proportions`), and so have calibration errors, which resampling biases upward
+(`deviation`). Figures that neither fits, such as the largest error of a bin, have none. In how many of simulated samples each
+interval covers its target stands in paper_repro.
 """
 
 from __future__ import annotations
@@ -25,40 +16,21 @@ import numpy as np
 
 from bayespeft.errors import ConfigError
 from bayespeft.report.binning import N_BINS, Floats, bin_index
+from bayespeft.report.deviation import deviation
 from bayespeft.report.fractions import check_fraction
+from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.calibration import ece_figures
 from bayespeft.report.metrics.examples import Scores
 from bayespeft.report.metrics.tally import Ordered, Tally
+from bayespeft.report.proportions import proportion
 
 METRICS = ("accuracy", "nll", "ece", "ece_equal_mass", "brier")
-
-# Upward biased by resampling, and the most that each can be.
-SHIFTED = {
-    "ece": 1.0, "ece_equal_mass": 1.0, "ece_classwise": 1.0, "ece_debiased": 1.0, "rms_debiased": 1.0, "mce": 1.0,
-    "smooth_ece": 1.0, "brier_reliability": 2.0, "brier_resolution": 1.0,
-}  # fmt: skip
 
 # Random numbers and sums are made for this many examples at a time: it bounds memory, and stays within the cache.
 CHUNK = 1 << 17
 
 Figures = Callable[[Tally], dict[str, Floats]]
 """A family of figures: (R,) or (R, P) each, NaN where a resample does not define one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A number with its interval; `low <= value <= high`."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-    def to_dict(self) -> dict[str, float]:
-        """Return value, low and high."""
-        return {"value": self.value, "low": self.low, "high": self.high}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +41,11 @@ class Interval:
         values: () or (P,).
         draws: (R,) or (R, P).
         level: coverage that each interval aims at.
-        top: where resampling biases the figure upwards, the most that it can be.
     """
 
     values: Floats
     draws: Floats
     level: float
-    top: float | None
 
     @property
     def metric(self) -> Metric:
@@ -104,7 +74,7 @@ class Interval:
         if math.isnan(value):
             return None
         defined = draws[~np.isnan(draws)]
-        return _interval(value, defined if len(defined) else np.array([value]), self.level, self.top)
+        return _interval(value, defined if len(defined) else np.array([value]), self.level)
 
 
 def intervals(
@@ -122,8 +92,24 @@ def intervals(
     Raises:
         ConfigError: `level` is not in (0, 1), or `resamples` or `n_bins` is below 1.
     """
-    found = measure(Ordered.of(scores, n_bins), {basic: resamples}, level=level, seed=seed)
-    return {name: found[name].metric for name in METRICS}
+    ordered = Ordered.of(scores, n_bins)
+    return headline(ordered, measure(ordered, {basic: resamples}, level=level, seed=seed))
+
+
+def headline(ordered: Ordered, found: Mapping[str, Interval]) -> dict[str, Metric]:
+    """Return `METRICS` with their intervals, from what `measure` found of the family `basic`."""
+    n, level = len(ordered), found["accuracy"].level
+    square = float(((ordered.correct - ordered.confidence) ** 2).mean())
+    errors = {
+        name: deviation(float(found[name].values), found[f"{name}_distance"].draws, square, n, level)
+        for name in ("ece", "ece_equal_mass")
+    }
+    return {
+        "accuracy": proportion(float(found["accuracy"].values), n, level),
+        "nll": found["nll"].metric,
+        **errors,
+        "brier": found["brier"].metric,
+    }
 
 
 def measure(
@@ -148,7 +134,7 @@ def measure(
     whole = Tally(ordered, np.ones((1, len(ordered))))
     values = {name: value[0] for family in families for name, value in family(whole).items()}
     draws = _draws(ordered, families, seed)
-    return {name: Interval(values[name], draws[name], level, SHIFTED.get(name)) for name in values}
+    return {name: Interval(values[name], draws[name], level) for name in values}
 
 
 def mean_intervals(
@@ -171,9 +157,37 @@ def mean_intervals(
     for rows, drawn in _counts(len(values), resamples, np.random.default_rng(seed)):
         draws[rows] = drawn @ values / len(values)
     means = values.mean(axis=0)
-    return {
-        name: _interval(float(mean), own, level, None) for name, mean, own in zip(scores, means, draws.T, strict=True)
-    }
+    return {name: _interval(float(mean), own, level) for name, mean, own in zip(scores, means, draws.T, strict=True)}
+
+
+def explained(
+    losses: Floats, base: Floats, *, level: float = 0.95, resamples: int = 1000, seed: int = 0
+) -> Metric | None:
+    """Return 1 - mean loss / mean base loss, averaged over columns, with its percentile interval.
+
+    Args:
+        losses: (n, d) of each example.
+        base: (n, d) of a simpler answer. Columns whose mean is 0 are left out; None where all are.
+        level: coverage that the interval aims at.
+        resamples: number of bootstrap samples.
+        seed: the result is a function of the losses and of this.
+
+    Raises:
+        ConfigError: `level` is not in (0, 1), or `resamples` is below 1.
+    """
+    _check(level)
+    defined = base.mean(axis=0) > 0
+    losses, base = losses[:, defined], base[:, defined]
+    if not defined.any():
+        return None
+    draws = np.empty(max(resamples, 0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for rows, drawn in _counts(len(losses), resamples, np.random.default_rng(seed)):
+            draws[rows] = (1 - (drawn @ losses) / (drawn @ base)).mean(axis=1)
+    # A resample without any base loss defines no figure.
+    return Interval(
+        np.array((1 - losses.mean(0) / base.mean(0)).mean()), np.where(np.isfinite(draws), draws, np.nan), level
+    ).metric
 
 
 def replicates(scores: Scores, *, n_bins: int = N_BINS, resamples: int = 1000, seed: int = 0) -> dict[str, Floats]:
@@ -187,7 +201,7 @@ def replicates(scores: Scores, *, n_bins: int = N_BINS, resamples: int = 1000, s
 
 
 def basic(tally: Tally) -> dict[str, Floats]:
-    """Return `METRICS` in each resample: (R,) each."""
+    """Return `METRICS`, and what `deviation` wants of the errors among them, in each resample: (R,) each."""
     means = tally.means
     return {"accuracy": means[:, 0], "nll": means[:, 1], "brier": means[:, 2], **ece_figures(tally)}
 
@@ -227,28 +241,44 @@ def ece_noise(
     Raises:
         ConfigError: `level` is not in (0, 1), or `resamples` or `n_bins` is below 1.
     """
-    check_fraction("level", level, "a quantile", 0.95)
+    if not 0 < level < 1:
+        raise ConfigError(f"level is {level}: a quantile must be between 0 and 1, e.g. 0.95.")
+    return float(np.quantile(_simulated(confidence, 0.0, n_bins, resamples, seed), level))
+
+
+def ece_power(
+    confidence: Floats, noise: float, points: float, *, n_bins: int = N_BINS, resamples: int = 1000, seed: int = 0
+) -> float:
+    """Return in which share of samples an over-confidence of `points` has an ECE above `noise`: the power of the test.
+
+    Outcomes are drawn with the probability of each confidence (n,) less `points`, and not below 0.
+
+    Raises:
+        ConfigError: `resamples` or `n_bins` is below 1.
+    """
+    return float((_simulated(confidence, points, n_bins, resamples, seed) > noise + 1e-9).mean())
+
+
+def _simulated(confidence: Floats, points: float, n_bins: int, resamples: int, seed: int) -> Floats:
+    """The ECEs of samples of a model whose accuracy is its confidence less `points`, (resamples,)."""
     n = len(confidence)
     ordered = np.sort(confidence)
     edges = np.searchsorted(bin_index(ordered, n_bins), np.arange(n_bins + 1))
     rng = np.random.default_rng(seed)
-    out = np.empty(resamples)
+    out = np.empty(max(resamples, 0))
     for rows in _chunks(resamples, n):
         size = rows.stop - rows.start
-        gaps = np.concatenate([[0.0], np.cumsum((rng.random((size, n)) < ordered) - ordered)])
+        gaps = np.concatenate([[0.0], np.cumsum((rng.random((size, n)) < ordered - points) - ordered)])
         out[rows] = np.abs(np.diff(gaps[n * np.arange(size)[:, None] + edges], axis=1)).sum(axis=1) / n
-    return float(np.quantile(out, level))
+    return out
 
 
 def _check(level: float) -> None:
     check_fraction("level", level, "an interval's coverage", 0.95)
 
 
-def _interval(value: float, draws: Floats, level: float, top: float | None) -> Metric:
+def _interval(value: float, draws: Floats, level: float) -> Metric:
     low, high = (float(q) for q in np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]))
-    if top is not None:
-        bias = float(draws.mean()) - value
-        low, high = max(low - bias, 0.0), min(high - bias, top)
     # A very skewed metric (one example with a huge loss), few resamples or rounding can leave the value just outside.
     return Metric(value, min(low, value), max(high, value))
 

@@ -11,17 +11,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import numpy.typing as npt
 
 from bayespeft.report.base import DrawnReport
+from bayespeft.report.baseline import Baseline, baseline
 from bayespeft.report.binning import Bin, score_bins
-from bayespeft.report.bootstrap import Metric, ece_noise
+from bayespeft.report.bootstrap import ece_noise, ece_power
+from bayespeft.report.classes import Classes, by_class
 from bayespeft.report.context import Quotes
-from bayespeft.report.metrics.examples import example_scores
+from bayespeft.report.metric import Metric
+from bayespeft.report.metrics.examples import example_scores, validate
 from bayespeft.report.ood import Separation
 from bayespeft.report.over_draws import OverDraws
 from bayespeft.report.sections import CalibrationErrors, Selective, sections
 from bayespeft.report.table import table
+from bayespeft.report.verdict import LEAST_POWER, POINTS, Kind, Verdict, rows, too_few
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +37,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationReport(DrawnReport):
-    """Metrics of predicted probabilities with 95 % bootstrap intervals, and what the prediction cost.
+    """Metrics of predicted probabilities with 95 % intervals, and what the prediction cost.
+
+    An interval covers the figure that endlessly many examples of the same law would give: see `bootstrap`, `proportions` of
+    the accuracy, and `deviation` of calibration errors, whose bins stay the same.
 
     Attributes:
         accuracy: fraction of examples whose most probable class is the label.
@@ -43,6 +51,10 @@ class CalibrationReport(DrawnReport):
         ece_noise: the ECE that a perfectly calibrated model exceeds in 5 % of samples of this size and with these
             confidences; see `bootstrap.ece_noise`.
         bins: the equal-width bins, from confidence 0 to 1.
+        power: the share of samples of this size in which an over-confidence of 5 points would exceed `ece_noise`; see
+            `bootstrap.ece_power`. None in reports of an earlier version, as are the next two.
+        baseline: the trivial answer, and how much better this one is.
+        by_class: figures of each class and the confusion table; None also of more than `classes.MOST`.
         classes: number of classes.
         entropy: mean entropy of the predicted probabilities, in nats: the total uncertainty.
         mutual_information: mean mutual information of label and weights, in nats: the epistemic part of `entropy`.
@@ -66,6 +78,9 @@ class CalibrationReport(DrawnReport):
     classes: int
     entropy: float
     mutual_information: float | None = None
+    power: float | None = None
+    baseline: Baseline | None = None
+    by_class: Classes | None = None
     errors: CalibrationErrors | None = None
     selective: Selective | None = None
     ood: tuple[Separation, ...] = ()
@@ -82,6 +97,7 @@ class CalibrationReport(DrawnReport):
         ood: Sequence[Separation] = (),
         over_draws: OverDraws | None = None,
         quotes: Quotes | None = None,
+        class_names: Sequence[str] = (),
         seed: int = 0,
         resamples: int = 1000,
         **facts: Any,
@@ -95,6 +111,7 @@ class CalibrationReport(DrawnReport):
             ood: from `ood.separations`.
             over_draws: from `over_draws.over_draws`.
             quotes: from `context.quotes`.
+            class_names: what classes are called; numbers where there are none.
             seed: of the bootstrap. The report is a function of the arguments.
             resamples: bootstrap samples, and simulated samples for `ece_noise`.
             facts: the attributes of `Report` from `draws` on.
@@ -106,9 +123,15 @@ class CalibrationReport(DrawnReport):
         scores = example_scores(log_probs, labels)
         headline, errors, selective = sections(scores, log_probs, labels, resamples=resamples, seed=seed)
         figures: dict[str, Any] = {**headline, **facts}
+        noise = ece_noise(scores.confidence, resamples=resamples, seed=seed)
+        probs, checked = validate(log_probs, labels)
+        probs = np.exp(probs)
         return cls(
             **figures,
-            ece_noise=ece_noise(scores.confidence, resamples=resamples, seed=seed),
+            ece_noise=noise,
+            power=ece_power(scores.confidence, noise, POINTS, resamples=resamples, seed=seed),
+            baseline=baseline(scores.nll, checked, scores.classes, resamples=resamples, seed=seed),
+            by_class=by_class(probs / probs.sum(axis=1, keepdims=True), checked, class_names),
             bins=score_bins(scores.confidence, scores.correct),
             n=len(scores),
             classes=scores.classes,
@@ -127,29 +150,52 @@ class CalibrationReport(DrawnReport):
         return sum(b.count * b.confidence for b in self.bins if b.confidence is not None) / self.n
 
     @property
-    def verdict(self) -> str:
-        """In a few words: which way, and by how much, confidence and accuracy differ.
+    def verdict(self) -> Verdict:
+        """What the figures say; see `verdict.Verdict` for its kinds and the test.
 
-        - "well calibrated, as far as n examples show": the ECE is within `ece_noise`. With few examples that is a
-          weak statement, so their number is part of it.
-        - "over-confident by x points" or "under-confident by x points": x is |mean confidence - accuracy|, if that
-          is at least half of the ECE, which is to say that three quarters of all gap between the two has one sign.
-        - "over- and under-confident by x points": otherwise; x is the ECE.
+        An ECE above `ece_noise` is "over" or "under" if |mean confidence - accuracy| is at least half of it, which is to say
+        that three quarters of all gap between the two has one sign; else it is "both", by the ECE.
         """
         gap, ece = self.confidence - self.accuracy.value, self.ece.value
-        if ece <= self.ece_noise + 1e-9:  # the two are sums in different orders: equal means equal up to rounding
-            return f"well calibrated, as far as {self.n:,} {'example shows' if self.n == 1 else 'examples show'}"
-        if abs(gap) < ece / 2:
-            return f"over- and under-confident by {100 * ece:.1f} points"
-        return f"{'over' if gap > 0 else 'under'}-confident by {100 * abs(gap):.1f} points"
+        claims = f"it claims {100 * self.confidence:.1f} % and is right in {100 * self.accuracy.value:.1f} %"
+        if ece > self.ece_noise + 1e-9:  # the two are sums in different orders: equal means equal up to rounding
+            if abs(gap) < ece / 2:
+                text = f"over- and under-confident by {100 * ece:.1f} points"
+                return Verdict("both", text, "It claims too much for some rows and too little for others.", ece)
+            kind: Kind = "over" if gap > 0 else "under"
+            less = f"It is {'less' if gap > 0 else 'more'} often right than it claims: on average {claims}."
+            return Verdict(kind, f"{kind}-confident by {100 * abs(gap):.1f} points", less, abs(gap))
+        if self.power is not None and self.power < LEAST_POWER:
+            return too_few(self.n, self.ece_noise, self.power, "a model that claims 5 points too much")
+        if self.baseline is not None and not self.baseline.beaten:
+            reason = (
+                f"Its probabilities are not shown to be better than giving every row the base rates ({self.trivial})."
+            )
+            return Verdict("no_skill", "no better than the base rates", reason)
+        reason = f"What it claims is what it keeps, as far as {rows(self.n)} can show: {claims}."
+        return Verdict("calibrated", f"well calibrated, as far as {rows(self.n)} show{'s' * (self.n == 1)}", reason)
+
+    @property
+    def trivial(self) -> str:
+        """What the trivial answer reaches, in words."""
+        base = self.baseline
+        if base is None:
+            return "unknown"
+        if base.skill is None:
+            return "all rows are of one class"
+        name = f"{base.majority}" if self.by_class is None else self.by_class.figures[base.majority].name
+        return (
+            f"always answering {name!r} is right in {100 * base.accuracy:.1f} %, skill {100 * base.skill.value:.0f} %"
+        )
 
     @property
     def headline(self) -> str:
-        """The verdict with the numbers behind it, and what refusing the least certain fifth would do."""
+        """The verdict with the numbers behind it, the trivial answer, and what refusing the least certain fifth would do."""
         text = (
             f"{self.verdict} (confidence {100 * self.confidence:.1f} %, accuracy {100 * self.accuracy.value:.1f} %, "
             f"ECE {100 * self.ece.value:.1f} %)"
         )
+        text += "" if self.baseline is None else f"; {self.trivial}"
         return text if self.selective is None else f"{text}; {self.selective.sentence}"
 
     def __str__(self) -> str:

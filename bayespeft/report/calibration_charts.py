@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from markupsafe import Markup
 from scipy.stats import binom
 
-from bayespeft.report.binning import Bin, wilson
+from bayespeft.report.binning import Bin
 from bayespeft.report.calibration import CalibrationReport
 from bayespeft.report.ood import Separation
 from bayespeft.report.over_draws import ByDraws
+from bayespeft.report.proportions import exact
 from bayespeft.report.sections import Selective
 from bayespeft.report.svg import Chart, percent, ticks
 from bayespeft.report.table import short_count
@@ -42,7 +43,7 @@ def reliability(report: CalibrationReport) -> Markup:
     for b in report.bins:
         if b.confidence is None or b.accuracy is None:
             continue
-        low, high = wilson(b.accuracy, b.count)
+        low, high = exact(b.accuracy, b.count)
         kind = "over" if b.confidence > b.accuracy else "under"
         size = (b.count / most) ** 0.5
         chart.line([(b.confidence, b.confidence), (b.confidence, b.accuracy)], f"gap {kind}", 2 + 8 * size)

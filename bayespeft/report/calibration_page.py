@@ -20,10 +20,9 @@ from bayespeft.report.page import (
     share,
     tile,
     title,
-    tone,
 )
 from bayespeft.report.sections import Selective
-from bayespeft.report.table import percent_cells, plain_cells
+from bayespeft.report.table import UNKNOWN, percent_cells, plain_cells
 
 # Other sets with a picture; all are in the table.
 PICTURED = 8
@@ -34,13 +33,14 @@ def page(report: CalibrationReport) -> Page:
     """Return the contents of the page."""
     return Page(
         title=title(report),
-        tone=tone(report.verdict),
-        headline=capital(report.verdict),
+        tone=report.verdict.tone,
+        headline=capital(str(report.verdict)),
         lede=tuple(_lede(report)),
         tiles=tuple(_tiles(report)),
         sections=(
             _trust(report),
             *_ood(report),
+            *_classes(report),
             *_quotes(report),
             *_draws(report),
             all_figures(report),
@@ -50,19 +50,29 @@ def page(report: CalibrationReport) -> Page:
 
 
 def _lede(report: CalibrationReport) -> Iterator[str]:
+    yield report.verdict.reason
     yield (
         f"It claims {100 * report.confidence:.1f} % on average, and is right in {share(report.accuracy)} of "
         f"{report.n:,} example{'s' * (report.n != 1)} in {report.classes:,} class{'es' * (report.classes != 1)}."
     )
+    if report.baseline is not None:
+        yield f"{capital(report.trivial)}: a skill of 0 % is no better than knowing each class's frequency, 100 % is perfect."
     if report.selective is not None:
         yield f"{capital(report.selective.sentence)}."
 
 
 def _tiles(report: CalibrationReport) -> Iterator[Tile]:
-    yield tile("Accuracy", percent_cells(report.accuracy))
+    base = report.baseline
+    yield tile(
+        "Accuracy",
+        percent_cells(report.accuracy),
+        "right answers" if base is None else f"right answers; the trivial answer: {100 * base.accuracy:.1f} %",
+    )
     yield tile("ECE", percent_cells(report.ece), f"noise alone reaches {100 * report.ece_noise:.1f} %")
-    yield tile("NLL", plain_cells(report.nll), "nats")
-    yield tile("Brier score", plain_cells(report.brier), "from 0 to 2")
+    if report.baseline is not None and report.baseline.skill is not None:
+        yield tile("Skill", percent_cells(report.baseline.skill), "of its probabilities, over base rates")
+    yield tile("NLL", plain_cells(report.nll), "nats; surprise at the right answers")
+    yield tile("Brier score", plain_cells(report.brier), "from 0 to 2; error of its probabilities")
     if report.selective is not None and report.selective.error_auroc is not None:
         yield tile("AUROC of errors", plain_cells(report.selective.error_auroc), "0.5 is no skill")
     if report.mutual_information is not None and report.draws > 1:
@@ -154,6 +164,36 @@ def _ood(report: CalibrationReport) -> Iterator[Section]:
         "where 95 % of the other set are. With 95 % intervals.",
         figures=tuple(figures[:PICTURED]),
         tables=(Table(("set and score", "AUROC", "AUPR", "FPR95"), rows),),
+    )
+
+
+def _classes(report: CalibrationReport) -> Iterator[Section]:
+    if report.by_class is None or report.classes < 2:
+        return
+    figures, confusion = report.by_class.figures, report.by_class.confusion
+    rows = tuple(
+        (
+            own.name,
+            f"{own.n:,} row{'s' * (own.n != 1)}, {own.predicted:,} taken for it",
+            (
+                *(UNKNOWN if m is None else interval_below(percent_cells(m)) for m in (own.recall, own.precision)),
+                f"{100 * own.claimed:.1f} % of {100 * own.n / report.n:.1f} %",
+            ),
+        )
+        for own in figures
+    )
+    taken = tuple(
+        (own.name, "", tuple(f"{count:,}" for count in row)) for own, row in zip(figures, confusion, strict=True)
+    )
+    yield Section(
+        "Class by class",
+        "Recall is the share of a class's rows that are found, precision the share of right answers among those given for it; "
+        "claimed is the mean probability it gets, against the share of rows that are of it. Below, rows of each class (down) "
+        "by the class they were taken for (across).",
+        tables=(
+            Table(("class", "recall", "precision", "claimed"), rows),
+            Table(("", *(own.name for own in figures)), taken),
+        ),
     )
 
 

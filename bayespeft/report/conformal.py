@@ -13,10 +13,12 @@ import numpy.typing as npt
 from bayespeft.errors import DataError
 from bayespeft.predictive.categorical import Predictive
 from bayespeft.report.binning import Floats
-from bayespeft.report.bootstrap import Metric, mean_intervals
+from bayespeft.report.bootstrap import mean_intervals
+from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.conformal import class_scores, quantile
 from bayespeft.report.metrics.examples import validate
 from bayespeft.report.predictions import check_alike, probabilities
+from bayespeft.report.proportions import proportion
 from bayespeft.report.record import Record
 
 ConformalMethod = Literal["lac", "aps"]
@@ -24,7 +26,7 @@ ConformalMethod = Literal["lac", "aps"]
 
 @dataclass(frozen=True, slots=True)
 class ConformalReport(Record):
-    """How sets did on labelled data, with 95 % bootstrap intervals over its examples.
+    """How sets did on labelled data, with 95 % intervals over its examples: exact of the coverage, by resampling of the size.
 
     Attributes:
         coverage: share of examples whose set holds the label. On one test set it varies about what is promised, not only by
@@ -139,9 +141,9 @@ class Conformal:
         labels, sets = _labels(prediction), self.sets(prediction)
         sizes = sets.sum(axis=1).astype(np.float64)
         hit = sets[np.arange(len(labels)), labels].astype(np.float64)
-        found = mean_intervals({"coverage": hit, "size": sizes}, resamples=resamples, seed=self.seed)
+        found = mean_intervals({"size": sizes}, resamples=resamples, seed=self.seed)
         return ConformalReport(
-            coverage=found["coverage"],
+            coverage=proportion(float(hit.mean()), len(labels)),
             size=found["size"],
             single=float((sizes == 1).mean()),
             empty=float((sizes == 0).mean()),

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from bayespeft.errors import DataError
 from bayespeft.report.base import Report
-from bayespeft.report.bootstrap import Metric, mean_intervals
+from bayespeft.report.bootstrap import mean_intervals
+from bayespeft.report.metric import Metric
 from bayespeft.report.table import language_table
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.predictive.categorical import Predictive
 from bayespeft.report.binning import Floats
-from bayespeft.report.bootstrap import Interval, Metric
+from bayespeft.report.bootstrap import Interval
+from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.detection import order, ranked
 from bayespeft.report.predictions import check_alike
 
@@ -167,6 +168,6 @@ def _figures(places: list[_Places], resamples: int, seed: int) -> list[tuple[Met
         row[:] = [place.figures(inside, outside) for place in places]
     rows = []
     for i in range(len(places)):
-        auroc, aupr, fpr95 = (Interval(values[i, j], draws[:, i, j], 0.95, None).metric for j in range(len(FIGURES)))
+        auroc, aupr, fpr95 = (Interval(values[i, j], draws[:, i, j], 0.95).metric for j in range(len(FIGURES)))
         rows.append((auroc, aupr, fpr95))
     return rows

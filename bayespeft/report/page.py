@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from bayespeft.pages import render
-from bayespeft.report.bootstrap import Metric
 from bayespeft.report.context import Quote, Setup, Training
+from bayespeft.report.metric import Metric
 from bayespeft.report.svg import Chart
 from bayespeft.report.table import UNKNOWN, byte_text, draw_text, parameter_text
 
@@ -132,12 +132,6 @@ def capital(text: str) -> str:
 def share(metric: Metric) -> str:
     """Return a share with its interval in words."""
     return f"{100 * metric.value:.1f} % (95 % interval {100 * metric.low:.1f} to {100 * metric.high:.1f})"
-
-
-def tone(verdict: str) -> str:
-    """Return the class of a verdict."""
-    kinds = {"well": "good", "over-confident": "over", "under-confident": "under"}
-    return next((kind for start, kind in kinds.items() if verdict.startswith(start)), "mixed")
 
 
 def closing(report: Report) -> Iterator[Section]:

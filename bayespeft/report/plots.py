@@ -23,8 +23,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from bayespeft.errors import ConfigError, DataError
-from bayespeft.report.binning import wilson
 from bayespeft.report.files import write_atomic
+from bayespeft.report.proportions import exact
 from bayespeft.report.table import short_count
 
 if TYPE_CHECKING:
@@ -122,9 +122,9 @@ def draw_reliability(ax: Axes, report: CalibrationReport) -> Figure:
         ax.bar(middle, gap, width, bottom=b.accuracy, zorder=2, **(OVER if gap > 0 else UNDER))
         line: dict[str, Any] = {"color": INK, "zorder": 4, "clip_on": False}
         ax.plot([b.low, b.high], [b.accuracy] * 2, linewidth=1.4, solid_capstyle="butt", **line)
-        ax.plot([middle] * 2, wilson(b.accuracy, b.count), linewidth=0.9, **line)
+        ax.plot([middle] * 2, exact(b.accuracy, b.count), linewidth=0.9, **line)
     ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="Confidence", ylabel="Accuracy")
-    ax.set_title(report.verdict, loc="left", fontsize=8.5, color=INK)
+    ax.set_title(str(report.verdict), loc="left", fontsize=8.5, color=INK)
     _tidy(ax)
     figure = ax.figure
     while isinstance(figure, SubFigure):
@@ -138,7 +138,7 @@ def _head(ax: Axes, title: str, report: CalibrationReport) -> None:
     above: dict[str, Any] = {**ABOVE, "xy": (0, 1), "xycoords": "axes fraction", "ha": "left", "va": "bottom"}
     ax.annotate("Accuracy\nECE\nNLL", xytext=(0, 6), fontsize=8, linespacing=1.3, **above)
     ax.annotate(numbers, xytext=(48, 6), fontsize=8, linespacing=1.3, **above)
-    ax.set_title(report.verdict, loc="left", fontsize=8, color=INK, pad=44)
+    ax.set_title(str(report.verdict), loc="left", fontsize=8, color=INK, pad=44)
     ax.annotate(textwrap.fill(title, 30), xytext=(0, 58), fontsize=11, fontweight="bold", **above)
 
 

@@ -1,7 +1,8 @@
 """`RegressionReport`: how good, and how honest, predicted laws of quantities are. Numbers only.
 
 Metrics are means over the d outputs of an example, which share the targets' units, and then over examples; the NLL is that
-of an example's outputs together. Intervals resample examples.
+of an example's outputs together. Intervals cover the population's figure: those of coverage are Clopper and Pearson's, the
+others resample examples.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ import numpy.typing as npt
 
 from bayespeft.report import regression_metrics as metrics
 from bayespeft.report.base import DrawnReport
-from bayespeft.report.bootstrap import Metric, mean_intervals
+from bayespeft.report.bootstrap import explained, mean_intervals
+from bayespeft.report.metric import Metric
+from bayespeft.report.proportions import proportion
 from bayespeft.report.table import regression_table
+from bayespeft.report.verdict import LEAST_POWER, POINTS, Kind, Verdict, rows, too_few
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +47,7 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class RegressionReport(DrawnReport):
-    """Metrics of predicted laws with 95 % bootstrap intervals, and what the prediction cost.
+    """Metrics of predicted laws with 95 % intervals, and what the prediction cost.
 
     Attributes:
         nll: mean negative log-likelihood, in nats per example; it shifts by d ln c with targets c times as large.
@@ -57,6 +61,10 @@ class RegressionReport(DrawnReport):
         outputs: d.
         epistemic: root mean variance of the means over the posterior, in the targets' units.
         noise: standard deviation of a target around the network's output, as the likelihood says.
+        skill: share of the targets' variance that the predicted mean explains, averaged over outputs: 0 is no better than
+            always answering with their mean. None where no target varies, or in reports of an earlier version.
+        power: the share of samples of this size in which too narrow laws, whose 90 % intervals hold 85 %, would exceed
+            `calibration_noise`; None in reports of an earlier version.
     """
 
     WHAT: ClassVar[str] = "a regression report"
@@ -72,6 +80,8 @@ class RegressionReport(DrawnReport):
     outputs: int
     epistemic: float | None = None
     noise: float | None = None
+    skill: Metric | None = None
+    power: float | None = None
 
     @classmethod
     def from_mixture(
@@ -97,7 +107,7 @@ class RegressionReport(DrawnReport):
             levels: of the central intervals.
             seed: of the bootstrap. The report is a function of the arguments.
             resamples: bootstrap samples.
-            facts: the attributes from `epistemic` on; what is left out prints as unknown.
+            facts: `epistemic`, `noise`, and the attributes of `Report` from `draws` on; what is left out prints as unknown.
 
         Raises:
             DataError: see `regression_metrics.validate`; or `log_likelihood` is not (n,) finite numbers.
@@ -110,23 +120,30 @@ class RegressionReport(DrawnReport):
             "rmse": ((m.mean(0) - y) ** 2).mean(-1),
             "mae": np.abs(metrics.quantile(0.5, m, s) - y).mean(-1),
             "crps": metrics.crps(m, s, y).mean(-1),
-            **{str(level): metrics.coverage(pits, level).mean(-1) for level in levels},
         }
         found = mean_intervals(scores, resamples=resamples, seed=seed)
         squared = found["rmse"]
         # The root is monotone, so the interval's ends are the roots of the ends.
         found["rmse"] = Metric(squared.value**0.5, squared.low**0.5, squared.high**0.5)
+        noise = metrics.calibration_noise(len(y), resamples=resamples, seed=seed)
         return cls(
             nll=found["nll"],
             rmse=found["rmse"],
             mae=found["mae"],
             crps=found["crps"],
             coverage=tuple(
-                Coverage(level, found[str(level)], float(metrics.width(level, m, s).mean())) for level in levels
+                Coverage(
+                    level,
+                    # Outputs of one example may err together: n examples are what is surely independent.
+                    proportion(float(metrics.coverage(pits, level).mean()), len(y)),
+                    float(metrics.width(level, m, s).mean()),
+                )
+                for level in levels
             ),
             calibration_error=metrics.calibration_error(metrics.calibration_curve(pits)),
-            # Outputs of one example may err together: n examples are what is surely independent.
-            calibration_noise=metrics.calibration_noise(len(y), resamples=resamples, seed=seed),
+            calibration_noise=noise,
+            power=metrics.calibration_power(len(y), noise, POINTS, resamples=resamples, seed=seed),
+            skill=explained((m.mean(0) - y) ** 2, (y - y.mean(0)) ** 2, resamples=resamples, seed=seed),
             pit=tuple(int(count) for count in metrics.pit_counts(pits)),
             n=len(y),
             outputs=y.shape[1],
@@ -139,24 +156,39 @@ class RegressionReport(DrawnReport):
         return (0.0, *(float(x) for x in np.cumsum(self.pit) / sum(self.pit)))
 
     @property
-    def verdict(self) -> str:
-        """In a few words: whether the laws are calibrated, and if not, what is most wrong with them.
+    def verdict(self) -> Verdict:
+        """What the figures say; see `verdict.Verdict` for its kinds and the test.
 
-        - "well calibrated, as far as n examples show": the calibration error is within `calibration_noise`.
-        - "over-confident" or "under-confident": too many targets lie in the laws' tails, or too few.
-        - "too high" or "too low": targets lie mostly on one side of the predictions.
+        "over" or "under": too many targets lie in the laws' tails, or too few. "high" or "low": targets lie mostly on one side
+        of the predictions. Its points are those that the 90 % intervals, or the nearest there are, hold too few or too many.
         """
+        widest = min(self.coverage, key=lambda c: abs(c.level - 0.9))
+        held = f"intervals for {100 * widest.level:.0f} % hold {100 * widest.observed.value:.0f} % of the targets"
         if self.calibration_error <= self.calibration_noise + 1e-9:
-            return f"well calibrated, as far as {self.n:,} {'example shows' if self.n == 1 else 'examples show'}"
+            if self.power is not None and self.power < LEAST_POWER:
+                return too_few(self.n, self.calibration_noise, self.power, "90 % intervals that hold only 85 %")
+            if self.power is not None and (self.skill is None or self.skill.low <= 0):
+                reason = (
+                    "Its predictions are not shown to be better than always answering with the mean of the targets."
+                )
+                return Verdict("no_skill", "no better than the targets' mean", reason)
+            text = f"well calibrated, as far as {rows(self.n)} show{'s' * (self.n == 1)}"
+            return Verdict("calibrated", text, f"What it claims is what it keeps: {held}.")
         gaps = np.asarray(self.curve) - np.linspace(0, 1, len(self.curve))
         shift = float(gaps.mean())
         spread = float((gaps * np.sign(0.5 - np.linspace(0, 1, len(gaps)))).mean())
         if abs(shift) > abs(spread):
-            below = self.curve[len(self.curve) // 2]
-            return f"too {'high' if shift > 0 else 'low'}: {100 * below:.0f} % of the targets lie below the predicted median"
-        widest = min(self.coverage, key=lambda c: abs(c.level - 0.9))
-        held = f"intervals for {100 * widest.level:.0f} % hold {100 * widest.observed.value:.0f} % of the targets"
-        return f"{'over' if spread > 0 else 'under'}-confident: {held}"
+            below = 100 * self.curve[len(self.curve) // 2]
+            side: Kind = "high" if shift > 0 else "low"
+            return Verdict(
+                side,
+                f"too {side}: {below:.0f} % of the targets lie below the predicted median",
+                f"Half of the targets should lie below the predicted median, and {below:.0f} % do.",
+                abs(shift),
+            )
+        kind: Kind = "over" if spread > 0 else "under"
+        reason = f"Its laws are too {'narrow' if spread > 0 else 'wide'}: {held}."
+        return Verdict(kind, f"{kind}-confident: {held}", reason, abs(widest.observed.value - widest.level))
 
     @property
     def headline(self) -> str:

@@ -152,12 +152,32 @@ def calibration_noise(n: int, bins: int = PIT_BINS, level: float = 0.95, resampl
     Raises:
         ConfigError: `resamples` is below 1.
     """
+    return float(np.quantile(_simulated(n, np.full(bins, 1 / bins), resamples, seed), level))
+
+
+def calibration_power(
+    n: int, noise: float, points: float, bins: int = PIT_BINS, resamples: int = 1000, seed: int = 0
+) -> float:
+    """Return in which share of samples laws that are too narrow have a calibration error above `noise`: the test's power.
+
+    Targets and laws are normal, with laws so narrow that their central 90 % intervals hold `points` less.
+
+    Raises:
+        ConfigError: `resamples` is below 1.
+    """
+    ratio = ndtri(0.95 - points / 2) / ndtri(0.95)
+    shares = np.diff(ndtr(ratio * ndtri(np.linspace(0, 1, bins + 1))))
+    return float((_simulated(n, shares, resamples, seed) > noise + 1e-9).mean())
+
+
+def _simulated(n: int, shares: Floats, resamples: int, seed: int) -> Floats:
+    """The calibration errors of samples whose PIT values fall into equal bins with these probabilities, (resamples,)."""
     if resamples < 1:
         raise ConfigError(f"resamples is {resamples}: at least 1 is needed (usual: 1000).")
-    counts = np.random.default_rng(seed).multinomial(n, np.full(bins, 1 / bins), size=resamples)
+    counts = np.random.default_rng(seed).multinomial(n, shares, size=resamples)
     curves = np.cumsum(counts, 1)[:, :-1] / n
-    errors = np.abs(curves - np.arange(1, bins) / bins).mean(1)
-    return float(np.quantile(errors, level))
+    errors: Floats = np.abs(curves - np.arange(1, len(shares)) / len(shares)).mean(1)
+    return errors
 
 
 def _absolute(mean: Floats, std: Floats) -> Floats:

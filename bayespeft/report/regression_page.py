@@ -20,7 +20,6 @@ from bayespeft.report.page import (
     interval_below,
     tile,
     title,
-    tone,
 )
 from bayespeft.report.regression import RegressionReport
 from bayespeft.report.svg import Chart, percent, ticks
@@ -34,9 +33,10 @@ def page(report: RegressionReport) -> Page:
     """Return the contents of the page."""
     return Page(
         title=title(report),
-        tone=tone(report.verdict),
-        headline=capital(report.verdict),
+        tone=report.verdict.tone,
+        headline=capital(str(report.verdict)),
         lede=(
+            report.verdict.reason,
             f"On {report.n:,} example{'s' * (report.n != 1)} with {report.outputs:,} output{'s' * (report.outputs != 1)}: "
             f"calibration error {100 * report.calibration_error:.1f} %; noise alone reaches "
             f"{100 * report.calibration_noise:.1f} %.",
@@ -48,6 +48,8 @@ def page(report: RegressionReport) -> Page:
 
 def _tiles(report: RegressionReport) -> Iterator[Tile]:
     yield tile("RMSE", measured_cells(report.rmse), "in the targets' units")
+    if report.skill is not None:
+        yield tile("Variance explained", percent_cells(report.skill), "0 % is no better than the targets' mean")
     yield tile("CRPS", measured_cells(report.crps))
     yield tile("NLL", plain_cells(report.nll), "nats")
     for c in report.coverage:
@@ -107,6 +109,11 @@ def _figures(report: RegressionReport) -> Section:
     rows = [
         ("NLL", "nats per example", plain_cells(report.nll)),
         ("RMSE", "of the predicted mean", measured_cells(report.rmse)),
+        (
+            "Variance explained",
+            "by the predicted mean",
+            ("-", "") if report.skill is None else percent_cells(report.skill),
+        ),
         ("MAE", "of the predicted median", measured_cells(report.mae)),
         ("CRPS", "", measured_cells(report.crps)),
         *(

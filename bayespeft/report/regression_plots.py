@@ -28,7 +28,7 @@ def calibration(report: RegressionReport) -> Figure:
     title = ", ".join(filter(None, (report.name, report.method)))
     above = {**ABOVE, "ha": "left", "va": "bottom", "xycoords": "axes fraction"}
     # The title makes room above; neither may widen the left panel's share.
-    left.annotate(report.verdict, (0, 1), (0, 6), fontsize=8.5, **above).set_in_layout(False)
+    left.annotate(str(report.verdict), (0, 1), (0, 6), fontsize=8.5, **above).set_in_layout(False)
     left.set_title(title or "regression", loc="left", fontsize=11, fontweight="bold", color=INK, pad=22)
     _histogram(left, report)
     _curve(right, report)

@@ -7,12 +7,18 @@ from dataclasses import dataclass
 
 import numpy.typing as npt
 
-from bayespeft.report.bootstrap import Interval, Metric, basic, measure
+from bayespeft.report.bootstrap import Interval, basic, headline, mean_intervals, measure
+from bayespeft.report.deviation import deviation
+from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.calibration import calibration_figures
-from bayespeft.report.metrics.cells import Cells
+from bayespeft.report.metrics.cells import PARTS, Cells
 from bayespeft.report.metrics.examples import Scores
-from bayespeft.report.metrics.selective import COVERAGES, CURVE, RISKS, selective_figures
-from bayespeft.report.metrics.tally import Ordered
+from bayespeft.report.metrics.selective import COVERAGES, CURVE, RISKS, kept_at, selective_figures
+from bayespeft.report.metrics.tally import Ordered, Tally
+from bayespeft.report.proportions import proportion
+
+PLAIN = ("ece_debiased", "rms_debiased", "mce", "smooth_ece")
+"""Calibration errors of the sample, without an interval."""
 
 # Products of numbers that class-wise figures may take: with many examples and classes they are computed on fewer
 # resamples, but on no less than the second number, so that a report takes seconds.
@@ -22,6 +28,9 @@ WORK, FEWEST = 500_000_000, 50
 @dataclass(frozen=True, slots=True)
 class CalibrationErrors:
     """How far confidence and accuracy are apart, beyond the two expected calibration errors.
+
+    Those without an interval are figures of the sample: noise adds to them, and no interval was found that covers the
+    population's.
 
     Attributes:
         confidence_gap: mean confidence less accuracy: positive is over-confident. `metrics.confidence_gap`
@@ -38,22 +47,30 @@ class CalibrationErrors:
 
     confidence_gap: Metric
     ece_classwise: Metric
-    ece_debiased: Metric
-    rms_debiased: Metric
-    mce: Metric
-    smooth_ece: Metric
-    brier_reliability: Metric
-    brier_resolution: Metric
-    brier_uncertainty: Metric
-    brier_within: Metric
+    ece_debiased: float
+    rms_debiased: float
+    mce: float
+    smooth_ece: float
+    brier_reliability: float
+    brier_resolution: float
+    brier_uncertainty: float
+    brier_within: float
 
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """A figure at a coverage or at a risk, which `at` is."""
+    """A figure at a coverage of `at`."""
 
     at: float
     figure: Metric
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The share that is answered at a risk of `at`."""
+
+    at: float
+    coverage: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +105,7 @@ class Selective:
     error_auroc: Metric | None
     error_average_precision: Metric | None
     accuracy_at_coverage: tuple[At, ...]
-    coverage_at_risk: tuple[At, ...]
+    coverage_at_risk: tuple[Reached, ...]
     refusal_gain: Metric
     curve: Curve
 
@@ -122,28 +139,53 @@ def sections(
     """
     ordered = Ordered.of(scores)
     cells = Cells(log_probs, labels, ordered.order)
-    families = {basic: resamples, calibration_figures: resamples, selective_figures: resamples}
     limit = min(resamples, max(WORK // cells.size, FEWEST))
-    found = measure(ordered, {**families, cells: limit}, seed=seed)
-    errors = {name: found[name].metric for name in CalibrationErrors.__slots__}
-    headline = {name: found[name].metric for name in ("accuracy", "nll", "ece", "ece_equal_mass", "brier")}
-    return headline, CalibrationErrors(**errors), _selective(found)
+    found = measure(ordered, {basic: resamples, selective_figures: resamples, cells: limit}, seed=seed)
+    sample = calibration_figures(Tally.whole(scores))
+    errors = {name: float(sample[name][0]) for name in PLAIN} | {
+        f"brier_{name}": float(found[f"brier_{name}"].values) for name in PARTS
+    }
+    gap = ordered.confidence - ordered.correct
+    classwise = found["ece_classwise"]
+    return (
+        headline(ordered, found),
+        CalibrationErrors(
+            confidence_gap=mean_intervals({"gap": gap}, resamples=resamples, seed=seed)["gap"],
+            ece_classwise=deviation(
+                float(classwise.values), found["ece_classwise_distance"].draws, cells.square, len(ordered)
+            ),
+            **errors,
+        ),
+        _selective(found, len(ordered)),
+    )
 
 
-def _selective(found: Mapping[str, Interval]) -> Selective:
-    curve = found["risk_at_coverage"].metrics
+def _selective(found: Mapping[str, Interval], n: int) -> Selective:
+    reached = zip(RISKS, found["coverage_at_risk"].values, strict=True)
+    curve = [
+        At(at, _kept(1 - float(risk), at, n)) for at, risk in zip(CURVE, found["risk_at_coverage"].values, strict=True)
+    ]
     return Selective(
         aurc=found["aurc"].metric,
         excess_aurc=found["excess_aurc"].metric,
         augrc=found["augrc"].metric,
         error_auroc=found["error_auroc"].optional,
         error_average_precision=found["error_average_precision"].optional,
-        accuracy_at_coverage=_at(COVERAGES, found["accuracy_at_coverage"]),
-        coverage_at_risk=_at(RISKS, found["coverage_at_risk"]),
+        accuracy_at_coverage=tuple(
+            At(at, _kept(float(accuracy), at, n))
+            for at, accuracy in zip(COVERAGES, found["accuracy_at_coverage"].values, strict=True)
+        ),
+        coverage_at_risk=tuple(Reached(at, float(coverage)) for at, coverage in reached),
         refusal_gain=found["refusal_gain"].metric,
-        curve=Curve(CURVE, tuple(m.value for m in curve), tuple(m.low for m in curve), tuple(m.high for m in curve)),
+        curve=Curve(
+            CURVE,
+            tuple(1 - at.figure.value for at in curve),
+            tuple(1 - at.figure.high for at in curve),
+            tuple(1 - at.figure.low for at in curve),
+        ),
     )
 
 
-def _at(where: tuple[float, ...], found: Interval) -> tuple[At, ...]:
-    return tuple(At(at, metric) for at, metric in zip(where, found.metrics, strict=True))
+def _kept(accuracy: float, coverage: float, n: int) -> Metric:
+    """The accuracy of the most confident share, as a proportion among as many examples as that."""
+    return proportion(accuracy, kept_at(coverage, n))

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bayespeft.report.base import Report
-    from bayespeft.report.bootstrap import Metric
     from bayespeft.report.calibration import CalibrationReport
     from bayespeft.report.language import LanguageReport
+    from bayespeft.report.metric import Metric
     from bayespeft.report.regression import RegressionReport
 
 UNKNOWN = "-"
@@ -20,6 +20,7 @@ def table(report: CalibrationReport) -> str:
         ("", "value", "95 % interval", ""),
         ("Accuracy", *percent_cells(report.accuracy), ""),
         ("NLL", *plain_cells(report.nll), "nats"),
+        *_skill_rows(report),
         ("ECE", *percent_cells(report.ece), f"sampling noise alone reaches {100 * report.ece_noise:.1f} %"),
         ("ECE, equal mass", *percent_cells(report.ece_equal_mass), ""),
         ("Brier", *plain_cells(report.brier), "from 0 to 2"),
@@ -34,6 +35,14 @@ def table(report: CalibrationReport) -> str:
         ("Mutual information", _nats(report.mutual_information), "", "nats, the epistemic part of the entropy"),
     ]
     return _lay_out(report, rows, f"{report.n:,} in {report.classes:,} class{'es' * (report.classes > 1)}")
+
+
+def _skill_rows(report: CalibrationReport) -> list[tuple[str, str, str, str]]:
+    if report.baseline is None:
+        return []
+    skill = report.baseline.skill
+    cells = (UNKNOWN, "") if skill is None else percent_cells(skill)
+    return [("Skill", *cells, f"1 - NLL / NLL of the base rates ({report.baseline.nll:.3f} nats)")]
 
 
 def _selective_rows(report: CalibrationReport) -> list[tuple[str, str, str, str]]:
@@ -62,6 +71,11 @@ def regression_table(report: RegressionReport) -> str:
             "nats" if report.outputs == 1 else f"nats, {report.outputs} outputs together",
         ),
         ("RMSE", *measured_cells(report.rmse), f"in the targets' units{per}"),
+        *(
+            []
+            if report.skill is None
+            else [("Variance explained", *percent_cells(report.skill), "by the predicted mean")]
+        ),
         ("MAE", *measured_cells(report.mae), "of the median"),
         ("CRPS", *measured_cells(report.crps), ""),
         *(

@@ -147,10 +147,11 @@ def test_what_is_not_a_report_is_an_error(report: CalibrationReport, tmp_path: P
 
 
 def test_a_report_of_an_earlier_version_is_read_without_what_it_lacks(report: CalibrationReport) -> None:
-    later = ("errors", "selective", "ood", "over_draws")
+    later = ("errors", "selective", "ood", "over_draws", "baseline", "by_class", "power")
     values = {name: value for name, value in report.to_dict().items() if name not in later}
     old = CalibrationReport.from_dict(values)
     assert (old.errors, old.selective, old.ood, old.over_draws) == (None, None, (), None)
+    assert (old.baseline, old.by_class, old.power) == (None, None, None)
     assert old.headline == report.headline.split(";")[0]
     assert old.accuracy == report.accuracy
     assert any(line.split() == ["AUROC", "of", "errors", "-"] for line in str(old).splitlines())
@@ -180,25 +181,56 @@ def test_refusing_is_said_to_help_only_where_it_does(simulate: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("confidences", "accuracies", "verdict"),
+    ("confidences", "accuracies", "kind", "text"),
     [
-        ((0.9, 0.8), (0.8, 0.7), "over-confident by 10.0 points"),
-        ((0.6, 0.8), (0.7, 0.95), "under-confident by 12.5 points"),
-        ((0.9, 0.8), (0.9, 0.8), "well calibrated, as far as 2,000 examples show"),
-        ((0.6, 0.9), (0.8, 0.7), "over- and under-confident by 20.0 points"),
-        ((0.6, 0.9), (0.61, 0.7), "over-confident by 9.5 points"),
+        ((0.9, 0.8), (0.8, 0.7), "over", "over-confident by 10.0 points"),
+        ((0.6, 0.8), (0.7, 0.95), "under", "under-confident by 12.5 points"),
+        ((0.95, 0.7), (0.95, 0.7), "calibrated", "well calibrated, as far as 2,000 rows show"),
+        ((0.6, 0.9), (0.8, 0.7), "both", "over- and under-confident by 20.0 points"),
+        ((0.6, 0.9), (0.61, 0.7), "over", "over-confident by 9.5 points"),
+        ((0.8, 0.8), (0.8, 0.8), "no_skill", "no better than the base rates"),
     ],
 )
-def test_verdict(confidences: Any, accuracies: Any, verdict: str) -> None:
+def test_verdict(confidences: Any, accuracies: Any, kind: str, text: str) -> None:
     report = CalibrationReport.from_log_probs(*two_groups(confidences, accuracies), resamples=200)
-    assert report.verdict == verdict
-    assert report.headline.startswith(f"{verdict} (confidence ")
+    assert (report.verdict.kind, str(report.verdict)) == (kind, text)
+    assert report.headline.startswith(f"{text} (confidence ")
+    points = {"over": 0.1, "under": 0.125, "both": 0.2}
+    if confidences[0] != 0.6 or kind != "over":
+        assert report.verdict.points == (pytest.approx(points[kind]) if kind in points else None)
 
 
-def test_one_example_never_shows_miscalibration() -> None:
-    for label in (0, 1):
-        report = CalibrationReport.from_log_probs(np.log([[0.7, 0.3]]), [label])
-        assert report.verdict == "well calibrated, as far as 1 example shows"
+def test_a_model_that_always_answers_the_majority_is_not_praised() -> None:
+    """129 of 200 rows are of class 1, it always says so with 64.5 %: calibrated, and worth nothing."""
+    labels = (np.arange(200) < 129).astype(int)
+    report = CalibrationReport.from_log_probs(
+        np.log(np.tile([[0.355, 0.645]], (200, 1))), labels, class_names=("no", "yes")
+    )
+    assert report.ece.value <= report.ece_noise
+    assert report.verdict.kind in ("no_skill", "too_few")
+    assert report.verdict.tone == "mixed"
+    assert "always answering 'yes' is right in 64.5 %, skill 0 %" in report.headline
+    more = CalibrationReport.from_log_probs(np.log(np.tile([[0.355, 0.645]], (2000, 1))), np.tile(labels, 10))
+    assert more.verdict.kind == "no_skill"
+    assert "base rates" in more.verdict.reason
+
+
+def test_a_few_rows_say_that_they_are_few() -> None:
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.6, 0.99, 11)
+    report = CalibrationReport.from_log_probs(np.log(np.stack([confidence, 1 - confidence], 1)), [0] * 9 + [1] * 2)
+    assert str(report.verdict) == "too few rows to tell: 11"
+    assert report.power is not None
+    assert report.power < 0.3
+    noise = f"a calibration error of up to {100 * report.ece_noise:.1f} % among 11 rows"
+    assert noise in report.verdict.reason
+    assert f"noticed in only {100 * report.power:.0f} of 100 such test sets" in report.verdict.reason
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_one_example_never_shows_miscalibration(label: int) -> None:
+    report = CalibrationReport.from_log_probs(np.log([[0.7, 0.3]]), [label])
+    assert str(report.verdict) == "too few rows to tell: 1"
 
 
 def test_one_class_and_perfect_predictions_report_without_warnings() -> None:
@@ -206,8 +238,13 @@ def test_one_class_and_perfect_predictions_report_without_warnings() -> None:
         perfect = np.log(np.eye(3))
     for log_probs, labels in ((np.zeros((5, 1)), [0] * 5), (perfect, [0, 1, 2])):
         report = CalibrationReport.from_log_probs(log_probs, labels)
-        assert (report.accuracy, report.nll) == (Metric(1.0, 1.0, 1.0), Metric(0.0, 0.0, 0.0))
-        assert report.ece == report.ece_equal_mass == report.brier == Metric(0.0, 0.0, 0.0)
+        n = len(labels)
+        # Even where all are right: Clopper and Pearson's (1 - p)^n = .025, and a calibration error that is not seen yet.
+        assert (report.accuracy.value, report.accuracy.high) == (1.0, 1.0)
+        assert report.accuracy.low == pytest.approx(0.025 ** (1 / n))
+        assert report.nll == report.brier == Metric(0.0, 0.0, 0.0)
+        assert (report.ece.value, report.ece.low) == (0.0, 0.0)
+        assert report.ece.high > 0.5
         assert report.entropy == report.ece_noise == 0
         assert "0.0 %" in str(report)
 

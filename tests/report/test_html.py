@@ -167,11 +167,14 @@ def test_the_page_is_whole_and_needs_nothing_else(full: CalibrationReport, tmp_p
 
 def test_the_headline_comes_first_in_words(full: CalibrationReport) -> None:
     text = " ".join(Reader(full.to_html()).text.split())
-    verdict = full.verdict[0].upper() + full.verdict[1:]
+    verdict = str(full.verdict)[0].upper() + str(full.verdict)[1:]
     assert full.selective is not None
     sentence = full.selective.sentence[0].upper() + full.selective.sentence[1:]
     trust = text.index("Can it be trusted?")
-    assert 0 <= text.find(f"{verdict} It claims") < text.find(f"{sentence}.") < trust
+    assert full.verdict.reason in text
+    said = [f"{verdict} {full.verdict.reason} It claims", "a skill of 0 %", f"{sentence}."]
+    places = [text.find(part) for part in said]
+    assert 0 <= places[0] < places[1] < places[2] < trust
     for metric in (full.accuracy, full.ece):
         assert f"[{100 * metric.low:.1f}, {100 * metric.high:.1f}]" in text
 
@@ -192,9 +195,10 @@ def test_every_figure_has_its_error_over_draws(full: CalibrationReport) -> None:
     assert table.header[-1] == "± over draws"
     assert full.over_draws is not None
     assert full.over_draws.errors is not None
-    # All that is measured is shown but the gain by refusing, which is said in words; labels alone make the uncertainty.
+    # All that is measured is shown but the gain by refusing, which is said in words; labels alone make the uncertainty and
+    # the trivial answer, and the skill goes with the NLL.
     bare = [title for title, _, cells in table.rows if not cells[-1]]
-    assert bare == ["Brier: uncertainty"]
+    assert bare == ["Skill", "Accuracy of the trivial answer", "NLL of the base rates", "Brier: uncertainty"]
     assert len(table.rows) - len(bare) == len(full.over_draws.errors) - 1
 
 
@@ -219,7 +223,11 @@ def test_a_section_is_there_where_its_part_is(full: CalibrationReport, name: str
 
 
 def test_an_old_report_has_a_page(full: CalibrationReport) -> None:
-    values = {k: v for k, v in full.to_dict().items() if k not in ("errors", "selective", *SECTIONS)}
+    values = {
+        k: v
+        for k, v in full.to_dict().items()
+        if k not in ("errors", "selective", "baseline", "by_class", "power", *SECTIONS)
+    }
     old = CalibrationReport.from_dict(values)
     assert (old.quotes, old.training, old.setup, old.ood) == (None, None, None, ())
     assert Reader(old.to_html()).headings == ["Can it be trusted?", "All figures", "Parameters and cost"]

@@ -247,13 +247,6 @@ def test_inputs_are_read_from_lists_and_tensors_and_left_alone(simulate: Any) ->
     assert np.array_equal(labels, copies[1])
 
 
-def test_wilson_solves_its_equation() -> None:
-    for k, n in [(0, 1), (1, 1), (3, 10), (90, 100)]:
-        for p in binning.wilson(k / n, n):
-            assert 0 <= p <= 1
-            assert abs(k / n - p) == pytest.approx(1.959963985 * math.sqrt(p * (1 - p) / n), abs=1e-8)
-
-
 # Errors
 
 GOOD = logs([[0.5, 0.5], [0.9, 0.1]])

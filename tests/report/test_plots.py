@@ -68,7 +68,7 @@ def test_reliability_has_one_panel_per_report_on_the_same_axes(reports: Any) -> 
         texts = [text.get_text() for text in top.texts]
         assert title in [text.replace("\n", " ") for text in texts]
         assert any(f"{100 * report.ece.value:.1f} %" in text and f"{report.nll}" in text for text in texts)
-        assert top.get_title(loc="left") == report.verdict
+        assert top.get_title(loc="left") == str(report.verdict)
 
 
 def test_nothing_is_drawn_outside_of_the_figure(reports: Any) -> None:

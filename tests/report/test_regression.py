@@ -29,7 +29,7 @@ def test_numbers_of_a_true_model():
         assert abs(c.observed.value - c.level) < 4 * (c.level * (1 - c.level) / 4000) ** 0.5
     assert report.coverage[1].width == pytest.approx(2 * 1.645, rel=0.02)
     assert (report.n, report.outputs, sum(report.pit)) == (4000, 1, 4000)
-    assert report.verdict == "well calibrated, as far as 4,000 examples show"
+    assert (report.verdict.kind, str(report.verdict)) == ("calibrated", "well calibrated, as far as 4,000 rows show")
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,9 @@ def test_numbers_of_a_true_model():
 )
 def test_the_verdict_names_what_is_most_wrong(options, words):
     report = simulated(**options)
-    assert report.verdict.startswith(words)
-    assert report.headline.startswith(report.verdict)
+    assert str(report.verdict).startswith(words)
+    assert report.verdict.kind == words.split(":")[0].removeprefix("too ").removesuffix("-confident")
+    assert report.headline.startswith(str(report.verdict))
 
 
 def test_a_joint_likelihood_takes_the_place_of_independent_outputs():
@@ -91,7 +92,8 @@ def test_it_draws_itself(tmp_path):
 def test_one_example_is_enough():
     report = simulated(1)
     assert report.rmse.low == report.rmse.high == report.rmse.value
-    assert "1 example shows" in report.verdict or "confident" in report.verdict or "too" in report.verdict
+    assert str(report.verdict) == "too few rows to tell: 1"
+    assert report.skill is None
 
 
 @pytest.mark.parametrize(

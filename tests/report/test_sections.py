@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bayespeft.report import CalibrationReport, bootstrap, metrics, sections
+from bayespeft.report import CalibrationReport, Metric, bootstrap, metrics, sections
 from bayespeft.report.ood import separations
 from bayespeft.report.over_draws import over_draws
 
@@ -23,20 +23,22 @@ def test_parts_hold_the_figures_with_intervals(data: Any) -> None:
     assert report.errors is not None
     assert report.selective is not None
     for name in ("confidence_gap", "ece_classwise", "ece_debiased", "rms_debiased", "mce", "smooth_ece"):
-        metric = getattr(report.errors, name)
-        assert metric.value == pytest.approx(getattr(metrics, name)(*data), abs=1e-12)
+        found = getattr(report.errors, name)
+        value = found if isinstance(found, float) else found.value
+        assert value == pytest.approx(getattr(metrics, name)(*data), abs=1e-12)
+    for metric in (report.errors.confidence_gap, report.errors.ece_classwise):
         assert metric.low < metric.value < metric.high
     parts = metrics.brier_parts(*data)
     for name, value in parts.items():
-        assert getattr(report.errors, f"brier_{name}").value == pytest.approx(value, abs=1e-12)
+        assert getattr(report.errors, f"brier_{name}") == pytest.approx(value, abs=1e-12)
     for name in ("aurc", "excess_aurc", "augrc", "error_auroc", "error_average_precision"):
         metric = getattr(report.selective, name)
         assert metric.value == pytest.approx(getattr(metrics, name)(*data), abs=1e-12)
         assert metric.low < metric.value < metric.high
     for at in report.selective.accuracy_at_coverage:
         assert at.figure.value == pytest.approx(metrics.accuracy_at_coverage(*data, at.at), abs=1e-12)
-    for at in report.selective.coverage_at_risk:
-        assert at.figure.value == pytest.approx(metrics.coverage_at_risk(*data, at.at), abs=1e-12)
+    for reached in report.selective.coverage_at_risk:
+        assert reached.coverage == pytest.approx(metrics.coverage_at_risk(*data, reached.at), abs=1e-12)
     curve = report.selective.curve
     assert len(curve.coverage) == len(curve.risk) == len(curve.low) == len(curve.high) == 50
     assert curve.risk[-1] == pytest.approx(1 - report.accuracy.value)
@@ -97,8 +99,8 @@ def test_figures_that_are_not_defined_are_unknown() -> None:
 def refusing(before: float, after: float, low: float, high: float) -> str:
     report = CalibrationReport.from_log_probs(np.log([[0.9, 0.1]] * 4), [0] * 4, resamples=10)
     assert report.selective is not None
-    gain = bootstrap.Metric(after - before, low, high)
-    kept = sections.At(0.8, bootstrap.Metric(after, after, after))
+    gain = Metric(after - before, low, high)
+    kept = sections.At(0.8, Metric(after, after, after))
     return replace(report.selective, refusal_gain=gain, accuracy_at_coverage=(kept,)).sentence
 
 

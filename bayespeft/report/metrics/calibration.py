@@ -150,10 +150,20 @@ def calibration_figures(tally: Tally) -> dict[str, Floats]:
 
 
 def ece_figures(tally: Tally) -> dict[str, Floats]:
-    """Return both expected calibration errors in each resample: (R,) each."""
+    """Return both expected calibration errors in each resample, and `..._distance` from the sample's gaps: (R,) each."""
+    found: dict[str, Floats] = {}
+    whole = _gaps(Tally(tally.ordered, np.ones((1, tally.n))))
+    for name, gaps in _gaps(tally).items():
+        found[name] = np.abs(gaps).sum(axis=1)
+        found[f"{name}_distance"] = np.abs(gaps - whole[name]).sum(axis=1)
+    return found
+
+
+def _gaps(tally: Tally) -> dict[str, Floats]:
+    """Sums of (correct - confidence) in each bin over n, (R, bins)."""
     return {
-        "ece": np.abs(np.diff(tally.at(tally.gaps, tally.ordered.width_edges))).sum(axis=1) / tally.n,
-        "ece_equal_mass": np.abs(np.diff(tally.shared(tally.gaps, tally.ordered.mass_edges))).sum(axis=1) / tally.n,
+        "ece": np.diff(tally.at(tally.gaps, tally.ordered.width_edges)) / tally.n,
+        "ece_equal_mass": np.diff(tally.shared(tally.gaps, tally.ordered.mass_edges)) / tally.n,
     }
 
 

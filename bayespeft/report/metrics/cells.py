@@ -59,6 +59,10 @@ class Cells:
         order: (n,) which example stands where in the tallies.
         n_bins: bins of each class.
 
+    Attributes:
+        classes: K.
+        square: what `deviation` wants of `ece_classwise`.
+
     Raises:
         DataError: see `validate`.
         ConfigError: fewer than one bin.
@@ -79,6 +83,9 @@ class Cells:
         self._counts = sparse.csr_matrix((np.ones(p.size), cell.ravel(), starts), shape=shape).T
         own = cell[np.arange(n), y]
         self._right = sparse.csr_matrix((np.ones(n), own, np.arange(n + 1)), shape=shape).T
+        self._gaps = np.asarray((self._sums - self._right) @ np.ones(n))
+        # Each class's error of an example is |p_ik - y_ik|, and the sum of these over classes 2 (1 - p_iy).
+        self.square = float(((2 * (1 - p[np.arange(n), y]) / self.classes) ** 2).mean())
 
     @property
     def size(self) -> int:
@@ -86,7 +93,9 @@ class Cells:
         return int(self._sums.nnz)
 
     def __call__(self, tally: Tally) -> dict[str, Floats]:
-        """Return `ece_classwise` and the parts of the Brier score, `brier_...`, in each resample: (R,) each."""
+        """Return `ece_classwise`, its distance from the sample's gaps, and the parts of the Brier score, `brier_...`, in each
+        resample: (R,) each.
+        """
         counts, sums, right = ((m @ tally.counts.T).T for m in (self._counts, self._sums, self._right))
         n = tally.n
         size = np.maximum(counts, 1)
@@ -97,6 +106,7 @@ class Cells:
         uncertainty = 1 - (share**2).sum(axis=1)
         return {
             "ece_classwise": np.abs(sums - right).sum(axis=1) / (n * self.classes),
+            "ece_classwise_distance": np.abs(sums - right - self._gaps).sum(axis=1) / (n * self.classes),
             "brier_reliability": reliability,
             "brier_resolution": resolution,
             "brier_uncertainty": np.maximum(uncertainty, 0),

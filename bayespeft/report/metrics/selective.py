@@ -161,9 +161,14 @@ def _errors(tally: Tally, kept: npt.NDArray[np.int64]) -> Floats:
     return errors
 
 
-def _accuracies(tally: Tally, coverages: tuple[float, ...]) -> Floats:
+def kept_at(coverage: float, n: int) -> int:
+    """Return how many of n examples a coverage keeps: ceil(coverage n)."""
     # 0.8 * 5 is above 4 in floating point; no fraction that is meant is so near to a whole number.
-    kept = np.ceil(np.asarray(coverages) * tally.n - 1e-9).astype(np.int64)
+    return int(np.ceil(coverage * n - 1e-9))
+
+
+def _accuracies(tally: Tally, coverages: tuple[float, ...]) -> Floats:
+    kept = np.array([kept_at(coverage, tally.n) for coverage in coverages], dtype=np.int64)
     return 1 - _errors(tally, kept) / kept
 
 

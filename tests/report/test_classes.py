@@ -1,0 +1,75 @@
+"""What the trivial answer is, and how each class fares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix, precision_score, recall_score
+
+from bayespeft.report import CalibrationReport
+from bayespeft.report.baseline import baseline
+from bayespeft.report.classes import MOST, by_class
+
+
+def test_base_rates_are_the_entropy_of_the_labels() -> None:
+    labels = np.repeat([0, 1, 2], [50, 30, 20])
+    shares = np.array([0.5, 0.3, 0.2])
+    found = baseline(np.full(100, 0.3), labels, 3)
+    assert (found.majority, found.accuracy) == (0, 0.5)
+    assert found.nll == pytest.approx(-(shares * np.log(shares)).sum())
+    assert found.skill is not None
+    assert found.skill.value == pytest.approx(1 - 0.3 / found.nll)
+    assert found.beaten
+
+
+def test_base_rates_themselves_have_no_skill() -> None:
+    labels = np.repeat([0, 1], [70, 30])
+    own = -np.log(np.where(labels == 0, 0.7, 0.3))
+    found = baseline(own, labels, 2)
+    assert found.skill is not None
+    assert found.skill.value == pytest.approx(0)
+    assert not found.beaten
+
+
+def test_where_all_rows_are_of_one_class_nothing_can_be_beaten() -> None:
+    found = baseline(np.zeros(5), np.zeros(5, dtype=np.int64), 2)
+    assert (found.skill, found.nll, found.accuracy, found.beaten) == (None, 0, 1, False)
+
+
+def test_class_figures_are_scikit_learns(simulate: Any) -> None:
+    log_probs, labels = simulate(300, 4)
+    probs, top = np.exp(log_probs), log_probs.argmax(1)
+    found = by_class(probs, labels, ("a", "b"))
+    assert found is not None
+    assert (np.array(found.confusion) == confusion_matrix(labels, top)).all()
+    recalls, precisions = (score(labels, top, average=None) for score in (recall_score, precision_score))
+    for k, own in enumerate(found.figures):
+        assert own.name == ("a", "b", "2", "3")[k]
+        assert own.recall is not None
+        assert own.precision is not None
+        assert (own.recall.value, own.precision.value) == (pytest.approx(recalls[k]), pytest.approx(precisions[k]))
+        assert (own.n, own.predicted) == ((labels == k).sum(), (top == k).sum())
+        assert own.claimed == pytest.approx(probs[:, k].mean())
+
+
+def test_classes_that_are_never_seen_or_answered_have_unknown_figures() -> None:
+    found = by_class(np.array([[0.6, 0.3, 0.1]] * 3), np.array([0, 1, 1]))
+    assert found is not None
+    assert found.figures[2].recall is None
+    assert found.figures[2].precision is None
+    assert found.figures[1].precision is None
+    assert found.figures[1].recall is not None
+    assert by_class(np.full((2, MOST + 1), 1 / (MOST + 1)), np.array([0, 1])) is None
+
+
+def test_a_report_shows_them_and_reads_them_back(simulate: Any) -> None:
+    report = CalibrationReport.from_log_probs(*simulate(300, 3), class_names=("art", "law", "tax"), resamples=20)
+    assert CalibrationReport.from_json(report.to_json()) == report
+    page = report.to_html()
+    assert "Class by class" in page
+    assert all(name in page for name in ("art", "law", "tax"))
+    many = CalibrationReport.from_log_probs(*simulate(100, MOST + 1), resamples=20)
+    assert many.by_class is None
+    assert "Class by class" not in many.to_html()

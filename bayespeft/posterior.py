@@ -32,8 +32,9 @@ from bayespeft.predictive.categorical import Predictive
 from bayespeft.predictive.language import LanguagePredictive
 from bayespeft.predictive.normal import RegressionPredictive
 from bayespeft.report.calibration import CalibrationReport
-from bayespeft.report.conformal import Conformal, ConformalMethod
-from bayespeft.report.decision import Decision, Per, decide, decide_quantities, decide_texts
+from bayespeft.report.conformal import Conformal, ConformalMethod, Per, check_per
+from bayespeft.report.conformal_intervals import ConformalIntervals
+from bayespeft.report.decision import Decision, decide, decide_quantities, decide_texts
 from bayespeft.report.language import LanguageReport
 from bayespeft.report.metrics.conformal import check_alpha, check_method
 from bayespeft.report.ood import separate
@@ -231,28 +232,42 @@ class Posterior(Fitted):
         alpha: float = 0.1,
         *,
         method: ConformalMethod = "lac",
+        per: Per = "all",
         draws: int = 10,
         seed: int = 0,
         batch_size: int = 32,
-    ) -> Conformal:
-        """Fit sets of classes that hold the label with a probability of at least 1 - alpha; see `Conformal`.
+    ) -> Conformal | ConformalIntervals:
+        """Fit sets of classes, or intervals of quantities, that hold the label with a probability of at least 1 - alpha.
+
+        See `Conformal` and `ConformalIntervals`.
 
         Args:
             validation: labelled data that training has not seen, or its prediction; of the law of the data to come. Draws,
-                seed and sampling of a prediction must be those of the predictions that sets are asked for.
+                seed and sampling of a prediction must be those of the predictions that sets are asked for; of quantities it
+                has kept its draws.
             alpha: the probability that a set misses the label, at most.
-            method: "lac", the smallest sets on average, or "aps", sets that adapt to how hard an example is.
+            method: of classes: "lac", the smallest sets on average; "aps", sets that adapt to how hard an example is; "raps",
+                these without their long tails.
+            per: of classes: "class" keeps the promise for the examples of each class.
             draws: of a prediction, here and for the sets to come.
-            seed: of the draws, and of the uniforms of "aps".
+            seed: of the draws, and of the uniforms of "aps" and "raps".
             batch_size: examples per pass.
 
         Raises:
-            DataError: there are no labels. ConfigError: alpha or method can't be used, or labels are no classes.
+            DataError: there are no labels. ConfigError: alpha, method or per can't be used, or labels are texts.
         """
         check_alpha(alpha)
         check_method(method)
+        check_per(per)
+        if isinstance(self.likelihood, Regression):
+            if (method, per) != ("lac", "all"):
+                raise ConfigError(
+                    f"method={method!r} and per={per!r} are for classes; quantities have one kind of interval."
+                )
+            quantities = partial(self._quantities, draws=draws, seed=seed, batch_size=batch_size)
+            return ConformalIntervals.fit(quantities(validation), quantities, alpha=alpha)
         predict = partial(self._classes, draws=draws, seed=seed, batch_size=batch_size)
-        return Conformal.fit(predict(validation), predict, alpha=alpha, method=method, seed=seed)
+        return Conformal.fit(predict(validation), predict, alpha=alpha, method=method, per=per, seed=seed)
 
     def decide(
         self,
@@ -315,16 +330,19 @@ class Posterior(Fitted):
                 raise DataError("there are tokens but no texts: pass tokenizer= to fit or load.")
             own, known = (written.normalised_log_probs.numpy() for written in (data, validation))
             return decide_texts(data.texts, own, known, correct, **common)
-        settings: dict[str, Any] = {"draws": draws, "seed": seed, "batch_size": batch_size}
         if quantities:
-            found, seen = (
-                d if isinstance(d, RegressionPredictive) else self.predict(d, **settings) for d in (data, validation)
-            )
-            assert isinstance(found, RegressionPredictive)
-            assert isinstance(seen, RegressionPredictive)
+            found, seen = (self._quantities(rows, draws, seed, batch_size=batch_size) for rows in (data, validation))
             return decide_quantities(found, seen, tolerance=tolerance, **common)
         predict = partial(self._classes, draws=draws, seed=seed, batch_size=batch_size)
         return decide(predict(data), predict(validation), per=per, **common)
+
+    def _quantities(self, data: Any, draws: int, seed: int, **settings: Any) -> RegressionPredictive:
+        """Predict data of quantities and keep the draws, unless it is a prediction already."""
+        found = data
+        if not isinstance(data, RegressionPredictive):
+            found = self.predict(data, draws, seed, keep_draws=True, **settings)
+        assert isinstance(found, RegressionPredictive)
+        return found
 
     def _classes(self, data: Any, draws: int, seed: int, **settings: Any) -> Predictive:
         """Predict data of classes, unless it is a prediction already."""

@@ -117,6 +117,9 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "results: generation errors": generation.errors,
     "results: decide power": statistics.power,
     "results: decide validity": statistics.validity,
+    "results: interval coverage": statistics.coverage,
+    "results: conformal": statistics.conformal,
+    "results: paired test": statistics.paired,
 }
 
 

@@ -167,8 +167,12 @@ def test_quantities_are_decided_by_their_width_and_have_no_classes(mlp: Any, xy:
         posterior.decide(data, validation=data, tolerance=1.0, correct=[True])
     with pytest.raises(ConfigError, match="per='class' is for classes"):
         posterior.decide(data, validation=data, tolerance=1.0, per="class")
-    with pytest.raises(ConfigError, match="for classes, and likelihood 'regression' has none"):
-        posterior.conformal(data)
+    intervals = posterior.conformal(data, draws=2)
+    low, high = intervals.intervals((data[0],))
+    assert low.shape == high.shape == (60, 3)
+    assert intervals.report(data).coverage.value >= 0.9
+    with pytest.raises(ConfigError, match="are for classes"):
+        posterior.conformal(data, per="class")
     for settings in ({"ood": {"other": data}}, {"draws_error": True}):
         with pytest.raises(ConfigError, match="ood and draws_error are for classes"):
             posterior.report(data, **settings)
@@ -192,8 +196,8 @@ def test_a_score_that_is_none_is_refused_before_anything_is_predicted(
     posterior: Any, xy: Any, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(bayespeft.Posterior, "predict", lambda *_, **__: pytest.fail("predicted first"))
-    with pytest.raises(ConfigError, match="method='raps': lac, aps"):
-        posterior.conformal(xy, method="raps")
+    with pytest.raises(ConfigError, match="method='saps': lac, aps, raps"):
+        posterior.conformal(xy, method="saps")
 
 
 def test_a_posterior_shows_itself_in_a_line(posterior: Any, bert: Any, sentences: Any, tokenizer: Any) -> None:

@@ -20,7 +20,9 @@ class Record:
         loss: what training minimises, nats per example: nll + kl_weight * (kl + prior) / N, but for the above.
         nll: mean negative log-likelihood under draws of q, nats per example.
         kl: KL(q || prior) of the latents at the end of the stretch, nats.
-        prior: -log prior density of the points at the end of the stretch, nats.
+        prior: -log prior density of the points at the end of the stretch, less its least: what keeps points near their
+            centers, nats. Without normalising constants, which go by the unit of a weight, neither this nor the loss says
+            more than it can.
         kl_weight: weight of the last two at the end of the stretch.
         seconds: since the start.
         validation: metrics on the validation data, where they were computed at this step.

@@ -44,6 +44,20 @@ def check_closed_form(name: str, q: Distribution, p: Distribution) -> None:
 
 
 @torch.no_grad()
+def point_constants(approximation: Approximation) -> float:
+    """Return the log prior density of all points where it is highest, at the priors' centers, in nats.
+
+    These normalising constants are in a density of points and move nothing: without them the term is a penalty from 0 up.
+    """
+    q, total = approximation.q(), 0.0
+    for pack in approximation.sampled:
+        if pack.name not in approximation.improper and pack.name not in approximation.random:
+            center = approximation.get_buffer(f"center_{pack.name}")
+            total += float(pack.prior.reported(center, q[pack.name])[0].log_prob(center).sum())
+    return total
+
+
+@torch.no_grad()
 def reported_kl(approximation: Approximation) -> dict[str, Tensor]:
     """Return what is reported of q against the priors, in nats: KL(q || prior) of each pack that has a proper one.
 

@@ -25,6 +25,7 @@ from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.averaging import PathAverage
 from bayespeft.inference.history import History, Record
 from bayespeft.inference.horizon import Verdict
+from bayespeft.inference.kl import point_constants
 from bayespeft.inference.layerwise import in_turn
 from bayespeft.inference.problem import Problem
 from bayespeft.inference.refresh import Refresher
@@ -228,7 +229,7 @@ def run(
     average = PathAverage(parameters, train.average)
     best: dict[str, Tensor] = {}
     refresh = Refresher(problem, per_epoch)
-    history, stretch = History(), _Stretch()
+    history, stretch, constant = History(), _Stretch(), point_constants(problem.approximation)
     start, first = time.perf_counter(), 0
     with (
         seeded(problem.seed),
@@ -270,7 +271,7 @@ def run(
                 if train.kl_lr is not None:
                     terms = terms + _descend_on_prior(problem, weight, train.kl_lr * lr_factor(train, step, steps))
                     optimiser.zero_grad(set_to_none=True)
-                stretch.add(terms, nll, size)
+                stretch.add(terms + weight * constant / len(examples), nll, size)
                 done = step + 1
                 average.update(done)
                 if after:
@@ -282,10 +283,18 @@ def run(
                     _finite(problem, mean_loss, done)
                     with average.applied():
                         validated = validate() if validate and looking else None
-                        kl, prior = problem.prior_terms()
+                        kl, density = problem.prior_terms()
                         seconds = time.perf_counter() - start
                         record = Record(
-                            done, done / per_epoch, mean_loss, mean_nll, kl, prior, weight, seconds, validated
+                            done,
+                            done / per_epoch,
+                            mean_loss,
+                            mean_nll,
+                            kl,
+                            density + constant,
+                            weight,
+                            seconds,
+                            validated,
                         )
                         history.records.append(record)
                         if lookout and looking:

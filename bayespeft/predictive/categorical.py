@@ -21,11 +21,16 @@ class Predictive(Prediction):
         expected_entropy: (n,) mean entropy of the single draws, nats: the aleatoric part.
         labels: (n,) int64, or None where the data has none.
         draw_log_probs: (draws, n, K) float32, only where asked for.
+        information_bias: (n,) float64, nats: by how much so few draws make entropy - expected entropy too small on average,
+            sum_k var_k / p_k / (2 draws) with the variance of class k's probability over draws: the leading term, which the
+            jackknife removes, too. None where draws are not independent of each other, as those of a Sobol sequence or
+            antithetic pairs, or are all there are.
     """
 
     log_probs: Tensor
     expected_entropy: Tensor
     draw_log_probs: Tensor | None = None
+    information_bias: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.log_probs)
@@ -47,8 +52,12 @@ class Predictive(Prediction):
 
     @property
     def mutual_information(self) -> Tensor:
-        """(n,) entropy - expected entropy, nats: the epistemic part, what more data could remove (Houlsby et al. 2011)."""
-        return (self.entropy - self.expected_entropy).clamp_min(0)
+        """(n,) of label and weights, nats: the epistemic part, what more data could remove (Houlsby et al. 2011).
+
+        entropy - expected entropy, which is exact for infinitely many draws, less `information_bias` where that is known.
+        """
+        bias = 0.0 if self.information_bias is None else self.information_bias
+        return (self.entropy - self.expected_entropy).clamp_min(0) + bias
 
 
 def entropy(log_probs: Tensor) -> Tensor:
@@ -70,14 +79,17 @@ class CategoricalAverage(Average):
         super().__init__(n, keep)
         self._log_sum: Tensor | None = None
         self._entropy = torch.zeros(n, dtype=torch.float64)
+        self._squares = torch.empty(0)
 
     def add(self, outputs: Tensor, index: Tensor, labels: Tensor | None, first: int) -> None:
         """Add logits (draws, rows, K); arguments as the base."""
         log_probs = torch.log_softmax(outputs, -1)
         if self._log_sum is None:
             self._log_sum = torch.full((self._n, log_probs.shape[-1]), -math.inf, dtype=torch.float64)
+            self._squares = torch.zeros_like(self._log_sum)
         self._log_sum[index] = torch.logaddexp(self._log_sum[index], torch.logsumexp(log_probs, 0))
         self._entropy[index] += entropy(log_probs).sum(0)
+        self._squares[index] += torch.exp(2 * log_probs).sum(0)
         self._note(log_probs, index, first)
         if labels is not None:
             self._score(log_likelihood(log_probs, labels), index, labels, first)
@@ -91,7 +103,16 @@ class CategoricalAverage(Average):
             expected_entropy=self._entropy / self.draws,
             **self._stated(cost, unit),
             draw_log_probs=self.kept,
+            information_bias=self._bias() if unit == 1 and cost.draws > 1 else None,
         )
+
+    def _bias(self) -> Tensor:
+        """`Predictive.information_bias` of independent draws."""
+        assert self._log_sum is not None
+        probs = torch.exp(self._log_sum - math.log(self.draws))
+        variance = ((self._squares - self.draws * probs.square()) / (self.draws - 1)).clamp_min(0)
+        ratio = torch.where(probs > 0, variance / probs, 0.0)
+        return ratio.sum(-1) / (2 * self.draws)
 
 
 class CategoricalGaussianAverage(GaussianAverage):

@@ -157,13 +157,12 @@ class CalibrationReport(DrawnReport):
         that three quarters of all gap between the two has one sign; else it is "both", by the ECE.
         """
         gap, ece = self.confidence - self.accuracy.value, self.ece.value
-        claims = f"it claims {100 * self.confidence:.1f} % and is right in {100 * self.accuracy.value:.1f} %"
         if ece > self.ece_noise + 1e-9:  # the two are sums in different orders: equal means equal up to rounding
             if abs(gap) < ece / 2:
                 text = f"over- and under-confident by {100 * ece:.1f} points"
                 return Verdict("both", text, "It claims too much for some rows and too little for others.", ece)
             kind: Kind = "over" if gap > 0 else "under"
-            less = f"It is {'less' if gap > 0 else 'more'} often right than it claims: on average {claims}."
+            less = f"It is {'less' if gap > 0 else 'more'} often right than it claims."
             return Verdict(kind, f"{kind}-confident by {100 * abs(gap):.1f} points", less, abs(gap))
         if self.power is not None and self.power < LEAST_POWER:
             return too_few(self.n, self.ece_noise, self.power, "a model that claims 5 points too much")
@@ -172,7 +171,7 @@ class CalibrationReport(DrawnReport):
                 f"Its probabilities are not shown to be better than giving every row the base rates ({self.trivial})."
             )
             return Verdict("no_skill", "no better than the base rates", reason)
-        reason = f"What it claims is what it keeps, as far as {rows(self.n)} can show: {claims}."
+        reason = f"What it claims is what it keeps, as far as {rows(self.n)} can show."
         return Verdict("calibrated", f"well calibrated, as far as {rows(self.n)} show{'s' * (self.n == 1)}", reason)
 
     @property

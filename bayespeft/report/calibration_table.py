@@ -12,8 +12,8 @@ from bayespeft.report.table import UNKNOWN, percent_cells, plain_cells
 
 COVERED = (
     "An interval holds the figure that endlessly many such rows would give, in 95 of 100 test sets: of shares by Clopper and "
-    "Pearson, of calibration errors over the same bins by a bound that holds more often, of the others by resampling rows. "
-    "Figures without one are those of these rows alone; noise adds to them."
+    "Pearson, of calibration errors over the same bins by a bound that holds more often, of the others by resampling rows, "
+    "which holds less often where rows or errors are few. Figures without one are those of these rows alone."
 )
 
 

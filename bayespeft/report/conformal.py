@@ -10,18 +10,19 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from bayespeft.errors import DataError
+from bayespeft.errors import ConfigError, DataError
 from bayespeft.predictive.categorical import Predictive
 from bayespeft.report.binning import Floats
 from bayespeft.report.bootstrap import mean_intervals
 from bayespeft.report.metric import Metric
-from bayespeft.report.metrics.conformal import class_scores, quantile
+from bayespeft.report.metrics.conformal import class_quantiles, class_scores, quantile
 from bayespeft.report.metrics.examples import validate
 from bayespeft.report.predictions import check_alike, probabilities
 from bayespeft.report.proportions import proportion
 from bayespeft.report.record import Record
 
-ConformalMethod = Literal["lac", "aps"]
+ConformalMethod = Literal["lac", "aps", "raps"]
+Per = Literal["all", "class"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,10 @@ class ConformalReport(Record):
         single: share of sets of one class.
         empty: share of sets of none.
         target: 1 - alpha.
-        method: "lac" or "aps".
+        method: "lac", "aps" or "raps".
         n: examples.
         validation: examples that the sets were fitted on.
+        by_class: coverage of the examples of each class; None of one that has none.
     """
 
     WHAT: ClassVar[str] = "a report on conformal sets"
@@ -50,6 +52,7 @@ class ConformalReport(Record):
     method: str
     n: int
     validation: int
+    by_class: tuple[Metric | None, ...] = ()
 
     def __str__(self) -> str:
         return (
@@ -66,25 +69,26 @@ class Conformal:
     If validation examples and a new one are exchangeable, its set holds its label with a probability of at least
     1 - alpha, over validation sets and new examples together. Exchangeable are their predictions: both are to be made by the
     same posterior with the same draws, seed and sampling. Of these only the numbers of draws and classes can be checked.
+    With a threshold for each class (`per="class"`) that holds for the examples of each class, however frequent it is.
 
-    With "aps" a set is random, through a uniform number: a hash of the example's probabilities and of the seed. So a score is
-    one function of the example, for validation and new examples alike, and a set does not depend on which others are asked for
-    with it. Probabilities that differ by rounding, as those of other batches may, have another number.
+    With "aps" and "raps" a set is random, through a uniform number: a hash of the example's probabilities and of the seed. So a
+    score is one function of the example, for validation and new examples alike, and a set does not depend on which others are
+    asked for with it. Probabilities that differ by rounding, as those of other batches may, have another number.
 
     Attributes:
         alpha: probability that a set misses the label, at most.
-        threshold: sets hold the classes whose score is at most this; infinity where there are too few validation examples
-            to promise anything short of all classes.
-        method: "lac" or "aps".
+        threshold: sets hold the classes whose score is at most this, one number or (K,); infinity where there are too few
+            validation examples to promise anything short of all classes, or of a class to ever leave it out.
+        method: "lac", "aps" or "raps".
         validation: number of examples it was fitted on.
-        seed: of the uniforms of "aps".
+        seed: of the uniforms of "aps" and "raps".
         draws: of the validation data's prediction.
         classes: of the same.
         predict: data -> prediction, with the settings that the validation data was predicted with.
     """
 
     alpha: float
-    threshold: float
+    threshold: float | Floats
     method: ConformalMethod
     validation: int
     seed: int
@@ -100,18 +104,22 @@ class Conformal:
         *,
         alpha: float = 0.1,
         method: ConformalMethod = "lac",
+        per: Per = "all",
         seed: int = 0,
     ) -> Conformal:
         """Fit the threshold on a labelled prediction; `predict` has the same draws, seed and sampling.
 
         Raises:
-            ConfigError: alpha or the method can't be used. DataError: there are no labels, or log-probabilities are NaN or
+            ConfigError: alpha, the method or per can't be used. DataError: there are no labels, or log-probabilities are NaN or
                 none.
         """
         probs, labels = probabilities(prediction), _labels(prediction)
         scores = class_scores(probs, method, _uniforms(probs, seed))
         own = scores[np.arange(len(labels)), labels]
-        return cls(alpha, quantile(own, alpha), method, len(labels), seed, prediction.draws, scores.shape[1], predict)
+        check_per(per)
+        classes = scores.shape[1]
+        threshold = quantile(own, alpha) if per == "all" else class_quantiles(own, labels, classes, alpha)
+        return cls(alpha, threshold, method, len(labels), seed, prediction.draws, classes, predict)
 
     def sets(self, data: Any) -> npt.NDArray[np.bool_]:
         """Return which classes are in each example's set, (n, K).
@@ -151,6 +159,10 @@ class Conformal:
             method=self.method,
             n=len(labels),
             validation=self.validation,
+            by_class=tuple(
+                proportion(float(own.mean()), len(own)) if len(own := hit[labels == k]) else None
+                for k in range(self.classes)
+            ),
         )
 
     def _prediction(self, data: Any) -> Predictive:
@@ -160,6 +172,12 @@ class Conformal:
             consequence="sets keep their promise for predictions of the same classes with the same draws, seed and sampling.",
         )  # fmt: skip
         return found
+
+
+def check_per(per: str) -> None:
+    """Check that a promise is for "all" or for each "class"; `ConfigError` otherwise."""
+    if per not in ("all", "class"):
+        raise ConfigError(f"per={per!r}: 'all' or 'class'.")
 
 
 def _uniforms(probs: Floats, seed: int) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,11 @@ from bayespeft.errors import ConfigError, DataError
 from bayespeft.predictive.categorical import Predictive
 from bayespeft.predictive.normal import RegressionPredictive
 from bayespeft.report.binning import Floats
+from bayespeft.report.conformal import Per, check_per
 from bayespeft.report.metrics.examples import validate
 from bayespeft.report.predictions import check_alike, probabilities
 from bayespeft.report.selection import Rule, controlled, fewest
 
-Per = Literal["all", "class"]
 CONSEQUENCE = "a threshold holds for predictions of the same classes with the same draws, seed and sampling."
 
 
@@ -125,8 +125,7 @@ def decide(
         ConfigError: risk, delta or per is out of range, or the numbers of draws or classes differ. DataError: validation data
             has no labels, there is no example, or log-probabilities are NaN or none.
     """
-    if per not in ("all", "class"):
-        raise ConfigError(f"per={per!r}: 'all' or 'class'.")
+    check_per(per)
     classes = validation.log_probs.shape[-1]
     check_alike("data", prediction, "validation", draws=validation.draws, classes=classes, consequence=CONSEQUENCE)
     if validation.labels is None:

@@ -145,7 +145,11 @@ def closing(report: Report) -> Iterator[Section]:
 
 def _curves(training: Training) -> Iterator[Figure]:
     per_example = {name: curve for name, curve in training.curves.items() if name != "kl"}
-    words = {"objective": "objective: NLL + weighted KL", "nll": "NLL under draws", "validation nll": "NLL, validation"}
+    words = {
+        "objective": "objective: NLL + weighted KL and penalty of points",
+        "nll": "NLL under draws",
+        "validation nll": "NLL, validation",
+    }
     caption = "A gap that opens between training and validation NLL is overfitting."
     key = {CURVES[name]: words[name] for name in per_example}
     yield Figure(

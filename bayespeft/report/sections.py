@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import numpy.typing as npt
 
 from bayespeft.report.bootstrap import Interval, basic, headline, mean_intervals, measure
@@ -89,10 +90,10 @@ class Selective:
 
     Attributes:
         aurc: area under the risk-coverage curve.
-        excess_aurc: less the least that this many errors allow.
+        excess_aurc: less the least that this many errors allow; of these rows, as resampling does not cover it.
         augrc: area under the generalised risk.
         error_auroc: P(an error is less confident than a right answer); None where all are right, or all wrong.
-        error_average_precision: of errors; None where all are right.
+        error_average_precision: of errors, of these rows, as resampling does not cover it; None where all are right.
         accuracy_at_coverage: at coverages of 50, 80, 90 and 95 %.
         coverage_at_risk: at risks of 1, 5 and 10 %; optimistic, see `metrics.coverage_at_risk`.
         refusal_gain: accuracy at a coverage of 80 % less that of all.
@@ -100,10 +101,10 @@ class Selective:
     """
 
     aurc: Metric
-    excess_aurc: Metric
+    excess_aurc: float
     augrc: Metric
     error_auroc: Metric | None
-    error_average_precision: Metric | None
+    error_average_precision: float | None
     accuracy_at_coverage: tuple[At, ...]
     coverage_at_risk: tuple[Reached, ...]
     refusal_gain: Metric
@@ -167,10 +168,10 @@ def _selective(found: Mapping[str, Interval], n: int) -> Selective:
     ]
     return Selective(
         aurc=found["aurc"].metric,
-        excess_aurc=found["excess_aurc"].metric,
+        excess_aurc=float(found["excess_aurc"].values),
         augrc=found["augrc"].metric,
         error_auroc=found["error_auroc"].optional,
-        error_average_precision=found["error_average_precision"].optional,
+        error_average_precision=_defined(found["error_average_precision"]),
         accuracy_at_coverage=tuple(
             At(at, _kept(float(accuracy), at, n))
             for at, accuracy in zip(COVERAGES, found["accuracy_at_coverage"].values, strict=True)
@@ -184,6 +185,11 @@ def _selective(found: Mapping[str, Interval], n: int) -> Selective:
             tuple(1 - at.figure.low for at in curve),
         ),
     )
+
+
+def _defined(found: Interval) -> float | None:
+    """The figure of the sample, without an interval; None where the sample does not define it."""
+    return None if np.isnan(found.values) else float(found.values)
 
 
 def _kept(accuracy: float, coverage: float, n: int) -> Metric:

@@ -27,6 +27,14 @@ def test_one_seed_is_the_paired_t_test():
     assert paired_p(d) == pytest.approx(stats.ttest_1samp(d[0], 0).pvalue, rel=1e-6)
 
 
+@pytest.mark.parametrize(("better", "worse"), [(6, 0), (5, 1), (10, 2), (100, 70), (1, 1), (0, 0)])
+def test_one_seed_of_right_and_wrong_is_the_exact_mcnemar_test(better, worse):
+    d = np.zeros((1, 500))
+    d[0, :better], d[0, better : better + worse] = 1, -1
+    expected = stats.binomtest(better, better + worse).pvalue if better + worse else 1
+    assert paired_p(d) == paired_p(-d) == pytest.approx(expected)
+
+
 def test_where_examples_agree_it_is_the_paired_t_test_over_seeds():
     by_seed = np.array([0.3, 0.1, 0.25, 0.2])
     d = np.repeat(by_seed[:, None], 50, axis=1)

@@ -209,6 +209,21 @@ def test_reported_loss_is_mean_nll_plus_prior_terms_over_n(mlp, xy, accumulate):
             assert record.loss - record.nll == pytest.approx(0.7 * (record.kl + record.prior) / 57, rel=2e-2)
 
 
+@pytest.mark.parametrize("scale", [0.01, 3.0])
+def test_reported_loss_of_points_holds_no_normalising_constant(mlp, xy, scale):
+    """A narrow normal density is far above 1: the objective would be below the NLL by it. What is left is a ridge."""
+    train = TrainConfig(epochs=2, batch_size=20, lr=1e-2)
+    with problem(mlp, xy, Core(r=2), MeanField(), train=train, point_prior=Normal(scale=scale)) as p:
+        record = run(p).records[-1]
+        ridge = sum(
+            float((p.approximation.q()[pack.name].mean - pack.center).detach().square().sum()) / (2 * scale**2)
+            for pack in p.approximation.sampled
+            if pack.name not in p.approximation.random and pack.name not in p.approximation.improper
+        )
+        assert record.prior == pytest.approx(ridge, rel=1e-3, abs=1e-2)
+        assert record.loss > record.nll
+
+
 def test_reported_nll_of_an_epoch_is_the_mean_over_examples():
     """At a rate of zero every step sees one network, whose mean NLL over the data is known."""
     x, y = torch.randn(23, 3, generator=torch.Generator().manual_seed(0)), torch.arange(23) % 2

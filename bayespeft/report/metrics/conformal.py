@@ -7,11 +7,14 @@ exchangeable, and the model saw neither in training,
     1 - alpha  <=  P(label in set)  <=  1 - alpha + 1 / (n + 1),
 
 the upper bound if scores never tie (Vovk et al. 2005; Lei et al. 2018, JASA 113(523)). The guarantee is
-marginal: over validation sets and new examples together, not for each class or kind of example.
+marginal: over validation sets and new examples together, not for each kind of example. A quantile of each class's own
+validation examples gives it for each class (Mondrian: Vovk et al. 2005, section 4.5; Vovk 2012, ACML).
 
 - lac: 1 - p(class): the smallest sets on average (Sadinle et al. 2019, JASA 114(525)); they may be empty.
 - aps: the mass of all more probable classes plus a uniform share of its own (Romano et al. 2020, arXiv 2006.02544, without
   regularisation): sets that adapt to how hard an example is.
+- raps: that and a penalty of `PENALTY` for each class beyond the `FREE` most probable ones (Angelopoulos et al. 2020, arXiv
+  2009.14193, eq. 4): the long tails of unlikely classes are cut off. With no more than `FREE` classes it is aps.
 """
 
 from __future__ import annotations
@@ -25,16 +28,18 @@ from bayespeft.errors import ConfigError, DataError
 from bayespeft.report.binning import Floats
 from bayespeft.report.fractions import check_fraction
 
-METHODS = ("lac", "aps")
+METHODS = ("lac", "aps", "raps")
+FREE, PENALTY = 5, 0.01
+"""Settings of "raps": the k_reg and lambda of the paper's experiments with fixed ones."""
 
 
 def class_scores(probs: Floats, method: str, uniforms: Floats) -> Floats:
-    """Return the score of each class, (n, K) in [0, 1].
+    """Return the score of each class, (n, K) from 0 up.
 
     Args:
         probs: (n, K), rows sum to 1.
         method: one of `METHODS`.
-        uniforms: (n,) in [0, 1); only "aps" uses them.
+        uniforms: (n,) in [0, 1); "lac" does not use them.
 
     Raises:
         ConfigError: there is no such method.
@@ -44,9 +49,27 @@ def class_scores(probs: Floats, method: str, uniforms: Floats) -> Floats:
         return 1 - probs
     order = np.argsort(-probs, axis=1, kind="stable")
     falling = np.take_along_axis(probs, order, axis=1)
+    ranked = np.cumsum(falling, axis=1) - falling + uniforms[:, None] * falling
+    if method == "raps":
+        ranked += PENALTY * np.maximum(np.arange(1, probs.shape[1] + 1) - FREE, 0)
     scores = np.empty_like(probs)
-    np.put_along_axis(scores, order, np.cumsum(falling, axis=1) - falling + uniforms[:, None] * falling, axis=1)
+    np.put_along_axis(scores, order, ranked, axis=1)
     return scores
+
+
+def class_quantiles(scores: npt.ArrayLike, labels: npt.NDArray[np.int64], classes: int, alpha: float) -> Floats:
+    """Return the `quantile` of each class's own scores, (K,); infinity for a class of which there is none.
+
+    Args:
+        scores: (n,) of the labels.
+        labels: (n,).
+        classes: K.
+        alpha: as for `quantile`, as are the errors.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    quantile(values, alpha)
+    own = [values[labels == k] for k in range(classes)]
+    return np.array([quantile(found, alpha) if len(found) else math.inf for found in own])
 
 
 def check_method(method: str) -> None:

@@ -24,7 +24,7 @@ from bayespeft.data.prepare import raw_rows
 from bayespeft.errors import ConfigError, DataError, GuideError
 from bayespeft.factors import Pack
 from bayespeft.guides.base import GuideSpec
-from bayespeft.heads import find_fresh, in_use, warn_of_random
+from bayespeft.heads import find_fresh, fresh_parameters, in_use, warn_of_random
 from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.coordinates import measured
 from bayespeft.inference.gradients import check_gradients
@@ -106,7 +106,11 @@ def assemble(
         heads = {head.name for head in own}
         idle = frozenset(site.name for site in fresh) - heads
         warn_of_random(model, heads | idle)
-        placements = tuple(Placement(s, method.adapter) for s in sites) + tuple(Placement(h, Head()) for h in own)
+        random = fresh_parameters(model)
+        # What gives the outputs starts at none, unless somebody trained it; layers before it must let something through.
+        last = {head.name for head in own[-1:] if f"{head.name}.weight" in random}
+        placements = tuple(Placement(s, method.adapter) for s in sites)
+        placements += tuple(Placement(head, Head(fresh=head.name in last)) for head in own)
     else:
         heads = start.heads
         placements = start_placements(start, model, method)

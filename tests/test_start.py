@@ -12,6 +12,7 @@ from bayespeft import TrainConfig
 from bayespeft.adapters.lora import Lora
 from bayespeft.errors import ConfigError
 from bayespeft.guides.ensemble import Ensemble
+from bayespeft.guides.ivon import Ivon
 from bayespeft.guides.swag import Swag
 
 TRAIN = TrainConfig(steps=60, lr=1e-2)
@@ -20,7 +21,7 @@ METHODS = {
     "swag": bayespeft.methods()["swag"].replace(guide=Swag(epochs=1, every=0.5)),
     "tfb": bayespeft.methods()["tfb"],
     "ensemble": bayespeft.methods()["ensemble"].replace(guide=Ensemble(members=2)),
-    "ivon": bayespeft.methods()["ivon"],
+    "ivon": bayespeft.methods()["ivon"].replace(guide=Ivon(verify=False)),
     "blob": bayespeft.methods()["blob"],
     "map": bayespeft.methods()["map"],
 }

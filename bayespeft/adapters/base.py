@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -22,13 +22,16 @@ class WarmUp:
     """What an adapter wants to see of the data before the fit.
 
     Attributes:
-        steps: of training by maximum likelihood, after which everything starts anew.
-        power: the dense gradient G of each layer's weight is added up over the steps as |G|^power, element by element.
+        steps: of training by maximum likelihood before gradients are looked at.
+        gradients: steps after these, training going on, over which each layer's dense gradient G is added up; then everything
+            starts anew.
+        of: what is added up, element by element.
         absent: names of factors that take no part.
     """
 
     steps: int
-    power: int
+    gradients: int
+    of: Literal["signed", "absolute", "squared"]
     absent: tuple[str, ...]
 
 

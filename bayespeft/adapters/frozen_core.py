@@ -1,6 +1,8 @@
 """Frozen core: y = W0 x + s B C A x with B and A fixed from the SVD of W0 = U S V^T, and only the r x r core C trained.
 
-LoRA-XS (Bałazy et al. 2024, arXiv 2405.17604), B = U_r S_r and A = V_r^T; B-LoRA-XS (arXiv 2502.12122) makes C uncertain.
+LoRA-XS (Bałazy et al. 2024, arXiv 2405.17604) writes B = U_r S_r and A = V_r^T; its code, and that of B-LoRA-XS (arXiv
+2502.12122), which makes C uncertain, decompose W0^T and so have B = U_r and A = S_r V_r^T: the spectrum scales C's columns,
+not its rows. Here it is the code's.
 With both frames fixed, C = 0 is a live start, and nothing can absorb C's scale: its KL is that of the weights.
 """
 
@@ -22,8 +24,8 @@ class FrozenCore(Framed, Core):
     Attributes:
         r: rank, at most the smaller side of the layer; C is r x r.
         alpha: numerator of the scale s = alpha / r.
-        spectrum: "singular" (B = U_r S_r, as LoRA-XS) or "unit" (B = U_r): whether a direction counts in proportion
-            to its singular value, or all count alike.
+        spectrum: "singular" (A = S_r V_r^T, as the code of LoRA-XS) or "unit" (A = V_r^T): whether a direction counts in
+            proportion to its singular value, or all count alike.
     """
 
     spectrum: Literal["singular", "unit"] = "singular"
@@ -32,8 +34,8 @@ class FrozenCore(Framed, Core):
         """A (r, n) and B (m, r), fixed, are W0's leading singular vectors; C = 0 (r, r), its prior centered there."""
         left, values, right = frames
         return {
-            "A": Factor(right, "fixed"),
-            "B": Factor(left * values if self.spectrum == "singular" else left, "fixed"),
+            "A": Factor(values[:, None] * right if self.spectrum == "singular" else right, "fixed"),
+            "B": Factor(left, "fixed"),
             "C": Factor(torch.zeros(self.r, self.r), "latent"),
         }
 

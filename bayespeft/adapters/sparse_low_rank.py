@@ -1,8 +1,8 @@
 """Sparse + low-rank (RoSA): y = W0 x + S x + s B A x with a sparse S on a fixed mask, s = alpha / r.
 
 Nikdan et al. 2024, arXiv 2401.04679, eq. 3. The mask is, for each layer, the int(density m n) elements (at least one) where
-the dense weight's gradients, added up over some steps of training the low-rank part alone, are largest (Algorithm 1); S is
-not scaled. S can raise the rank of the change beyond r; its values, and a core C between B and A, may be latent.
+the dense weight's gradients, added up while the low-rank part trains alone, are largest (Algorithm 1); S is not scaled. S can
+raise the rank of the change beyond r; its values, and a core C between B and A, may be latent.
 """
 
 from __future__ import annotations
@@ -21,6 +21,13 @@ from bayespeft.factors import Factor
 from bayespeft.sites import Site
 from bayespeft.weights import Weight
 
+# What a mask's rule adds up.
+_SUMS: dict[str, Literal["signed", "absolute", "squared"]] = {
+    "mean_squared": "squared",
+    "mean": "signed",
+    "mean_absolute": "absolute",
+}
+
 
 class SparseLowRank(Adapter):
     """Sparse plus low-rank adaptation; with r = 0 sparse alone, with density = 0 low-rank alone.
@@ -30,8 +37,10 @@ class SparseLowRank(Adapter):
         alpha: numerator of its scale s = alpha / r.
         density: part of the m n elements of each layer's weight that S may change: int(density m n), at least one.
         mask: where they are: "mean_squared" (the largest sums of squared gradients, the diagonal of the empirical Fisher
-            matrix), "mean" (of absolute gradients), or "random".
-        mask_steps: training steps of the low-rank part over which gradients are added up.
+            matrix), "mean" (the largest absolute values of the mean gradient), both as the official code has them,
+            "mean_absolute" (the largest means of absolute gradients), or "random". Over one gradient all but the last agree.
+        mask_steps: steps that the low-rank part is trained for before gradients are looked at.
+        mask_gradients: steps after these, training going on, over which gradients are added up.
         scale: S is this times the trained values. 1 is the paper's; with another one latent values and a latent core, whose
             natural sizes differ, can share one prior and one initial spread.
         latent: which of "values" (the non-zeros of S) and "C" (r x r, s B C A, there only if named) are latent. The prior of
@@ -41,8 +50,9 @@ class SparseLowRank(Adapter):
     r: int = Field(default=8, ge=0)
     alpha: float = Field(default=16.0, gt=0)
     density: float = Field(default=0.003, ge=0, le=1)
-    mask: Literal["mean_squared", "mean", "random"] = "mean_squared"
-    mask_steps: int = Field(default=64, ge=1)
+    mask: Literal["mean_squared", "mean", "mean_absolute", "random"] = "mean_squared"
+    mask_steps: int = Field(default=64, ge=0)
+    mask_gradients: int = Field(default=1, ge=1)
     scale: float = Field(default=1.0, gt=0)
     latent: tuple[Literal["values", "C"], ...] = ()
 
@@ -110,10 +120,10 @@ class SparseLowRank(Adapter):
         """Ask for gradients of the dense weight while the low-rank part trains."""
         if not self.density or self.mask == "random":
             return None
-        return WarmUp(self.mask_steps, 2 if self.mask == "mean_squared" else 1, ("values", "index"))
+        return WarmUp(self.mask_steps, self.mask_gradients, _SUMS[self.mask], ("values", "index"))
 
     def warmed_up(self, site: Site, gradients: Tensor) -> dict[str, Tensor]:
-        """Return the positions of the k largest accumulated gradients.
+        """Return the positions of the k largest accumulated gradients, in absolute value.
 
         Raises:
             FitError: a gradient is not finite.
@@ -123,7 +133,7 @@ class SparseLowRank(Adapter):
                 f"layer '{site.name}': gradients over the warm-up are not finite, so no mask can be chosen. Lower lr, set "
                 "precision='float32', or take mask='random'."
             )
-        return {"index": top_positions(gradients, self.nonzeros(site))}
+        return {"index": top_positions(gradients.abs(), self.nonzeros(site))}
 
 
 def top_positions(scores: Tensor, k: int) -> Tensor:

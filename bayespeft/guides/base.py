@@ -52,6 +52,10 @@ class Problem(Protocol):
         """The training data."""
 
     @property
+    def classes(self) -> int | None:
+        """K, or None where labels are no classes, or not yet known."""
+
+    @property
     def packs(self) -> tuple[Pack, ...]:
         """Every pack, at its initial values: those that the guide covers, points, heads and fixed ones."""
 
@@ -158,7 +162,7 @@ class GuideSpec(Plugin, ABC):
         noise: how draws are spread over a batch in training (see `bayespeft.inference.noise`).
         stochastic: it has a spread, so that draws differ.
         covers: the packs it is given: "latent", those that the adapter calls latent; "trained", every trained pack, points
-            and heads too; "head", freshly made heads alone.
+            and heads too; "adapter", every trained pack but heads; "head", freshly made heads alone.
         prediction: how its posterior predicts, unless the method or the user says otherwise.
         variational: q is fitted by maximising the ELBO; False for a guide that finds its spread after training a point.
         restarts: it is fitted in one run that can go on from other values, as an adapter that merges asks for.
@@ -174,7 +178,7 @@ class GuideSpec(Plugin, ABC):
 
     room: ClassVar[str] = "guides"
     stochastic: ClassVar[bool] = True
-    covers: ClassVar[Literal["latent", "trained", "head"]] = "latent"
+    covers: ClassVar[Literal["latent", "trained", "adapter", "head"]] = "latent"
     variational: ClassVar[bool] = True
     prediction: ClassVar[Literal["sampled", "linearised"]] = "sampled"
     restarts: ClassVar[bool] = False

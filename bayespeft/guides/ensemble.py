@@ -89,7 +89,7 @@ class Ensemble(GuideSpec):
         members: K.
     """
 
-    covers: ClassVar[Literal["latent", "trained", "head"]] = "trained"
+    covers: ClassVar[Literal["latent", "trained", "adapter", "head"]] = "trained"
     variational: ClassVar[bool] = False
     members: int = Field(default=5, ge=2)
 

@@ -49,7 +49,7 @@ class LaplaceDiagonal(LaplaceSpec):
     """Diagonal Laplace over every trained factor: adapters and heads."""
 
     diagonal: ClassVar[bool] = True
-    covers: ClassVar[Literal["latent", "trained", "head"]] = "trained"
+    covers: ClassVar[Literal["latent", "trained", "adapter", "head"]] = "trained"
 
     def build(self, packs: Sequence[Pack], generator: torch.Generator) -> LaplaceDiagonalGuide:
         """Start at the factors' initial values, with no curvature: the prior's width."""

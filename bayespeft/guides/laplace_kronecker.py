@@ -77,7 +77,7 @@ class LaplaceKroneckerGuide(LaplaceGuide):
 class LaplaceKronecker(LaplaceSpec):
     """Kronecker Laplace over every trained factor: adapters and heads."""
 
-    covers: ClassVar[Literal["latent", "trained", "head"]] = "trained"
+    covers: ClassVar[Literal["latent", "trained", "adapter", "head"]] = "trained"
     remedy: ClassVar[str] = (
         "Use guide 'laplace_diagonal', or a Laplace approximation over the r x r cores alone (method 'laplace_core')."
     )

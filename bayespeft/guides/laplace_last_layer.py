@@ -14,7 +14,7 @@ from bayespeft.guides.laplace_full import LaplaceFull
 class LaplaceLastLayer(LaplaceFull):
     """Full Laplace over the head; adapters stay points."""
 
-    covers: ClassVar[Literal["latent", "trained", "head"]] = "head"
+    covers: ClassVar[Literal["latent", "trained", "adapter", "head"]] = "head"
     remedy: ClassVar[str] = "Use guide 'laplace_kronecker' or 'laplace_diagonal', which cover the head too."
 
 

@@ -2,8 +2,10 @@
 
 Maddox et al. 2019, arXiv 1902.02476; on LoRA: Onal et al. 2024, arXiv 2405.03425. After a point estimate is trained,
 training goes on at a constant rate, and snapshots theta_i give a mean, variances diag, and the last K deviations
-D_i = theta_i - mean_i from the running mean. Then q = N(mean, 1/2 diag + 1/(2 (K - 1)) D D^T) (their eq. 1 and section 3.3):
-a draw is mean + std z_1 + F z_2 with std = sqrt(diag / 2), F = D / sqrt(2 (K - 1)), and one z_2 for all packs and layers.
+D_i = theta_i - mean_i from the running mean. Then q = N(mean, scale (diag + 1/(K - 1) D D^T)), scale 1/2 in the paper (eq. 1
+and section 3.3): a draw is mean + std z_1 + F z_2 with std = sqrt(scale diag), F = D sqrt(scale / (K - 1)), and one z_2 for all
+packs and layers. Where there are fewer snapshots than `rank`, K is their number; the official code (wjmaddox/swa_gaussian)
+divides by rank - 1 even then, which makes the low-rank part too narrow by (snapshots - 1) / (rank - 1).
 """
 
 from __future__ import annotations
@@ -130,7 +132,8 @@ class SwagGuide(GaussianGuide):
                 moments.add(approximation.latent.mean() | approximation.points.mean())
 
         # Another order of the data than the point's.
-        _, later = problem.train_point(packs, problem.seed + 1, self.spec.constant(problem.train), after=after)
+        last, later = problem.train_point(packs, problem.seed + 1, self.spec.constant(problem.train), after=after)
+        problem.adopt(last)  # what q does not cover is where the snapshots' training ended
         self.set_moments(moments)
         return history.then(later)
 
@@ -139,10 +142,10 @@ class SwagGuide(GaussianGuide):
         """Take over the moments of snapshots (at least two) of every pack."""
         for name, loc in self.loc.items():
             loc.copy_(moments.mean[name])
-            self.get_buffer(f"std_{name}").copy_((moments.variance(name) / 2).sqrt().clamp_min(_LEAST))
+            self.get_buffer(f"std_{name}").copy_((moments.variance(name) * self.spec.scale).sqrt().clamp_min(_LEAST))
             deviations = moments.deviations(name)
             factor = self.get_buffer(f"factor_{name}").zero_()
-            factor[: len(deviations)].copy_(deviations / math.sqrt(2 * (len(deviations) - 1)))
+            factor[: len(deviations)].copy_(deviations * math.sqrt(self.spec.scale / (len(deviations) - 1)))
 
 
 class Swag(GuideSpec):
@@ -153,9 +156,10 @@ class Swag(GuideSpec):
         every: epochs between snapshots; at least one step.
         lr_factor: the constant rate, in units of the peak rates of the training before: it decides how far snapshots spread.
         rank: K, the deviations that are kept for the low-rank part.
+        scale: of the covariance of the snapshots; 1/2 is the paper's, since variances and deviations each have it whole.
     """
 
-    covers: ClassVar[Literal["latent", "trained", "head"]] = "trained"
+    covers: ClassVar[Literal["latent", "trained", "adapter", "head"]] = "trained"
     variational: ClassVar[bool] = False
     resumable: ClassVar[bool] = False
     diagonal: ClassVar[bool] = False
@@ -163,6 +167,7 @@ class Swag(GuideSpec):
     every: float = Field(default=0.2, gt=0)
     lr_factor: float = Field(default=3.0, gt=0)
     rank: int = Field(default=20, ge=2)
+    scale: float = Field(default=0.5, gt=0)
 
     def build(self, packs: Sequence[Pack], generator: torch.Generator) -> SwagGuide:
         """Means start at the factors' initial values; `generator` is not used."""

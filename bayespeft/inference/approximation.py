@@ -20,11 +20,13 @@ from bayespeft.weights import Grouped, Shared, Weight
 COVERED: dict[str, tuple[Role, ...]] = {
     "latent": ("latent",),
     "trained": ("latent", "point", "head"),
+    "adapter": ("latent", "point"),
     "head": ("head",),
 }
 NOTHING = {
     "latent": "the adapter has no latent factor. Choose another adapter, make a factor latent",
     "trained": "nothing is trained. Choose another adapter",
+    "adapter": "the adapter trains nothing. Choose another one",
     "head": "the network has no freshly made head. Choose a method over the adapter's factors",
 }
 

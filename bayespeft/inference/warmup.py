@@ -1,15 +1,14 @@
 """The warm-up of adapters that want to see gradients of the dense weight before they know what to train.
 
-Point factors and heads train by maximum likelihood for some steps; meanwhile each layer's dense gradient G = dy^T x is
-computed in the backward pass, one layer at a time, added up as |G|^power, and dropped. Then the adapter chooses, and all
-that was trained is thrown away. Needs no layer's weight, so a frozen quantised base will do. One accumulator, 4 m n bytes,
-for each layer that asks, and one gradient of the same size at a time.
+Point factors and heads train by maximum likelihood for some steps, and then for some more, in whose backward passes each
+layer's dense gradient G = dy^T x is computed, one layer at a time, added up (itself, its absolute value, or its square), and
+dropped. Then the adapter chooses, and all that was trained is thrown away. Needs no layer's weight, so a frozen quantised base
+will do. One accumulator, 4 m n bytes, for each layer that asks, and one gradient of the same size at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +26,13 @@ from bayespeft.inference.problem import Problem
 from bayespeft.inference.svi import make_optimiser, run
 from bayespeft.memory import free_memory
 from bayespeft.priors.flat import Flat
+
+# What is added up of a gradient, by `WarmUp.of`.
+SUMMAND: dict[str, Callable[[Tensor], Tensor]] = {
+    "signed": torch.Tensor.clone,
+    "absolute": torch.abs,
+    "squared": torch.square,
+}
 
 
 def warmed_up(problem: Problem, guide: GuideSpec) -> Problem:
@@ -50,10 +56,11 @@ def warmed_up(problem: Problem, guide: GuideSpec) -> Problem:
     absent = {(name, factor) for name, warm in asked.items() for factor in warm.absent}
     trained = [replace(pack, prior=Flat()) for pack in packs if (pack.sites[0], pack.factor) not in absent]
     point = Approximation(trained, Point(), torch.Generator().manual_seed(problem.seed), problem.device)
-    steps = max(warm.steps for warm in asked.values())
+    steps = max(warm.steps + warm.gradients for warm in asked.values())
     train = problem.train.replace(steps=steps, accumulate=1, lr_schedule="constant", layers_at_once=None)
-    with _recording({name: placements[name] for name in asked}, asked, problem.device) as totals:
-        run(replace(problem, approximation=point, train=train), make=_optimiser)
+    with _Recording({name: placements[name] for name in asked}, asked, problem.device) as recording:
+        run(replace(problem, approximation=point, train=train), make=_optimiser, after=recording.after)
+        totals = recording.totals
     chosen = {name: placements[name].adapter.warmed_up(placements[name].site, totals.pop(name)) for name in asked}
     final = [_chosen(pack, chosen) for pack in packs]
     approximation = Approximation(final, guide, torch.Generator().manual_seed(problem.seed), problem.device)
@@ -91,51 +98,67 @@ class _Watched(torch.autograd.Function):
             return None, dy, dy.flatten(0, -2).float().mT @ x.flatten(0, -2).float()
 
 
-@contextmanager
-def _recording(
-    placements: Mapping[str, Placement], asked: Mapping[str, WarmUp], device: torch.device
-) -> Iterator[dict[str, Tensor]]:
-    """Add up |G|^power of each layer inside the block: one G for each backward pass, however often the layer ran."""
-    sizes = {name: p.site.out_features * p.site.in_features for name, p in placements.items()}
-    need = 4 * (sum(sizes.values()) + max(sizes.values()))
-    place = device if need < free_memory(device) // 2 else torch.device("cpu")
-    if need > (free := free_memory(place)):
-        raise AttachError(
-            f"the gradients of {len(sizes)} layers that the mask is chosen by take {need:,} bytes, and {free:,} are free. "
-            "Adapt fewer layers (targets=), or take mask='random'."
-        )
-    totals: dict[str, Tensor] = {}
-    handles = []
-    for name, placement in placements.items():
-        totals[name] = torch.zeros(placement.site.out_features, placement.site.in_features, device=place)
-        # No memory of its own: autograd sums a layer's gradients of one backward pass here, then hands them over.
-        leaf = torch.zeros((), device=device).expand(totals[name].shape).requires_grad_()
-        leaf.register_post_accumulate_grad_hook(_adder(totals[name], asked[name].power))  # type: ignore[no-untyped-call]
-        handles.append(placement.site.module.register_forward_hook(_watcher(leaf), with_kwargs=True))
-    try:
-        yield totals
-    finally:
-        for handle in handles:
+class _Recording:
+    """Adds up gradients of each layer inside a `with` block: one G for each backward pass, however often the layer ran.
+
+    Attributes:
+        totals: (m, n) by layer.
+    """
+
+    def __init__(self, placements: Mapping[str, Placement], asked: Mapping[str, WarmUp], device: torch.device) -> None:
+        sizes = {name: p.site.out_features * p.site.in_features for name, p in placements.items()}
+        need = 4 * (sum(sizes.values()) + max(sizes.values()))
+        place = device if need < free_memory(device) // 2 else torch.device("cpu")
+        if need > (free := free_memory(place)):
+            raise AttachError(
+                f"the gradients of {len(sizes)} layers that the mask is chosen by take {need:,} bytes, and {free:,} are free. "
+                "Adapt fewer layers (targets=), or take mask='random'."
+            )
+        self._asked, self._placements, self._device, self._done = asked, placements, device, 0
+        self.totals = {
+            name: torch.zeros(p.site.out_features, p.site.in_features, device=place) for name, p in placements.items()
+        }
+
+    def __enter__(self) -> _Recording:
+        self._handles = []
+        for name, placement in self._placements.items():
+            # No memory of its own: autograd sums a layer's gradients of one backward pass here, then hands them over.
+            leaf = torch.zeros((), device=self._device).expand(self.totals[name].shape).requires_grad_()
+            leaf.register_post_accumulate_grad_hook(self._adder(name))  # type: ignore[no-untyped-call]
+            self._handles.append(
+                placement.site.module.register_forward_hook(self._watcher(name, leaf), with_kwargs=True)
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
             handle.remove()
 
+    def after(self, done: int, _: Any) -> None:
+        """Note how many steps are done."""
+        self._done = done
 
-def _adder(total: Tensor, power: int) -> Any:
-    def add(leaf: Tensor) -> None:
-        assert leaf.grad is not None
-        gradient = leaf.grad.to(total.device)
-        leaf.grad = None
-        total.add_(gradient.abs_().pow_(power))
+    def _looks(self, name: str) -> bool:
+        """Whether the gradients of the step that is under way count for a layer."""
+        warm = self._asked[name]
+        return warm.steps <= self._done < warm.steps + warm.gradients
 
-    return add
+    def _adder(self, name: str) -> Any:
+        def add(leaf: Tensor) -> None:
+            assert leaf.grad is not None
+            gradient = leaf.grad.to(self.totals[name].device)
+            leaf.grad = None
+            self.totals[name].add_(SUMMAND[self._asked[name].of](gradient))
 
+        return add
 
-def _watcher(leaf: Tensor) -> Any:
-    def watch(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
-        if not torch.is_grad_enabled():
-            return output
-        x = args[0] if args else next(iter(kwargs.values()))
-        watched = _Watched.apply(x, output, leaf)  # type: ignore[no-untyped-call]
-        assert isinstance(watched, Tensor)
-        return watched
+    def _watcher(self, name: str, leaf: Tensor) -> Any:
+        def watch(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
+            if not torch.is_grad_enabled() or not self._looks(name):
+                return output
+            x = args[0] if args else next(iter(kwargs.values()))
+            watched = _Watched.apply(x, output, leaf)  # type: ignore[no-untyped-call]
+            assert isinstance(watched, Tensor)
+            return watched
 
-    return watch
+        return watch

@@ -12,7 +12,7 @@ METHOD = Method(
     title="Bayesian RoSA",
     reference="this package; Nikdan et al. 2024, arXiv 2401.04679 (RoSA)",
     summary="mean-field posterior over the values of S in W0 + S + s B A",
-    adapter=SparseLowRank(r=8, alpha=16, density=0.006, latent=("values",)),
+    adapter=SparseLowRank(r=8, alpha=16, density=0.006, mask_steps=0, mask_gradients=64, latent=("values",)),
     guide=MeanField(noise="example", init_std=(0.01, 0.01), std="exp"),
     latent_prior=Normal(scale=0.05),
     point_prior=Normal(scale=0.4),

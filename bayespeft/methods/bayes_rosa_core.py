@@ -13,7 +13,9 @@ METHOD = Method(
     reference="this package; Nikdan et al. 2024, arXiv 2401.04679 (RoSA); Me-LoRA, ICLR 2025 submission",
     summary="mean-field posterior over the values of S and the core C in W0 + S + s B C A",
     deviations="S is an eighth of its latent values, so that they and C can share a prior: as in bayes_rosa and in melora",
-    adapter=SparseLowRank(r=8, alpha=16, density=0.006, scale=0.125, latent=("values", "C")),
+    adapter=SparseLowRank(
+        r=8, alpha=16, density=0.006, mask_steps=0, mask_gradients=64, scale=0.125, latent=("values", "C")
+    ),
     guide=MeanField(noise="example", init_std=(0.2, 0.2), std="exp"),
     latent_prior=Normal(scale=0.4),
     point_prior=Normal(scale=0.4),

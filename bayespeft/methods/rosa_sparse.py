@@ -10,7 +10,7 @@ METHOD = Method(
     name="rosa_sparse",
     title="RoSA (sparse + low rank)",
     reference="Nikdan et al. 2024, arXiv 2401.04679",
-    summary="W0 + S + s B A by maximum likelihood, S where gradients were large over 64 steps of LoRA",
+    summary="W0 + S + s B A by maximum likelihood, S where one gradient was large after 64 steps of LoRA",
     deviations=(
         "no LoRA dropout (0.05 in the paper); values are float32; a fresh head, which the paper's networks lack, has a "
         "learning rate of 1e-3; eight epochs, for small data, and a warm-up of 6 % of the steps instead of 20 steps"

@@ -11,7 +11,8 @@ METHOD: Method = MLE.replace(
     summary="diagonal plus low-rank Gaussian through snapshots at a constant learning rate",
     deviations=(
         "five snapshots an epoch instead of one, since fine-tuning is short; AdamW at three times the peak rate; freshly made "
-        "heads included"
+        "heads included; with fewer snapshots than the rank the low-rank part is divided by their number less one, where the "
+        "official code divides by the rank less one"
     ),
     guide=Swag(),
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from bayespeft.errors import ConfigError
 from bayespeft.predictive.base import Average, Cost, GaussianAverage, Prediction, refuse_broken
 
 
@@ -58,6 +59,20 @@ class Predictive(Prediction):
         """
         bias = 0.0 if self.information_bias is None else self.information_bias
         return (self.entropy - self.expected_entropy).clamp_min(0) + bias
+
+    def of_mean_logits(self) -> Predictive:
+        """Return the prediction of the draws' mean logits, softmax(mean over draws of logits), in place of mean probabilities.
+
+        So the code of BLoB's ensemble (Wang-ML-Lab/bayesian-peft) predicts, for comparisons with its figures: a normalised
+        geometric mean of probabilities, which is no average over draws, and sharper than it where draws disagree.
+
+        Raises:
+            ConfigError: the draws were not kept.
+        """
+        if self.draw_log_probs is None:
+            raise ConfigError("mean logits need what each draw says: predict with keep_draws=True.")
+        log_probs = torch.log_softmax(self.draw_log_probs.double().mean(0), -1)
+        return replace(self, log_probs=log_probs, nll_error=None)
 
 
 def entropy(log_probs: Tensor) -> Tensor:

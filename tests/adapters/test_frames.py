@@ -78,6 +78,8 @@ def test_frames_of_a_core_are_the_layers_own_singular_vectors():
     u, s, vh = torch.linalg.svd(site.weight())
     factors = FrozenCore(r=2).factors(site, generator())
     torch.testing.assert_close(factors["B"].init @ factors["A"].init, (u[:, :2] * s[:2]) @ vh[:2])
+    torch.testing.assert_close(factors["A"].init.norm(dim=1), s[:2])
+    torch.testing.assert_close(factors["B"].init.T @ factors["B"].init, torch.eye(2))
     for adapter in (FrozenCore(r=2, spectrum="unit"), OrthonormalCore(r=2)):
         unit = adapter.factors(site, generator())
         torch.testing.assert_close(unit["B"].init @ unit["A"].init, u[:, :2] @ vh[:2])

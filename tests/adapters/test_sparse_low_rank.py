@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from itertools import combinations
 
 import pytest
 import torch
@@ -99,10 +100,11 @@ def masks(model, data, adapter: SparseLowRank, **train) -> dict[str, torch.Tenso
 
 
 class TestWarmUp:
-    def test_both_rules_agree_with_one_gradient_and_it_is_that_of_the_dense_weight(self, mlp, xy):
-        adapter = SparseLowRank(r=2, density=0.1, mask_steps=1)
+    def test_rules_agree_with_one_gradient_and_it_is_that_of_the_dense_weight(self, mlp, xy):
+        adapter = SparseLowRank(r=2, density=0.1, mask_steps=0)
         squared = masks(mlp, xy, adapter, batch_size=60)
         mean = masks(mlp, xy, adapter.replace(mask="mean"), batch_size=60)
+        absolute = masks(mlp, xy, adapter.replace(mask="mean_absolute"), batch_size=60)
         # B = 0 at the first step: the network is the base.
         loss = nn.functional.cross_entropy(mlp(xy[0]), xy[1])
         weights = {name: site.module.weight for name, site in all_sites(mlp).items()}
@@ -112,15 +114,47 @@ class TestWarmUp:
             expected = top_positions(gradient.abs(), max(1, int(0.1 * weight.numel())))
             assert torch.equal(squared[name], expected)
             assert torch.equal(mean[name], expected)
+            assert torch.equal(absolute[name], expected)
 
     def test_rules_differ_over_several_steps(self, mlp, xy):
-        adapter = SparseLowRank(r=2, density=0.3, mask_steps=8)
-        one, other = (masks(mlp, xy, adapter.replace(mask=rule), batch_size=2) for rule in ("mean", "mean_squared"))
-        assert any(not torch.equal(one[name], other[name]) for name in one)
+        adapter = SparseLowRank(r=2, density=0.3, mask_steps=0, mask_gradients=8)
+        found = [
+            masks(mlp, xy, adapter.replace(mask=rule), batch_size=2)
+            for rule in ("mean", "mean_squared", "mean_absolute")
+        ]
+        for one, other in combinations(found, 2):
+            assert any(not torch.equal(one[name], other[name]) for name in one)
+
+    @pytest.mark.parametrize(("steps", "gradients"), [(0, 1), (3, 1), (2, 4)])
+    def test_gradients_are_looked_at_after_the_training_and_as_often_as_asked(
+        self, mlp, xy, monkeypatch, steps, gradients
+    ):
+        """At a rate of zero and with all rows in a batch every step has the gradient of the base."""
+        seen = {}
+
+        def note(self, site, total):
+            seen[site.name] = total.clone()
+            return warmed_up(self, site, total)
+
+        warmed_up = SparseLowRank.warmed_up
+        monkeypatch.setattr(SparseLowRank, "warmed_up", note)
+        adapter = SparseLowRank(r=2, density=0.1, mask="mean", mask_steps=steps, mask_gradients=gradients)
+        masks(mlp, xy, adapter, batch_size=60, lr=0)
+        loss = nn.functional.cross_entropy(mlp(xy[0]), xy[1])
+        for name, site in all_sites(mlp).items():
+            (gradient,) = torch.autograd.grad(loss, site.module.weight, retain_graph=True)
+            torch.testing.assert_close(seen[name], gradients * gradient, atol=1e-6, rtol=1e-4)
+
+    def test_training_before_changes_the_gradients(self, mlp, xy):
+        before, after = (
+            masks(mlp, xy, SparseLowRank(r=2, density=0.2, mask_steps=steps), lr=0.1, batch_size=60)
+            for steps in (0, 30)
+        )
+        assert any(not torch.equal(before[name], after[name]) for name in before)
 
     def test_sparse_alone_sees_gradients_of_the_base(self, mlp, xy):
-        alone = masks(mlp, xy, SparseLowRank(r=0, density=0.1, mask_steps=1), batch_size=60)
-        both = masks(mlp, xy, SparseLowRank(r=2, density=0.1, mask_steps=1), batch_size=60)
+        alone = masks(mlp, xy, SparseLowRank(r=0, density=0.1, mask_steps=0), batch_size=60)
+        both = masks(mlp, xy, SparseLowRank(r=2, density=0.1, mask_steps=0), batch_size=60)
         assert all(torch.equal(alone[name], both[name]) for name in both)
 
     def test_training_starts_afresh(self, mlp, xy):
@@ -142,7 +176,7 @@ class TestWarmUp:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             model = Twice()
-        found = masks(model, xy, SparseLowRank(r=2, density=0.2, mask_steps=1), batch_size=60)
+        found = masks(model, xy, SparseLowRank(r=2, density=0.2, mask_steps=0), batch_size=60)
         gradient = torch.autograd.grad(nn.functional.cross_entropy(model(xy[0]), xy[1]), model.inner.weight)[0]
         assert torch.equal(found["inner"], top_positions(gradient.abs(), 5))
 

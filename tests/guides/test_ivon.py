@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 
 import bayespeft
 from bayespeft import TrainConfig
+from bayespeft.adapters.lora import Lora
 from bayespeft.errors import ConfigError, MissingPackageError
 from bayespeft.guides.ivon import Ivon
 from bayespeft.methods.ivon import METHOD
@@ -18,6 +20,9 @@ from bayespeft.priors.normal import Normal
 from tests.inference.helpers import Direct, UnitNormal, problem
 
 pytest.importorskip("ivon")
+
+# For runs that are too short for their spread to mean anything.
+QUICK = METHOD.replace(guide=METHOD.guide.replace(verify=False))
 
 
 def test_conjugate_regression_is_recovered():
@@ -45,7 +50,7 @@ def test_conjugate_regression_is_recovered():
 def test_std_starts_where_the_settings_say(mlp, xy):
     """With beta1 = 1 - eps and beta2 so near to 1 nothing moves: std is that of the start."""
     train = TrainConfig(steps=1, lr=0, weight_decay=0.5)
-    method = METHOD.replace(guide=Ivon(hess_init=2.0, beta2=1 - 1e-9))
+    method = METHOD.replace(guide=Ivon(hess_init=2.0, beta2=1 - 1e-9, verify=False))
     posterior = bayespeft.fit(mlp, xy, method, targets="all-linear", train=train, progress=False)
     for std in posterior.approximation.latent.std().values():
         torch.testing.assert_close(std, torch.full_like(std, (60 * 2.5) ** -0.5), rtol=1e-4, atol=0)
@@ -54,7 +59,7 @@ def test_std_starts_where_the_settings_say(mlp, xy):
 def test_every_number_gets_its_own_curvature(bert, tokenizer, sentences):
     """Body and head are two groups of the optimiser; neither takes the other's state."""
     train = TrainConfig(steps=3, lr=0.0, head_lr=0.1)
-    posterior = bayespeft.fit(bert, sentences, METHOD, tokenizer=tokenizer, train=train, progress=False)
+    posterior = bayespeft.fit(bert, sentences, QUICK, tokenizer=tokenizer, train=train, progress=False)
     approximation = posterior.approximation
     before = bayespeft.fit(
         bert, sentences, "mle", tokenizer=tokenizer, train=TrainConfig(steps=1, lr=0), progress=False
@@ -72,12 +77,71 @@ def test_every_number_gets_its_own_curvature(bert, tokenizer, sentences):
 
 
 def test_it_learns_and_its_draws_differ(mlp, xy):
-    train = TrainConfig(epochs=40)
-    posterior = bayespeft.fit(mlp, xy, METHOD, targets="all-linear", train=train, progress=False)
+    train = TrainConfig(epochs=60)
+    posterior = bayespeft.fit(mlp, xy, METHOD, adapter=Lora(r=1), targets="all-linear", train=train, progress=False)
     found = posterior.predict(xy, draws=20)
     assert float((found.probs.argmax(-1) == found.labels).double().mean()) > 0.7
     assert float(found.mutual_information.mean()) > 1e-3
     assert posterior.predict(xy, prediction="linearised").probs.shape == (60, 3)
+
+
+def test_its_precision_is_the_curvature():
+    """At the default length: correlation with the Gauss-Newton diagonal at the mean."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1000, 10, generator=generator)
+    y = (x @ torch.randn(10, 3, generator=generator)).argmax(1)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3))
+    posterior = bayespeft.fit(model, (x, y), "ivon", targets=["0"], progress=False)
+    decay = posterior.method.train.weight_decay
+    found = [1 / (1000 * std.square()) - decay for std in posterior.approximation.latent.std().values()]
+    laplace = bayespeft.fit(model, (x, y), "laplace_lora_diagonal", start=posterior, progress=False).approximation
+    exact = [laplace.latent.get_buffer(f"curvature_{name}") / 1000 for name in posterior.approximation.latent.std()]
+    both = torch.stack([torch.cat([value.flatten() for value in values]) for values in (found, exact)])
+    assert float(torch.corrcoef(both)[0, 1]) > 0.9
+
+
+@pytest.mark.parametrize(("beta2", "steps"), [(None, 100), (0.9, 40), (0.99, 300)])
+def test_what_a_running_mean_holds(beta2, steps):
+    """The weights of the single estimates, written out."""
+    decays = [1 - 2 / (t + 20) if beta2 is None else beta2 for t in range(1, steps + 1)]
+    own = [(1 - d) * math.prod(decays[t + 1 :]) for t, d in enumerate(decays)]
+    window, left = Ivon(beta2=beta2).averaged(steps)
+    assert left == pytest.approx(math.prod(decays))
+    assert left + sum(own) == pytest.approx(1)
+    assert window == pytest.approx(sum(own) ** 2 / sum(w**2 for w in own))
+
+
+@pytest.mark.parametrize(
+    ("train", "guide", "message"),
+    [
+        ({"epochs": 4}, {}, r"leave a relative standard error of 0\.\d+ .* at least \d+"),
+        ({"epochs": 30}, {"ess": 600.0}, "relative standard error"),
+        ({"epochs": 16}, {"hess_init": 10.0}, "is left of hess_init=10"),
+        ({"epochs": 60}, {"beta2": 0.999}, "is left of hess_init=0.1"),
+    ],
+)
+def test_a_spread_that_would_not_be_an_estimate_is_refused(mlp, xy, train, guide, message):
+    method = METHOD.replace(guide=METHOD.guide.replace(**guide))
+    options = {"adapter": Lora(r=1), "targets": "all-linear", "progress": False}
+    with pytest.raises(ConfigError, match=message):
+        bayespeft.fit(mlp, xy, method, train=TrainConfig(**train), **options)
+
+
+def test_more_numbers_than_labels_are_worth_are_refused(mlp, xy):
+    """8 (17 + 24 + 15) numbers and 60 examples: 3.73 nats each, of ln 3."""
+    with pytest.raises(ConfigError, match=r"over 448 numbers .* of 60: .* costs 3\.73 nats .* worth 1\.1"):
+        bayespeft.fit(mlp, xy, METHOD, targets="all-linear", progress=False)
+
+
+def test_the_official_settings_keep_the_spread_that_they_begin_with(mlp, xy):
+    """std = 1 / sqrt(ess hess_init) = 0.0316."""
+    posterior = bayespeft.fit(
+        mlp, xy, "ivon_official", targets="all-linear", train=TrainConfig(steps=9), progress=False
+    )
+    for std in posterior.approximation.latent.std().values():
+        torch.testing.assert_close(std, torch.full_like(std, 1e-3**0.5), rtol=0.02, atol=0)
 
 
 def test_clipping_would_do_nothing_and_is_refused(mlp, xy):
@@ -86,7 +150,8 @@ def test_clipping_would_do_nothing_and_is_refused(mlp, xy):
 
 
 @pytest.mark.parametrize(
-    "setting", [{"kl_weight": 0.5}, {"kl_warmup": 0.1}, {"kl_schedule": "blob"}, {"factor_lr": {"A": 1.0}}]
+    "setting",
+    [{"kl_weight": 0.5}, {"kl_warmup": 0.1}, {"kl_schedule": "blob"}, {"kl_lr": 0.1}, {"factor_lr": {"A": 1.0}}],
 )
 def test_what_would_be_ignored_is_refused(mlp, xy, setting):
     (name,) = setting
@@ -108,7 +173,7 @@ def test_a_missing_package_is_named(mlp, xy, monkeypatch):
 
 
 def test_saved_posteriors_load_without_the_package(mlp, xy, monkeypatch, tmp_path):
-    posterior = bayespeft.fit(mlp, xy, METHOD, targets="all-linear", train=TrainConfig(steps=2), progress=False)
+    posterior = bayespeft.fit(mlp, xy, QUICK, targets="all-linear", train=TrainConfig(steps=2), progress=False)
     posterior.save(tmp_path / "out")
     monkeypatch.setitem(sys.modules, "ivon", None)
     loaded = bayespeft.load(tmp_path / "out", mlp)

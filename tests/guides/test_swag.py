@@ -17,6 +17,7 @@ from bayespeft.errors import ConfigError, GuideError
 from bayespeft.factors import Pack
 from bayespeft.gaussians import LowRank
 from bayespeft.guides.swag import Moments, Swag
+from bayespeft.guides.swag_adapter import SwagAdapter
 from bayespeft.methods.swag import METHOD
 from bayespeft.priors.flat import Flat
 from tests.inference.helpers import Direct, problem
@@ -196,10 +197,37 @@ def test_swag_over_the_core_of_lora_xs(mlp, xy):
     assert float(-found.log_probs.gather(-1, found.labels[:, None]).mean()) < float(base)
 
 
+def test_scale_multiplies_the_covariance():
+    seen = snapshots(5)
+    half = fitted(seen, 3)
+    moments = Moments(3)
+    for values in seen:
+        moments.add(values)
+    twice = Swag(rank=3, scale=2.0).build(packs(), torch.Generator())
+    twice.set_moments(moments)
+    np.testing.assert_allclose(flat(twice.std()), 2 * flat(half.std()), rtol=1e-5)
+
+
+def test_a_head_that_is_no_part_of_swag_ends_where_training_ended(bert, tokenizer, sentences):
+    method = bayespeft.methods()["lora_xs_bayes"]
+    guide = method.guide.replace(epochs=1, every=0.5)
+    train = TrainConfig(steps=2, batch_size=2)
+    posterior = bayespeft.fit(
+        bert, sentences, method.replace(guide=guide), tokenizer=tokenizer, train=train, progress=False
+    )
+    approximation = posterior.approximation
+    assert {pack.factor for pack in approximation.packs if pack.name in approximation.random} == {"C"}
+    for pack in approximation.packs:
+        if pack.role == "head":
+            assert not torch.equal(approximation.points.mean()[pack.name].detach(), pack.init)
+
+
 def test_nothing_trained_is_an_error(mlp, xy):
     class Nothing(Direct):
         def factors(self, site, generator):
             return {name: replace(f, role="fixed") for name, f in super().factors(site, generator).items()}
 
     with pytest.raises(GuideError, match="nothing is trained"), problem(mlp, xy, Nothing(), Swag()):
+        pass
+    with pytest.raises(GuideError, match="the adapter trains nothing"), problem(mlp, xy, Nothing(), SwagAdapter()):
         pass

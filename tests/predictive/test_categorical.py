@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bayespeft.errors import FitError
+from bayespeft.errors import ConfigError, FitError
 from bayespeft.predictive.base import Cost
 from bayespeft.predictive.categorical import CategoricalAverage
 
@@ -42,6 +43,19 @@ def test_probabilities_are_averaged_whatever_the_pieces(draws, n, classes, piece
 def test_tiny_probabilities_do_not_become_zero():
     values = torch.tensor([[[-900.0, 0.0]], [[-1000.0, 0.0]]], dtype=torch.double)
     assert float(averaged(values).log_probs[0, 0]) == pytest.approx(-900 - math.log(2))
+
+
+def test_mean_logits_are_a_normalised_geometric_mean():
+    """softmax(mean of logits), whatever constant each draw's logits carry."""
+    logits = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    average = CategoricalAverage(5, keep=True)
+    average.begin(3)
+    average.add(logits, torch.arange(5), None, 0)
+    result = average.result(Cost(3, 3, 0.0))
+    torch.testing.assert_close(result.of_mean_logits().probs, logits.mean(0).softmax(-1), atol=1e-6, rtol=0)
+    bare = replace(result, draw_log_probs=None)
+    with pytest.raises(ConfigError, match="keep_draws=True"):
+        bare.of_mean_logits()
 
 
 def test_rounds_of_draws_add_up():

@@ -1,0 +1,91 @@
+"""Figures of the papers' own code, run once on the inputs below; repositories and commits stand beside them.
+
+The inputs are sequences without random numbers, so that no generator's change can move them. The spread of BLoB's code is in
+tests/inference/test_alternating.py, the prior that ScalaBL's code executes in tests/guides/test_reversed.py.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from bayespeft.adapters.frozen_core import FrozenCore
+from bayespeft.adapters.sparse_low_rank import SparseLowRank
+from bayespeft.factors import Pack
+from bayespeft.guides.swag import Moments, Swag
+from bayespeft.inference.warmup import SUMMAND
+from bayespeft.priors.flat import Flat
+from tests.adapters.helpers import a_site
+
+# IST-DASLab/peft-rosa 810da6a: GradCollectorHook over three gradients, then _grad_to_mask_fn with d = .25.
+ROSA = {
+    "mean": [0, 11, 13, 15, 17, 28, 30, 32, 33, 35, 45, 47],
+    "mean_squared": [0, 11, 13, 15, 17, 23, 25, 30, 36, 38, 40, 42],
+}
+
+
+@pytest.mark.parametrize("rule", ROSA)
+def test_masks_of_rosa(rule):
+    gradients = [torch.sin(torch.arange(48).reshape(6, 8) * (0.9 + 0.37 * k) + k) * (1 + k) for k in range(3)]
+    adapter = SparseLowRank(density=0.25, mask=rule)
+    total = sum(SUMMAND[adapter.warm_up().of](gradient) for gradient in gradients)
+    assert adapter.warmed_up(a_site(6, 8), total)["index"].tolist() == ROSA[rule]
+
+
+def test_the_schedule_of_rosa():
+    """Its wl64: LoRA alone up to step 64, one gradient up to step 65, then the mask."""
+    warm = SparseLowRank().warm_up()
+    assert (warm.steps, warm.steps + warm.gradients) == (64, 65)
+
+
+def test_frames_of_lora_xs():
+    """MohammadrezaBanaei/LoRA-XS e50b1a8: get_linear_rec_svd of W0^T at rank 2; signs are a decomposition's own."""
+    site = a_site(6, 5)
+    with torch.no_grad():
+        site.module.weight.copy_(torch.sin(torch.arange(30.0).reshape(6, 5) * 1.7 + 0.3))
+    factors = FrozenCore(r=2).factors(site, torch.Generator())
+    a = [[1.62152, 0.74715, 1.42899, 1.11538, 1.14157], [0.3225, 1.66805, 0.75235, 1.47418, 1.13223]]
+    b = [
+        [0.06779, 0.57549], [0.42753, 0.33588], [0.58254, 0.17108], [0.27387, 0.54186], [0.2528, 0.48134], [0.57824, 0.03768],
+    ]  # fmt: skip
+    torch.testing.assert_close(factors["A"].init.abs(), torch.tensor(a), atol=2e-5, rtol=0)
+    torch.testing.assert_close(factors["B"].init.abs(), torch.tensor(b), atol=2e-5, rtol=0)
+
+
+# wjmaddox/swa_gaussian 61a918f: SWAG(max_num_models=6) after 12 and after 4 models: mean; of the covariance that
+# sample(scale=.5, cov=True) has, 1/2 (diag + D D^T / (6 - 1)), the diagonal and the first row.
+SWAG = {
+    12: (
+        [-0.01148, 0.03446, 0.04872, 0.01818, -0.02907, -0.0496, -0.03442, -0.01684],
+        [0.49087, 0.51895, 0.54095, 0.49456, 0.51117, 0.54374, 0.51896, 0.53808],
+        [0.49087, 0.13386, -0.10865, -0.25127, -0.16287, 0.07527, 0.1975, -0.24163],
+    ),
+    4: (
+        [0.38549, 0.18254, -0.18824, -0.38595, -0.22882, 0.13869, 0.03354, -0.44403],
+        [0.16502, 0.42793, 0.40833, 0.16173, 0.38657, 0.44604, 0.47768, 0.17034],
+        [0.16502, 0.04548, -0.00607, -0.05204, -0.05017, -0.00217, 0.02623, -0.05152],
+    ),
+}
+
+
+@pytest.mark.parametrize("count", SWAG)
+def test_moments_of_swag(count):
+    """With fewer snapshots than the rank the official code divides by the rank less one, which is then put back."""
+    zero = torch.zeros(1, 8)
+    guide = Swag(rank=6).build([Pack("w", "w", ("a",), "latent", zero, Flat(), zero)], torch.Generator())
+    moments = Moments(6)
+    for i in range(count):
+        weight, bias = torch.sin(torch.arange(6.0) + i * 1.1), torch.cos(torch.arange(2.0) * 2 + i)
+        moments.add({"w": torch.cat([weight, bias])[None]})
+    guide.set_moments(moments)
+    kept = min(count, 6)
+    with torch.no_grad():
+        guide.factor_w.mul_(math.sqrt((kept - 1) / 5))
+    mean, diagonal, row = map(torch.tensor, SWAG[count])
+    root = guide.push(torch.eye(guide.noise_size))["w"].flatten(1)
+    covariance = root.T @ root
+    torch.testing.assert_close(guide.mean()["w"][0].detach(), mean, atol=2e-5, rtol=0)
+    torch.testing.assert_close(covariance.diagonal(), diagonal, atol=3e-5, rtol=0)
+    torch.testing.assert_close(covariance[0], row, atol=3e-5, rtol=0)

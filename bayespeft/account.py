@@ -25,8 +25,13 @@ POINTS = 200
 PACKAGES = ("torch", "pyro-ppl", "transformers", "numpy", "scipy")
 
 
-def training(history: History) -> Training | None:
-    """Return the curves of a history, at `POINTS` of its records at most; None where there is no record."""
+def training(history: History, remedies: Mapping[str, str] | None = None) -> Training | None:
+    """Return the curves of a history, at `POINTS` of its records at most; None where there is no record.
+
+    Args:
+        history: how training went.
+        remedies: kind of verdict -> what to do about it.
+    """
     if not history.records:
         return None
     chosen = np.unique(np.linspace(0, len(history.records) - 1, POINTS).round().astype(int))
@@ -39,7 +44,14 @@ def training(history: History) -> Training | None:
     validated = [(record.validation or {}).get("nll") for record in records]
     if any(value is not None for value in validated):
         curves["validation nll"] = tuple(validated)
-    return Training(tuple(record.step for record in records), curves, history.seconds, history.peak_memory_bytes)
+    return Training(
+        tuple(record.step for record in records),
+        curves,
+        history.seconds,
+        history.peak_memory_bytes,
+        "" if history.ended is None else str(history.ended),
+        dict(remedies or {}),
+    )
 
 
 def setup(

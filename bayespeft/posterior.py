@@ -31,6 +31,7 @@ from bayespeft.predictive.base import Prediction
 from bayespeft.predictive.categorical import Predictive
 from bayespeft.predictive.language import LanguagePredictive
 from bayespeft.predictive.normal import RegressionPredictive
+from bayespeft.remedies import remedies
 from bayespeft.report.calibration import CalibrationReport
 from bayespeft.report.conformal import Conformal, ConformalMethod, Per, check_per
 from bayespeft.report.conformal_intervals import ConformalIntervals
@@ -210,6 +211,7 @@ class Posterior(Fitted):
             "device": str(self.device),
         }
         fitted = {"seed": self.seed, "classes": self.classes, "temperature": self.temperature}
+        advice = remedies(self.history, self.method, self.likelihood, self.temperature, draws)
         return measure(
             predictive,
             **parts,
@@ -217,7 +219,7 @@ class Posterior(Fitted):
             total_parameters=self.total_parameters,
             method=self.method.title,
             name=name,
-            training=account.training(self.history),
+            training=account.training(self.history, advice),
             setup=account.setup(
                 self.model, self.method, self.likelihood, [p.site.name for p in self.placements],
                 fit=fitted, report={**settings, **used},

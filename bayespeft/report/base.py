@@ -77,6 +77,12 @@ class Report(Record, ABC):
     def headline(self) -> str:
         """What the numbers say, in words."""
 
+    @property
+    def advice(self) -> str:
+        """What to do about the verdict: the cause that can be seen, and the call that mends it; empty where there is none."""
+        verdict = getattr(self, "verdict", None)
+        return "" if self.training is None or verdict is None else self.training.remedies.get(verdict.kind, "")
+
     @abstractmethod
     def page(self) -> Page:
         """Return what a page about this report says."""

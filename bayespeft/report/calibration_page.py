@@ -51,6 +51,8 @@ def page(report: CalibrationReport) -> Page:
 
 def _lede(report: CalibrationReport) -> Iterator[str]:
     yield report.verdict.reason
+    if report.advice:
+        yield report.advice
     yield (
         f"It claims {100 * report.confidence:.1f} % on average, and is right in {share(report.accuracy)} of "
         f"{report.n:,} example{'s' * (report.n != 1)} in {report.classes:,} class{'es' * (report.classes != 1)}."

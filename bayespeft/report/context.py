@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -30,12 +30,16 @@ class Training:
             "nll" (of a training example), "kl" (of the latents, in all), and "validation nll" where it was computed.
         seconds: wall-clock time of training.
         peak_memory_bytes: most memory used, or None where it can't be told.
+        ended: why it took as many steps as it did, in words; empty where the number was fixed.
+        remedies: kind of verdict -> what to do about it, in words.
     """
 
     steps: tuple[int, ...]
     curves: dict[str, tuple[float | None, ...]]
     seconds: float
     peak_memory_bytes: int | None = None
+    ended: str = ""
+    remedies: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

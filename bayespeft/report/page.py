@@ -197,7 +197,7 @@ def _cost(report: Report) -> Table:
     ]
     if training is not None:
         rows += [
-            ("Optimiser steps", "", (f"{training.steps[-1]:,}",)),
+            ("Optimiser steps", training.ended, (f"{training.steps[-1]:,}",)),
             ("Time of the training", "", (_seconds(training.seconds),)),
             ("Peak memory of the training", "", (byte_text(training.peak_memory_bytes),)),
         ]

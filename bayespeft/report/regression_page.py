@@ -37,6 +37,7 @@ def page(report: RegressionReport) -> Page:
         headline=capital(str(report.verdict)),
         lede=(
             report.verdict.reason,
+            *((report.advice,) if report.advice else ()),
             f"On {report.n:,} example{'s' * (report.n != 1)} with {report.outputs:,} output{'s' * (report.outputs != 1)}: "
             f"calibration error {100 * report.calibration_error:.1f} %; noise alone reaches "
             f"{100 * report.calibration_noise:.1f} %.",

@@ -116,8 +116,11 @@ def _lay_out(report: Report, rows: list[tuple[str, str, str, str]], examples: st
         ("Parameters", parameter_text(report.trainable_parameters, report.total_parameters)),
         ("Peak memory", byte_text(report.peak_memory_bytes)),
     ]
+    if report.training is not None and report.training.ended:
+        facts.append(("Training", report.training.ended))
     lines += ["", *(f"{name:{first}}  {fact}" for name, fact in facts)]
-    return "\n".join([f"{title}: {report.headline}" if title else _capital(report.headline), "", *lines])
+    headline = f"{title}: {report.headline}" if title else _capital(report.headline)
+    return "\n".join([headline, *([report.advice] if report.advice else []), "", *lines])
 
 
 def percent_cells(metric: Metric) -> tuple[str, str]:

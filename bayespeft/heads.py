@@ -115,10 +115,15 @@ def warn_of_random(model: nn.Module, known: Iterable[str]) -> None:
         model: the network.
         known: names of layers that are trained whole, or play no part.
     """
-    pretrained = tuple(prefix for prefix, _ in _pretrained(model))
+    bodies = {id(parameter) for _, network in _pretrained(model) for parameter in _body(network).parameters()}
     random = fresh_parameters(model)
-    if pretrained:
-        random |= {name for name, _ in model.named_parameters() if not name.startswith(pretrained)}
+    if bodies:
+        random |= {
+            name
+            for name, parameter in model.named_parameters()
+            # Scales and biases are made constant: those that are not have been trained.
+            if id(parameter) not in bodies and parameter.dim() > 1 and not getattr(parameter, _LOADED, False)
+        }
     whole = tuple(f"{name}." for name in known)
     left = [
         name

@@ -18,6 +18,7 @@ from bayespeft.adapters.subspace import Subspace
 from bayespeft.attach import Attachment, Placement, check_unadapted, mode
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.data.class_names import names_in
+from bayespeft.data.encode import Row
 from bayespeft.data.examples import Examples
 from bayespeft.data.load import load as load_rows
 from bayespeft.data.prepare import raw_rows
@@ -83,7 +84,8 @@ def assemble(
     """Attach a method to a network for the length of a `with` block; arguments and errors as `bayespeft.fit`."""
     data = load_rows(data, "train") if isinstance(data, str) else data
     named = start.likelihood if likelihood is None and start is not None else likelihood
-    chosen = choose_likelihood(named, model).resolve(model, tokenizer, raw_rows(data)).named(names_in(data))
+    rows = raw_rows(data)
+    chosen = choose_likelihood(named, model, rows).resolve(model, tokenizer, rows).named(names_in(data))
     check_likelihood(chosen, method)
     examples = as_examples(data, chosen, tokenizer, split="train")
     check_unadapted(model)
@@ -180,8 +182,10 @@ def choose_method(guide: str | Method | GuideSpec, adapter: str | Adapter | None
     return method
 
 
-def choose_likelihood(likelihood: str | Likelihood | None, model: nn.Module) -> Likelihood:
-    """Return the likelihood that was named, or the one for the network's type."""
+def choose_likelihood(
+    likelihood: str | Likelihood | None, model: nn.Module, rows: Sequence[Row] | None = None
+) -> Likelihood:
+    """Return the likelihood that was named, or the one for the network's type and the columns of rows."""
     if isinstance(likelihood, Likelihood):
         return likelihood
     if likelihood is None:
@@ -190,7 +194,9 @@ def choose_likelihood(likelihood: str | Likelihood | None, model: nn.Module) -> 
         config = getattr(model, "config", None)
         # One output is a regression to transformers too.
         measures = getattr(config, "problem_type", None) == "regression" or getattr(config, "num_labels", None) == 1
-        likelihood = "label_tokens" if speaks else "regression" if measures else "sequence_classification"
+        writes = rows is not None and not {"source", "prompt", "messages"}.isdisjoint(rows[0])
+        spoken = "language_modelling" if writes else "label_tokens"
+        likelihood = spoken if speaks else "regression" if measures else "sequence_classification"
     chosen: Likelihood = registry.get("likelihoods", likelihood)()
     return chosen
 
@@ -253,3 +259,4 @@ def check_labels(examples: Examples, likelihood: Likelihood, classes: int) -> No
             raise DataError("training needs labels: column 'label', 'labels' or 'answer' is missing.")
         labels = batch.labels
     likelihood.check_labels(labels, classes)
+    likelihood.advise(labels)

@@ -19,11 +19,12 @@ of one length), `labels` (a number, or one number per token) if the row has a la
 reads: lists of integers (padded with 0) or integers."""
 
 FORMS = (
-    "text[, text_pair][, label] | question, choices[, answer] | source[, target] | "
+    "text[, text_pair][, label] | question, choices[, answer] | source[, target] | prompt[, completion] | messages | "
     "input_ids[, attention_mask][, token_type_ids][, labels]"
 )
 TOKENISED = ("input_ids", "attention_mask", "token_type_ids")
 _TEXTS = ("text", "text_pair", "question", "source", "target")
+_SPOKEN = ("prompt", "completion", "messages")  # texts, or lists of messages
 _LABELS = ("labels", "label", "answer")
 _CHUNK = 1000  # rows given to `encode` at a time: enough for the tokenizer's threads, little in memory
 
@@ -56,7 +57,7 @@ def encoded_rows(rows: Iterable[Row], encode: Encode | None) -> Iterator[dict[st
 
 
 def _checked(rows: Iterable[Row], tokenised: bool) -> Iterator[Row]:
-    known = (*(TOKENISED if tokenised else (*_TEXTS, "choices")), *_LABELS)
+    known = (*(TOKENISED if tokenised else (*_TEXTS, *_SPOKEN, "choices")), *_LABELS)
     expected: list[str] = []
     for number, row in enumerate(rows):
         columns = [column for column in known if column in _mapping(row, number)]
@@ -71,6 +72,9 @@ def _checked(rows: Iterable[Row], tokenised: bool) -> Iterator[Row]:
                 raise DataError(f"column {column!r} of row {number} is {row[column]!r}: a string is expected.")
             elif column == "choices" and not _is_choices(row[column]):
                 raise DataError(f"column 'choices' of row {number} is {row[column]!r}: a list of strings is expected.")
+            elif column in _SPOKEN and not _is_spoken(row[column], column):
+                wanted = "a list of messages" if column == "messages" else "a string or a list of messages"
+                raise DataError(f"column {column!r} of row {number} is {row[column]!r:.80}: {wanted} is expected.")
         yield row
 
 
@@ -82,6 +86,15 @@ def _mapping(row: object, number: int) -> Row:
         f"row {number} is a {type(row).__name__}, but a mapping of columns is expected. Accepted columns: "
         f"{FORMS}.{hint}"
     )
+
+
+def is_conversation(value: object) -> bool:
+    """Whether something is a list of messages, which are mappings."""
+    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(message, Mapping) for message in value)
+
+
+def _is_spoken(value: object, column: str) -> bool:
+    return is_conversation(value) or (column != "messages" and isinstance(value, str))
 
 
 def _is_choices(value: object) -> bool:
@@ -113,7 +126,7 @@ def _token_columns(row: Row) -> dict[str, Any]:
 
 def _no_encode(row: Row) -> str:
     found = ", ".join(map(str, row))
-    if {"text", "question", "source"} & set(row):
+    if {*_TEXTS, *_SPOKEN} & set(row):
         return f"the rows are raw text (columns {found}) and there is no tokenizer to read them with: pass tokenizer=."
     return (
         f"no known columns: found {found or 'none'}; accepted: {FORMS}. Rename them, or pass a DataLoader of tensors."

@@ -9,11 +9,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bayespeft.data.encode import is_conversation
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.base import Likelihood, positions_known
-from bayespeft.likelihoods.language_modelling import NO_LOSS, LanguageModelling
+from bayespeft.likelihoods.chat import Message
+from bayespeft.likelihoods.language_modelling import LanguageModelling
+from bayespeft.likelihoods.language_rows import NO_LOSS
 
-Prompts = str | Sequence[str] | Sequence[Sequence[int]] | Tensor | Mapping[str, Any]
+Prompts = (
+    str
+    | Sequence[str]
+    | Sequence[Sequence[int]]
+    | Tensor
+    | Mapping[str, Any]
+    | Sequence[Message]
+    | Sequence[Sequence[Message]]
+)
 
 
 def language_of(model: nn.Module, likelihood: Likelihood, tokenizer: Any) -> LanguageModelling:
@@ -40,9 +51,10 @@ def as_tokens(
     """Return the tokens of each prompt.
 
     Args:
-        prompts: a text; texts; lists of tokens; (n, T) tokens; one prompt's (T,) tokens; or a mapping with `input_ids` of such
-            a form, and `attention_mask`, as tokenizers return it. Texts are written into the likelihood's template, tokens are
-            taken as they are.
+        prompts: a text; texts; a conversation, which is a list of messages {"role": ..., "content": ...}; conversations; lists
+            of tokens; (n, T) tokens; one prompt's (T,) tokens; or a mapping with `input_ids` of such a form, and
+            `attention_mask`, as tokenizers return it. Texts are written into the likelihood's template, conversations into the
+            tokenizer's, tokens are taken as they are.
         language: reads texts.
         tokenizer: for texts.
         padding: tokens that pad. Several prompts of one length, without a mask, must neither begin nor end with one.
@@ -51,8 +63,11 @@ def as_tokens(
         DataError: there are none, one is empty, they are of another form, they are text and there is no tokenizer, or may be
             padded and have no mask.
     """
-    texts = None if isinstance(prompts, Mapping) else texts_of(prompts, "prompt", tokenizer)
-    if texts:
+    talks = conversations_of(prompts, tokenizer)
+    texts = None if talks or isinstance(prompts, Mapping) else texts_of(prompts, "prompt", tokenizer)
+    if talks:
+        rows = [row.source for row in language.reader(tokenizer).rows([{"prompt": talk} for talk in talks], "prompt")]
+    elif texts:
         rows = language.prompts(texts, tokenizer)
     elif isinstance(prompts, Mapping):
         if prompts.get("input_ids") is None:
@@ -84,6 +99,25 @@ def check_known(rows: Sequence[Sequence[int]], what: str, language: LanguageMode
                 f"{what} {i} has the token {strange}, and the network knows 0..{(language.vocabulary or 0) - 1}: {why}"
                 f"{'.' if strange == NO_LOSS else '?'}"
             )
+
+
+def conversations_of(given: Any, tokenizer: Any) -> list[Sequence[Message]]:
+    """Return conversations, one or several; none where texts or tokens are given.
+
+    Raises:
+        DataError: some are conversations and others are not, or there is no tokenizer to write them with.
+    """
+    if is_conversation(given):
+        found = [given]
+    elif isinstance(given, (list, tuple)):
+        found = [one for one in given if is_conversation(one)]
+        if found and len(found) < len(given):
+            raise DataError("some prompts are conversations and others are not: pass all of one kind.")
+    else:
+        found = []
+    if found and tokenizer is None:
+        raise DataError("the prompts are conversations and there is no tokenizer to write them with: pass tokenizer=.")
+    return found
 
 
 def texts_of(given: Any, what: str, tokenizer: Any) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +20,15 @@ from bayespeft.generation.prompts import (
     Prompts,
     as_tokens,
     check_known,
+    conversations_of,
     language_of,
     padding_tokens,
     texts_of,
     token_rows,
 )
 from bayespeft.inference.predict import Predictor
-from bayespeft.likelihoods.language_modelling import NO_LOSS, LanguageModelling
+from bayespeft.likelihoods.language_modelling import LanguageModelling
+from bayespeft.likelihoods.language_rows import NO_LOSS, Written
 from bayespeft.predictive.categorical import entropy, log_likelihood
 from bayespeft.randomness import seeded
 
@@ -85,13 +87,11 @@ def score(
     """
     model = predictor.model
     language = language_of(model, predictor.likelihood, tokenizer)
+    prompts = list(prompts) if isinstance(prompts, Iterator) else prompts
     sources = as_tokens(prompts, language, tokenizer, padding_tokens(model, tokenizer))
-    wanted = _targets(targets, language, tokenizer)
-    if len(sources) != len(wanted):
-        raise DataError(f"{len(sources)} prompts and {len(wanted)} targets: one target for each prompt is needed.")
-    examples = RowExamples(
-        language.joined(sources, wanted), Padding(padding_token(model, tokenizer), "right", labels=True)
-    )
+    pairs = _pairs(prompts, sources, targets, language, tokenizer)
+    rows = language.joined([p.source for p in pairs], [p.target for p in pairs], labels=[p.labels for p in pairs])
+    examples = RowExamples(rows, Padding(padding_token(model, tokenizer), "right", labels=True))
     labels = examples.labels()
     assert labels is not None
     language.check_labels(labels, 1)
@@ -113,10 +113,28 @@ def score(
     )
 
 
-def _targets(targets: Targets, language: LanguageModelling, tokenizer: Any) -> list[list[int]]:
+def _pairs(
+    prompts: Prompts, sources: list[list[int]], targets: Targets, language: LanguageModelling, tokenizer: Any
+) -> list[Written]:
+    """Return the tokens of prompts, which are given, and of their targets."""
     texts = texts_of(targets, "target", tokenizer)
+    rows = [] if texts else _target_tokens(targets, language)
+    if len(sources) != len(texts or rows):
+        raise DataError(
+            f"{len(sources)} prompts and {len(texts or rows)} targets: one target for each prompt is needed."
+        )
     if texts:
-        return [language.target(text, tokenizer) for text in texts]
+        reader, talks = language.reader(tokenizer), conversations_of(prompts, tokenizer)
+        if talks:
+            written = [{"prompt": talk, "completion": text} for talk, text in zip(talks, texts, strict=True)]
+            return reader.rows(written, "prompt")
+        said = [] if isinstance(prompts, Mapping) else texts_of(prompts, "prompt", tokenizer)
+        filled = list(map(reader.filled, said)) or tokenizer.batch_decode(sources, skip_special_tokens=True)
+        rows = reader.targets(filled, sources, texts)
+    return [Written(source, target, target) for source, target in zip(sources, rows, strict=True)]
+
+
+def _target_tokens(targets: Targets, language: LanguageModelling) -> list[list[int]]:
     if getattr(targets, "ndim", 1) > 1:
         raise DataError(
             "the targets are a table of tokens, in which padding can't be told from text: pass a list for each target, without "

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bayespeft.errors import DataError
+from bayespeft.likelihoods.language_modelling import end_tokens
 
 
 class Stops:
@@ -52,12 +53,3 @@ class Stops:
     def cut(self, text: str) -> str:
         """Return a text up to its first stop string."""
         return text[: min((text.find(string) for string in self._strings if string in text), default=len(text))]
-
-
-def end_tokens(model: nn.Module, tokenizer: Any) -> list[int]:
-    """Return the end tokens that a network's configurations and its tokenizer name, in ascending order."""
-    configurations = (getattr(model, "generation_config", None), getattr(model, "config", None))
-    candidates = (getattr(configuration, "eos_token_id", None) for configuration in configurations)
-    named: Any = next((found for found in candidates if found is not None), [])
-    own = getattr(tokenizer, "eos_token_id", None)
-    return sorted({*(named if isinstance(named, (list, tuple)) else [named]), *([] if own is None else [own])})

@@ -78,6 +78,9 @@ class Likelihood(Plugin, ABC):
             DataError: they are not; the message names the first such row.
         """
 
+    def advise(self, labels: Tensor) -> None:
+        """Warn of what training labels that are right may still lack; here of nothing."""
+
     def observed(self, labels: Tensor) -> Tensor:
         """Return checked labels in the shape and dtype of an observation of `distribution`."""
         return labels

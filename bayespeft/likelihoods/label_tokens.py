@@ -18,7 +18,8 @@ from bayespeft.data.batch import Batch
 from bayespeft.errors import AttachError, DataError
 from bayespeft.likelihoods.base import Row, token_limit
 from bayespeft.likelihoods.categorical import Categorical
-from bayespeft.likelihoods.prompts import LETTERS, added_at_the_end, answer_tokens, multiple_choice
+from bayespeft.likelihoods.prompts import LETTERS, answer_tokens, multiple_choice
+from bayespeft.likelihoods.tokens import whole_texts
 
 
 class LabelTokens(Categorical):
@@ -66,12 +67,9 @@ class LabelTokens(Categorical):
             if not isinstance(row.get("question"), str):
                 raise DataError(f"row {i}: column 'question' must be a string, got {row.get('question')!r}.")
             prompts.append(multiple_choice(row["question"], choices, self.template, self.labels or LETTERS))
-        behind = added_at_the_end(tokenizer)
         cut = slice(-self.max_length if self.max_length else None, None)
-        encoded = [ids[: len(ids) - behind] for ids in tokenizer(prompts, verbose=False)["input_ids"]]
-        examples: list[dict[str, Any]] = [
-            {"input_ids": ids[cut], "attention_mask": [1] * len(ids[cut])} for ids in encoded
-        ]
+        encoded = [ids[cut] for ids in whole_texts(tokenizer, prompts, behind=False)]
+        examples: list[dict[str, Any]] = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in encoded]
         for row, example in zip(rows, examples, strict=True):
             if row.get("answer") is not None:
                 example["labels"] = row["answer"]

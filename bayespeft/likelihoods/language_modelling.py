@@ -19,11 +19,10 @@ from torch.distributions import Distribution
 from bayespeft.data.batch import Batch
 from bayespeft.errors import AttachError, ConfigError, DataError
 from bayespeft.likelihoods.base import Likelihood, Row, token_limit
-from bayespeft.likelihoods.prompts import added_at_the_end
+from bayespeft.likelihoods.language_rows import COLUMNS, NO_LOSS, Reader
+from bayespeft.likelihoods.tokens import added
 from bayespeft.predictive.base import GaussianAverage
 from bayespeft.predictive.language import LanguageAverage, SequenceLaw
-
-NO_LOSS = -100
 
 
 class LanguageModelling(Likelihood):
@@ -33,13 +32,14 @@ class LanguageModelling(Likelihood):
     predicted from; an encoder-decoder's have a length of their own.
 
     Attributes:
-        template: what is written around a source, with `{source}`; None: "{source}\\n" for a causal model, "{source}" for
-            an encoder-decoder. Prompts for generation get the same.
+        template: what is written around a text, with `{source}`; None: "{source}\\n" for a causal model that is fitted to rows
+            with `source`, else "{source}". Prompts for generation get the same; conversations have the tokenizer's own.
         encoder_decoder: the network's kind; filled from its configuration.
         vocabulary: tokens that the network knows; filled from its output layer.
+        end_tokens: tokens that end a text; filled from the network's configurations and the tokenizer.
     """
 
-    columns: ClassVar[str] = "source, target"
+    columns: ClassVar[str] = COLUMNS
     # Networks with absolute positions would count padding on the left.
     padding_side: ClassVar[Literal["left", "right"] | None] = "right"
     token_labels: ClassVar[bool] = True
@@ -47,6 +47,7 @@ class LanguageModelling(Likelihood):
     template: str | None = None
     encoder_decoder: bool = False
     vocabulary: int | None = None
+    end_tokens: tuple[int, ...] = ()
 
     def resolve(self, model: nn.Module, tokenizer: Any, rows: Sequence[Row] | None) -> LanguageModelling:
         """Take kind, vocabulary and length limit from the network.
@@ -63,7 +64,8 @@ class LanguageModelling(Likelihood):
                 "none. Load it with AutoModelForCausalLM or AutoModelForSeq2SeqLM."
             )
         own = bool(getattr(model.config, "is_encoder_decoder", False))
-        template = self.template if self.template is not None else "{source}" if own else "{source}\n"
+        plain = own or bool(rows and "source" not in rows[0])
+        template = self.template if self.template is not None else "{source}" if plain else "{source}\n"
         if "{source}" not in template:
             raise ConfigError(f"template={template!r} has no '{{source}}', so every prompt would be the same.")
         if tokenizer is not None and tokenizer.eos_token_id is None:
@@ -71,37 +73,47 @@ class LanguageModelling(Likelihood):
                 "the tokenizer has no end token, so a target could not say that it ends: set tokenizer.eos_token."
             )
         limit = token_limit(self, model, tokenizer) if tokenizer is not None else self.max_length
-        return self.replace(template=template, encoder_decoder=own, vocabulary=len(head.weight), max_length=limit)
+        ends = tuple(end_tokens(model, tokenizer))
+        return self.replace(
+            template=template, encoder_decoder=own, vocabulary=len(head.weight), max_length=limit, end_tokens=ends
+        )
 
     def encode(self, rows: Sequence[Row], tokenizer: Any) -> list[dict[str, Any]]:
-        """Tokenize `source`, and `target` with the end token behind it. A warning says what a length limit cuts off."""
-        for i, row in enumerate(rows):
-            for column in ("source", "target") if "target" in row else ("source",):
-                if not isinstance(row.get(column), str):
-                    raise DataError(
-                        f"row {i}: column '{column}' must be a string, got {row.get(column)!r}. {self.kind} reads "
-                        f"{self.columns}; this row has {', '.join(map(str, row))}."
-                    )
-        sources = self.prompts([row["source"] for row in rows], tokenizer)
-        targets = [self.target(row["target"], tokenizer) if "target" in row else None for row in rows]
-        return self.joined(sources, targets, added_at_the_end(tokenizer))
+        """Tokenize rows of texts or of conversations; see `language_rows`.
+
+        Warnings say what a length limit cuts off, and which targets don't read behind their sources as their texts do.
+        """
+        written = self.reader(tokenizer).rows(rows)
+        return self.joined(
+            [row.source for row in written],
+            [row.target for row in written],
+            len(added(tokenizer)[1]),
+            [row.labels for row in written],
+        )
+
+    def reader(self, tokenizer: Any) -> Reader:
+        """Return what reads texts and conversations with a tokenizer."""
+        template = self.template if self.template is not None else "{source}"
+        own = tokenizer.eos_token_id
+        ends = dict.fromkeys((*([] if own is None else [own]), *self.end_tokens))
+        return Reader(tokenizer, template, self.encoder_decoder, tuple(ends))
 
     def prompts(self, sources: Sequence[str], tokenizer: Any) -> list[list[int]]:
         """Return the tokens of each source in its template; a causal model's prompt ends where its text ends."""
-        template = self.template if self.template is not None else "{source}"
-        texts = [template.replace("{source}", source) for source in sources]
-        encoded: list[list[int]] = tokenizer(texts, verbose=False)["input_ids"] if texts else []
-        behind = 0 if self.encoder_decoder else added_at_the_end(tokenizer)
-        return [ids[: len(ids) - behind] for ids in encoded]
+        return self.reader(tokenizer).prompts(sources)
 
     def target(self, text: str, tokenizer: Any) -> list[int]:
-        """Return the tokens of a target, with the end token."""
-        return [*tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], tokenizer.eos_token_id]
+        """Return the tokens of a target by itself, with the end token."""
+        return self.reader(tokenizer).target(text)
 
     def joined(
-        self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int] | None], behind: int = 0
+        self,
+        sources: Sequence[Sequence[int]],
+        targets: Sequence[Sequence[int] | None],
+        behind: int = 0,
+        labels: Sequence[Sequence[int] | None] | None = None,
     ) -> list[dict[str, Any]]:
-        """Put tokens of sources and targets together as inputs and labels.
+        """Put tokens of sources and targets together as inputs and labels, which are the targets where no others are given.
 
         Where both are longer than `max_length`, a causal model's source loses its beginning and an encoder's its end (but
         for `behind` special tokens); a target is never cut.
@@ -110,7 +122,7 @@ class LanguageModelling(Likelihood):
             DataError: a target alone is too long; there is no source token for its first one to be predicted from.
         """
         examples, dropped = [], []
-        for i, (source, target) in enumerate(zip(sources, targets, strict=True)):
+        for i, (source, target, given) in enumerate(zip(sources, targets, labels or targets, strict=True)):
             own = list(target or ())
             if not source:
                 raise DataError(
@@ -127,8 +139,8 @@ class LanguageModelling(Likelihood):
             if self.encoder_decoder:
                 examples.append({"input_ids": kept, **({} if target is None else {"labels": own})})
             else:
-                labels = {} if target is None else {"labels": [NO_LOSS] * len(kept) + own}
-                examples.append({"input_ids": kept + own, **labels})
+                scored = {} if target is None else {"labels": [NO_LOSS] * len(kept) + list(given or ())}
+                examples.append({"input_ids": kept + own, **scored})
         if any(dropped):
             end = "end" if self.encoder_decoder else "beginning"
             warnings.warn(
@@ -214,6 +226,17 @@ class LanguageModelling(Likelihood):
             if bad.any():
                 raise DataError(f"row {int(bad.nonzero()[0, 0])}: a label {what}.")
 
+    def advise(self, labels: Tensor) -> None:
+        """Warn where no target says that it ends: what is written then never does."""
+        if self.end_tokens and not torch.isin(labels, labels.new_tensor(self.end_tokens)).any():
+            warnings.warn(
+                f"no label of the {len(labels)} examples looked at is an end token ({', '.join(map(str, self.end_tokens))}), "
+                "so the network does not learn to end what it writes. A collator that masks padding masks the ends, too, where "
+                "the padding token is the end token: give the tokenizer a padding token of its own, or bring labels that keep "
+                "the ends.",
+                stacklevel=2,
+            )
+
     def observed(self, labels: Tensor) -> Tensor:
         """Return how many tokens of each target are scored, (n,) int64: they stand for the targets in a law."""
         return self._scored(labels).sum(1)
@@ -253,6 +276,15 @@ def shifted(labels: Tensor, config: Any) -> Tensor:
         )
     inputs = torch.cat([labels.new_full((len(labels), 1), start), labels[:, :-1]], 1)
     return inputs.masked_fill(inputs == NO_LOSS, config.pad_token_id or 0)
+
+
+def end_tokens(model: nn.Module, tokenizer: Any) -> list[int]:
+    """Return the end tokens that a network's configurations and its tokenizer name, in ascending order."""
+    configurations = (getattr(model, "generation_config", None), getattr(model, "config", None))
+    candidates = (getattr(configuration, "eos_token_id", None) for configuration in configurations)
+    named: Any = next((found for found in candidates if found is not None), [])
+    own = getattr(tokenizer, "eos_token_id", None)
+    return sorted({*(named if isinstance(named, (list, tuple)) else [named]), *([] if own is None else [own])})
 
 
 LIKELIHOOD = LanguageModelling

@@ -47,10 +47,3 @@ def answer_tokens(tokenizer: Any, prompt: str, answers: Sequence[str]) -> tuple[
     if len(set(tokens)) < len(tokens):
         raise DataError(f"two of the answers {', '.join(answers)} are the same token of {type(tokenizer).__name__}.")
     return tuple(tokens)
-
-
-def added_at_the_end(tokenizer: Any) -> int:
-    """Return how many special tokens a tokenizer puts behind a text: a prompt must end where its text ends."""
-    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
-    whole = tokenizer("a")["input_ids"]
-    return next((k for k in range(len(whole)) if whole[len(whole) - k - len(plain) : len(whole) - k] == plain), 0)

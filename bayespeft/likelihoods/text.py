@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bayespeft.data.batch import Batch
 from bayespeft.errors import AttachError, ConfigError, DataError
 from bayespeft.likelihoods.base import Likelihood, Row, token_limit
+from bayespeft.likelihoods.tokens import added, repeated
 
 T = TypeVar("T", bound="TextLikelihood")
 
@@ -67,7 +68,9 @@ class TextLikelihood(Likelihood):
         encoded = tokenizer(
             texts, pairs, truncation=self.max_length is not None, max_length=self.max_length, verbose=False
         )
-        examples = [{name: encoded[name][i] for name in encoded} for i in range(len(rows))]
+        front, _ = added(tokenizer)
+        again = [repeated(ids, front) for ids in encoded["input_ids"]]
+        examples = [{name: encoded[name][i][again[i] :] for name in encoded} for i in range(len(rows))]
         for i, (row, example) in enumerate(zip(rows, examples, strict=True)):
             if row.get("label") is not None:
                 example["labels"] = self.label(row["label"], i)

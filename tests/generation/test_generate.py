@@ -212,7 +212,7 @@ def test_padding_is_not_read(posterior):
 
 def test_the_template_of_the_likelihood_is_written_around_a_prompt(llama, tokenizer, pairs):
     plain = bayespeft.fit(
-        llama, pairs, "mle", likelihood=LanguageModelling(template="Question : {source} Answer"), tokenizer=tokenizer,
+        llama, pairs, "mle", likelihood=LanguageModelling(template="Question : {source} Answer "), tokenizer=tokenizer,
         train=bayespeft.TrainConfig(steps=1), progress=False,
     )  # fmt: skip
     found = plain.generate("the cat", draws=0, max_new_tokens=2)

@@ -84,9 +84,11 @@ def fit(
         model: a Hugging Face model, or any module that maps a tensor to logits (n, K), or to means (n, d) for a regression.
             `torch.compile`, `DataParallel` and `DistributedDataParallel` of one process are taken off: `posterior.model` is
             the network itself, and what is compiled runs module by module while adapters are on it.
-        data: rows with `text`, [`text_pair`], `label`, or with `question`, `choices`, `answer` (both need `tokenizer`);
-            rows with `input_ids`, [`attention_mask`], `labels`; a Hugging Face `Dataset` of any of these; a `DataLoader`
-            of batch dicts or of (x, y); a pair of tensors (x, y); or the name of a data set (its training split).
+        data: rows with `text`, [`text_pair`], `label`; with `question`, `choices`, `answer`; or, for texts to write, with
+            `source`, `target`, with `prompt`, `completion`, or with `messages`, which the tokenizer's chat template writes and
+            of which the assistant's are learned (all need `tokenizer`); rows with `input_ids`, [`attention_mask`], `labels`; a
+            Hugging Face `Dataset` of any of these; a `DataLoader` of batch dicts or of (x, y); a pair of tensors (x, y); or
+            the name of a data set (its training split).
         guide: the name of a method (see `bayespeft.methods()`), a `Method`, or a guide such as `MeanField(...)`, which
             then takes the place of Me-LoRA's.
         tokenizer: for rows that are still text.

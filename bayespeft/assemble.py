@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from bayespeft.data.encode import Row
 from bayespeft.data.examples import Examples
 from bayespeft.data.load import load as load_rows
 from bayespeft.data.prepare import raw_rows
+from bayespeft.embeddings import fresh_tokens
 from bayespeft.errors import ConfigError, DataError, GuideError
 from bayespeft.factors import Pack
 from bayespeft.guides.base import GuideSpec
@@ -87,6 +89,7 @@ def assemble(
     rows = raw_rows(data)
     chosen = choose_likelihood(named, model, rows).resolve(model, tokenizer, rows).named(names_in(data))
     check_likelihood(chosen, method)
+    told_apart(model, tokenizer)
     examples = as_examples(data, chosen, tokenizer, split="train")
     check_unadapted(model)
     generator = torch.Generator().manual_seed(seed)
@@ -248,6 +251,18 @@ def check_merging(model: nn.Module, placements: Sequence[Placement], method: Met
             "follow. Fit a point (guide='mle') and build on it with start=, set the adapter's every=None, or use mean_field."
         )
     check_untied(model, [p.site for p in placements if p.adapter.merge_interval(1) is not None])
+
+
+def told_apart(model: nn.Module, tokenizer: Any) -> None:
+    """Warn of tokens whose embeddings are all alike, since no adapter trains an embedding."""
+    fresh = fresh_tokens(model, tokenizer)
+    if fresh:
+        warnings.warn(
+            f"the embeddings of {len(fresh)} tokens of the tokenizer, such as {fresh[0]!r}, look as resize_token_embeddings "
+            "makes them: all alike. Adapters train no embeddings, so the network goes on not telling these tokens apart. Train "
+            "them first, or set their rows of model.get_input_embeddings().weight to those of words that mean the same.",
+            stacklevel=4,
+        )
 
 
 def check_labels(examples: Examples, likelihood: Likelihood, classes: int) -> None:

@@ -201,14 +201,20 @@ def check_untied(model: nn.Module, sites: Iterable[Site]) -> None:
     Raises:
         AttachError: a layer shares its weight with another module.
     """
+    for name, other in tied(model, sites).items():
+        raise AttachError(
+            f"layer '{name}' shares its weight with '{other}', which a merge would change too. Leave it out of targets=."
+        )
+
+
+def tied(model: nn.Module, sites: Iterable[Site]) -> dict[str, str]:
+    """Return layer -> the name of another parameter that is its weight, for layers that share it."""
     owners: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         owners.setdefault(id(parameter), []).append(name)
-    for site in sites:
-        shared = owners.get(id(site.module.weight), [])
-        if len(shared) > 1:
-            other = next(name for name in shared if name != f"{site.name}.weight")
-            raise AttachError(
-                f"layer '{site.name}' shares its weight with '{other}', which a merge would change too. Leave it out of "
-                "targets=."
-            )
+    shared = {site.name: owners.get(id(site.module.weight), []) for site in sites}
+    return {
+        name: next(other for other in names if other != f"{name}.weight")
+        for name, names in shared.items()
+        if len(names) > 1
+    }

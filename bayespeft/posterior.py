@@ -388,9 +388,10 @@ class Posterior(Fitted):
         here alone. Probabilities, entropy and mutual information that are returned are of the law before that.
 
         Args:
-            prompts: texts, lists of tokens, (n, T) tokens, (T,) tokens of one prompt, or what a tokenizer returns. A likelihood
-                "language_modelling" writes texts into its template first. Several prompts of one length that begin or end with
-                the padding token need an `attention_mask`.
+            prompts: texts, conversations (lists of messages with `role` and `content`), lists of tokens, (n, T) tokens, (T,)
+                tokens of one prompt, or what a tokenizer returns. A likelihood "language_modelling" writes texts into its
+                template first; conversations have the tokenizer's chat template. Several prompts of one length that begin or
+                end with the padding token need an `attention_mask`.
             draws: how many; 0 writes with the posterior mean. Posteriors that predict linearised write with draws, too.
             mode, max_new_tokens, do_sample, temperature, top_k, top_p, min_p, min_new_tokens, repetition_penalty,
                 no_repeat_ngram_size, num_return_sequences: see `Decoding`.

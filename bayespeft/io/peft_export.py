@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,11 +15,12 @@ from torch import Tensor, nn
 
 from bayespeft.adapters.full import Full
 from bayespeft.attach import Placement, SiteWeights
+from bayespeft.embeddings import fresh_rows
 from bayespeft.errors import CheckpointError
 from bayespeft.heads import find_head
 from bayespeft.io.directory import replacing
 from bayespeft.io.peft import CONFIG, PREFIX, TENSORS, layer_parts, turned
-from bayespeft.merged import Merged
+from bayespeft.merged import Merged, tied
 from bayespeft.weights import plain
 
 # The last part of a network's class name, and peft's name for its task.
@@ -89,6 +91,20 @@ def write_lora(
         "modules_to_save": sorted(modules) or None,
         **_ranks(pairs),
     }
+    for name, other in tied(model, [p.site for p in placements if p.site.name in pairs]).items():
+        warnings.warn(
+            f"layer '{name}' shares its weight with '{other}', and its LoRA is of '{name}' alone: use it in peft unmerged, "
+            "since merge_and_unload() would change both. For a LoRA that can be merged, fit without that layer in targets=.",
+            stacklevel=4,
+        )
+    rows = fresh_rows(model)
+    if rows:
+        warnings.warn(
+            f"the last {rows} rows of the network's embedding look as resize_token_embeddings makes them, and a LoRA holds no "
+            "embeddings: it belongs to a base with these very rows. Save that base, too (model.save_pretrained), or write the "
+            "whole network with posterior.export_merged.",
+            stacklevel=4,
+        )
     with replacing(directory, (CONFIG, TENSORS), "a LoRA of peft") as fresh:
         # Clones: layers of one pack share memory, which safetensors refuses.
         copies = {PREFIX + name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import warnings
 from collections import Counter
 from typing import Any
 
@@ -19,6 +20,7 @@ import bayespeft
 from bayespeft import TrainConfig, registry
 from bayespeft.adapters.full import Full
 from bayespeft.adapters.lora import Lora
+from bayespeft.embeddings import fresh_rows, fresh_tokens
 from bayespeft.errors import CheckpointError, ConfigError
 from bayespeft.io import peft_export
 from bayespeft.io.peft import CONFIG, TENSORS, read_lora
@@ -427,3 +429,58 @@ def test_what_is_no_folder_is_told_what_to_do(bert) -> None:
         bayespeft.import_lora(peft_model, bert)
     with pytest.raises(ConfigError, match="model= is a str: pass the base network"):
         bayespeft.import_lora("folder", "bert-base-uncased")
+
+
+def logits(network, ids):
+    with torch.no_grad():
+        return network.eval()(input_ids=ids).logits
+
+
+def test_a_lora_of_a_shared_weight_says_that_it_must_not_be_merged(llama, tokenizer, tmp_path):
+    """The LoRA of an output layer is not one of the embedding, which is the same weight."""
+    llama.config.tie_word_embeddings = True
+    llama.tie_weights()
+    assert llama.lm_head.weight is llama.model.embed_tokens.weight
+    base = copy.deepcopy(llama)
+    rows = [{"source": "the cat", "target": "good"}] * 4
+    options = {"tokenizer": tokenizer, "likelihood": "language_modelling", "progress": False}
+    train = TrainConfig(steps=4, batch_size=4, lr=0.05)
+    posterior = bayespeft.fit(llama, rows, "mle", targets=["lm_head"], train=train, **options)
+    with pytest.warns(UserWarning, match=r"'lm_head' shares its weight with 'model.embed_tokens.weight'.*unmerged"):
+        posterior.export_peft(tmp_path / "tied")
+    ids = torch.tensor([[2, 5, 6]])
+    with posterior.using("mean") as network:
+        expected = logits(network, ids)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft's own, of the same matter
+        torch.testing.assert_close(
+            logits(PeftModel.from_pretrained(base, tmp_path / "tied"), ids), expected, atol=1e-5, rtol=1e-5
+        )
+    bayespeft.fit(llama, rows, "mle", targets=["q_proj"], train=train, **options).export_peft(tmp_path / "apart")
+
+
+def test_embeddings_that_resizing_made_are_told_of(llama, tokenizer, tmp_path):
+    known = copy.deepcopy(tokenizer)
+    known.add_tokens([f"new{i}" for i in range(64 - len(known) + 3)])
+    assert len(known) == 67
+    rows = [{"source": "the cat", "target": "good"}] * 4
+    options = {"likelihood": "language_modelling", "train": TrainConfig(steps=1, batch_size=4), "progress": False}
+    assert fresh_rows(llama) == 0
+    with torch.random.fork_rng():
+        llama.resize_token_embeddings(len(known))
+    assert fresh_rows(llama) == 3
+    assert fresh_tokens(llama, tokenizer) == fresh_tokens(llama, None) == []
+    with pytest.warns(UserWarning, match=r"embeddings of 3 tokens .*'new24'.*Adapters train no embeddings"):
+        posterior = bayespeft.fit(llama, rows, "mle", tokenizer=known, **options)
+    with pytest.warns(UserWarning, match=r"last 3 rows of the network's embedding .*a LoRA holds no embeddings"):
+        posterior.export_peft(tmp_path / "lora")
+    # Rows that mean something are nothing to tell of.
+    llama.get_input_embeddings().weight.data[64:] = llama.get_input_embeddings().weight.data[:3]
+    assert fresh_rows(llama) == 0
+    bayespeft.fit(llama, rows, "mle", tokenizer=known, **options).export_peft(tmp_path / "again")
+
+
+def test_networks_without_embeddings_have_no_fresh_ones(mlp, bert):
+    assert fresh_rows(mlp) == fresh_rows(bert) == 0
+    bert.get_input_embeddings().weight.data.zero_()
+    assert fresh_rows(bert) == 0

@@ -1,0 +1,43 @@
+"""Embeddings of tokens that a network was never trained with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+# Rows nearer to the mean of all, by this part of what others are off, are alike: resizing leaves 3e-5, rounding 4e-3.
+ALIKE = 0.01
+SAMPLE = 1000
+
+
+@torch.no_grad()
+def fresh_rows(model: nn.Module) -> int:
+    """Return how many of the last rows of the input embedding are as `resize_token_embeddings` makes them: all their mean.
+
+    Rows that it was told to draw (mean_resizing=False) can't be told from trained ones.
+    """
+    getter = getattr(model, "get_input_embeddings", None)
+    try:
+        weight: Any = getattr(getter() if callable(getter) else None, "weight", None)
+    except NotImplementedError:  # networks of transformers that read no tokens
+        return 0
+    if not isinstance(weight, torch.Tensor) or not weight.is_floating_point() or weight.dim() != 2 or weight.is_meta:
+        return 0
+    mean = weight.mean(0, dtype=torch.float32)
+    first = weight[:SAMPLE].float().sub(mean).norm(dim=1).median()
+    last = weight[-SAMPLE:].float().sub(mean).norm(dim=1)
+    alike = (last <= ALIKE * first).flip(0).long().cumprod(0)
+    return int(alike.sum()) if first > 0 and not alike.all() else 0
+
+
+def fresh_tokens(model: nn.Module, tokenizer: Any) -> list[str]:
+    """Return the tokens of a tokenizer whose embeddings are fresh; none without a tokenizer."""
+    added = getattr(tokenizer, "get_added_vocab", None)
+    known: dict[str, int] = added() if callable(added) else {}
+    count = fresh_rows(model) if known else 0
+    if not count:
+        return []
+    first = len(model.get_input_embeddings().weight) - count  # type: ignore[operator]
+    return sorted((token for token, number in known.items() if number >= first), key=known.__getitem__)

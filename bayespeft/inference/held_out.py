@@ -45,7 +45,7 @@ HELD_OUT, MOST_HELD_OUT = 250, 1000
 # With fewer rows than this there is nothing to hold out.
 LEAST = 12
 # Later folds needn't look further past the best step of the first.
-FURTHER = 1.6
+FURTHER = 1.25
 # As many as a curve needs; they are the same at every look.
 DRAWS = 3
 TEMPERED = "nll at T="

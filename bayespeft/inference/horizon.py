@@ -1,7 +1,7 @@
 """When a run has gone far enough, told by the run itself: the rules, as functions of what was seen so far.
 
 A curve of held-out NLL over steps, looked at in steps that grow by a fifth, ends where it has not become better for as long
-again as it took to its best point. Later states were then worse, or the curve had settled; both are said. Without held-out
+more than half as long again as it took to its best point. Later states were then worse, or the curve had settled; both are said. Without held-out
 rows there is only the training NLL, and a run ends where that has settled.
 """
 
@@ -22,8 +22,8 @@ MOST_EPOCHS = 6.0
 FIRST_LOOK, GROWTH = 20, 1.2
 # What a later state must be better by to count as better: nats per example, or this share of the NLL.
 BETTER, BETTER_SHARE = 0.003, 0.015
-# A run goes on for as long again as it took to its best state, and some steps more.
-PATIENCE, GRACE = 2.0, 100
+# A run goes on for this many times the steps to its best state, and some steps more.
+PATIENCE, GRACE = 1.6, 100
 # The training NLL has settled where a doubling of the steps has changed it by less than this, in nats, or this share of it.
 SETTLED, SETTLED_SHARE = 0.01, 0.05
 

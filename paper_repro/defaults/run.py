@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--rows", default="300,100,1000,4000")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--test-limit", type=int, default=400)
-    parser.add_argument("--max-length", type=int, default=48)
+    parser.add_argument("--max-length", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -1,8 +1,8 @@
 """When a run has gone far enough, told by the run itself: the rules, as functions of what was seen so far.
 
-A curve of held-out NLL over steps, looked at in steps that grow by a fifth, ends where it has not become better for as long
-more than half as long again as it took to its best point. Later states were then worse, or the curve had settled; both are said. Without held-out
-rows there is only the training NLL, and a run ends where that has settled.
+A curve of held-out NLL over steps, looked at in steps that grow by a fifth, ends where it has not become better for more than
+half of the steps that its best point took. Later states were then worse, or the curve had settled; both are said. Without
+held-out rows there is only the training NLL, and a run ends where that has settled.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS) Makefile | $(BIN)/python
 
 demo: $(VENV)/installed
 	@$(BIN)/bayespeft compare minilm newsgroups --methods mle,melora --limit 400 --test-limit 800 \
-	  --epochs 12 --batch-size 8 --lr 3e-3 --max-length 32 --out runs/demo --again
+	  --max-length 32 --out runs/demo --again
 
 test: $(VENV)/installed
 	@$(PYTEST) --cov=bayespeft --cov-report=term:skip-covered

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import bayespeft
+from paper_repro.defaults import tables as defaults
 from paper_repro.generation import tables as generation
 from paper_repro.ood import tables as ood
 from paper_repro.posteriors import tables as posteriors
@@ -98,7 +99,8 @@ def records(experiment: str) -> str:
 
 SECTIONS: dict[str, Callable[[], str]] = {
     "methods": lambda: bayespeft.methods().markdown(),
-    "results: calibration": lambda: caption() + "\n\n" + calibration(),
+    "results: defaults": defaults.summary,
+    "results: defaults by task": defaults.defaults,
     "results: calibration by draws": lambda: caption() + "\n\n" + calibration(all_draws=True),
     "results: posteriors": posteriors.posteriors,
     "results: covariances": posteriors.covariances,

@@ -34,6 +34,7 @@ from bayespeft.inference.problem import Problem
 from bayespeft.inference.progress import ProgressBar
 from bayespeft.inference.resume import Checkpoint
 from bayespeft.inference.svi import run
+from bayespeft.inference.uneven import settled_for
 from bayespeft.inference.warmup import warmed_up
 from bayespeft.inputs import as_examples
 from bayespeft.io import checkpoint
@@ -335,7 +336,8 @@ def _validation(problem: Problem, data: Any, tokenizer: Any) -> Examples | None:
     """Return validation data as examples with labels that are in range."""
     if data is None:
         return None
-    examples = as_examples(data, problem.likelihood, tokenizer, split="validation")
+    examples = as_examples(data, problem.likelihood, tokenizer, problem.model, split="validation")
+    examples = settled_for(problem.model, problem.likelihood, examples, problem.device)
     labels = examples.labels()
     if labels is None and next(iter(examples.batches(1))).labels is None:
         raise DataError("validation data needs labels: column 'label', 'labels' or 'answer' is missing.")

@@ -34,6 +34,7 @@ from bayespeft.inference.gradients import check_gradients
 from bayespeft.inference.history import History
 from bayespeft.inference.probe import probe
 from bayespeft.inference.problem import Problem
+from bayespeft.inference.uneven import settled
 from bayespeft.inputs import as_examples
 from bayespeft.io.fingerprint import fingerprint
 from bayespeft.likelihoods.base import Likelihood
@@ -90,11 +91,13 @@ def assemble(
     chosen = choose_likelihood(named, model, rows).resolve(model, tokenizer, rows).named(names_in(data))
     check_likelihood(chosen, method)
     told_apart(model, tokenizer)
-    examples = as_examples(data, chosen, tokenizer, split="train")
+    examples = as_examples(data, chosen, tokenizer, model, split="train")
     check_unadapted(model)
     generator = torch.Generator().manual_seed(seed)
     device = next(model.parameters()).device
-    first = next(iter(examples.batches(2))).to(device)
+    with eager():
+        chosen, examples = settled(model, chosen, examples, device)
+    first = next(iter(examples.batches(min(2, method.train.batch_size)))).to(device)
     idle = frozenset[str]() if start is None else start.idle
     if start is None:
         if times_merged(model):

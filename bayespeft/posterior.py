@@ -23,6 +23,7 @@ from bayespeft.inference.pruning import prune
 from bayespeft.inference.sampling import UNITS, Sampling
 from bayespeft.inference.summary import Summary, summarise
 from bayespeft.inference.temperature import fit_temperature
+from bayespeft.inference.uneven import settled_for
 from bayespeft.inference.weight_covariance import WeightCovariance, weight_covariance
 from bayespeft.inputs import as_examples, unlabelled
 from bayespeft.likelihoods.categorical import Categorical
@@ -92,7 +93,7 @@ class Posterior(Fitted):
         Raises:
             ConfigError: draws < 0. DataError: the data can't be used.
         """
-        examples = as_examples(data, self.likelihood, self.tokenizer, split="test")
+        examples = as_examples(data, self.likelihood, self.tokenizer, self.model, split="test")
         labels = examples.labels()
         if labels is not None:
             self.likelihood.check_labels(labels, self.classes)
@@ -100,6 +101,7 @@ class Posterior(Fitted):
         if prediction not in ("sampled", "linearised"):
             raise ConfigError(f"prediction={prediction!r}: 'sampled' or 'linearised'.")
         with self._predictor() as predictor:
+            examples = settled_for(self.model, self.likelihood, examples, self.device)
             # The mean is the mean, whichever way its neighbourhood is averaged.
             if prediction == "linearised" and draws != 0:
                 predictor.check(draws, sampling, tolerance)
@@ -183,7 +185,7 @@ class Posterior(Fitted):
         others = {
             title: other
             if isinstance(other, Predictive)
-            else unlabelled(other, self.likelihood, self.tokenizer, split="test")
+            else unlabelled(other, self.likelihood, self.tokenizer, self.model, split="test")
             for title, other in (ood or {}).items()
         }
         predictive = self.predict(

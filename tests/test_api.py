@@ -216,6 +216,7 @@ def test_bad_calls_say_what_is_wrong(bert, tokenizer, sentences, changes, error,
 def test_no_padding_token_is_an_error(bert, tokenizer, sentences):
     bare = copy.deepcopy(tokenizer)
     bare.pad_token = None
+    bert.config.pad_token_id = None
     with pytest.raises(DataError, match=r"tokenizer.pad_token = tokenizer.eos_token"):
         quick(bert, sentences, tokenizer=bare)
 

@@ -40,6 +40,11 @@ class Batch:
         labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
         return replace(self, inputs=self._map_inputs(lambda t: t.to(device, non_blocking=True)), labels=labels)
 
+    def rows(self, index: Tensor) -> Batch:
+        """Return some examples of the batch, by (k,) positions in it."""
+        labels = None if self.labels is None else self.labels[index]
+        return Batch(self._map_inputs(itemgetter(index)), labels, self.index[index])
+
     def parts(self, rows: int) -> Iterator[Batch]:
         """Yield batches of at most so many examples each, in order."""
         for first in range(0, len(self), rows):

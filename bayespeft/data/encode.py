@@ -5,6 +5,7 @@ Rows that are tokenised already (they have `input_ids`) pass as they are.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
@@ -16,7 +17,8 @@ Row = Mapping[str, Any]
 Encode = Callable[[Sequence[Row]], list[dict[str, Any]]]
 """Tokenises rows. For each row a dict: `input_ids`, optionally `attention_mask`, `token_type_ids` (lists of integers
 of one length), `labels` (a number, or one number per token) if the row has a label, and whatever else its likelihood
-reads: lists of integers (padded with 0) or integers."""
+reads: lists of integers (padded with 0) or integers. `whole` says how many tokens there were where some were cut off; it is
+taken out, and one warning says how many rows were cut."""
 
 FORMS = (
     "text[, text_pair][, label] | question, choices[, answer] | source[, target] | prompt[, completion] | messages | "
@@ -29,12 +31,40 @@ _LABELS = ("labels", "label", "answer")
 _CHUNK = 1000  # rows given to `encode` at a time: enough for the tokenizer's threads, little in memory
 
 
-def encoded_rows(rows: Iterable[Row], encode: Encode | None) -> Iterator[dict[str, Any]]:
+class Cut:
+    """Counts the rows that lost tokens to a limit, to say so once for all of the data."""
+
+    def __init__(self) -> None:
+        self._rows, self._kept, self._longest = 0, 0, 0
+
+    def noted(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Take note of a row, and return it without its `whole`."""
+        whole = row.pop("whole", 0)
+        if whole > len(row["input_ids"]):
+            self._rows += 1
+            self._kept = max(self._kept, len(row["input_ids"]))
+            self._longest = max(self._longest, whole)
+        return row
+
+    def tell(self, rows: int) -> None:
+        """Warn if any of so many rows was cut."""
+        if self._rows:
+            warnings.warn(
+                f"{self._rows} of {rows} texts are longer than the {self._kept} tokens that max_length=, tokenizer or network "
+                f"allow, and were cut; the longest has {self._longest} tokens.",
+                stacklevel=2,
+            )
+
+
+def encoded_rows(
+    rows: Iterable[Row], encode: Encode | None, takes: Callable[[str], bool] = TOKENISED.__contains__
+) -> Iterator[dict[str, Any]]:
     """Check rows and yield each as token columns (see `Encode`), lazily.
 
     Args:
         rows: read once; a generator will do.
         encode: needed for rows that are not tokenised yet.
+        takes: whether a column of rows that are tokenised is an input of the network.
 
     Raises:
         DataError: no rows; a row is no mapping; columns are missing, or there in some rows only; a text is no string;
@@ -46,14 +76,16 @@ def encoded_rows(rows: Iterable[Row], encode: Encode | None) -> Iterator[dict[st
         raise DataError("the data is empty: it has no rows.")
     checked = _checked(chain([first], iterator), tokenised="input_ids" in _mapping(first, 0))
     if "input_ids" in first:
-        yield from map(_token_columns, checked)
+        columns = [name for name in first if takes(name) and name not in _LABELS]
+        yield from (_token_columns(row, columns, number) for number, row in enumerate(checked))
         return
     if encode is None:
         raise DataError(_no_encode(first))
-    start = 0
+    start, cut = 0, Cut()
     while chunk := list(islice(checked, _CHUNK)):
-        yield from _encode(encode, chunk, start)
+        yield from map(cut.noted, _encode(encode, chunk, start))
         start += len(chunk)
+    cut.tell(start)
 
 
 def _checked(rows: Iterable[Row], tokenised: bool) -> Iterator[Row]:
@@ -115,8 +147,13 @@ def _uneven(expected: list[str], columns: list[str], number: int) -> str:
     )
 
 
-def _token_columns(row: Row) -> dict[str, Any]:
-    columns = {name: row[name] for name in TOKENISED if name in row}
+def _token_columns(row: Row, names: Sequence[str], number: int) -> dict[str, Any]:
+    lacking = next((name for name in names if row.get(name) is None), None)
+    if lacking is not None:
+        raise DataError(
+            f"column {lacking!r} of row {number} is missing or None: all rows must have what row 0 has, and a value in it."
+        )
+    columns = {name: row[name] for name in names}
     for name in ("labels", "label"):
         if name in row:
             columns["labels"] = row[name]

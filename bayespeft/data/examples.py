@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -50,6 +50,19 @@ class Examples(ABC):
 
         None where the data has no labels, and where they could only be had by reading all inputs too.
         """
+        return None
+
+    @property
+    def side(self) -> Literal["left", "right"] | None:
+        """Where rows are padded; None where batches come as they are."""
+        return None
+
+    def sides(self) -> Iterator[Examples]:
+        """Yield these examples padded on other sides, where that can be chosen."""
+        return iter(())
+
+    def uneven(self) -> Batch | None:
+        """Return two examples of different lengths in one batch with `attention_mask`; None where there are none to find."""
         return None
 
     def digest(self) -> str:

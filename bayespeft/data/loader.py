@@ -84,6 +84,16 @@ class LoaderExamples(Examples):
             return self._read(private(self._still), pass_seed(None), complete=True)
         return self._read(self._moving, pass_seed(shuffle), complete=False)
 
+    def uneven(self) -> Batch | None:
+        """Return the longest and the shortest example of the first batch, if `attention_mask` says that they differ."""
+        first = next(iter(self.batches(1)))
+        mask = first.inputs.get("attention_mask") if isinstance(first.inputs, Mapping) else None
+        if mask is None or mask.dim() != 2:
+            return None
+        lengths = mask.ne(0).sum(1)
+        two = torch.stack([lengths.argmax(), lengths.argmin()])
+        return first.rows(two) if bool(lengths[two[0]] != lengths[two[1]]) else None
+
     def _read(self, loader: DataLoader[Any], seed: int, complete: bool) -> Iterator[Batch]:
         count = 0
         for item in read(loader, seed):

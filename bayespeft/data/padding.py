@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from bayespeft.data.checks import check_finite
 from bayespeft.errors import ConfigError, DataError
 
 
@@ -99,6 +101,55 @@ class Ragged:
         inside = (column >= 0) & (column < length[:, None])
         values = torch.frombuffer(self._values, dtype=torch.int32)
         return torch.where(inside, values[(start[:, None] + column).masked_fill(~inside, 0)].long(), fill)
+
+
+class Arrays:
+    """N arrays of one shape, or with one row for each token of a sequence; integers as int64, fractions as float32.
+
+    Attributes:
+        name: the column's name, for messages.
+        uniform: all have one shape.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.uniform = True
+        self._values: list[Tensor] = []
+
+    def append(self, value: Any) -> None:
+        """Add one array; `DataError` names the row if it is none, not finite, or of a shape that goes with no other row's."""
+        row = len(self._values)
+        try:
+            found = value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise DataError(f"column {self.name!r} of row {row} is no array of numbers: {error}.") from None
+        found = found.to(torch.float32 if found.is_floating_point() else torch.int64)
+        check_finite(found[None], f"column {self.name!r}", torch.tensor([row]))
+        if self._values and found.shape != self._values[0].shape:
+            self.uniform = False
+            if found.shape[1:] != self._values[0].shape[1:] or not found.dim():
+                raise DataError(
+                    f"column {self.name!r} has the shape {tuple(found.shape)} in row {row} and "
+                    f"{tuple(self._values[0].shape)} in row 0: one shape, or one row for each token, is needed."
+                )
+        self._values.append(found)
+
+    def lengths(self) -> Tensor:
+        """(N,) int64, rows of each array."""
+        return torch.tensor([len(value) for value in self._values])
+
+    def flat(self) -> Iterator[Tensor]:
+        """Yield all arrays."""
+        return iter(self._values)
+
+    def padded(self, index: Tensor, fill: int, side: str = "right") -> Tensor:
+        """Return some arrays, (n, ...), padded with rows of `fill` to as many as the longest has; arguments as `Ragged`."""
+        values = [self._values[i] for i in index.tolist()]
+        longest = max(len(value) for value in values)
+        batch: Tensor = values[0].new_full((len(values), longest, *values[0].shape[1:]), fill)
+        for line, value in zip(batch, values, strict=True):
+            line[longest - len(value) if side == "left" else 0 :][: len(value)] = value
+        return batch
 
 
 def _plain(sequence: Iterable[int]) -> Iterable[int]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset
 
+from bayespeft.data.arrays import arrays_of
 from bayespeft.data.encode import FORMS, Encode, Row, encoded_rows
 from bayespeft.data.examples import Examples
 from bayespeft.data.loader import LoaderExamples
 from bayespeft.data.padding import NO_TOKEN, Padding
 from bayespeft.data.rows import RowExamples
+from bayespeft.data.takes import ANYTHING, FittingExamples, Takes
 from bayespeft.data.tensors import PairExamples, SizedDataset, TensorExamples
 from bayespeft.errors import DataError
 
@@ -20,12 +21,17 @@ __all__ = ["Padding", "prepare", "raw_rows"]
 
 _ACCEPTED = (
     f"rows (a list of dicts or a Hugging Face Dataset) with the columns {FORMS}; a DataLoader; a torch Dataset of "
-    "pairs (x, y); a tuple of tensors (X, Y) or (X,)"
+    "pairs (x, y); a tuple of tensors or arrays (X, Y) or (X,)"
 )
 
 
 def prepare(
-    data: Any, encode: Encode | None = None, *, padding: Padding = NO_TOKEN, training: bool = False
+    data: Any,
+    encode: Encode | None = None,
+    *,
+    padding: Padding = NO_TOKEN,
+    training: bool = False,
+    takes: Takes = ANYTHING,
 ) -> Examples:
     """Turn data in any accepted form into `Examples`.
 
@@ -35,29 +41,32 @@ def prepare(
               (`text` and so on) go through `encode`; rows with `input_ids` are tokenised already. Read once, now;
             - a `DataLoader` of dicts of tensors, pairs (x, y) or x: see `LoaderExamples`;
             - a torch `Dataset`, or a list, of pairs (x, y) or x: see `PairExamples`;
-            - a tensor X, (N, ...), or a tuple (X,) or (X, Y): see `TensorExamples`;
+            - a tensor X, (N, ...), or a tuple (X,) or (X, Y): see `TensorExamples`; arrays of NumPy, data frames and
+              series of pandas are as good as tensors;
             - `Examples`, which are returned as they are.
         encode: the likelihood's tokenisation of raw rows; None without a tokenizer.
         padding: how token sequences are brought to one length in a batch.
         training: the data is trained on, so that a `DataLoader` may repeat or drop examples.
+        takes: what the network takes, as far as it is known.
 
     Raises:
         DataError: the data is of no accepted form, empty, or has a value that can't be used; the message names it.
     """
     if isinstance(data, Examples):
         return data
+    found = _examples(data, encode, padding, training, takes)
+    return found if takes is ANYTHING else FittingExamples(found, takes)
+
+
+def _examples(data: Any, encode: Encode | None, padding: Padding, training: bool, takes: Takes) -> Examples:
     if isinstance(data, DataLoader):
         return LoaderExamples(data, training)
-    if isinstance(data, TensorDataset):
-        data = data.tensors
-    if isinstance(data, Tensor):
-        data = (data,)
-    if isinstance(data, tuple) and data and isinstance(data[0], Tensor):
-        return _tensors(data)
+    if (arrays := arrays_of(data)) is not None:
+        return TensorExamples(*arrays)
     rows = _items(data)
     if _is_pair(rows[0]):
         return PairExamples(rows)
-    return RowExamples(encoded_rows(_iterate(rows), encode), padding)
+    return RowExamples(encoded_rows(_iterate(rows), encode, takes.column), padding)
 
 
 def raw_rows(data: Any) -> Sequence[Row] | None:
@@ -68,9 +77,7 @@ def raw_rows(data: Any) -> Sequence[Row] | None:
     Raises:
         DataError: there are no rows, or the data is of no accepted form.
     """
-    if isinstance(data, (Examples, DataLoader, TensorDataset, Tensor, Iterator)):
-        return None
-    if isinstance(data, tuple) and data and isinstance(data[0], Tensor):
+    if isinstance(data, (Examples, DataLoader, Iterator)) or arrays_of(data) is not None:
         return None
     rows = _items(data)
     first = rows[0]
@@ -91,13 +98,6 @@ def _items(data: Any) -> SizedDataset:
     return items
 
 
-def _tensors(tensors: tuple[Any, ...]) -> TensorExamples:
-    if len(tensors) > 2 or not all(isinstance(tensor, Tensor) for tensor in tensors):
-        kinds = ", ".join(type(tensor).__name__ for tensor in tensors)
-        raise DataError(f"a tuple of {len(tensors)} ({kinds}) is not (X, Y) or (X,) of tensors.")
-    return TensorExamples(*tensors)
-
-
 def _refuse(data: object) -> None:
     """Raise for what looks like data but is not: each with its remedy."""
     if isinstance(data, Mapping):
@@ -113,7 +113,9 @@ def _refuse(data: object) -> None:
     if isinstance(data, (str, bytes)):
         raise DataError(f"data is the string {data!r:.80}: read named data sets by bayespeft.data.load.load first.")
     if hasattr(data, "to_dict") and hasattr(data, "iloc"):
-        raise DataError("data is a DataFrame: pass its rows, data.to_dict('records').")
+        raise DataError(
+            "data is a DataFrame: pass its rows, data.to_dict('records'), or a pair (X, y) of its columns of numbers."
+        )
     if isinstance(data, IterableDataset) or (hasattr(data, "column_names") and not hasattr(data, "__len__")):
         raise DataError(
             "data is a stream without a length, so the number of examples, which weighs data against prior, is "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,10 +16,11 @@ from bayespeft.data.digest import Digest
 from bayespeft.data.encode import TOKENISED
 from bayespeft.data.examples import Examples
 from bayespeft.data.order import batch_indices
-from bayespeft.data.padding import NO_TOKEN, Padding, Ragged
+from bayespeft.data.padding import NO_TOKEN, Arrays, Padding, Ragged
 from bayespeft.data.subset import Subset
 from bayespeft.errors import DataError
 
+_PROBED = 64  # tokens of a row that is long enough to show what padding does
 _NO_LOSS = -100  # what labels of tokens are padded with: the number that torch's cross entropy ignores
 
 
@@ -28,8 +31,9 @@ class RowExamples(Examples):
 
     Args:
         rows: one dict per example: `input_ids` and optionally `attention_mask` and `token_type_ids`, sequences of
-            integers of one length; `labels`, a number, or a number per token; other columns, sequences of integers
-            or integers. All rows have the same columns. Read once.
+            integers of one length; `labels`, a number, or a number per token; other columns: integers, sequences of
+            integers, or arrays, which have one shape in all rows, or one row for each token. All rows have the same
+            columns. Read once.
         padding: how sequences are brought to one length.
 
     Raises:
@@ -37,20 +41,19 @@ class RowExamples(Examples):
     """
 
     def __init__(self, rows: Iterable[Mapping[str, Any]], padding: Padding = NO_TOKEN) -> None:
-        self._padding = padding
+        self.padding = padding
         self._columns, labels = _collect(rows)
         self._tokens = self._ragged("input_ids")
         self._lengths = self._tokens.lengths()
         self._uniform = bool((self._lengths == self._lengths[0]).all())
-        for name in TOKENISED[1:]:
-            if name in self._columns:
+        for name, column in self._columns.items():
+            if name in TOKENISED[1:] or (isinstance(column, Arrays) and not column.uniform):
                 self._check_lengths(name)
         if "attention_mask" in self._columns and self._ragged("attention_mask").all_ones():
             del self._columns["attention_mask"]  # as good as none
         self._labels = None if labels is None else _labels(labels, self._lengths, padding.labels)
         # Labels of a decoder, which have lengths of their own, begin where it begins.
-        beside = isinstance(self._labels, Ragged) and torch.equal(self._labels.lengths(), self._lengths)
-        self._label_side = padding.side if beside else "right"
+        self._beside = isinstance(self._labels, Ragged) and torch.equal(self._labels.lengths(), self._lengths)
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -58,7 +61,7 @@ class RowExamples(Examples):
     def batches(self, batch_size: int, shuffle: torch.Generator | None = None) -> Iterator[Batch]:
         """Read every example once, padded per batch: see `Examples.batches`."""
         check_batch_size(batch_size)
-        if self._padding.token_id is None and batch_size > 1 and not self._uniform:
+        if self.padding.token_id is None and batch_size > 1 and not self._uniform:
             raise DataError(
                 "sequences of different lengths can't be put into one batch: the tokenizer has no padding token. Set "
                 "tokenizer.pad_token = tokenizer.eos_token (attention_mask hides the padding), or use batch_size 1."
@@ -74,7 +77,7 @@ class RowExamples(Examples):
         """Return a hash of all inputs and labels: no batch is padded for it."""
         digest = Digest()
         for name, column in sorted({**self._columns, "labels": self._labels}.items()):
-            for part in column.flat() if isinstance(column, Ragged) else () if column is None else (column,):
+            for part in () if column is None else (column,) if isinstance(column, Tensor) else column.flat():
                 digest.add(name, part)
         return digest.text()
 
@@ -82,12 +85,41 @@ class RowExamples(Examples):
         """Return the examples at positions (n,), tokenised as they are."""
         return Subset(self._batch, index, None if self._uniform else self._lengths, self.labels())
 
+    @property
+    def side(self) -> Literal["left", "right"]:
+        """Where rows are padded."""
+        return self.padding.side
+
+    def sides(self) -> Iterator[RowExamples]:
+        """Yield these rows padded on the other side."""
+        other = copy.copy(self)
+        other.padding = replace(self.padding, side="left" if self.side == "right" else "right")
+        yield other
+
+    def uneven(self) -> Batch | None:
+        """Return the shortest row beside one that is longer, but not by much; None where none is, or none can be padded."""
+        if self._uniform or self.padding.token_id is None:
+            return None
+        shortest = int(self._lengths.argmin())
+        longer = self._lengths.masked_fill(self._lengths == self._lengths[shortest], torch.iinfo(torch.int64).max)
+        near = (self._lengths <= max(_PROBED, int(longer.min()))) & (self._lengths > self._lengths[shortest])
+        other = int(torch.where(near, self._lengths, 0).argmax())
+        return self._batch(torch.tensor([shortest, other]))
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a column of sequences."""
+        return isinstance(self._columns.get(name), Ragged)
+
+    def flat(self, name: str) -> tuple[Tensor, Tensor]:
+        """Return all numbers of a column of sequences one after another, and (N + 1,) where each sequence ends."""
+        return self._ragged(name).flat()
+
     def _batch(self, index: Tensor) -> Batch:
-        side = self._padding.side
+        side = self.padding.side
         inputs: dict[str, Tensor] = {}
         for name, column in self._columns.items():
-            fill = (self._padding.token_id or 0) if name == "input_ids" else 0
-            inputs[name] = column.padded(index, fill, side) if isinstance(column, Ragged) else column[index]
+            fill = (self.padding.token_id or 0) if name == "input_ids" else 0
+            inputs[name] = column[index] if isinstance(column, Tensor) else column.padded(index, fill, side)
         if "attention_mask" not in inputs:
             position = torch.arange(inputs["input_ids"].shape[1])
             mask = (position < self._lengths[index, None]).long()
@@ -96,7 +128,7 @@ class RowExamples(Examples):
 
     def _label_batch(self, index: Tensor) -> Tensor | None:
         if isinstance(self._labels, Ragged):
-            return self._labels.padded(index, _NO_LOSS, self._label_side)
+            return self._labels.padded(index, _NO_LOSS, self.padding.side if self._beside else "right")
         return None if self._labels is None else self._labels[index]
 
     def _ragged(self, name: str) -> Ragged:
@@ -106,7 +138,8 @@ class RowExamples(Examples):
         return column
 
     def _check_lengths(self, name: str) -> None:
-        lengths = self._ragged(name).lengths()
+        column = self._columns[name]
+        lengths = column.lengths() if isinstance(column, Arrays) else self._ragged(name).lengths()
         if not torch.equal(lengths, self._lengths):
             row = int((lengths != self._lengths).nonzero()[0, 0])
             raise DataError(
@@ -115,15 +148,16 @@ class RowExamples(Examples):
             )
 
 
-def _collect(rows: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Ragged | Tensor], list[Any] | None]:
+def _collect(rows: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Ragged | Arrays | Tensor], list[Any] | None]:
     """Turn rows into columns; the labels stay as they came."""
-    sequences: dict[str, Ragged] = {}
+    sequences: dict[str, Ragged | Arrays] = {}
     numbers: dict[str, list[Any]] = {}
     expected: set[str] | None = None
     for row_number, row in enumerate(rows):
         if expected is None:
             expected = set(row)
-            sequences = {name: Ragged(name) for name in row if name != "labels" and _is_sequence(row[name])}
+            found = [name for name in row if name != "labels" and _is_sequence(row[name])]
+            sequences = {name: Arrays(name) if _is_array(name, row[name]) else Ragged(name) for name in found}
             numbers = {name: [] for name in row if name not in sequences}
         if set(row) != expected:
             odd = ", ".join(sorted(expected ^ set(row)))
@@ -142,6 +176,14 @@ def _collect(rows: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Ragged | Tens
 
 def _is_sequence(value: object) -> bool:
     return hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0 and not isinstance(value, str)
+
+
+def _is_array(name: str, value: Any) -> bool:
+    """Whether a column that is no sequence of tokens holds arrays of several axes, or of fractions."""
+    if name in TOKENISED or not len(value):
+        return False
+    dtype = getattr(value, "dtype", None)
+    return _is_sequence(value[0]) or isinstance(value[0], float) or getattr(dtype, "is_floating_point", False)
 
 
 def _labels(values: list[Any], lengths: Tensor, tokens: bool) -> Tensor | Ragged:

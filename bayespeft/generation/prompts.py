@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from bayespeft.data.encode import is_conversation
 from bayespeft.errors import DataError
-from bayespeft.likelihoods.base import Likelihood, positions_known
+from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.chat import Message
 from bayespeft.likelihoods.language_modelling import LanguageModelling
 from bayespeft.likelihoods.language_rows import NO_LOSS
+from bayespeft.likelihoods.positions import positions_known
 
 Prompts = (
     str

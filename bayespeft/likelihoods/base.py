@@ -11,6 +11,8 @@ from torch.distributions import Distribution
 
 from bayespeft.config import Plugin
 from bayespeft.data.batch import Batch
+from bayespeft.data.class_names import LABELS
+from bayespeft.errors import DataError
 from bayespeft.predictive.base import Average, GaussianAverage
 
 Row = Mapping[str, Any]
@@ -21,6 +23,7 @@ class Likelihood(Plugin, ABC):
 
     Attributes:
         max_length: longest sequence in tokens; longer ones are cut. None: the tokenizer's or the network's limit.
+        pads: where rows are padded; None: where it was shown, by a fit to rows of several lengths, to change nothing.
     """
 
     room: ClassVar[str] = "likelihoods"
@@ -35,6 +38,7 @@ class Likelihood(Plugin, ABC):
     # Labels are token sequences, which may have lengths of their own.
     token_labels: ClassVar[bool] = False
     max_length: int | None = None
+    pads: Literal["left", "right"] | None = None
 
     def resolve(self, model: nn.Module, tokenizer: Any, rows: Sequence[Row] | None) -> Likelihood:
         """Fill in what depends on the network, its tokenizer and the training rows; checks that they fit together."""
@@ -116,22 +120,13 @@ class Likelihood(Plugin, ABC):
         """
 
 
-def positions_known(config: Any) -> int | None:
-    """Return how many positions a network was trained with; None where it says none, or where they are relative (T5)."""
-    known: int | None = getattr(config, "max_position_embeddings", None)
-    # Encoder-decoders with relative positions have an n_positions that is no limit.
-    return known or (None if getattr(config, "is_encoder_decoder", False) else getattr(config, "n_positions", None))
+def label_of(row: Row, number: int) -> Any:
+    """Return what a row has in a column `label`, `labels` or `answer`; None if it has no such column.
 
-
-def token_limit(likelihood: Likelihood, model_or_none: nn.Module | None, tokenizer: Any) -> int | None:
-    """Return the longest sequence that likelihood, network and tokenizer allow, in tokens."""
-    config = getattr(model_or_none, "config", None)
-    limits = [likelihood.max_length, getattr(tokenizer, "model_max_length", None)]
-    positions = positions_known(config)
-    # RoBERTa and its kin count positions from the padding token's number on.
-    offset = (
-        2 if "roberta" in getattr(config, "model_type", "") or getattr(config, "model_type", "") == "camembert" else 0
-    )
-    limits.append(positions and positions - offset)
-    known = [limit for limit in limits if limit and limit < 10**9]
-    return min(known) if known else None
+    Raises:
+        DataError: it has several, and they differ.
+    """
+    found = {name: row[name] for name in LABELS if row.get(name) is not None}
+    if len({repr(value) for value in found.values()}) > 1:
+        raise DataError(f"row {number} has the labels {found}, which differ: leave all but one of these columns out.")
+    return next(iter(found.values()), None)

@@ -29,10 +29,11 @@ class Categorical(Likelihood):
             )
         outside = torch.nonzero((labels < 0) | (labels >= classes)).flatten()
         if len(outside):
-            row = int(outside[0])
+            # A negative number is no class of a larger network either.
+            row = int(outside[labels[outside].argmin()] if bool((labels < 0).any()) else outside[0])
             raise DataError(
                 f"row {row} has label {int(labels[row])}, but the network has {classes} outputs: labels must be in "
-                f"0..{classes - 1}. Load the network with num_labels={int(labels.max()) + 1}, or renumber the labels."
+                f"0..{classes - 1}. {_outside(int(labels[row]), int(labels.max()))}"
             )
 
     def log_likelihood(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -53,6 +54,16 @@ class Categorical(Likelihood):
     def gaussian_average(self, n: int, keep: bool, normals: Callable[[int], Tensor]) -> CategoricalGaussianAverage:
         """Average probabilities over draws of the logits."""
         return CategoricalGaussianAverage(n, keep, normals)
+
+
+def _outside(label: int, largest: int) -> str:
+    """Return what to do about a label that is none of the network's."""
+    if label < 0:
+        return (
+            f"{label} often marks rows that have no label (as -1 in test splits of GLUE, or -100, which transformers leaves "
+            "out of its loss): leave these rows out, or, for prediction, the labels of all. Otherwise number them from 0."
+        )
+    return f"Load the network with num_labels={largest + 1}, or renumber the labels."
 
 
 def _remedy(labels: Tensor) -> str:

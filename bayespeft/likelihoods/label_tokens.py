@@ -6,7 +6,6 @@ embedding meet the hidden states: the full vocabulary is never computed.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -16,8 +15,9 @@ from torch.func import functional_call
 
 from bayespeft.data.batch import Batch
 from bayespeft.errors import AttachError, DataError
-from bayespeft.likelihoods.base import Row, token_limit
+from bayespeft.likelihoods.base import Row, label_of
 from bayespeft.likelihoods.categorical import Categorical
+from bayespeft.likelihoods.positions import left_positions, token_limit
 from bayespeft.likelihoods.prompts import LETTERS, answer_tokens, multiple_choice
 from bayespeft.likelihoods.tokens import whole_texts
 
@@ -42,7 +42,7 @@ class LabelTokens(Categorical):
         Raises:
             DataError: neither rows with choices nor `token_ids` are there, or a label is not one token.
         """
-        limit = token_limit(self, model, tokenizer)
+        limit = token_limit(self.max_length, model, tokenizer)
         if self.token_ids:
             return self.replace(max_length=limit)
         if tokenizer is None or (rows is None and not self.labels):
@@ -68,11 +68,13 @@ class LabelTokens(Categorical):
                 raise DataError(f"row {i}: column 'question' must be a string, got {row.get('question')!r}.")
             prompts.append(multiple_choice(row["question"], choices, self.template, self.labels or LETTERS))
         cut = slice(-self.max_length if self.max_length else None, None)
-        encoded = [ids[cut] for ids in whole_texts(tokenizer, prompts, behind=False)]
-        examples: list[dict[str, Any]] = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in encoded]
-        for row, example in zip(rows, examples, strict=True):
-            if row.get("answer") is not None:
-                example["labels"] = row["answer"]
+        encoded = whole_texts(tokenizer, prompts, behind=False)
+        examples: list[dict[str, Any]] = [
+            {"input_ids": ids[cut], "attention_mask": [1] * len(ids[cut]), "whole": len(ids)} for ids in encoded
+        ]
+        for i, (row, example) in enumerate(zip(rows, examples, strict=True)):
+            if (answer := label_of(row, i)) is not None:
+                example["labels"] = answer
         return examples
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -84,10 +86,7 @@ class LabelTokens(Categorical):
         if mask is None:
             mask = torch.ones_like(inputs["input_ids"])
         last = mask.shape[1] - 1 - mask.flip(1).argmax(1)
-        arguments = {**inputs, "attention_mask": mask, "use_cache": False}
-        if "position_ids" in inspect.signature(model.forward).parameters:
-            # Networks with absolute positions (GPT-2) would count left padding.
-            arguments["position_ids"] = (mask.cumsum(1) - 1).clamp_min(0)
+        arguments = {**left_positions(model, mask), **inputs, "attention_mask": mask, "use_cache": False}
         ids = torch.tensor(self.token_ids, device=mask.device)
         head, name = _output_embedding(model)
         if head is None or head._forward_hooks:

@@ -18,8 +18,9 @@ from torch.distributions import Distribution
 
 from bayespeft.data.batch import Batch
 from bayespeft.errors import AttachError, ConfigError, DataError
-from bayespeft.likelihoods.base import Likelihood, Row, token_limit
+from bayespeft.likelihoods.base import Likelihood, Row
 from bayespeft.likelihoods.language_rows import COLUMNS, NO_LOSS, Reader
+from bayespeft.likelihoods.positions import left_positions, token_limit
 from bayespeft.likelihoods.tokens import added
 from bayespeft.predictive.base import GaussianAverage
 from bayespeft.predictive.language import LanguageAverage, SequenceLaw
@@ -72,7 +73,7 @@ class LanguageModelling(Likelihood):
             raise DataError(
                 "the tokenizer has no end token, so a target could not say that it ends: set tokenizer.eos_token."
             )
-        limit = token_limit(self, model, tokenizer) if tokenizer is not None else self.max_length
+        limit = token_limit(self.max_length, model, tokenizer) if tokenizer is not None else self.max_length
         ends = tuple(end_tokens(model, tokenizer))
         return self.replace(
             template=template, encoder_decoder=own, vocabulary=len(head.weight), max_length=limit, end_tokens=ends
@@ -190,12 +191,8 @@ class LanguageModelling(Likelihood):
         targets = labels[:, 1:]
         kept = (targets != NO_LOSS).any(0).nonzero()[:, 0]
         mask = inputs.get("attention_mask", torch.ones_like(ids))
-        arguments = {**inputs, "attention_mask": mask, "use_cache": False}
-        known = inspect.signature(model.forward).parameters
-        if "position_ids" in known:
-            # Networks with absolute positions (GPT-2) would count left padding.
-            arguments["position_ids"] = (mask.cumsum(1) - 1).clamp_min(0)
-        if "logits_to_keep" in known:
+        arguments = {**left_positions(model, mask), **inputs, "attention_mask": mask, "use_cache": False}
+        if "logits_to_keep" in inspect.signature(model.forward).parameters:
             return model(**arguments, logits_to_keep=kept).logits, targets[:, kept]
         return model(**arguments).logits[:, kept], targets[:, kept]
 

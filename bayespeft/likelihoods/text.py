@@ -5,15 +5,18 @@ For `AutoModelForSequenceClassification` networks and for plain modules that map
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from bayespeft.data.batch import Batch
-from bayespeft.errors import AttachError, ConfigError, DataError
-from bayespeft.likelihoods.base import Likelihood, Row, token_limit
+from bayespeft.errors import AttachError, BayesPeftError, ConfigError, DataError
+from bayespeft.likelihoods.base import Likelihood, Row, label_of
+from bayespeft.likelihoods.positions import left_positions, token_limit
 from bayespeft.likelihoods.tokens import added, repeated
 
 T = TypeVar("T", bound="TextLikelihood")
@@ -50,7 +53,7 @@ class TextLikelihood(Likelihood):
                 f"the tokenizer pads with token {pads[0]}, but the network's configuration says {pads[1]}; set "
                 "model.config.pad_token_id = tokenizer.pad_token_id."
             )
-        limit = token_limit(self, model, tokenizer) if tokenizer is not None else self.max_length
+        limit = token_limit(self.max_length, model, tokenizer) if tokenizer is not None else self.max_length
         return self.replace(max_length=limit)
 
     def encode(self, rows: Sequence[Row], tokenizer: Any) -> list[dict[str, Any]]:
@@ -64,16 +67,15 @@ class TextLikelihood(Likelihood):
         paired = any("text_pair" in row for row in rows)
         pairs = [str(row.get("text_pair") or "") for row in rows] if paired else None
         texts = [row["text"] for row in rows]
-        # verbose=False: a long text is cut on purpose, no need for a warning.
-        encoded = tokenizer(
-            texts, pairs, truncation=self.max_length is not None, max_length=self.max_length, verbose=False
-        )
-        front, _ = added(tokenizer)
-        again = [repeated(ids, front) for ids in encoded["input_ids"]]
-        examples = [{name: encoded[name][i][again[i] :] for name in encoded} for i in range(len(rows))]
+        examples = _encoded(tokenizer, texts, pairs)
+        long = [i for i, example in enumerate(examples) if len(example["input_ids"]) > (self.max_length or math.inf)]
+        some = [[column[i] for i in long] if column else None for column in (texts, pairs)]
+        cut = _encoded(tokenizer, *some, truncation=True, max_length=self.max_length) if long else []
+        for i, shorter in zip(long, cut, strict=True):
+            examples[i] = {**shorter, "whole": len(examples[i]["input_ids"])}
         for i, (row, example) in enumerate(zip(rows, examples, strict=True)):
-            if row.get("label") is not None:
-                example["labels"] = self.label(row["label"], i)
+            if (label := label_of(row, i)) is not None:
+                example["labels"] = self.label(label, i)
         return examples
 
     @abstractmethod
@@ -86,8 +88,7 @@ class TextLikelihood(Likelihood):
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the network's own output (n, K)."""
-        inputs = batch.inputs
-        output = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
+        output = _output(model, batch)
         logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
         if not isinstance(logits, Tensor) or logits.dim() != 2:
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(output).__name__
@@ -96,3 +97,35 @@ class TextLikelihood(Likelihood):
                 "wrap the network so that it returns these."
             )
         return logits.float()
+
+
+def _encoded(tokenizer: Any, texts: Any, pairs: Any, **options: Any) -> list[dict[str, Any]]:
+    # verbose=False: what is to be said of long texts is said for all of the data.
+    encoded = tokenizer(texts, pairs, verbose=False, **options)
+    front, _ = added(tokenizer)
+    again = [repeated(ids, front) for ids in encoded["input_ids"]]
+    return [{name: encoded[name][i][again[i] :] for name in encoded} for i in range(len(texts))]
+
+
+def _output(model: nn.Module, batch: Batch) -> Any:
+    """Run the network.
+
+    Raises:
+        DataError: it fails on the batch.
+    """
+    inputs = batch.inputs
+    try:
+        if isinstance(inputs, Tensor):
+            return model(inputs)
+        mask = inputs.get("attention_mask")
+        positions = {} if mask is None or mask.dim() != 2 else left_positions(model, mask)
+        return model(**{**positions, **inputs})
+    except (BayesPeftError, torch.OutOfMemoryError):
+        raise
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        named = {"x": inputs} if isinstance(inputs, Tensor) else inputs
+        given = ", ".join(f"{name} {tuple(value.shape)} {value.dtype}" for name, value in named.items())
+        raise DataError(
+            f"{type(model).__name__} fails on a batch of {given}: {error}. Check that the data has the shape and the type that "
+            "the network takes."
+        ) from error

@@ -98,3 +98,25 @@ def test_a_defect_of_encode_is_not_blamed_on_the_rows():
         list(encoded_rows([{"text": "a"}], broken))
     with pytest.raises(DataError, match="encode gave 0 rows for 1"):
         list(encoded_rows([{"text": "a"}], lambda rows: []))
+
+
+def test_tokenised_rows_pass_with_what_the_network_takes():
+    rows = [{"input_ids": [1, 2], "bbox": [[0, 0], [1, 1]], "label": 3, "text": "ab", "idx": 7}]
+    taken = {"input_ids", "bbox", "label"}
+    assert list(encoded_rows(rows, None, taken.__contains__)) == [
+        {"input_ids": [1, 2], "bbox": [[0, 0], [1, 1]], "labels": 3}
+    ]
+    with pytest.raises(DataError, match="column 'bbox' of row 1 is missing or None"):
+        list(encoded_rows([*rows, {"input_ids": [1], "label": 0}], None, taken.__contains__))
+
+
+def test_one_warning_says_what_was_cut_of_all_rows():
+    def cutting(rows):
+        return [{"input_ids": [1] * min(5, len(row["text"])), "whole": len(row["text"])} for row in rows]
+
+    with pytest.warns(
+        UserWarning, match=r"^3 of 2500 texts are longer than the 5 tokens.*the longest has 9 tokens"
+    ) as told:
+        found = list(encoded_rows([{"text": "a" * (9 if k in (0, 1500, 2499) else 5)} for k in range(2500)], cutting))
+    assert len(told) == 1
+    assert not any("whole" in row for row in found)

@@ -121,7 +121,7 @@ def test_index_is_a_permutation_and_brings_predictions_back_into_order(texts, ba
         (datasets.Dataset.from_list(ROWS).to_iterable_dataset(), r"a stream without a length.*data.take\(1000\)"),
         (3, "data of type int can't be read. Accepted: rows .* a DataLoader; a torch Dataset"),
         ((X, Y, Y), r"a tuple of 3 \(Tensor, Tensor, Tensor\) is not \(X, Y\)"),
-        ((X, [1, 2, 3]), r"a tuple of 2 \(Tensor, list\) is not \(X, Y\)"),
+        ((X, {1, 2}), r"a tuple of 2 \(Tensor, set\) is not \(X, Y\) or \(X,\) of tensors or arrays"),
         (ROWS, r"raw text \(columns text, label\) and there is no tokenizer to read them with: pass tokenizer="),
         (["a", "b"], "row 0 is a str"),
         ([[1, 2, 3]], "item 0 is a list of 3 parts"),

@@ -162,3 +162,55 @@ def test_labels_of_a_decoder_have_lengths_of_their_own(side):
 def test_a_batch_has_at_least_one_example():
     with pytest.raises(DataError, match="batch_size is 0"):
         RowExamples([{"input_ids": [1]}]).batches(0)
+
+
+def test_arrays_are_padded_beside_the_tokens_or_have_one_shape():
+    rows = [
+        {"input_ids": [1] * n, "bbox": [[n, n]] * n, "pixels": [[0.5, float(n)]], "global_attention_mask": [1] * n}
+        for n in (1, 3)
+    ]
+    for side in ("right", "left"):
+        examples = RowExamples(rows, Padding(0, side))
+        (batch,) = examples.batches(2)
+        assert batch.index.tolist() == [1, 0]
+        assert batch.inputs["bbox"].tolist() == [
+            [[3, 3]] * 3,
+            [[1, 1], [0, 0], [0, 0]][:: 1 if side == "right" else -1],
+        ]
+        assert batch.inputs["pixels"].tolist() == [[[0.5, 3.0]], [[0.5, 1.0]]]
+        assert batch.inputs["pixels"].dtype == torch.float32
+        assert torch.equal(batch.inputs["global_attention_mask"], batch.inputs["attention_mask"])
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ([[[1, 2]], [[1, 2, 3]]], r"column 'bbox' has the shape \(1, 3\) in row 1 and \(1, 2\) in row 0"),
+        ([[[1, 2]], [[1], [1, 2]]], "column 'bbox' of row 1 is no array of numbers"),
+        ([[[1, 2]], [["a", "b"], ["a", "b"]]], "column 'bbox' of row 1 is no array of numbers"),
+        ([[[1.0, 2.0]], [[float("nan"), 1.0]] * 2], "column 'bbox' of example 1: NaN or infinite"),
+    ],
+)
+def test_errors_of_arrays(column, message):
+    rows = [{"input_ids": [1] * (k + 1), "bbox": value} for k, value in enumerate(column)]
+    with pytest.raises(DataError, match=message):
+        RowExamples(rows, Padding(0))
+
+
+def test_uneven_rows_are_the_shortest_and_a_longer_one_that_is_cheap_to_run():
+    def lengths(*tokens):
+        pair = RowExamples([{"input_ids": [1] * n} for n in tokens], Padding(0)).uneven()
+        return None if pair is None else pair.inputs["attention_mask"].sum(1).tolist()
+
+    assert lengths(5, 3, 60, 500) == [3, 60]
+    assert lengths(100, 300, 200) == [100, 200]
+    assert lengths(4, 4) is None
+    other = next(RowExamples([{"input_ids": [1] * n} for n in (1, 2)], Padding(0)).sides())
+    assert other.side == "left"
+    assert next(other.batches(2)).inputs["input_ids"].tolist() == [[1, 1], [0, 1]]
+
+
+def test_arrays_of_several_lengths_have_a_row_for_each_token():
+    rows = [{"input_ids": [1], "bbox": [[1, 2], [3, 4]]}, {"input_ids": [1, 2], "bbox": [[1, 2]]}]
+    with pytest.raises(DataError, match="row 0 has 2 numbers in column 'bbox' and 1 in 'input_ids'"):
+        RowExamples(rows, Padding(0))

@@ -97,7 +97,7 @@ def test_rows_of_an_encoder_decoder(t5, tokenizer):  # noqa: F811
     encoded = likelihood.encode(rows, tokenizer)
     assert tokenizer.convert_ids_to_tokens(encoded[0]["input_ids"]) == ["[CLS]", "the", "cat", "[SEP]"]
     assert tokenizer.convert_ids_to_tokens(encoded[0]["labels"]) == ["is", "very", "good", "[SEP]"]
-    (batch,) = as_examples(rows, likelihood, tokenizer, "train").batches(2)
+    (batch,) = as_examples(rows, likelihood, tokenizer, t5, "train").batches(2)
     assert batch.index.tolist() == [1, 0]
     bad, end = tokenizer.convert_tokens_to_ids(["bad", "[SEP]"])
     assert batch.labels.tolist() == [[bad, end, -100, -100], encoded[0]["labels"]]
@@ -221,7 +221,7 @@ def test_the_objective_is_the_nll_of_an_example_and_the_kl_over_n(llama, tokeniz
     )  # fmt: skip
     record = posterior.history.records[0]
     likelihood = posterior.likelihood
-    (batch,) = as_examples(pairs, likelihood, tokenizer, "train").batches(8)
+    (batch,) = as_examples(pairs, likelihood, tokenizer, llama, "train").batches(8)
     with torch.no_grad():
         nll = -float(likelihood.logits(llama, batch).mean())
     assert record.nll == pytest.approx(nll, rel=1e-4)

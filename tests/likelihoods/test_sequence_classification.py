@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import transformers
 
 import bayespeft
 from bayespeft.data.batch import Batch
@@ -47,6 +48,12 @@ def test_labels_are_checked_with_row_and_remedy():
         likelihood.check_labels(torch.tensor([0, 1, 3]), 3)
     with pytest.raises(DataError, match="integer per example"):
         likelihood.check_labels(torch.tensor([0.5]), 3)
+    for missing in (-1, -100):
+        with pytest.raises(
+            DataError, match=rf"row 1 has label {missing},.*{missing} often marks rows that have no label"
+        ) as told:
+            likelihood.check_labels(torch.tensor([5, missing]), 3)
+        assert "num_labels" not in str(told.value)
 
 
 @pytest.mark.parametrize("likelihood", [None, "sequence_classification", "regression"])
@@ -74,3 +81,41 @@ def test_several_right_labels_are_refused_and_not_shared_out_by_a_softmax(bert, 
 def test_labels_of_another_form_get_their_own_remedy(labels, message):
     with pytest.raises(DataError, match=message):
         SequenceClassification().check_labels(torch.tensor(labels), 3)
+
+
+@pytest.mark.parametrize("column", ["label", "labels", "answer"])
+def test_a_label_may_stand_in_any_column_for_labels(column, tokenizer):
+    likelihood = SequenceClassification(label_names=("no", "yes"))
+    rows = [{"text": "the cat", column: "yes"}, {"text": "the dog", column: 0}]
+    assert [row["labels"] for row in likelihood.encode(rows, tokenizer)] == [1, 0]
+    with pytest.raises(DataError, match=r"row 0 has the labels \{'label': 1, 'labels': 0\}, which differ"):
+        likelihood.encode([{"text": "a", "label": 1, "labels": 0}], tokenizer)
+
+
+def test_a_text_that_is_cut_says_how_long_it_was(tokenizer):
+    likelihood = SequenceClassification(max_length=4)
+    short, long = likelihood.encode([{"text": "the cat"}, {"text": "the cat is very good"}], tokenizer)
+    assert "whole" not in short
+    assert (len(long["input_ids"]), long["whole"]) == (4, 7)
+    assert tokenizer.convert_ids_to_tokens(long["input_ids"]) == ["[CLS]", "the", "cat", "[SEP]"]
+
+
+def test_a_network_that_fails_on_the_data_says_so_by_shape_and_type(mlp, xy):
+    x, y = xy
+    for bad, what in ((x[:, :2], "float32"), ((10 * x).long(), "int64")):
+        with pytest.raises(DataError, match=rf"Sequential fails on a batch of x \(2, {bad.shape[1]}\) torch.{what}:"):
+            bayespeft.fit(mlp, (bad, y), targets="all-linear", progress=False)
+
+
+def test_an_end_token_inside_a_text_of_an_encoder_decoder_is_refused_by_row():
+    config = transformers.T5Config(
+        vocab_size=32, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2, num_labels=2, decoder_start_token_id=0
+    )
+    rows = [{"input_ids": [5, 6, 7, 1], "labels": k % 2} for k in range(6)]
+    model = transformers.T5ForSequenceClassification(config)
+    options = {"guide": "mle", "train": bayespeft.TrainConfig(steps=1, batch_size=2), "progress": False}
+    posterior = bayespeft.fit(model, rows, **options)
+    wrong = [*rows[:4], {"input_ids": [5, 1, 7, 1], "labels": 0}]
+    for refused in (lambda: bayespeft.fit(model, wrong, **options), lambda: posterior.predict(wrong)):
+        with pytest.raises(DataError, match=r"example 4 holds the end token \(number 1\) 2 times and others 1 times"):
+            refused()

@@ -1,0 +1,65 @@
+"""Arrays, data frames and series are as good as tensors; what is no number is refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+from bayespeft.data.prepare import prepare, raw_rows
+from bayespeft.data.tensors import TensorExamples
+from bayespeft.errors import DataError
+
+X, Y = np.arange(12.0).reshape(6, 2), np.arange(6) % 3
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        (X, Y),
+        (X, Y.tolist()),
+        (X, pd.Series(Y)),
+        (pd.DataFrame(X), pd.Series(Y, index=range(10, 16))),
+        (pd.DataFrame(X, dtype=object), pd.Series(Y.tolist(), dtype=object)),
+        (torch.tensor(X), Y),
+        (X[::-1][::-1], Y),
+        (np.asfortranarray(X), Y),
+        TensorDataset(torch.tensor(X), torch.tensor(Y)),
+    ],
+)
+def test_every_form_is_the_same_pair(data):
+    examples = prepare(data)
+    assert isinstance(examples, TensorExamples)
+    (batch,) = examples.batches(6)
+    assert torch.equal(batch.inputs, torch.tensor(X))
+    assert torch.equal(batch.labels, torch.tensor(Y))
+    assert raw_rows(data) is None
+
+
+def test_an_array_alone_has_no_labels():
+    (batch,) = prepare(X[::-1]).batches(6)
+    assert torch.equal(batch.inputs, torch.tensor(X).flip(0))
+    assert batch.labels is None
+
+
+def test_the_callers_array_is_not_written_to():
+    fixed = X.copy()
+    fixed.flags.writeable = False
+    (batch,) = prepare((fixed, Y)).batches(6)
+    batch.inputs.zero_()
+    assert fixed[5, 1] == 11
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((pd.DataFrame({"a": ["x"] * 6}), Y), "X is an array of object.*leave out, or encode, columns that are no"),
+        ((X, np.array(["a"] * 6)), r"Y is an array of <U1.*number the classes 0, 1, \.\.\."),
+        ((X, Y, Y), "a tuple of 3"),
+        ((X, Y[:4]), "X has 6 examples and Y has 4"),
+        ((X * np.nan, Y), "the input of example 0: NaN or infinite"),
+    ],
+)
+def test_errors(data, message):
+    with pytest.raises(DataError, match=message):
+        prepare(data)

@@ -87,9 +87,10 @@ def fit(
             the network itself, and what is compiled runs module by module while adapters are on it.
         data: rows with `text`, [`text_pair`], `label`; with `question`, `choices`, `answer`; or, for texts to write, with
             `source`, `target`, with `prompt`, `completion`, or with `messages`, which the tokenizer's chat template writes and
-            of which the assistant's are learned (all need `tokenizer`); rows with `input_ids`, [`attention_mask`], `labels`; a
-            Hugging Face `Dataset` of any of these; a `DataLoader` of batch dicts or of (x, y); a pair of tensors (x, y); or
-            the name of a data set (its training split).
+            of which the assistant's are learned (all need `tokenizer`); rows with `input_ids`, `labels` and whatever else the
+            network's forward takes (`attention_mask`, `bbox`, ...); a Hugging Face `Dataset` of any of these; a `DataLoader`
+            of batch dicts or of (x, y), which is read in its own kind of order, by `seed`, and left as it is; a pair (x, y)
+            of tensors, arrays of NumPy or frames of pandas; or the name of a data set (its training split).
         guide: the name of a method (see `bayespeft.methods()`), a `Method`, or a guide such as `MeanField(...)`, which
             then takes the place of Me-LoRA's.
         tokenizer: for rows that are still text.

@@ -43,8 +43,8 @@ def takes_of(model: nn.Module, likelihood: Likelihood) -> Takes:
     """Return what is known of a network's inputs."""
     parameters = inspect.signature(model.forward).parameters.values()
     names = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    # A forward that passes on what it is given does not say what that may be.
-    opaque = any(p.kind is p.VAR_KEYWORD for p in parameters) and not hasattr(model, "config")
+    # A forward that passes on what it is given does not say what that may be; transformers' names at least its main input.
+    opaque = any(p.kind is p.VAR_KEYWORD for p in parameters) and getattr(model, "main_input_name", "") not in names
     config = getattr(model, "config", None)
     types = getattr(config, "type_vocab_size", None)
     # Decoders behind an encoder classify by the state at the last end token, and refuse rows that hold unequally many.

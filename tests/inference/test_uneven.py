@@ -11,6 +11,9 @@ from bayespeft.data.batch import Batch
 from bayespeft.errors import AttachError
 from bayespeft.inference.uneven import alone
 
+# XLNet keeps most of its weights in stacks, which are left out.
+pytestmark = pytest.mark.filterwarnings("ignore:targets='all-linear' leaves layers out:UserWarning")
+
 SMALL = {"vocab_size": 32, "num_labels": 2, "pad_token_id": 0}
 BERT = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 ROWS = [

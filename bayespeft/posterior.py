@@ -29,7 +29,7 @@ from bayespeft.inputs import as_examples, unlabelled
 from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.likelihoods.regression import Regression
 from bayespeft.predictive.base import Prediction
-from bayespeft.predictive.categorical import Predictive
+from bayespeft.predictive.categorical import REPLICATES, Predictive
 from bayespeft.predictive.language import LanguagePredictive
 from bayespeft.predictive.normal import RegressionPredictive
 from bayespeft.remedies import remedies
@@ -200,7 +200,9 @@ class Posterior(Fitted):
             found = {title: self._classes(other, count, seed, **settings) for title, other in others.items()}
             parts["ood"] = separate(predictive, found, resamples=resamples, seed=seed)
         if draws_error and isinstance(predictive, Predictive):
-            parts["over_draws"] = of_prediction(predictive, UNITS[sampling])
+            # A linearised prediction draws logits, in groups of its own.
+            drawn = predictive.draws // REPLICATES if predictive.backward_passes else UNITS[sampling]
+            parts["over_draws"] = of_prediction(predictive, drawn)
         if isinstance(predictive, Predictive):
             parts["class_names"] = names = self.likelihood.class_names or names_in(data)
             if quotes:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, SupportsIndex, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,6 +29,7 @@ from bayespeft.inference.sampling import Noise, Sampling
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.memory import PeakMemory
 from bayespeft.predictive.base import Average, Cost, Prediction, refuse_broken
+from bayespeft.predictive.categorical import REPLICATES
 from bayespeft.randomness import seeded
 
 # With draws="auto": so many at a time, never more than the second, and no error is believed of fewer independent units.
@@ -132,7 +134,7 @@ class Predictor:
                 "prediction='sampled'."
             )
         average = self.likelihood.gaussian_average(
-            len(examples), keep_draws, lambda outputs: Noise("sobol", outputs, seed).take(draws)
+            len(examples), keep_draws, lambda outputs: _replicates(outputs, seed, draws)
         )
         with self._measured(seed) as cost, frozen(self.model):
             for local in jacobians(self, examples, batch_size):
@@ -256,3 +258,9 @@ class _SameRounds:
 class _Measured:
     seconds: float = 0.0
     peak_memory_bytes: int | None = None
+
+
+def _replicates(size: int, seed: int, draws: int) -> Tensor:
+    """Standard normals (draws, size) of Sobol sequences, each scrambled for itself, one for each of `REPLICATES`."""
+    seeds = np.random.SeedSequence(seed).generate_state(REPLICATES)
+    return torch.cat([Noise("sobol", size, int(one)).take(max(draws // REPLICATES, 1)) for one in seeds])

@@ -130,13 +130,18 @@ class CategoricalAverage(Average):
         return ratio.sum(-1) / (2 * self.draws)
 
 
+REPLICATES = 8
+"""Groups of normals that a linearised prediction draws independently of each other, so that its error can be told."""
+
+
 class CategoricalGaussianAverage(GaussianAverage):
     """Averages softmax probabilities over draws of Gaussian logits, which cost no pass of the network.
 
     Args:
         n: examples.
         keep: keep the log-probabilities of each draw of the logits.
-        normals: gives (draws, K) standard normals, the same for every example.
+        normals: gives (draws, K) standard normals, the same for every example: `REPLICATES` independent groups of equal
+            size, one after the other.
     """
 
     def __init__(self, n: int, keep: bool, normals: Callable[[int], Tensor]) -> None:
@@ -153,7 +158,8 @@ class CategoricalGaussianAverage(GaussianAverage):
 
     def result(self, seconds: float, peak_memory_bytes: int | None) -> Predictive:
         """Return the averaged probabilities; arguments as the base."""
-        return self._average.result(Cost(self._average.draws, 1, seconds, self._classes, peak_memory_bytes))
+        cost = Cost(self._average.draws, 1, seconds, self._classes, peak_memory_bytes)
+        return self._average.result(cost, max(self._average.draws // REPLICATES, 1))
 
 
 def _root(covariance: Tensor) -> Tensor:

@@ -3,17 +3,24 @@
 from bayespeft.report.binning import Bin
 from bayespeft.report.calibration import CalibrationReport
 from bayespeft.report.conformal import Conformal, ConformalReport
+from bayespeft.report.conformal_intervals import ConformalIntervals, IntervalReport
 from bayespeft.report.decision import Decision
 from bayespeft.report.metric import Metric
 from bayespeft.report.regression import Coverage, RegressionReport
+from bayespeft.report.selection import Rule
+from bayespeft.report.verdict import Verdict
 
 __all__ = [
     "Bin",
     "CalibrationReport",
     "Conformal",
+    "ConformalIntervals",
     "ConformalReport",
     "Coverage",
     "Decision",
+    "IntervalReport",
     "Metric",
     "RegressionReport",
+    "Rule",
+    "Verdict",
 ]

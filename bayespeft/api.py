@@ -7,23 +7,26 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from torch import nn
+from annotated_types import Gt
 
 from bayespeft.adapters.base import Adapter
 from bayespeft.assemble import Assembly, assemble, choose_method, merging
 from bayespeft.attach import Placement
+from bayespeft.checks import ELSEWHERE, Count, Network, Seed, Tokenizer, check, checked
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.data.examples import Examples
-from bayespeft.errors import CheckpointError, ConfigError, DataError
+from bayespeft.device import find_device
+from bayespeft.errors import CheckpointError, ConfigError, DataError, FileError
 from bayespeft.evaluation import brief
+from bayespeft.files import locked
 from bayespeft.fitted import CENTER, MERGED, centers_are_saved
 from bayespeft.guides.base import GuideSpec
 from bayespeft.inference.approximation import Approximation
@@ -55,24 +58,25 @@ from bayespeft.threads import alone
 VALIDATION_DRAWS = 5
 
 
+@checked
 @alone()
 def fit(
-    model: nn.Module,
+    model: Network,
     data: Any,
     guide: str | Method | GuideSpec = "melora",
     *,
-    tokenizer: Any = None,
+    tokenizer: Tokenizer = None,
     adapter: str | Adapter | None = None,
     likelihood: str | Likelihood | None = None,
     targets: str | Sequence[str] | Targets | None = None,
     train: TrainConfig = TrainConfig(),
     validation: Any = None,
-    start: Posterior | None = None,
-    seed: int = 0,
+    start: Annotated[Posterior | None, ELSEWHERE] = None,
+    seed: Seed = 0,
     device: str | torch.device | None = None,
     progress: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
-    checkpoint_every: int = 200,
+    checkpoint_every: Count = 200,
 ) -> Posterior:
     """Fit a posterior over adapter factors to data.
 
@@ -111,7 +115,9 @@ def fit(
         device: move the network there first; by default it stays where it is.
         progress: show a progress bar on standard error.
         checkpoint: a directory for the state of the training. If it holds that of the same fit, training goes on from
-            there, and on the same machine ends bit-equal to one that was never interrupted.
+            there, and on the same machine ends bit-equal to one that was never interrupted. It serves one fit at a time.
+            SIGINT (Ctrl-C) and SIGTERM finish the step, write the state, say so, and end with KeyboardInterrupt or
+            SystemExit(143); a second one does not wait.
         checkpoint_every: optimiser steps between two such states.
 
     Returns:
@@ -122,13 +128,11 @@ def fit(
         adapter would not act on them properly, or the network is sharded, offloaded, or carries adapters already. DataError:
         the data can't be used. FitError: the loss became infinite.
     """
-    if not isinstance(train, TrainConfig):
-        raise ConfigError(f"train={train!r} must be a TrainConfig, such as TrainConfig(epochs=3).")
     model = bare(model)
     method = choose_method(guide, adapter, train)
     check_start(start, adapter)
     if device is not None:
-        model.to(device)
+        model.to(find_device(device))
 
     if method.temperature and validation is None:
         raise DataError(
@@ -178,6 +182,8 @@ def fit(
         return once(problem, validate=None if judges is None else _validator(problem, judges), **options)
 
     with ExitStack() as safe:
+        if checkpoint is not None:
+            safe.enter_context(_claimed(checkpoint))
         with (
             seeded(seed),
             assemble(
@@ -227,8 +233,9 @@ def fit(
         return posterior if found is None else replace(posterior, temperature=found)
 
 
+@checked
 @alone()
-def load(directory: str | os.PathLike[str], model: nn.Module, *, tokenizer: Any = None) -> Posterior:
+def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Tokenizer = None) -> Posterior:
     """Read a posterior that `Posterior.save` wrote, onto the base network that it was fitted on.
 
     Args:
@@ -247,12 +254,13 @@ def load(directory: str | os.PathLike[str], model: nn.Module, *, tokenizer: Any 
         likelihood = Likelihood.model_validate(settings["likelihood"])
         adapters = {name: Adapter.model_validate(value) for name, value in settings["sites"].items()}
         history = History.from_dict(settings["history"])
-        heads, classes, seed = set(settings["heads"]), int(settings["classes"]), int(settings["seed"])
+        heads, classes, seed = set(settings["heads"]), settings["classes"], check("seed", settings["seed"], Seed)
+        check("classes", classes, Count)
         idle = frozenset(settings["idle"])
         saved_fingerprint: dict[str, str] = settings["base"]["fingerprint"]
-        temperature = float(settings.get("temperature", 1.0))
+        temperature = check("temperature", settings["temperature"], Annotated[float, Gt(0)])
         steps: Any = settings.get("merged")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"the settings in '{directory}' can't be read: {error!r}.") from None
     sites = all_sites(model)
     missing = [name for name in adapters if name not in sites]
@@ -303,12 +311,27 @@ def taken(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tens
     return {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
 
 
+@contextmanager
+def _claimed(directory: str | os.PathLike[str]) -> Iterator[None]:
+    """Have a directory of states for one fit alone.
+
+    Raises:
+        CheckpointError: another process has it, or it can't be made.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(Path(directory), wait=False))
+        except FileError as error:
+            raise CheckpointError(f"checkpoint: {error}") from None
+        yield
+
+
 def _warn_of_loss(assembly: Assembly) -> None:
     """Say before training, not after it, that what comes of it can't be saved."""
     try:
         check_savable(assembly.method, assembly.problem.likelihood, (p.adapter for p in assembly.placements))
     except ConfigError as error:
-        warnings.warn(f"the posterior of this fit can be used, but not saved: {error}", stacklevel=4)
+        warnings.warn(f"the posterior of this fit can be used, but not saved: {error}", stacklevel=5)
 
 
 def _key(problem: Problem, method: Method, base: str, data: list[str | None]) -> str:
@@ -369,6 +392,11 @@ def _check_tensors(
         if name not in tensors or name not in expected:
             which = "lacks" if name not in tensors else "has the unknown"
             raise CheckpointError(f"the posterior in '{directory}' {which} tensor '{prefix}{name}'.")
+        if tensors[name].dtype != expected[name].dtype or not torch.isfinite(tensors[name]).all():
+            raise CheckpointError(
+                f"tensor '{prefix}{name}' in '{directory}' holds {tensors[name].dtype} where {expected[name].dtype} is "
+                "needed, or values that are not finite."
+            )
         if tensors[name].shape != expected[name].shape:
             raise CheckpointError(
                 f"tensor '{prefix}{name}' in '{directory}' has shape {tuple(tensors[name].shape)}, this network needs "

@@ -7,11 +7,13 @@ needs to be known field by field (`model_fields_set`), and every value needs che
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import isabstract
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
 
 from bayespeft import registry
+from bayespeft.checks import shown
 from bayespeft.errors import ConfigError
 
 T = TypeVar("T", bound="Config")
@@ -39,7 +41,13 @@ class Config(BaseModel):
         return type(self)(**{**set_fields, **changes})
 
     def over(self: T, defaults: T) -> T:
-        """Return these settings on top of `defaults`: what was set explicitly here wins, the rest comes from there."""
+        """Return these settings on top of `defaults`: what was set explicitly here wins, the rest comes from there.
+
+        Raises:
+            ConfigError: `defaults` are no settings of this kind.
+        """
+        if not isinstance(defaults, type(self)):
+            raise ConfigError(f"over: defaults={shown(defaults)} must be a {type(self).__name__}.")
         return defaults.replace(**{name: getattr(self, name) for name in self.model_fields_set})
 
 
@@ -68,6 +76,8 @@ class Plugin(Config):
         if isinstance(value, dict) and "kind" in value:
             fields = {name: field for name, field in value.items() if name != "kind"}
             return registry.get(cls.room, value["kind"])(**fields)
+        if isinstance(value, dict) and isabstract(cls):
+            raise ValueError(f"name one by 'kind': {', '.join(registry.names(cls.room))}")
         return handler(value)
 
 

@@ -9,11 +9,12 @@ a penalty that only grows meets L + S = M in half of the steps, at the minimum o
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
 
+from bayespeft.checks import ELSEWHERE, checked
 from bayespeft.errors import ConfigError, DataError, FitError
 
 # The penalty's first value in units of 1 / |M|_2. Every so many steps it changes by a factor, where one residual is so many
@@ -41,9 +42,14 @@ class Decomposition(NamedTuple):
     residual: float
 
 
+@checked
 @torch.no_grad()
 def decompose(
-    matrix: Tensor, *, weight: float | None = None, tolerance: float | None = None, max_iterations: int = 5000
+    matrix: Annotated[Tensor, ELSEWHERE],
+    *,
+    weight: float | None = None,
+    tolerance: float | None = None,
+    max_iterations: int = 5000,
 ) -> Decomposition:
     """Split a matrix into low rank and sparse, in double precision on the device where it is.
 

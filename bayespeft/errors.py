@@ -43,5 +43,9 @@ class MissingPackageError(BayesPeftError, ImportError):
     """An optional package, model or data set is not installed."""
 
 
+class FileError(BayesPeftError, OSError):
+    """A file can't be read or written."""
+
+
 class RunError(BayesPeftError, RuntimeError):
     """Every run of a comparison failed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import replace
-from typing import Any
+from typing import Annotated
 
 import torch
 from torch import nn
@@ -16,6 +16,7 @@ from bayespeft.adapters.full import Full
 from bayespeft.adapters.lora import Lora
 from bayespeft.assemble import choose_likelihood
 from bayespeft.attach import Placement
+from bayespeft.checks import ELSEWHERE, Count, Network, Tokenizer, checked
 from bayespeft.errors import ConfigError
 from bayespeft.heads import find_head
 from bayespeft.inference.approximation import Approximation
@@ -31,14 +32,15 @@ from bayespeft.sites import all_sites
 from bayespeft.threads import alone
 
 
+@checked
 @alone()
 def import_lora(
-    directory: str | os.PathLike[str],
-    model: nn.Module,
+    directory: Annotated[str | os.PathLike[str], ELSEWHERE],
+    model: Network,
     *,
-    tokenizer: Any = None,
+    tokenizer: Tokenizer = None,
     likelihood: str | Likelihood | None = None,
-    classes: int | None = None,
+    classes: Count | None = None,
 ) -> Posterior:
     """Read a LoRA that `peft` saved, as a posterior of method "mle": it predicts, reports and saves like any other.
 

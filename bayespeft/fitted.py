@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from bayespeft.attach import Attachment, Placement, SiteWeights, check_unadapted, mode
+from bayespeft.checks import Draw, Seed, checked_methods
 from bayespeft.errors import AttachError, ConfigError
 from bayespeft.inference.approximation import Approximation
 from bayespeft.inference.history import History
@@ -37,6 +37,7 @@ def centers_are_saved(placements: Iterable[Placement]) -> bool:
     return any(p.adapter.decomposes or p.adapter.merge_interval(1) is not None for p in placements)
 
 
+@checked_methods
 @dataclass(repr=False)
 class Fitted:
     """A network and a posterior over the factors of its adapters: what every use of them stands on.
@@ -108,7 +109,7 @@ class Fitted:
             )
 
     @contextmanager
-    def using(self, draw: int | str = "mean", seed: int = 0) -> Iterator[nn.Module]:
+    def using(self, draw: Draw = "mean", seed: Seed = 0) -> Iterator[nn.Module]:
         """Give the network one draw's weights inside a `with` block: `with posterior.using("mean") as model: ...`.
 
         It is in evaluation mode there, and as it was afterwards. Its logits are not yet divided by a fitted `temperature`.
@@ -126,7 +127,7 @@ class Fitted:
             yield self.model
 
     @contextmanager
-    def _bound(self, draw: int | str, seed: int) -> Iterator[None]:
+    def _bound(self, draw: Draw, seed: int) -> Iterator[None]:
         weights = self._one_network(draw, seed)
         with self._attached() as attachment, mode(self.model, keep_cache=True):
             attachment.bind(weights)
@@ -148,20 +149,13 @@ class Fitted:
             yield attachment
 
     @torch.no_grad()
-    def _one_network(self, draw: int | str, seed: int) -> SiteWeights:
-        if draw != "mean":
-            try:
-                draw = operator.index(draw)  # type: ignore[arg-type]
-            except TypeError:
-                raise ConfigError(f"draw={draw!r}: 'mean', or the number of a draw.") from None
-            if draw < 0:
-                raise ConfigError(f"draw={draw}: draws are numbered from 0.")
-        elif self.approximation.latent.members is not None:
+    def _one_network(self, draw: Draw, seed: int) -> SiteWeights:
+        if draw == "mean" and self.approximation.latent.members is not None:
             raise ConfigError(
                 "'mean' would average the weights of an ensemble, which no member has: name a draw, from 0."
             )
         values = self.approximation.mean()
-        if isinstance(draw, int):
+        if draw != "mean":
             draws = self.approximation.latent.draws(draw + 1, torch.Generator().manual_seed(seed))
             values |= {name: value[draw] for name, value in draws.items()}
         return self.approximation.fixed_weights(values)
@@ -202,7 +196,7 @@ class Fitted:
         checkpoint.write(directory, tensors, settings)
 
     @alone()
-    def merged_model(self, draw: int | str = "mean", seed: int = 0) -> nn.Module:
+    def merged_model(self, draw: Draw = "mean", seed: Seed = 0) -> nn.Module:
         """Return a plain copy of the network with one draw of every adapter, and all merged before, in its weights.
 
         It is in evaluation mode, and its configuration calls the classes as the posterior does.
@@ -223,7 +217,7 @@ class Fitted:
         return network
 
     @alone()
-    def export_merged(self, directory: str | os.PathLike[str], draw: int | str = "mean", seed: int = 0) -> None:
+    def export_merged(self, directory: str | os.PathLike[str], draw: Draw = "mean", seed: Seed = 0) -> None:
         """Write `merged_model` as a full checkpoint that `from_pretrained` reads, with the tokenizer if there is one.
 
         The directory must be new or empty.
@@ -234,7 +228,7 @@ class Fitted:
         write_merged(directory, self.merged_model(draw, seed), self.tokenizer)
 
     @alone()
-    def export_peft(self, directory: str | os.PathLike[str], draw: int | str = "mean", seed: int = 0) -> None:
+    def export_peft(self, directory: str | os.PathLike[str], draw: Draw = "mean", seed: Seed = 0) -> None:
         """Write one draw as a LoRA that `peft.PeftModel.from_pretrained` loads onto the same base network.
 
         A fitted temperature has no place in that format: divide the exported network's logits by `temperature`.

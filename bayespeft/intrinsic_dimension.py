@@ -11,11 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
 from bayespeft import registry
 from bayespeft.adapters.intrinsic import Intrinsic
 from bayespeft.api import fit
+from bayespeft.checks import Network, checked
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.methods.base import Method
 from bayespeft.predictive.categorical import Predictive
@@ -40,6 +39,7 @@ class IntrinsicDimension:
     tried: tuple[tuple[int, float], ...]
 
 
+@checked
 def search(
     metric: Callable[[int], float], target: float, *, smallest: int = 8, largest: int = 2**16, fits: int = 12
 ) -> IntrinsicDimension:
@@ -88,8 +88,9 @@ def search(
     return IntrinsicDimension(enough, below, target, tuple(tried))
 
 
+@checked
 def intrinsic_dimension(
-    model: nn.Module,
+    model: Network,
     data: Any,
     validation: Any,
     *,

@@ -44,6 +44,10 @@ def bare(model: Any) -> nn.Module:
         model = getattr(model, _INNER[wrapper])
     if not isinstance(model, nn.Module):
         raise ConfigError(_no_network(model))
+    if next(model.parameters(), None) is None:
+        raise ConfigError(
+            f"model={type(model).__name__} has no parameters, so there is nothing to adapt: pass a network."
+        )
     _check_foreign(model)
     _check_weights(model)
     return model

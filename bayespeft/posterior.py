@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from bayespeft import account
+from bayespeft.checks import ELSEWHERE, Count, Draws, Resamples, Seed, checked_methods
 from bayespeft.data.class_names import names_in
 from bayespeft.data.load import load as load_rows
 from bayespeft.data.prepare import raw_rows
@@ -46,6 +47,7 @@ from bayespeft.report.selection import check_guarantee
 from bayespeft.threads import alone
 
 
+@checked_methods
 @dataclass(repr=False)
 class Posterior(Fitted):
     """A posterior over the factors of adapters on one network, which itself is as it was; attributes as `Fitted`.
@@ -57,14 +59,14 @@ class Posterior(Fitted):
     def predict(
         self,
         data: Any,
-        draws: int | Literal["auto"] = 10,
-        seed: int = 0,
-        draws_per_pass: int | str = "auto",
+        draws: Draws | Literal["auto"] = 10,
+        seed: Seed = 0,
+        draws_per_pass: Count | Literal["auto"] = "auto",
         *,
         sampling: Sampling = "plain",
         tolerance: float = 0.01,
         prediction: Literal["sampled", "linearised"] | None = None,
-        batch_size: int = 32,
+        batch_size: Count = 32,
         keep_draws: bool = False,
     ) -> Predictive | RegressionPredictive | LanguagePredictive:
         """Average the predictions of posterior draws.
@@ -113,7 +115,7 @@ class Posterior(Fitted):
         assert isinstance(found, (Predictive, RegressionPredictive, LanguagePredictive))
         return found
 
-    def with_temperature(self, validation: Any, draws: int = 10, seed: int = 0) -> Posterior:
+    def with_temperature(self, validation: Any, draws: Draws = 10, seed: Seed = 0) -> Posterior:
         """Return this posterior with the temperature that minimises the NLL of its averaged prediction on other data.
 
         Guo et al. 2017, arXiv 1706.04599, on every draw's logits, so that it goes over any method.
@@ -141,15 +143,15 @@ class Posterior(Fitted):
     def report(
         self,
         data: Any,
-        draws: int | Literal["auto"] = 10,
-        seed: int = 0,
+        draws: Draws | Literal["auto"] = 10,
+        seed: Seed = 0,
         *,
         sampling: Sampling = "plain",
         tolerance: float = 0.01,
         prediction: Literal["sampled", "linearised"] | None = None,
         name: str = "",
-        batch_size: int = 32,
-        resamples: int = 1000,
+        batch_size: Count = 32,
+        resamples: Resamples = 1000,
         ood: Mapping[str, Any] | None = None,
         draws_error: bool = False,
         quotes: int = 10,
@@ -235,13 +237,13 @@ class Posterior(Fitted):
     def conformal(
         self,
         validation: Any,
-        alpha: float = 0.1,
+        alpha: Annotated[float, ELSEWHERE] = 0.1,
         *,
-        method: ConformalMethod = "lac",
+        method: Annotated[ConformalMethod, ELSEWHERE] = "lac",
         per: Per = "all",
-        draws: int = 10,
-        seed: int = 0,
-        batch_size: int = 32,
+        draws: Draws = 10,
+        seed: Seed = 0,
+        batch_size: Count = 32,
     ) -> Conformal | ConformalIntervals:
         """Fit sets of classes, or intervals of quantities, that hold the label with a probability of at least 1 - alpha.
 
@@ -278,16 +280,16 @@ class Posterior(Fitted):
     def decide(
         self,
         data: Any,
-        risk: float = 0.05,
+        risk: Annotated[float, ELSEWHERE] = 0.05,
         *,
         validation: Any,
-        delta: float = 0.05,
+        delta: Annotated[float, ELSEWHERE] = 0.05,
         per: Per = "all",
         tolerance: Any = None,
         correct: Any = None,
-        draws: int = 10,
-        seed: int = 0,
-        batch_size: int = 32,
+        draws: Draws = 10,
+        seed: Seed = 0,
+        batch_size: Count = 32,
     ) -> Decision:
         """Answer or abstain: the rule's error rate on new data is at most `risk`, with probability 1 - delta; see `Decision`.
 
@@ -362,7 +364,7 @@ class Posterior(Fitted):
     def generate(
         self,
         prompts: Prompts,
-        draws: int = 8,
+        draws: Draws = 8,
         *,
         mode: Literal["averaged", "per_draw"] = "averaged",
         max_new_tokens: int = 64,
@@ -377,9 +379,9 @@ class Posterior(Fitted):
         num_return_sequences: int = 1,
         stop: str | Sequence[str] = (),
         eos_token_id: int | Sequence[int] = (),
-        seed: int = 0,
-        batch_size: int = 8,
-        draws_per_pass: int | None = None,
+        seed: Seed = 0,
+        batch_size: Count = 8,
+        draws_per_pass: Count | None = None,
         **others: Any,
     ) -> Generation:
         """Write texts, with the next token's probabilities averaged over draws, or a text of each draw.
@@ -422,7 +424,9 @@ class Posterior(Fitted):
             return generate(predictor, prompts, draws, decoding, self.tokenizer)
 
     @alone()
-    def score(self, prompts: Prompts, targets: Targets, draws: int = 8, seed: int = 0, *, batch_size: int = 8) -> Score:
+    def score(
+        self, prompts: Prompts, targets: Targets, draws: Draws = 8, seed: Seed = 0, *, batch_size: Count = 8
+    ) -> Score:
         """Return how probable targets are after prompts, averaged over draws, as wholes and token by token.
 
         Args:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import torch
 from torch import nn
 
 from bayespeft import registry
 from bayespeft.data.load import Row
 from bayespeft.data.load import load as load_rows
-from bayespeft.errors import ConfigError, DataError
+from bayespeft.device import find_device
+from bayespeft.errors import DataError
 from bayespeft.io.merge import name_outputs
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.sequence_classification import names_of_outputs
@@ -95,22 +95,6 @@ class Task:
     @cached_property
     def _train(self) -> list[Row]:
         return self.rows("train")
-
-
-def find_device(name: str) -> torch.device:
-    """Return the device of that name; "auto" is the GPU if there is one, else the CPU.
-
-    Raises:
-        ConfigError: there is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"the device {name!r} can't be used: {error}") from error
-    return device
 
 
 def _classes(rows: list[Row]) -> tuple[int | None, tuple[str, ...]]:

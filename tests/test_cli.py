@@ -76,7 +76,7 @@ def test_a_report_says_how_it_predicted(fitted, data):
     ("options", "message"),
     [
         (["--draws", "many"], "neither a number from 0 on nor 'auto'"),
-        (["--sampling", "halton"], "plain, antithetic, sobol"),
+        (["--sampling", "halton"], "'plain' or 'antithetic' or 'sobol'"),
         (["--prediction", "guess"], "'sampled' or 'linearised'"),
     ],
 )

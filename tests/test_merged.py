@@ -15,6 +15,7 @@ from bayespeft.adapters.frames import full_svd
 from bayespeft.adapters.random_subspace import RandomSubspace
 from bayespeft.adapters.subspace_core import SubspaceCore
 from bayespeft.errors import AttachError, CheckpointError, ConfigError, GuideError
+from bayespeft.io import checkpoint
 
 MERGING = {
     "rosa_subspace": RandomSubspace(r=2, every=3, unit="steps"),
@@ -337,17 +338,15 @@ class TestOneNetworkSeveralPosteriors:
 
 
 def test_saved_changes_are_read_strictly(mlp, xy, tmp_path):
-    from safetensors.torch import load_file, save_file
-
     base = copy.deepcopy(mlp)
     fit(mlp, xy, adapter=RandomSubspace(r=1, every=3, unit="steps", orthogonalise=True), steps=5).save(tmp_path / "out")
-    file = tmp_path / "out" / "posterior.safetensors"
-    tensors = load_file(file)
+    tensors, settings = checkpoint.read(tmp_path / "out")
     before = weights(base)
     for damage in ("2/0/left", "4/0/right"):
         key = f"merged/{damage}"
         for bad in ({}, {key: torch.zeros(3, 7)}):
-            save_file({name: value for name, value in tensors.items() if name != key} | bad, file)
+            changed = {name: value for name, value in tensors.items() if name != key} | bad
+            checkpoint.write(tmp_path / "out", changed, settings)
             with pytest.raises(CheckpointError, match="incomplete or damaged"):
                 bayespeft.load(tmp_path / "out", base)
             assert all(torch.equal(before[name], value) for name, value in base.state_dict().items())
@@ -366,8 +365,8 @@ class TestResume:
         options = {"adapter": None, "steps": 9, "checkpoint": tmp_path / "killed", "checkpoint_every": 1}
         killed_after(monkeypatch, killed, lambda: fit(copy.deepcopy(mlp), loader(), "melora", **options))
         resumed = fit(copy.deepcopy(mlp), loader(), "melora", **options)
-        for checkpoint in (None, tmp_path / "whole"):  # a state on disk changes nothing either
-            whole = fit(copy.deepcopy(mlp), loader(), "melora", **(options | {"checkpoint": checkpoint}))
+        for place in (None, tmp_path / "whole"):  # a state on disk changes nothing either
+            whole = fit(copy.deepcopy(mlp), loader(), "melora", **(options | {"checkpoint": place}))
             for name, value in whole.approximation.state_dict().items():
                 assert torch.equal(resumed.approximation.state_dict()[name], value), name
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from bayespeft.api import load
+from bayespeft.device import find_device
 from bayespeft.errors import CheckpointError, UnknownNameError
 from bayespeft.io import checkpoint
 from bayespeft.posterior import Posterior
 from bayespeft.pretrained.load import Task as Kind
 from bayespeft.pretrained.load import load as load_network
-from bayespeft.task import LIKELIHOODS, find_device
+from bayespeft.task import LIKELIHOODS
 
 
 def open_posterior(directory: Path, model: str | None, device: str) -> Posterior:

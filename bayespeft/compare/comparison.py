@@ -14,6 +14,7 @@ from urllib.parse import quote
 from rich.table import Table
 
 from bayespeft.account import training
+from bayespeft.checks import checked_methods
 from bayespeft.compare import formats
 from bayespeft.compare.groups import Group, groups
 from bayespeft.compare.layout import grid
@@ -21,16 +22,17 @@ from bayespeft.compare.results import NAME, Results
 from bayespeft.compare.run import Failure
 from bayespeft.compare.scores import HIGHER_IS_BETTER
 from bayespeft.compare.study import Run
+from bayespeft.files import write_atomic
 from bayespeft.inference.history import History
 from bayespeft.report.calibration import CalibrationReport
 from bayespeft.report.context import Setup
-from bayespeft.report.files import write_atomic
 
 METRICS = ("accuracy", "nll", "ece", "ece_equal_mass", "brier")
 TABLES = {"table.md": formats.markdown, "table.tex": formats.latex, "table.html": formats.page}
 FAILURES = "failures.txt"
 
 
+@checked_methods
 @dataclass(frozen=True)
 class Comparison:
     """Finished runs of methods on data sets, with seeds.

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from bayespeft.assemble import as_targets
+from bayespeft.checks import checked
 from bayespeft.compare.comparison import Comparison, write_failures
 from bayespeft.compare.engines import devices, in_processes
 from bayespeft.compare.file import Execution
@@ -23,6 +24,7 @@ from bayespeft.io.directory import check_writable
 from bayespeft.methods.base import Method
 
 
+@checked
 def compare(
     model: str | Sequence[str],
     data: str | Sequence[str],
@@ -77,6 +79,7 @@ def compare(
     return compare_study(study, Execution(device=device, workers=workers), out=out, again=again, progress=progress)
 
 
+@checked
 def compare_study(
     study: Study,
     execution: Execution | None = None,

@@ -87,6 +87,8 @@ def raw_rows(data: Any) -> Sequence[Row] | None:
 def _items(data: Any) -> SizedDataset:
     """Return the items of a data set that is neither tensors nor a loader: rows or pairs, at least one."""
     _refuse(data)
+    if getattr(data, "ndim", None) == 0:
+        raise DataError(f"data is one number, of type {type(data).__name__}. Accepted: {_ACCEPTED}.")
     if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
         items: SizedDataset = data
     elif isinstance(data, Iterable):

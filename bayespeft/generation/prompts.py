@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from numbers import Integral
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
+from bayespeft.checks import ELSEWHERE
 from bayespeft.data.encode import is_conversation
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.base import Likelihood
@@ -17,15 +18,16 @@ from bayespeft.likelihoods.language_modelling import LanguageModelling
 from bayespeft.likelihoods.language_rows import NO_LOSS
 from bayespeft.likelihoods.positions import positions_known
 
-Prompts = (
+Prompts = Annotated[
     str
     | Sequence[str]
     | Sequence[Sequence[int]]
     | Tensor
     | Mapping[str, Any]
     | Sequence[Message]
-    | Sequence[Sequence[Message]]
-)
+    | Sequence[Sequence[Message]],
+    ELSEWHERE,
+]
 
 
 def language_of(model: nn.Module, likelihood: Likelihood, tokenizer: Any) -> LanguageModelling:

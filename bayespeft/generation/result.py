@@ -10,10 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from bayespeft.checks import checked_methods
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.generation.agreement import Embed, mean_cosine, mean_rouge_l, pairs_across
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class Generation:
     """m texts, on the CPU: prompt-major, then by draw where each draw wrote its own.
@@ -156,7 +158,7 @@ class Generation:
 
         text = page(self, color, title)
         if path is not None:
-            from bayespeft.report.files import write_atomic
+            from bayespeft.files import write_atomic
 
             write_atomic(path, text.encode())
         return text

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from bayespeft.attach import mode
+from bayespeft.checks import ELSEWHERE
 from bayespeft.data.batch import Batch
 from bayespeft.data.padding import Padding
 from bayespeft.data.rows import RowExamples
@@ -32,7 +33,7 @@ from bayespeft.likelihoods.language_rows import NO_LOSS, Written
 from bayespeft.predictive.categorical import entropy, log_likelihood
 from bayespeft.randomness import seeded
 
-Targets = str | Sequence[str] | Sequence[Sequence[int]]
+Targets = Annotated[str | Sequence[str] | Sequence[Sequence[int]], ELSEWHERE]
 
 
 @dataclass(frozen=True, kw_only=True)

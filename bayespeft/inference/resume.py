@@ -7,7 +7,7 @@ A run that is resumed on the same machine is bit-equal to one that was never int
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 
-from bayespeft.errors import CheckpointError, ConfigError
+from bayespeft.errors import CheckpointError, ConfigError, FileError
+from bayespeft.files import digest, write_atomic
 from bayespeft.inference.problem import Problem
 
-FORMAT = 1
+MARK = b"bayespeft training state 2\n"
 
 
 @dataclass
@@ -46,14 +47,17 @@ class Checkpoint:
         return done % self.every == 0 or done == steps
 
     def write(self, state: Mapping[str, Any]) -> None:
-        """Write a state in place of the one before: under another name first, so that a crash leaves that one."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self.path.with_suffix(".part")
-        with fresh.open("wb") as file:
-            torch.save({"format": FORMAT, "key": self.key, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, self.path)
+        """Write a state in place of the one before, which a crash leaves.
+
+        Raises:
+            CheckpointError: it can't be written, as on a full disk.
+        """
+        content = io.BytesIO()
+        torch.save({"key": self.key, **state}, content)
+        try:
+            write_atomic(self.path, b"".join((MARK, digest(content.getvalue()).encode(), b"\n", content.getvalue())))
+        except FileError as error:
+            raise CheckpointError(f"the state after step {state['done']}: {error}") from None
 
     def read(self) -> dict[str, Any] | None:
         """Return the state, or None where there is none.
@@ -64,10 +68,15 @@ class Checkpoint:
         if not self.path.is_file():
             return None
         try:
-            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch.load raises whatever a damaged archive provokes
-            raise CheckpointError(f"'{self.path}' is damaged ({error!r}): delete it to start anew.") from None
-        if state.get("format") != FORMAT or state.get("key") != self.key:
+            mark, said, content = self.path.read_bytes().split(b"\n", 2)
+            whole = mark + b"\n" == MARK and digest(content) == said.decode()
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"'{self.path}' is damaged or no state ({error}): delete it to start anew.") from None
+        if not whole:
+            raise CheckpointError(f"'{self.path}' is damaged, or of another version: delete it to start anew.")
+        # As it was written, so that nothing here can be foreign.
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        if state["key"] != self.key:
             raise CheckpointError(
                 f"'{self.path}' belongs to another fit (other settings, layers, data, start, seed, or base network). Name "
                 "another directory, or delete it to start anew."

@@ -12,6 +12,7 @@ from rich.table import Table
 from torch import Tensor
 
 from bayespeft.attach import Placement
+from bayespeft.checks import checked_methods
 from bayespeft.factors import Pack
 from bayespeft.guides.base import GuideSpec
 from bayespeft.guides.gaussian import GaussianGuide
@@ -55,6 +56,7 @@ class SiteSummary:
     norms: dict[str, float]
 
 
+@checked_methods
 @dataclass(frozen=True, repr=False)
 class Summary:
     """All adapted layers, heads included, and totals; `print` shows a table.

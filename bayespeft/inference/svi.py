@@ -31,6 +31,7 @@ from bayespeft.inference.problem import Problem
 from bayespeft.inference.refresh import Refresher
 from bayespeft.inference.resume import Checkpoint, restore, snapshot
 from bayespeft.inference.schedule import kl_weight, lr_factor
+from bayespeft.interrupts import postponed
 from bayespeft.memory import PeakMemory
 from bayespeft.randomness import seeded
 
@@ -239,6 +240,7 @@ def run(
         recomputing(problem.model, train.checkpoint_activations),
         PeakMemory(problem.device) as memory,
         in_turn(problem, optimiser, steps) as begin,
+        postponed(checkpoint is not None) as interrupts,
     ):
         state = checkpoint.read() if checkpoint else None
         if state is not None:
@@ -307,7 +309,8 @@ def run(
                 history.steps = done
                 if done < steps and not ended:
                     refresh(done, optimiser)
-                if checkpoint and (ended or checkpoint.due(done, steps)):
+                asked = interrupts.received is not None
+                if checkpoint and (ended or asked or checkpoint.due(done, steps)):
                     history.seconds, history.refresh_seconds = time.perf_counter() - start, refresh.seconds
                     checkpoint.write(
                         {
@@ -323,6 +326,11 @@ def run(
                             "ended": ended,
                         }
                     )
+                    if asked:
+                        interrupts.end(
+                            f"Stopped after step {done} of {steps}; the state is in '{checkpoint.path}'. Call the same fit "
+                            "again to go on from there."
+                        )
                 if ended:
                     break
         finally:

@@ -23,6 +23,7 @@ from bayespeft.adapters.core import Core
 from bayespeft.adapters.frozen_core import FrozenCore
 from bayespeft.adapters.orthonormal_core import OrthonormalCore
 from bayespeft.attach import Placement
+from bayespeft.checks import checked_methods
 from bayespeft.errors import ConfigError, FitError, GuideError, TargetError
 from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.inference.approximation import Approximation
@@ -38,6 +39,7 @@ TOLERANCE = 1e-12
 _LINEAR = 1e-9
 
 
+@checked_methods
 class WeightCovariance:
     """Covariance of vec(delta W), (mn, mn), of one adapted layer; everything in float64 on the CPU.
 

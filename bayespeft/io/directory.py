@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bayespeft.errors import CheckpointError
+from bayespeft.files import beside, is_stray
 
 
 def check_place(directory: str | os.PathLike[str], files: tuple[str, ...], what: str) -> None:
@@ -26,7 +26,8 @@ def check_place(directory: str | os.PathLike[str], files: tuple[str, ...], what:
     """
     target = Path(directory)
     check_writable(target.parent)
-    strangers = [p.name for p in target.iterdir() if p.name not in files] if target.is_dir() else []
+    there = [path.name for path in target.iterdir()] if target.is_dir() else []
+    strangers = [name for name in there if name not in files and not any(is_stray(name, file) for file in files)]
     if strangers or (target.exists() and not target.is_dir()):
         raise CheckpointError(
             f"'{target}' holds {strangers[0] if strangers else 'a file'}, which is no part of {what}; choose an empty "
@@ -57,8 +58,11 @@ def replacing(directory: str | os.PathLike[str], files: tuple[str, ...], what: s
     check_place(directory, files, what)
     target = Path(directory)
     target.parent.mkdir(parents=True, exist_ok=True)
+    for stray in target.parent.iterdir():
+        if is_stray(stray.name, target.name) or is_stray(stray.name, f"{target.name}.old"):
+            shutil.rmtree(stray, ignore_errors=True)
     # Not `tempfile`, whose directories are private to the user, and stay so after the rename.
-    fresh = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+    fresh, old = beside(target), beside(target.with_name(f"{target.name}.old"))
     fresh.mkdir()
     try:
         yield fresh
@@ -66,8 +70,7 @@ def replacing(directory: str | os.PathLike[str], files: tuple[str, ...], what: s
             # safetensors' files are private to the user, too.
             file.chmod(fresh.stat().st_mode & (0o777 if file.is_dir() else 0o666))
         if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-            os.replace(target, old / "replaced")
+            os.replace(target, old)
             os.replace(fresh, target)
             shutil.rmtree(old)
         else:

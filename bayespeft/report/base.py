@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from bayespeft.checks import checked_methods
 from bayespeft.errors import ConfigError
+from bayespeft.files import write_atomic
 from bayespeft.report.context import Setup, Training
-from bayespeft.report.files import write_atomic
 from bayespeft.report.record import Record
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ PLAIN = {
 }  # fmt: skip
 
 
+@checked_methods
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report(Record, ABC):
     """Numbers about a prediction, what it cost, and how it came about.
@@ -144,6 +146,7 @@ class Report(Record, ABC):
         return buffer.getvalue()
 
 
+@checked_methods
 class DrawnReport(Report):
     """A report with a picture."""
 

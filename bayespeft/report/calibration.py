@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from bayespeft.checks import MAYBE_NAN, Resamples, Seed, checked_methods
 from bayespeft.report.base import DrawnReport
 from bayespeft.report.baseline import Baseline, baseline
 from bayespeft.report.binning import Bin, score_bins
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from bayespeft.report.page import Page
 
 
+@checked_methods
 @dataclass(frozen=True, slots=True)
 class CalibrationReport(DrawnReport):
     """Metrics of predicted probabilities with 95 % intervals, and what the prediction cost.
@@ -93,13 +95,13 @@ class CalibrationReport(DrawnReport):
         log_probs: npt.ArrayLike,
         labels: npt.ArrayLike,
         *,
-        mutual_information: float | None = None,
+        mutual_information: Annotated[float, MAYBE_NAN] | None = None,
         ood: Sequence[Separation] = (),
         over_draws: OverDraws | None = None,
         quotes: Quotes | None = None,
         class_names: Sequence[str] = (),
-        seed: int = 0,
-        resamples: int = 1000,
+        seed: Seed = 0,
+        resamples: Resamples = 1000,
         **facts: Any,
     ) -> CalibrationReport:
         """Measure predictions.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from bayespeft.checks import ELSEWHERE, Resamples, Seed, checked_methods
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.predictive.categorical import Predictive
 from bayespeft.report.binning import Floats
@@ -62,6 +63,7 @@ class ConformalReport(Record):
         )
 
 
+@checked_methods
 @dataclass(frozen=True)
 class Conformal:
     """Conformal sets of one posterior; made by `Posterior.conformal`.
@@ -102,10 +104,10 @@ class Conformal:
         prediction: Predictive,
         predict: Callable[[Any], Predictive],
         *,
-        alpha: float = 0.1,
-        method: ConformalMethod = "lac",
+        alpha: Annotated[float, ELSEWHERE] = 0.1,
+        method: Annotated[ConformalMethod, ELSEWHERE] = "lac",
         per: Per = "all",
-        seed: int = 0,
+        seed: Seed = 0,
     ) -> Conformal:
         """Fit the threshold on a labelled prediction; `predict` has the same draws, seed and sampling.
 
@@ -135,7 +137,7 @@ class Conformal:
         scores = class_scores(probs, self.method, _uniforms(probs, self.seed))
         return scores <= self.threshold
 
-    def report(self, data: Any, *, resamples: int = 1000) -> ConformalReport:
+    def report(self, data: Any, *, resamples: Resamples = 1000) -> ConformalReport:
         """Measure coverage and size on labelled data.
 
         Args:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from bayespeft.checks import ELSEWHERE, Resamples, Seed, checked_methods
 from bayespeft.errors import DataError
 from bayespeft.report.base import Report
 from bayespeft.report.bootstrap import mean_intervals
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from bayespeft.report.page import Page
 
 
+@checked_methods
 @dataclass(frozen=True, slots=True)
 class LanguageReport(Report):
     """Metrics of targets' probabilities with 95 % bootstrap intervals over examples, and what they cost.
@@ -42,8 +44,8 @@ class LanguageReport(Report):
         log_likelihood: npt.ArrayLike,
         tokens: npt.ArrayLike,
         *,
-        seed: int = 0,
-        resamples: int = 1000,
+        seed: Seed = 0,
+        resamples: Resamples = 1000,
         **facts: Any,
     ) -> LanguageReport:
         """Measure targets.
@@ -86,7 +88,7 @@ class LanguageReport(Report):
         )
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> LanguageReport:
+    def from_dict(cls, values: Annotated[dict[str, Any], ELSEWHERE]) -> LanguageReport:
         """As the base; infinity, which JSON lacks, comes back."""
         found = super(LanguageReport, cls).from_dict(values)  # by name: slots make the class anew
         return replace(found, perplexity=_exp(found.nll_per_token))

@@ -22,8 +22,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from bayespeft.checks import checked
 from bayespeft.errors import ConfigError, DataError
-from bayespeft.report.files import write_atomic
+from bayespeft.files import write_atomic
 from bayespeft.report.proportions import exact
 from bayespeft.report.table import short_count
 
@@ -106,6 +107,7 @@ def reliability(reports: Mapping[str, CalibrationReport]) -> Figure:
     return figure
 
 
+@checked
 def draw_reliability(ax: Axes, report: CalibrationReport) -> Figure:
     """Draw the upper part of `reliability` into existing axes, with the verdict as their left title.
 

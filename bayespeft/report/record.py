@@ -6,16 +6,17 @@ import json
 import math
 import os
 from dataclasses import MISSING, asdict, fields, is_dataclass
-from pathlib import Path
 from types import NoneType
-from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
+from bayespeft.checks import ELSEWHERE, checked_methods
 from bayespeft.errors import DataError
-from bayespeft.report.files import write_atomic
+from bayespeft.files import read_text, write_atomic
 
 R = TypeVar("R", bound="Record")
 
 
+@checked_methods
 class Record:
     """Numbers that read and write JSON.
 
@@ -42,7 +43,7 @@ class Record:
         return text
 
     @classmethod
-    def from_dict(cls: type[R], values: dict[str, Any]) -> R:
+    def from_dict(cls: type[R], values: Annotated[dict[str, Any], ELSEWHERE]) -> R:
         """Return the report that `to_dict` wrote. Unknown keys are ignored: they come from a later version.
 
         A report of an earlier version is read: what it lacks has its default, and prints as unknown.
@@ -64,13 +65,13 @@ class Record:
 
         Raises:
             DataError: the content is not a report.
-            OSError: the file can't be read.
+            FileError: the file can't be read.
         """
         inline = isinstance(source, str) and source.lstrip().startswith("{")
-        text = str(source) if inline else Path(source).read_text(encoding="utf-8")
+        text = str(source) if inline else read_text(source)
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             where = "the string" if inline else f"{source}"
             raise DataError(f"{where} is not JSON ({error}). Pass what to_json wrote.") from error
         return cls.from_dict(values)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from bayespeft.checks import Resamples, Seed, checked_methods
 from bayespeft.report import regression_metrics as metrics
 from bayespeft.report.base import DrawnReport
 from bayespeft.report.bootstrap import explained, mean_intervals
@@ -45,6 +46,7 @@ class Coverage:
     width: float
 
 
+@checked_methods
 @dataclass(frozen=True, slots=True)
 class RegressionReport(DrawnReport):
     """Metrics of predicted laws with 95 % intervals, and what the prediction cost.
@@ -92,8 +94,8 @@ class RegressionReport(DrawnReport):
         *,
         log_likelihood: npt.ArrayLike | None = None,
         levels: tuple[float, ...] = LEVELS,
-        seed: int = 0,
-        resamples: int = 1000,
+        seed: Seed = 0,
+        resamples: Resamples = 1000,
         **facts: Any,
     ) -> RegressionReport:
         """Measure predictions that are equal mixtures of normals.

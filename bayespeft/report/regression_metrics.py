@@ -27,7 +27,10 @@ def validate(means: npt.ArrayLike, stds: npt.ArrayLike, targets: npt.ArrayLike) 
     Raises:
         DataError: wrong shapes, no example, NaN or infinity, or a standard deviation that is not positive.
     """
-    m, s, y = (np.asarray(values, dtype=np.float64) for values in (means, stds, targets))
+    try:
+        m, s, y = (np.asarray(values, dtype=np.float64) for values in (means, stds, targets))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"means, stds and targets must be arrays of numbers: {error}.") from None
     if m.ndim != 3 or 0 in m.shape or y.shape != m.shape[1:] or s.shape not in (m.shape, (1, *m.shape[1:])):
         raise DataError(
             f"means {m.shape}, stds {s.shape} and targets {y.shape}: (S, n, d), (S or 1, n, d) and (n, d) are expected, with "

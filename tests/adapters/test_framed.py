@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 import bayespeft
 from bayespeft import TrainConfig, registry
@@ -89,10 +88,9 @@ def test_centers_are_read_strictly(change, message, mlp, xy, tmp_path):
     brief = TrainConfig(steps=1, lr=1e-2)
     options = {"targets": "all-linear", "train": brief, "progress": False}
     bayespeft.fit(mlp, xy, "melora", adapter=OrthonormalCore(r=2), **options).save(tmp_path / "out")
-    path = tmp_path / "out" / checkpoint.TENSORS
-    tensors = load_file(path)
+    tensors, settings = checkpoint.read(tmp_path / "out")
     change(tensors)
-    save_file(tensors, path)
+    checkpoint.write(tmp_path / "out", tensors, settings)
     with pytest.raises(CheckpointError, match=message):
         bayespeft.load(tmp_path / "out", base)
 

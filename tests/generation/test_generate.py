@@ -275,7 +275,7 @@ def test_pieces_hold_back_half_a_character():
         ({"num_return_sequences": 2}, "num_return_sequences=2 changes nothing without"),
         ({"mode": "mean"}, "mode"),
         ({"draws": -1}, "draws=-1"),
-        ({"draws": "auto"}, "draws='auto': how many"),
+        ({"draws": "auto"}, "draws='auto' must be a whole number"),
         ({"stop": ""}, "stop has an empty string"),
         ({"stop": 5}, "stop"),
         ({"min_p": 0.1}, "min_p=0.1 changes nothing without do_sample=True"),

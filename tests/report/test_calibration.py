@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bayespeft.errors import ConfigError, DataError
+from bayespeft.errors import ConfigError, DataError, FileError
 from bayespeft.report import CalibrationReport, Metric, metrics
 from bayespeft.report.bootstrap import METRICS, ece_noise, intervals
 
@@ -142,7 +142,7 @@ def test_what_is_not_a_report_is_an_error(report: CalibrationReport, tmp_path: P
     (tmp_path / "text.json").write_text("hello")
     with pytest.raises(DataError, match=r"text\.json is not JSON"):
         CalibrationReport.from_json(tmp_path / "text.json")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileError, match=r"absent.json' can't be read: No such file"):
         CalibrationReport.from_json(tmp_path / "absent.json")
 
 
@@ -282,5 +282,5 @@ def test_table_shows_unknown_facts_as_unknown(data: Any) -> None:
 def test_errors_of_the_inputs_pass_through(data: Any) -> None:
     with pytest.raises(DataError, match="labels has shape"):
         CalibrationReport.from_log_probs(data[0], data[1][:-1])
-    with pytest.raises(ConfigError, match="resamples is 0"):
+    with pytest.raises(ConfigError, match="resamples=0 must be a whole number, at least 1"):
         CalibrationReport.from_log_probs(*data, resamples=0)

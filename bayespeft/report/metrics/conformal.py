@@ -74,7 +74,7 @@ def class_quantiles(scores: npt.ArrayLike, labels: npt.NDArray[np.int64], classe
 
 def check_method(method: str) -> None:
     """Check that there is such a score; `ConfigError` otherwise."""
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise ConfigError(f"method={method!r}: {', '.join(METHODS)}.")
 
 

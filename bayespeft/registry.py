@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import difflib
 import pkgutil
+import re
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from typing import Any
 
 from bayespeft.errors import ConfigError, UnknownNameError
@@ -28,21 +30,6 @@ MARKS = {
 
 # The rooms of classes; the others hold instances.
 PLUGINS = ("adapters", "guides", "likelihoods", "priors")
-
-# Helper modules that live in a room without being one of its choices.
-HELPERS = {
-    "base",
-    "categorical",
-    "fastfood",
-    "framed",
-    "frames",
-    "gaussian",
-    "laplace",
-    "prompts",
-    "load",
-    "subspace",
-    "text",
-}
 
 AMBIGUOUS = {
     "rosa": (
@@ -64,8 +51,15 @@ def _entry_points(room: str) -> dict[str, tuple[EntryPoint, ...]]:
 
 @cache
 def _own(room: str) -> frozenset[str]:
-    package = import_module(f"bayespeft.{room}")
-    return frozenset({module.name for module in pkgutil.iter_modules(package.__path__)} - HELPERS)
+    # By their text: a room's helpers have no mark, and importing every module for its name would take seconds.
+    package, mark = import_module(f"bayespeft.{room}"), re.compile(rf"^{MARKS[room]}\b.*=", re.MULTILINE)
+    found = set()
+    for module in pkgutil.iter_modules(package.__path__):
+        name = f"bayespeft.{room}.{module.name}"
+        loader: Any = getattr(find_spec(name), "loader", None)
+        if mark.search(loader.get_source(name) or ""):
+            found.add(module.name)
+    return frozenset(found)
 
 
 def _key(name: str) -> str:

@@ -1,7 +1,7 @@
 """Weights as an adapter meets them in one forward pass: what they do to an input, whatever noise they carry.
 
 An adapter calls `linear`, `mul`, `add`, `map` and `sparse`, and never asks whether a weight is one tensor, one a draw, or
-a mean with signs. What a kind of weight can't do, it refuses with a TypeError.
+a mean with signs. What a kind of weight can't do, it refuses with a GuideError.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bayespeft.errors import GuideError
 from bayespeft.sparse import Pattern, pattern_of, sparse_linear
 
 
@@ -35,7 +36,7 @@ class Weight(ABC):
 
     def add(self, y: Tensor) -> Tensor:
         """Add the vector (out,) to y (batch, ..., out). Only unperturbed weights can."""
-        raise TypeError(f"{type(self).__name__} can't act as a bias")
+        raise GuideError(f"{type(self).__name__} can't act as a bias")
 
     def minus(self, fixed: Weight) -> Weight:
         """Subtract an unperturbed weight, in the precision of the values; the noise stays."""
@@ -48,18 +49,18 @@ class Weight(ABC):
 
     def map(self, f: Callable[[Tensor], Tensor]) -> Weight:
         """Apply f, which broadcasts over leading dimensions, to the value. Only unperturbed weights can."""
-        raise TypeError(
+        raise GuideError(
             f"{type(self).__name__} is a mean with a deviation of random sign, and a function of the value that isn't linear "
             "does not keep that form; use noise='example' or noise='batch' for this factor"
         )
 
     def sparse(self, x: Tensor, pattern: Pattern) -> Tensor:
         """Apply the sparse matrix (out, in) whose non-zeros are the vector (k,): x (batch, ..., in) -> (batch, ..., out)."""
-        raise TypeError(f"{type(self).__name__} can't act as the non-zeros of a sparse matrix")
+        raise GuideError(f"{type(self).__name__} can't act as the non-zeros of a sparse matrix")
 
     def pattern(self, m: int, n: int) -> Pattern:
         """Take the vector (k,) as positions of the non-zeros of an m x n matrix. Only whole numbers that are shared can."""
-        raise TypeError(f"{type(self).__name__} can't say where the non-zeros of a matrix are: every row shares them")
+        raise GuideError(f"{type(self).__name__} can't say where the non-zeros of a matrix are: every row shares them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ class Grouped(Weight):
 
     def _vectors(self, like: Tensor) -> Tensor:
         if self.value.dim() != 2:
-            raise TypeError(
+            raise GuideError(
                 f"a matrix of shape {tuple(self.value.shape[1:])} can't act as a bias or a factor of elements"
             )
         return self.value.to(like).unsqueeze(1)
@@ -166,7 +167,7 @@ class Flipped(Weight):
     def linear(self, x: Tensor) -> Tensor:
         """x (batch, ..., in) -> (batch, ..., out)."""
         if self.sign_out is None:
-            raise TypeError(f"a vector of shape {tuple(self.mean.shape)} can't act as a matrix")
+            raise GuideError(f"a vector of shape {tuple(self.mean.shape)} can't act as a matrix")
         noise = F.linear(self._flipped(x), self.deviation.to(x)) * self.sign_out.to(x).unsqueeze(1)
         return F.linear(x, self.mean.to(x)) + noise.reshape(*x.shape[:-1], -1)
 
@@ -177,7 +178,7 @@ class Flipped(Weight):
     def sparse(self, x: Tensor, pattern: Pattern) -> Tensor:
         """x (batch, ..., in) -> (batch, ..., out); each non-zero has a sign of its own in each example."""
         if self.sign_out is not None:
-            raise TypeError(f"a matrix of shape {tuple(self.mean.shape)} can't act as the non-zeros of a sparse one")
+            raise GuideError(f"a matrix of shape {tuple(self.mean.shape)} can't act as the non-zeros of a sparse one")
         return sparse_linear(x, self.mean + self.deviation * self.sign_in, pattern)
 
     def map(self, f: Callable[[Tensor], Tensor]) -> Weight:
@@ -218,7 +219,7 @@ class TokenFlipped(Weight):
 
     def sparse(self, x: Tensor, pattern: Pattern) -> Tensor:
         """Refuse: it would take a sign for each token and non-zero."""
-        raise TypeError(
+        raise GuideError(
             "noise='token' would need a sign for each token and each non-zero of a sparse matrix, tokens times as many numbers "
             "as it has; use noise='flipout' (a sign for each example), 'example' or 'batch' for this factor"
         )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bayespeft import sparse
-from bayespeft.errors import ConfigError
+from bayespeft.errors import ConfigError, GuideError
 from bayespeft.inference.noise import spread
 from bayespeft.sparse import CSR, DENSE, GATHER, KERNELS, Pattern, choose, pattern_of, sparse_linear
 from bayespeft.weights import Flipped, Grouped, Shared, TokenFlipped
@@ -193,12 +193,12 @@ class TestWeights:
 
     def test_kinds_that_can_not(self):
         pattern, x = Pattern.of(torch.tensor([0]), 1, 1), torch.ones(1, 1, 1)
-        with pytest.raises(TypeError, match=r"sign for each token and each non-zero.*flipout"):
+        with pytest.raises(GuideError, match=r"sign for each token and each non-zero.*flipout"):
             TokenFlipped(torch.zeros(1), torch.ones(1)).sparse(x, pattern)
-        with pytest.raises(TypeError, match="where the non-zeros"):
+        with pytest.raises(GuideError, match="where the non-zeros"):
             Grouped(torch.zeros(1, 1, dtype=torch.long)).pattern(1, 1)
         matrix = Flipped(torch.zeros(1, 1), torch.ones(1, 1), torch.ones(1, 1), torch.ones(1, 1))
-        with pytest.raises(TypeError, match="matrix of shape"):
+        with pytest.raises(GuideError, match="matrix of shape"):
             matrix.sparse(x, pattern)
 
     @pytest.mark.parametrize("noise", ["batch", "example", "flipout"])

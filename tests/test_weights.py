@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bayespeft.errors import GuideError
 from bayespeft.inference.noise import spread
 from bayespeft.weights import Flipped, Grouped, Shared, TokenFlipped, random_signs
 
@@ -128,17 +129,17 @@ def test_map_keeps_the_kind_of_weight():
     ],
 )
 def test_a_mean_with_signs_refuses_what_it_can_not_do(weight):
-    with pytest.raises(TypeError, match=r"isn't linear.*noise='example'"):
+    with pytest.raises(GuideError, match=r"isn't linear.*noise='example'"):
         weight.map(torch.exp)
-    with pytest.raises(TypeError, match="bias"):
+    with pytest.raises(GuideError, match="bias"):
         weight.add(torch.zeros(1, 2))
 
 
 def test_matrices_and_vectors_are_not_taken_for_one_another():
     for act in (Grouped(torch.zeros(1, 2, 2)).add, Grouped(torch.zeros(1, 2, 2)).mul):
-        with pytest.raises(TypeError, match=r"matrix of shape \(2, 2\)"):
+        with pytest.raises(GuideError, match=r"matrix of shape \(2, 2\)"):
             act(torch.zeros(1, 2))
-    with pytest.raises(TypeError, match=r"vector of shape \(2,\) can't act as a matrix"):
+    with pytest.raises(GuideError, match=r"vector of shape \(2,\) can't act as a matrix"):
         Flipped(torch.zeros(2), torch.ones(2), None, torch.ones(1, 2)).linear(torch.zeros(1, 2))
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bayespeft.attach import SiteWeights, frozen, mode, recomputing
 from bayespeft.data.batch import Batch
-from bayespeft.errors import AttachError
+from bayespeft.errors import AttachError, DataError
 from bayespeft.factors import Pack
 from bayespeft.inference.problem import Problem
 from bayespeft.randomness import seeded
@@ -155,7 +155,8 @@ def _half_precision_fits(problem: Problem) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError:
         raise
-    except RuntimeError as error:
+    except (RuntimeError, DataError) as error:
+        # The probe before ran as the weights are stored, so that the data are not to blame.
         if problem.autocast_dtype is None:
             raise
         raise AttachError(

@@ -131,6 +131,7 @@ def test_finished_runs_are_not_repeated(quick, counted, tmp_path):
     assert len(Results(tmp_path / "runs").read()) == 4
 
 
+@pytest.mark.filterwarnings("ignore:.* texts are longer")  # as they are meant to be
 @pytest.mark.usefixtures("_no_plots")
 def test_other_settings_are_other_runs(quick, counted, tmp_path):
     quick(["mle"], [0], out=tmp_path / "runs")

@@ -312,7 +312,7 @@ def test_every_method_takes_every_adapter(method, adapter, mlp, xy):
         return
     if adapter == "intrinsic" and guide.noise == "token":
         # theta makes one matrix a draw; signs for each token would need one a token.
-        with pytest.raises(TypeError, match="noise='example' or noise='batch'"):
+        with pytest.raises(GuideError, match="noise='example' or noise='batch'"):
             bayespeft.fit(mlp, xy, quick(method), **options)
         return
     posterior = bayespeft.fit(mlp, xy, quick(method), **options)

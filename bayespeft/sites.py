@@ -140,6 +140,8 @@ def _alike(model: nn.Module) -> dict[str, nn.Module]:
         name: module
         for name, module in model.named_modules()
         if as_site(name, module) is None
+        # What wraps a linear layer (torch.compile in place, say) speaks for the one inside, which is adapted.
+        and all(as_site(name, child) is None for child in module.children())
         and any(all(isinstance(getattr(module, side, None), int) for side in pair) for pair in sides)
     }
 

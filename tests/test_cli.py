@@ -182,6 +182,7 @@ def test_where_nothing_can_be_written_nothing_is_computed(fitted, network, data,
     assert "can't be written to" in refused("compare", network, data, "--out", nowhere, *QUICK)
 
 
+@pytest.mark.filterwarnings("ignore:.* texts are longer")  # as they are meant to be
 def test_fit_is_what_python_does(network, data, sentences, tmp_path):
     settings = ["--lr", "0.01", "--kl-weight", "0.5", "--targets", "query,dense", "--layers", "1", "--seed", "3"]
     ok("fit", network, data, "--out", tmp_path / "a", "--limit", 16, "--max-length", 6, *settings, *QUICK)

@@ -18,7 +18,7 @@ def main(
     classes: int = 5,
     rows: int = 400,
     test_rows: int = 1000,
-    epochs: float = 12,
+    epochs: float | None = None,
     tokens: int = 48,
     page: str = "out/report.html",
     plot: str = "out/reliability.png",
@@ -27,7 +27,9 @@ def main(
     model, tokenizer = load_network(network, "classification", classes)
     train, test = load_data(data, "train", limit=rows), load_data(data, "test", limit=test_rows)
 
-    settings, likelihood = TrainConfig(epochs=epochs, lr=3e-3), SequenceClassification(max_length=tokens)
+    # With nothing set, rows that the fit holds out decide how long to train.
+    settings = TrainConfig() if epochs is None else TrainConfig(epochs=epochs)
+    likelihood = SequenceClassification(max_length=tokens)
     posterior = bayespeft.fit(model, train, "melora", tokenizer=tokenizer, likelihood=likelihood, train=settings)
     report = posterior.report(test, draws=10, name=f"{data} test")
     report.to_html(page)

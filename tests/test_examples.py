@@ -65,6 +65,7 @@ def test_three_lines(bert, tokenizer, sentences, tmp_path, capsys):
     assert "Accuracy" in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("ignore:.* texts are longer")  # as they are meant to be
 @pytest.mark.real
 def test_three_lines_as_it_stands(tmp_path):
     try:

@@ -56,16 +56,6 @@ def test_a_saved_method_says_what_was_fitted(layers_of, bert, tokenizer, tmp_pat
     assert bayespeft.load(tmp_path / "key", bert, tokenizer=tokenizer).method == posterior.method
 
 
-def test_settings_saved_before_methods_had_layers_are_read(tmp_path, layers_of, bert, tokenizer):
-    posterior, *_ = layers_of("mle")
-    posterior.save(tmp_path / "old")
-    (path,) = [p for p in (tmp_path / "old").iterdir() if p.suffix == ".json"]
-    settings = json.loads(path.read_text())
-    assert settings["method"].pop("targets") == {"modules": "auto", "layers": None}
-    path.write_text(json.dumps(settings))
-    assert bayespeft.load(tmp_path / "old", bert, tokenizer=tokenizer).method.targets == Targets()
-
-
 def test_compare_knows_runs_by_the_layers_that_were_adapted(
     bert, sentences, tokenizer, everywhere, tmp_path, monkeypatch
 ):

@@ -89,7 +89,7 @@ def test_two_fits_do_not_meet(mlp: Any, xy: Any, shared: bool) -> None:
 
 
 def test_texts_are_written_in_several_threads(llama: Any) -> None:
-    rows = [{"input_ids": [2, 5, 6, 7 + i], "labels": [-100, -100, 6, 7 + i]} for i in range(8)]
+    rows = [{"input_ids": [2, 5 + i, 6, 3], "labels": [-100, -100, 6, 3]} for i in range(8)]
     train = TrainConfig(steps=3, batch_size=4)
     posterior = bayespeft.fit(llama, rows, likelihood="language_modelling", train=train, progress=False)
     calls = [

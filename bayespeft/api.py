@@ -163,8 +163,8 @@ def fit(
 
     digests = cache(Examples.digest)
 
-    def once(problem: Problem, **options: Any) -> History:
-        watcher = ProgressBar(method.title) if progress else None
+    def once(problem: Problem, part: str = "", **options: Any) -> History:
+        watcher = ProgressBar(f"{method.title}{part and f', {part}'}") if progress else None
         if checkpoint is not None:
             path = Path(checkpoint) / f"run-{len(checkpoints)}.pt"
             judges = held()

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bayespeft import registry
 from bayespeft.errors import AttachError, ConfigError
 
 # Wrappers that call the module which they hold, on other devices or as a graph, and return what it returns.
@@ -59,6 +60,11 @@ def _wrapper(model: Any) -> str | None:
 
 
 def _no_network(model: Any) -> str:
+    if isinstance(model, str) and model in registry.names("pretrained"):
+        return (
+            f"model={model!r} is a name: pass the network itself, with its tokenizer: model, tokenizer = "
+            f"bayespeft.pretrained.load.load({model!r}, \"classification\", 2), for two classes."
+        )
     if isinstance(model, str):
         return (
             f"model={model!r} is a name: pass the network itself, such as AutoModelForSequenceClassification."

@@ -15,7 +15,7 @@ TEMPERATURE = "posterior.with_temperature(validation)"
 def remedies(
     history: History, method: Method, likelihood: Likelihood, temperature: float, draws: int | str
 ) -> dict[str, str]:
-    """Return a sentence for each kind of verdict that something can be done about: "over", "under", "both".
+    """Return a sentence for each kind of verdict that something can be done about.
 
     Args:
         history: how training went.
@@ -53,4 +53,4 @@ def remedies(
         under = (
             f"The prior counts {method.train.kl_weight:g} times: fit(..., train=bayespeft.TrainConfig(kl_weight=1))."
         )
-    return {"over": over, "under": under, "both": last}
+    return {"over": over, "under": under, "both": last, "no_skill": under}

@@ -26,11 +26,15 @@ class Digest:
     def add_batch(self, batch: Batch) -> None:
         """Take a batch in: positions, inputs and labels."""
         self.add("index", batch.index)
+        self.add_inputs(batch)
+        if batch.labels is not None:
+            self.add("labels", batch.labels)
+
+    def add_inputs(self, batch: Batch) -> None:
+        """Take the inputs of a batch in, without positions and labels."""
         inputs = batch.inputs if isinstance(batch.inputs, Mapping) else {"": batch.inputs}
         for name, tensor in sorted(inputs.items()):
             self.add(name, tensor)
-        if batch.labels is not None:
-            self.add("labels", batch.labels)
 
     def text(self) -> str:
         """Return what was taken in so far, as 32 hexadecimal digits."""

@@ -3,12 +3,13 @@
 Few rows are cross-fitted: each fold trains on the others and is judged by its own, so that every row has a say. The curves
 of held-out NLL are added up, `bayespeft.inference.horizon` says where they are best, and the final fit goes as far, by the
 geometric mean of as many steps and as many passes. Many rows can spare some: one part is held out, and where that is a small
-part of all, the state that was best on it is the fit. Data that can't be read row by row (a loader) have nobody to ask but
-the training NLL.
+part of all, the state that was best on it is the fit. Data that can't be read row by row (a loader), and those that a start
+may have been fitted to already, have nobody to ask but the training NLL.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from bayespeft.data.examples import Examples
+from bayespeft.data.repeats import firsts
 from bayespeft.errors import ConfigError
 from bayespeft.inference.history import Ended, History, Record
 from bayespeft.inference.horizon import (
@@ -95,14 +97,22 @@ def run_free(
         The history of the last run, with `ended`.
     """
     examples = problem.examples
-    parts = [] if problem.train.steps == "settled" else held_out(examples, problem.seed)
-    subsets = [(examples.subset(rest), examples.subset(held)) for rest, held in parts]
     if problem.train.steps != "settled" and validation is not None:
         return _kept(problem, examples, validation, once, measure)
+    parts = [] if problem.train.steps == "settled" else held_out(examples, problem.seed)
+    if parts and problem.started:
+        warnings.warn(
+            "start= may have been fitted to these very rows, so holding some of them out would tell nothing: training goes on "
+            "until its own NLL has settled, and no temperature is fitted. Pass validation= with rows that start= has not seen "
+            "(they then decide both), or set steps or epochs.",
+            stacklevel=2,
+        )
+        parts = []
+    subsets = [(examples.subset(rest), examples.subset(held)) for rest, held in parts]
     if not subsets or any(part is None for pair in subsets for part in pair):
         return _until_settled(problem, once, measure, validation)
     pairs = [(rest, held) for rest, held in subsets if rest is not None and held is not None]
-    if len(examples) >= MANY:
+    if len(pairs) == 1 and len(examples) >= MANY:
         return _kept(problem, *pairs[0], once, measure)
     return _cross_fitted(problem, pairs, once, measure)
 
@@ -131,31 +141,38 @@ def check_free(problem: Problem, options: Mapping[str, Any]) -> None:
 
 
 def held_out(examples: Examples, seed: int) -> list[tuple[Tensor, Tensor]]:
-    """Return pairs of positions, those to train on and those held out: one for each fold; none where rows are too few.
+    """Return pairs of positions, those to train on and those held out: one for each fold.
 
-    Classes are spread evenly over folds.
+    There are none where rows are too few, or can't be read one by one.
+
+    Classes are spread evenly over folds. Rows of the same inputs stay together: one that is trained on would tell the label of
+    another that is held out.
 
     Args:
         examples: all of them.
         seed: of the order.
     """
     n = len(examples)
-    if n < LEAST:
+    if n < LEAST or examples.subset(torch.arange(1)) is None:
         return []
+    first = firsts(examples)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     labels = examples.labels()
     if labels is not None and labels.dim() == 1 and not labels.is_floating_point():
         order = order[torch.argsort(labels.cpu()[order], stable=True)]
-    if n < FEW:
+    order = order[first[order] == order]
+    distinct = len(order)
+    if distinct < LEAST:
+        return []
+    if distinct < FEW:
         folds = [order[k::FOLDS] for k in range(FOLDS)]
     else:
-        size = min(max(HELD_OUT, n // 10), MOST_HELD_OUT)
-        folds = [order[torch.linspace(0, n - 1, size).round().long()]]
+        size = min(max(HELD_OUT, distinct // 10), MOST_HELD_OUT)
+        folds = [order[torch.linspace(0, distinct - 1, size).round().long()]]
     pairs = []
-    for held in folds:
-        rest = torch.ones(n, dtype=torch.bool)
-        rest[held] = False
-        pairs.append((rest.nonzero().flatten(), held.sort().values))
+    for some in folds:
+        held = torch.isin(first, some)
+        pairs.append(((~held).nonzero().flatten(), held.nonzero().flatten()))
     return pairs
 
 
@@ -193,6 +210,7 @@ def _cross_fitted(
     per_epoch = _per_epoch(problem, pairs[0][0])
     # Logits grow by the step, rows are memorised by the pass: as many steps would be too few, as many passes too many.
     final = max(1, round(verdict.best * (_per_epoch(problem, problem.examples) / per_epoch) ** 0.5))
+    final = min(final, _bound(problem, problem.examples))
     history = once(replace(problem, train=resolved(problem.train, final)), validate=None, lookout=None)
     ended = Ended(
         reason=_reason(pooled, at, common[-1] >= _bound(problem, pairs[0][0])),

@@ -218,7 +218,8 @@ def run(
         )
     train, examples, approximation = problem.train, problem.examples, problem.approximation
     steps = total_steps(train, examples)
-    per_epoch = max(1, math.ceil(examples.batch_count(train.batch_size) / train.accumulate))
+    count = examples.batch_count(train.batch_size)
+    per_epoch = max(1, math.ceil(count / train.accumulate))
     every = max(1, steps // RECORDS)
     rows = examples.rows_per_batch(train.batch_size)
     looks = frozenset(lookout.looks) if lookout else frozenset[int]()
@@ -289,7 +290,7 @@ def run(
                         seconds = time.perf_counter() - start
                         record = Record(
                             done,
-                            done / per_epoch,
+                            done * train.accumulate / count,
                             mean_loss,
                             mean_nll,
                             kl,

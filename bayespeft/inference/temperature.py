@@ -49,10 +49,12 @@ def tempered_nlls(draw_log_probs: Tensor, labels: Tensor) -> list[float]:
 def best_temperature(nlls: Sequence[float]) -> float:
     """Return the temperature at which a curve of NLLs over `GRID` is lowest, by the parabola through its lowest points.
 
+    Where every temperature is as good as 1, it is 1.
+
     Args:
         nlls: as `tempered_nlls` returns them, or means of several.
     """
-    at = int(np.argmin(nlls))
+    at = min(range(len(GRID)), key=lambda i: (nlls[i], abs(math.log(GRID[i]))))
     if at in (0, len(GRID) - 1):
         return GRID[at]
     left, middle, right = nlls[at - 1 : at + 2]

@@ -56,6 +56,31 @@ def test_many_rows_spare_some():
     assert held_out(prepare(points(LEAST - 1, 0.0)), seed=0) == []
 
 
+@pytest.mark.parametrize(("distinct", "times"), [(50, 3), (LEAST - 1, 5), (1200, 4)])
+def test_rows_that_are_there_more_than_once_are_held_out_together(distinct, times):
+    """Oversampled rows, or one text with labels of several annotators, would tell their own labels."""
+    x, y = points(distinct, 0.0)
+    pairs = held_out(prepare((x.repeat(times, 1), y.repeat(times))), seed=0)
+    assert len(pairs) == (0 if distinct < LEAST else FOLDS if distinct < module.FEW else 1)
+    for rest, held in pairs:
+        assert not torch.isin(held % distinct, rest % distinct).any()
+        assert len(rest) + len(held) == distinct * times
+        assert len(held) % times == 0
+
+
+def test_what_a_start_may_have_seen_is_not_held_out(mlp):
+    """A start that knows its rows by heart would make them say that they are easy."""
+    train, validation = points(60, 1.0), points(200, 1.0, seed=1)
+    learned = bayespeft.fit(mlp, train, "mle", train=FREE.replace(steps=200, lr=3e-2, calibrate=False), **OPTIONS)
+    brief = {**OPTIONS, "train": FREE.replace(most_steps=40), "start": learned}
+    with pytest.warns(UserWarning, match="start= may have been fitted to these very rows"):
+        further = bayespeft.fit(mlp, train, "mle", **brief)
+    assert (further.history.ended.held_out, further.history.ended.temperature, further.temperature) == (0, None, 1.0)
+    judged = bayespeft.fit(mlp, train, "mle", validation=validation, **brief)
+    assert judged.history.ended.held_out == 200
+    assert judged.temperature > 4
+
+
 def test_labels_that_are_noise_stop_early_and_are_predicted_as_noise(mlp):
     train, test = points(300, 1.0), points(400, 1.0, seed=1)
     free = bayespeft.fit(mlp, train, "mle", train=FREE, **OPTIONS)
@@ -104,6 +129,9 @@ def test_a_curve_over_temperatures_gives_its_lowest_point():
     draws = torch.log_softmax(logits, -1)
     assert best_temperature(tempered_nlls(draws, labels)) == pytest.approx(fit_temperature(draws, labels), rel=0.01)
     assert best_temperature(list(np.arange(len(GRID)))) == GRID[0]
+    # One class, or probabilities that have all rounded to one, say nothing for a temperature.
+    assert best_temperature([0.3] * len(GRID)) == 1
+    assert best_temperature([0.0] * 20 + [1e-9] * (len(GRID) - 20)) == 1
     assert best_temperature(list(-np.arange(len(GRID)))) == GRID[-1]
 
 

@@ -91,6 +91,14 @@ def test_history_states_steps_epochs_and_terms(mlp, xy):
         assert history.peak_memory_bytes > 0
 
 
+@pytest.mark.parametrize("accumulate", [1, 3, 8])
+def test_epochs_are_passes_over_the_data_whatever_a_step_takes(mlp, xy, accumulate):
+    """Four batches a pass: a step of three is three quarters of a pass, one of eight is two passes."""
+    with problem(mlp, xy, Direct(), Point(), train=TrainConfig(steps=4, batch_size=16, accumulate=accumulate)) as p:
+        history = run(p)
+        assert [record.epoch for record in history.records] == [step * accumulate / 4 for step in (1, 2, 3, 4)]
+
+
 def test_steps_override_epochs_and_accumulation_shortens(mlp, xy):
     with problem(mlp, xy, Direct(), Point()) as p:
         assert total_steps(TrainConfig(steps=7), p.examples) == 7

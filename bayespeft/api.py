@@ -229,7 +229,9 @@ def fit(
         if method.temperature:
             return posterior.with_temperature(validation, seed=seed)
         # A spread that was found after training would ask for another temperature than the point's.
-        found = history.ended.temperature if history.ended and method.guide.variational else None
+        if history.ended is not None and not method.guide.variational:
+            history.ended = replace(history.ended, temperature=None)
+        found = None if history.ended is None else history.ended.temperature
         return posterior if found is None else replace(posterior, temperature=found)
 
 
@@ -268,6 +270,12 @@ def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Tokeni
         raise CheckpointError(
             f"the saved posterior adapts layer '{missing[0]}', which {type(model).__name__} lacks; load the base that it "
             f"was fitted on ({settings['base']['name']})."
+        )
+    outputs = getattr(getattr(model, "config", None), "num_labels", classes)
+    if heads and outputs != classes:
+        raise CheckpointError(
+            f"the posterior in '{directory}' is over {classes} classes, and this network has {outputs} outputs: load it with "
+            f"num_labels={classes}."
         )
     check_fingerprint(saved_fingerprint, model, exclude=heads | idle)
     placements = tuple(Placement(sites[name], adapter) for name, adapter in adapters.items())

@@ -63,7 +63,7 @@ def _no_network(model: Any) -> str:
     if isinstance(model, str) and model in registry.names("pretrained"):
         return (
             f"model={model!r} is a name: pass the network itself, with its tokenizer: model, tokenizer = "
-            f"bayespeft.pretrained.load.load({model!r}, \"classification\", 2), for two classes."
+            f'bayespeft.pretrained.load.load({model!r}, "classification", 2), for two classes.'
         )
     if isinstance(model, str):
         return (

@@ -57,9 +57,14 @@ class Once(Protocol):
     """One run of the loop: `bayespeft.inference.svi.run` with what the user wants besides (a bar, a checkpoint)."""
 
     def __call__(
-        self, problem: Problem, *, validate: Callable[[], dict[str, float]] | None, lookout: Lookout | None
+        self,
+        problem: Problem,
+        part: str = "",
+        *,
+        validate: Callable[[], dict[str, float]] | None,
+        lookout: Lookout | None,
     ) -> History:
-        """Run it and return its history."""
+        """Run it and return its history; `part` says, for a progress bar, which run of several it is."""
 
 
 @dataclass
@@ -190,7 +195,9 @@ def _cross_fitted(
     for rest, held in pairs:
         fold = _part(problem, rest, most)
         lookout = _Lookout(frozenset(looks(most)), most, held_out=True)
-        history = once(fold, validate=_validator(fold, held, measure), lookout=lookout)
+        history = once(
+            fold, f"fold {len(curves) + 1} of {len(pairs)}", validate=_validator(fold, held, measure), lookout=lookout
+        )
         curves.append({r.step: _curve(r) for r in history.records if r.validation})
         sizes.append(len(held))
         steps += history.steps
@@ -211,14 +218,14 @@ def _cross_fitted(
     # Logits grow by the step, rows are memorised by the pass: as many steps would be too few, as many passes too many.
     final = max(1, round(verdict.best * (_per_epoch(problem, problem.examples) / per_epoch) ** 0.5))
     final = min(final, _bound(problem, problem.examples))
-    history = once(replace(problem, train=resolved(problem.train, final)), validate=None, lookout=None)
+    history = once(replace(problem, train=resolved(problem.train, final)), "all rows", validate=None, lookout=None)
     ended = Ended(
         reason=_reason(pooled, at, common[-1] >= _bound(problem, pairs[0][0])),
         steps=final,
         held_out=total,
         folds=len(pairs),
         curve=tuple((step / per_epoch, nll) for step, nll in zip(common, pooled, strict=True)),
-        temperature=best_temperature(table[at]) if _calibrates(problem) else None,
+        temperature=best_temperature(table[at], total) if _calibrates(problem) else None,
         search_steps=steps,
     )
     return replace(history, ended=ended)
@@ -245,7 +252,7 @@ def _kept(
         held_out=len(held),
         folds=1,
         curve=tuple((record.epoch, min(_curve(record))) for record in seen),
-        temperature=best_temperature(_curve(best)) if _calibrates(problem) else None,
+        temperature=best_temperature(_curve(best), len(held)) if _calibrates(problem) else None,
     )
     return replace(history, ended=ended)
 

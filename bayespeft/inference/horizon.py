@@ -20,12 +20,13 @@ SPAN = 400
 MOST_EPOCHS = 6.0
 # Looked at after so many steps, and whenever they have grown by this factor.
 FIRST_LOOK, GROWTH = 20, 1.2
-# What a later state must be better by to count as better: nats per example, or this share of the NLL.
-BETTER, BETTER_SHARE = 0.003, 0.015
+# What a later state must be better by to count as better: this share of the NLL, within these bounds in nats per example. An
+# NLL of quantities depends on their units, and differences don't.
+BETTER_SHARE, BETTER, BETTER_MOST = 0.015, 0.003, 0.02
 # A run goes on for this many times the steps to its best state, and some steps more.
 PATIENCE, GRACE = 1.6, 100
 # The training NLL has settled where a doubling of the steps has changed it by less than this, in nats, or this share of it.
-SETTLED, SETTLED_SHARE = 0.01, 0.05
+SETTLED, SETTLED_SHARE, SETTLED_MOST = 0.01, 0.05, 0.05
 
 Reason = Literal["settled", "later states were worse", "not settled"]
 
@@ -49,7 +50,7 @@ def looks(most: int) -> list[int]:
 
 def margin(nll: float) -> float:
     """Return by how many nats an NLL must differ from this one to count."""
-    return max(BETTER, BETTER_SHARE * nll)
+    return min(max(BETTER, BETTER_SHARE * nll), BETTER_MOST)
 
 
 def judge(steps: Sequence[int], nlls: Sequence[float], most: int) -> Verdict:
@@ -75,7 +76,7 @@ def judge_training(steps: Sequence[int], nlls: Sequence[float], most: int) -> Ve
     last = steps[-1]
     half = next((nll for step, nll in zip(reversed(steps), reversed(nlls), strict=True) if 2 * step <= last), math.inf)
     change = abs(half - nlls[-1])
-    if last >= SPAN / 2 and change < max(SETTLED, SETTLED_SHARE * abs(nlls[-1])):
+    if last >= SPAN / 2 and change < min(max(SETTLED, SETTLED_SHARE * abs(nlls[-1])), SETTLED_MOST):
         return Verdict(last, "settled")
     return Verdict(last, "not settled" if last >= most else None)
 

@@ -46,14 +46,17 @@ def tempered_nlls(draw_log_probs: Tensor, labels: Tensor) -> list[float]:
     return [_nll(log_probs, index, temperature) for temperature in GRID]
 
 
-def best_temperature(nlls: Sequence[float]) -> float:
-    """Return the temperature at which a curve of NLLs over `GRID` is lowest, by the parabola through its lowest points.
+def best_temperature(nlls: Sequence[float], rows: int) -> float:
+    """Return the temperature that a curve of NLLs over `GRID` makes the most probable, by a parabola around that point.
 
-    Where every temperature is as good as 1, it is 1.
+    Before any row is seen ln T ~ N(0, 1): few rows, or rows of one class, would send it to an end of the grid. Where every
+    temperature is as good as 1, it is 1.
 
     Args:
         nlls: as `tempered_nlls` returns them, or means of several.
+        rows: examples that the NLLs are means over.
     """
+    nlls = [nll + math.log(t) ** 2 / (2 * rows) for nll, t in zip(nlls, GRID, strict=True)]
     at = min(range(len(GRID)), key=lambda i: (nlls[i], abs(math.log(GRID[i]))))
     if at in (0, len(GRID) - 1):
         return GRID[at]

@@ -127,12 +127,17 @@ def test_a_curve_over_temperatures_gives_its_lowest_point():
     logits = 3 * torch.randn(4, 500, 3, generator=generator)
     labels = torch.distributions.Categorical(logits=logits.mean(0) / 2).sample()
     draws = torch.log_softmax(logits, -1)
-    assert best_temperature(tempered_nlls(draws, labels)) == pytest.approx(fit_temperature(draws, labels), rel=0.01)
-    assert best_temperature(list(np.arange(len(GRID)))) == GRID[0]
+    assert best_temperature(tempered_nlls(draws, labels), 500) == pytest.approx(
+        fit_temperature(draws, labels), rel=0.01
+    )
+    assert best_temperature(list(np.arange(len(GRID))), 10**6) == GRID[0]
     # One class, or probabilities that have all rounded to one, say nothing for a temperature.
-    assert best_temperature([0.3] * len(GRID)) == 1
-    assert best_temperature([0.0] * 20 + [1e-9] * (len(GRID) - 20)) == 1
-    assert best_temperature(list(-np.arange(len(GRID)))) == GRID[-1]
+    # One row that is right says little: without a belief about T it would ask for the least there is.
+    right = tempered_nlls(torch.log_softmax(torch.tensor([[[2.0, 0.0, 0.0]]]), -1), torch.tensor([0]))
+    assert GRID[0] < best_temperature(right, 1) < 1
+    assert best_temperature([0.3] * len(GRID), 100) == 1
+    assert best_temperature([0.0] * 20 + [1e-9] * (len(GRID) - 20), 100) == 1
+    assert best_temperature(list(-np.arange(len(GRID))), 10**6) == GRID[-1]
 
 
 def test_a_loader_trains_until_its_nll_has_settled(mlp):

@@ -70,6 +70,11 @@ def test_the_best_step_is_as_good_as_any_within_what_counts(nlls):
     assert nlls[steps.index(verdict.best)] <= min(nlls) + margin(max(nlls))
 
 
+@given(nll=st.floats(-1e12, 1e12))
+def test_an_nll_of_any_units_is_told_apart_by_hundredths_of_a_nat(nll):
+    assert 0.003 <= margin(nll) <= 0.02
+
+
 def test_the_training_nll_settles():
     def at(curve):
         seen = []

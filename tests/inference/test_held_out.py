@@ -128,15 +128,15 @@ def test_a_curve_over_temperatures_gives_its_lowest_point():
     labels = torch.distributions.Categorical(logits=logits.mean(0) / 2).sample()
     draws = torch.log_softmax(logits, -1)
     assert best_temperature(tempered_nlls(draws, labels), 500) == pytest.approx(
-        fit_temperature(draws, labels), rel=0.01
+        fit_temperature(draws, labels), rel=0.02
     )
     assert best_temperature(list(np.arange(len(GRID))), 10**6) == GRID[0]
     # One class, or probabilities that have all rounded to one, say nothing for a temperature.
     # One row that is right says little: without a belief about T it would ask for the least there is.
     right = tempered_nlls(torch.log_softmax(torch.tensor([[[2.0, 0.0, 0.0]]]), -1), torch.tensor([0]))
     assert GRID[0] < best_temperature(right, 1) < 1
-    assert best_temperature([0.3] * len(GRID), 100) == 1
-    assert best_temperature([0.0] * 20 + [1e-9] * (len(GRID) - 20), 100) == 1
+    assert best_temperature([0.3] * len(GRID), 100) == pytest.approx(1)
+    assert best_temperature([0.0] * 20 + [1e-9] * (len(GRID) - 20), 100) == pytest.approx(1)
     assert best_temperature(list(-np.arange(len(GRID))), 10**6) == GRID[-1]
 
 

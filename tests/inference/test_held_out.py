@@ -109,7 +109,7 @@ def test_the_temperature_is_that_of_the_rows_held_out(mlp):
     draws = module.DRAWS
     found = replace(posterior, temperature=1.0).predict(validation, draws=draws, keep_draws=True)
     exact = fit_temperature(found.draw_log_probs, found.labels)
-    assert posterior.temperature == pytest.approx(exact, rel=0.01)
+    assert posterior.temperature == pytest.approx(exact, rel=0.03)
     ended = posterior.history.ended
     assert (ended.folds, ended.held_out, ended.search_steps) == (1, 300, 0)
     at = [record.step for record in posterior.history.records if record.validation].index(ended.steps)
@@ -125,7 +125,7 @@ def test_the_temperature_is_that_of_the_rows_held_out(mlp):
 def test_a_curve_over_temperatures_gives_its_lowest_point():
     generator = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(4, 500, 3, generator=generator)
-    labels = torch.distributions.Categorical(logits=logits.mean(0) / 2).sample()
+    labels = torch.multinomial((logits.mean(0) / 2).softmax(-1), 1, generator=generator)[:, 0]
     draws = torch.log_softmax(logits, -1)
     assert best_temperature(tempered_nlls(draws, labels), 500) == pytest.approx(
         fit_temperature(draws, labels), rel=0.02

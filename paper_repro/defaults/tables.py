@@ -56,7 +56,8 @@ def summary() -> str:
     cost = _geometric(cell["melora"]["fit_seconds"] / cell["mle"]["fit_seconds"] for cell in pairs)
     one = records[0]
     return (
-        f"Over {len(pairs)} cell{'s' * (len(pairs) > 1)} (task x rows x seed), `melora` with nothing set against LoRA by maximum likelihood, the best "
+        f"Over {len(pairs)} cell{'s' * (len(pairs) > 1)} (task x rows x seed), `melora` with nothing set against LoRA by "
+        "maximum likelihood, the best "
         f"rate of a grid, to its end: NLL {_geometric(ratios):.2f} of that with a held-out temperature (worst cell "
         f"{max(ratios):.2f}); ECE within what noise reaches in {inside} of {len(pairs)} cells (worst {worst:.1f} times it), "
         f"{ece:.2f} of that without a temperature; accuracy {100 * accuracy:+.1f} points; the fit takes {cost:.1f} times the "

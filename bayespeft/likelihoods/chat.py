@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from importlib.metadata import version
 from itertools import groupby
 from typing import Any
 
@@ -13,6 +14,8 @@ Message = Mapping[str, Any]
 """`role` ("system", "user", "assistant", ...), `content`, and whatever else the template reads."""
 
 _MARKS_ANSWERS = re.compile(r"\{%-?\s*generation\s*-?%\}")
+# Before 5.0 the mask of answers holds the token behind each answer, too.
+_MASK_IS_EXACT = int(version("transformers").split(".")[0]) >= 5
 
 
 def prompt_tokens(tokenizer: Any, messages: Sequence[Message], what: str, tools: Any = None) -> list[int]:
@@ -46,8 +49,8 @@ def scored_tokens(
 ) -> tuple[list[int], list[bool]]:
     """Return the tokens of a conversation, and which of them belong to answers: to messages of the assistant.
 
-    A template with `{% generation %}` says it itself. With any other an answer is what is written behind the conversation
-    before it and the assistant's header, up to the first end token.
+    A template with `{% generation %}` says it itself, from transformers 5.0 on. With any other an answer is what is written
+    behind the conversation before it and the assistant's header, up to the first end token.
 
     Args:
         tokenizer: with a chat template.
@@ -68,7 +71,7 @@ def scored_tokens(
             f"{what} has no answer to learn from: a message of the role 'assistant' behind another one is needed; found "
             f"{', '.join(message['role'] for message in messages)}."
         )
-    if _MARKS_ANSWERS.search(_template(tokenizer, what, tools)):
+    if _MASK_IS_EXACT and _MARKS_ANSWERS.search(_template(tokenizer, what, tools)):
         marked = _apply(tokenizer, messages, what, tools, return_assistant_tokens_mask=True)
         ids, runs = list(marked["input_ids"]), [len(list(run)) * [on] for on, run in groupby(marked["assistant_masks"])]
         if sum(1 for run in runs if run[0]) != len(turns):

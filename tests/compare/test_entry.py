@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from rich.console import Console
 
 import bayespeft
@@ -99,6 +100,9 @@ def test_it_is_what_fit_and_report_say(quick, network, data):
     assert comparison.runs[0]["report"]["nll"] == report.to_dict()["nll"]
 
 
+@pytest.mark.skipif(
+    transformers.__version__ < "5", reason="before 5.0 such a head draws other numbers than a missing one"
+)
 def test_a_head_of_another_number_of_classes_is_made_anew(quick, network, data, bert, tmp_path):
     """A folder that someone fine-tuned to another task is a base like any other."""
     config = type(bert.config)(**{**bert.config.to_dict(), "num_labels": 3})

@@ -21,6 +21,7 @@ from transformers import (
 import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.errors import DataError
+from bayespeft.likelihoods import chat
 from bayespeft.likelihoods.chat import scored_tokens
 
 SPECIAL = ["[PAD]", "[BOS]", "[END]", "[UNK]", "[USER]", "[MODEL]", "[SYSTEM]"]
@@ -162,6 +163,8 @@ def test_what_a_template_writes_may_reach_it_as_text(network):
     ],
 )
 def test_conversations_that_cannot_be_used(network, template, row, message):
+    if "does not mark" in message and not chat._MASK_IS_EXACT:
+        pytest.skip("the marks are read from transformers 5.0 on")
     with pytest.raises(DataError, match=message):
         fit(network, [row] * 2, words(template))
 

@@ -187,7 +187,7 @@ def _cross_fitted(
     once: Once,
     measure: Callable[[Prediction], dict[str, float]],
 ) -> History:
-    """Find the step on the folds, then fit all rows for as many passes."""
+    """Find the best step on the folds, then fit all rows as far: see the geometric mean below."""
     most = _bound(problem, pairs[0][0])
     curves: list[dict[int, tuple[float, ...]]] = []
     sizes: list[int] = []

@@ -10,7 +10,7 @@ METHOD: Method = FULL.replace(
     summary="full covariance over each core; the prior's scale learned for each element",
     deviations=(
         "from Me-LoRA: C has a full covariance, and its prior a scale for each element, the best one for q at each step; A, B "
-        "and a fresh head get a normal prior (MAP); all prior terms are warmed up over half of the steps; each example has its "
+        "and a fresh head get a normal prior (MAP); all prior terms are warmed up over 200 steps; each example has its "
         "own draw of C"
     ),
     latent_prior=Ard(),

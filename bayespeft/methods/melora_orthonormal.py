@@ -13,7 +13,7 @@ METHOD: Method = FULL.replace(
     deviations=(
         "from Me-LoRA: C = 0 at the start, with a full covariance, between orthonormal frames that start at W0's singular "
         "vectors and have a flat prior; the prior sd of C is 0.2 at every step, centered at 0; a fresh head gets a normal "
-        "prior (MAP); the prior terms are warmed up over half of the steps; each example has its own draw of C"
+        "prior (MAP); the prior terms are warmed up over 200 steps; each example has its own draw of C"
     ),
     adapter=OrthonormalCore(r=8, alpha=16),
     # Noise between the leading singular vectors of W0 disturbs the network at once, where B = 0 would have hidden it.

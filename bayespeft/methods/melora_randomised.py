@@ -10,7 +10,7 @@ METHOD: Method = MELORA.replace(
     summary="Me-LoRA whose prior sd of C is drawn anew each step, 0.2 + U(0, 1)",
     deviations=(
         "as melora, but for the prior of C, which is the paper's: A, B and a fresh head get a normal prior (MAP), all prior "
-        "terms are warmed up over half of the steps, standard deviations are exp(.) and start at 0.2, not G^2, each example "
+        "terms are warmed up over 200 steps, standard deviations are exp(.) and start at 0.2, not G^2, each example "
         "has its own draw of C; the KL that is reported is its expectation over the prior's draws"
     ),
     latent_prior=Randomised(scale=0.2, width=1.0),

@@ -1,0 +1,1 @@
+"""Whether two commits compute the same: digests of what every method predicts."""

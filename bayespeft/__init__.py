@@ -5,16 +5,16 @@ posterior.predict(test, draws=10)
 posterior.report(test)
 """
 
-from bayespeft.api import fit, load
+from bayespeft.analysis.decompose import Decomposition, decompose
 from bayespeft.catalogue import methods
 from bayespeft.config import Targets, TrainConfig
-from bayespeft.decompose import Decomposition, decompose
-from bayespeft.exchange import import_lora
+from bayespeft.fitting.fit import fit, load
+from bayespeft.fitting.import_lora import import_lora
+from bayespeft.fitting.intrinsic_dimension import IntrinsicDimension, intrinsic_dimension
 from bayespeft.generation.result import Generation
 from bayespeft.generation.score import Score
-from bayespeft.intrinsic_dimension import IntrinsicDimension, intrinsic_dimension
 from bayespeft.methods.base import Method
-from bayespeft.posterior import Posterior
+from bayespeft.posterior.posterior import Posterior
 from bayespeft.predictive.categorical import Predictive
 from bayespeft.predictive.normal import RegressionPredictive
 from bayespeft.report.calibration import CalibrationReport

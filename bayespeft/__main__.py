@@ -1,6 +1,6 @@
 """`python -m bayespeft`: the command line."""
 
-from bayespeft.cli import app
+from bayespeft.cli.app import app
 
 if __name__ == "__main__":
     app()

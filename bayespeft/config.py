@@ -13,8 +13,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
 
 from bayespeft import registry
-from bayespeft.checks import shown
 from bayespeft.errors import ConfigError
+from bayespeft.utils.checks import shown
 
 T = TypeVar("T", bound="Config")
 
@@ -101,7 +101,7 @@ class TrainConfig(Config):
 
     Attributes:
         steps: optimiser steps; overrides `epochs`. "auto": as many as held-out rows, or cross-fitting, say (see
-            `bayespeft.inference.horizon`); "settled": until the training NLL has settled.
+            `bayespeft.training.horizon`); "settled": until the training NLL has settled.
         epochs: passes over the data; set by the user, they override a method's "auto".
         most_steps: where the run decides its length, it ends after so many steps, or `MOST_EPOCHS` passes if these are more.
         span: the steps that `warmup` and `kl_warmup` are fractions of; None: those of the run. Where the run decides its
@@ -133,7 +133,7 @@ class TrainConfig(Config):
         dropout: run the network's own dropout while training. Off by default: the ELBO is then that of one function.
         checkpoint_activations: recompute each block's activations in the backward pass, to save memory.
         layers_at_once: train so many of the network's blocks at a time, from the last to the first, each for an equal
-            share of the steps; None trains all of them all the time (see `bayespeft.inference.layerwise`).
+            share of the steps; None trains all of them all the time (see `bayespeft.training.layerwise`).
     """
 
     steps: Annotated[int, Field(ge=1)] | Literal["auto", "settled"] | None = None

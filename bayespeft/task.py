@@ -12,13 +12,13 @@ from torch import nn
 from bayespeft import registry
 from bayespeft.data.load import Row
 from bayespeft.data.load import load as load_rows
-from bayespeft.device import find_device
 from bayespeft.errors import DataError
 from bayespeft.io.merge import name_outputs
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.sequence_classification import names_of_outputs
 from bayespeft.pretrained.load import Task as Kind
 from bayespeft.pretrained.load import load as load_network
+from bayespeft.utils.device import find_device
 
 LIKELIHOODS: dict[Kind, str] = {"classification": "sequence_classification", "causal": "label_tokens"}
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from bayespeft.config import Plugin
 from bayespeft.errors import AttachError
-from bayespeft.factors import Factor
-from bayespeft.sites import Site
-from bayespeft.weights import Weight
+from bayespeft.layers.factors import Factor
+from bayespeft.layers.sites import Site
+from bayespeft.layers.weights import Weight
 
 
 @dataclass(frozen=True, slots=True)

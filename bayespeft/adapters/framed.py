@@ -10,8 +10,8 @@ from pydantic import Field
 
 from bayespeft.adapters.base import Adapter
 from bayespeft.adapters.frames import Frames, truncated_svd
-from bayespeft.factors import Factor
-from bayespeft.sites import Site
+from bayespeft.layers.factors import Factor
+from bayespeft.layers.sites import Site
 
 
 class Framed(Adapter):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from bayespeft.errors import AttachError
-from bayespeft.randomness import seeded
-from bayespeft.sites import Site
+from bayespeft.layers.sites import Site
+from bayespeft.utils.randomness import seeded
 
 # Up to this smaller side an exact decomposition takes half a second; beyond, it grows with the cube.
 EXACT_UP_TO = 1024

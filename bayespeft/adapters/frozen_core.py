@@ -15,7 +15,7 @@ import torch
 from bayespeft.adapters.core import Core
 from bayespeft.adapters.framed import Framed
 from bayespeft.adapters.frames import Frames
-from bayespeft.factors import Factor
+from bayespeft.layers.factors import Factor
 
 
 class FrozenCore(Framed, Core):

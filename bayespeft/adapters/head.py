@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from bayespeft.adapters.full import Full
-from bayespeft.factors import Factor
-from bayespeft.sites import Site
-from bayespeft.weights import Weight
+from bayespeft.layers.factors import Factor
+from bayespeft.layers.sites import Site
+from bayespeft.layers.weights import Weight
 
 
 class Head(Full):

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from bayespeft.adapters.base import Adapter
 from bayespeft.adapters.fastfood import Fastfood
-from bayespeft.factors import Factor
-from bayespeft.sites import Site
-from bayespeft.weights import Weight
+from bayespeft.layers.factors import Factor
+from bayespeft.layers.sites import Site
+from bayespeft.layers.weights import Weight
 
 # The last projection of each layer, and what it was drawn from.
 _DRAWN: WeakKeyDictionary[nn.Module, tuple[tuple[int, int, torch.device], Fastfood]] = WeakKeyDictionary()

@@ -13,9 +13,9 @@ from pydantic import Field
 from torch import Tensor
 
 from bayespeft.adapters.base import Adapter, kaiming_rows
-from bayespeft.factors import Factor
-from bayespeft.sites import Site
-from bayespeft.weights import Weight
+from bayespeft.layers.factors import Factor
+from bayespeft.layers.sites import Site
+from bayespeft.layers.weights import Weight
 
 
 class Lora(Adapter):

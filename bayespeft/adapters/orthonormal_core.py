@@ -16,9 +16,9 @@ from torch import Tensor
 
 from bayespeft.adapters.framed import Framed
 from bayespeft.adapters.frames import Frames, orthonormal_columns, orthonormal_rows
-from bayespeft.factors import Factor
-from bayespeft.sites import Site
-from bayespeft.weights import Weight
+from bayespeft.layers.factors import Factor
+from bayespeft.layers.sites import Site
+from bayespeft.layers.weights import Weight
 
 
 class OrthonormalCore(Framed):

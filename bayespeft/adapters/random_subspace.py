@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from bayespeft.adapters.subspace import Subspace
-from bayespeft.sites import Site
-from bayespeft.weights import Weight
+from bayespeft.layers.sites import Site
+from bayespeft.layers.weights import Weight
 
 
 class RandomSubspace(Subspace):

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from bayespeft.adapters.base import Adapter
-from bayespeft.factors import Factor
-from bayespeft.sites import Site
-from bayespeft.weights import Weight
+from bayespeft.layers.factors import Factor
+from bayespeft.layers.sites import Site
+from bayespeft.layers.weights import Weight
 
 
 class RankOne(Adapter):

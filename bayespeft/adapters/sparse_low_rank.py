@@ -17,9 +17,9 @@ from torch import Tensor
 
 from bayespeft.adapters.base import Adapter, WarmUp, kaiming_rows
 from bayespeft.errors import FitError
-from bayespeft.factors import Factor
-from bayespeft.sites import Site
-from bayespeft.weights import Weight
+from bayespeft.layers.factors import Factor
+from bayespeft.layers.sites import Site
+from bayespeft.layers.weights import Weight
 
 # What a mask's rule adds up.
 _SUMS: dict[str, Literal["signed", "absolute", "squared"]] = {

@@ -12,8 +12,8 @@ from torch import Tensor
 from bayespeft.adapters.framed import Framed
 from bayespeft.adapters.frames import Frames, full_svd, truncated_svd
 from bayespeft.errors import AttachError
-from bayespeft.factors import Factor
-from bayespeft.sites import Site
+from bayespeft.layers.factors import Factor
+from bayespeft.layers.sites import Site
 
 # A randomised decomposition finds the leading triplets only: so many for each one that is trained.
 POOL = 4

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from bayespeft.adapters.frames import Frames
 from bayespeft.adapters.random_subspace import RandomSubspace
-from bayespeft.factors import Factor
-from bayespeft.sites import Site
-from bayespeft.weights import Shared, Weight
+from bayespeft.layers.factors import Factor
+from bayespeft.layers.sites import Site
+from bayespeft.layers.weights import Shared, Weight
 
 
 class SubspaceCore(RandomSubspace):

@@ -13,8 +13,6 @@ from urllib.parse import quote
 
 from rich.table import Table
 
-from bayespeft.account import training
-from bayespeft.checks import checked_methods
 from bayespeft.compare import formats
 from bayespeft.compare.groups import Group, groups
 from bayespeft.compare.layout import grid
@@ -22,10 +20,12 @@ from bayespeft.compare.results import NAME, Results
 from bayespeft.compare.run import Failure
 from bayespeft.compare.scores import HIGHER_IS_BETTER
 from bayespeft.compare.study import Run
-from bayespeft.files import write_atomic
-from bayespeft.inference.history import History
+from bayespeft.posterior.account import training
 from bayespeft.report.calibration import CalibrationReport
 from bayespeft.report.context import Setup
+from bayespeft.training.history import History
+from bayespeft.utils.checks import checked_methods
+from bayespeft.utils.files import write_atomic
 
 METRICS = ("accuracy", "nll", "ece", "ece_equal_mass", "brier")
 TABLES = {"table.md": formats.markdown, "table.tex": formats.latex, "table.html": formats.page}
@@ -118,7 +118,7 @@ class Comparison:
         Raises:
             DataError: the file of results that is there can't be read.
         """
-        from bayespeft.report import plots  # here: matplotlib takes half a second
+        from bayespeft.report.view import plots  # here: matplotlib takes half a second
 
         folder = Path(out)
         Results(folder).add(self.runs, again)

@@ -9,8 +9,6 @@ from typing import Any
 
 from rich.console import Console
 
-from bayespeft.assemble import as_targets
-from bayespeft.checks import checked
 from bayespeft.compare.comparison import Comparison, write_failures
 from bayespeft.compare.engines import devices, in_processes
 from bayespeft.compare.file import Execution
@@ -20,8 +18,10 @@ from bayespeft.compare.slurm import by_slurm
 from bayespeft.compare.study import METHODS, Draws, Job, Run, Study, key
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.errors import BayesPeftError, ConfigError, RunError
+from bayespeft.fitting.assemble import as_targets
 from bayespeft.io.directory import check_writable
 from bayespeft.methods.base import Method
+from bayespeft.utils.checks import checked
 
 
 @checked

@@ -14,8 +14,8 @@ from filelock import BaseFileLock, FileLock
 from bayespeft.compare.scores import decode
 from bayespeft.compare.study import Run, key
 from bayespeft.errors import DataError
-from bayespeft.inference.history import History
 from bayespeft.report.calibration import CalibrationReport
+from bayespeft.training.history import History
 
 FORMAT = 2
 NAME, EARLIER = "results.jsonl", "results.json"

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from bayespeft.api import fit
 from bayespeft.compare.results import FORMAT, Results
 from bayespeft.compare.scores import contributions, encode
 from bayespeft.compare.study import DataSet, Job, Run
 from bayespeft.errors import ConfigError
-from bayespeft.evaluation import measure
+from bayespeft.fitting.fit import fit
+from bayespeft.posterior.evaluation import measure
 from bayespeft.predictive.categorical import Predictive
 from bayespeft.task import Task
 from bayespeft.version import __version__

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bayespeft.attach import SiteWeights
+from bayespeft.adapters.attach import SiteWeights
 from bayespeft.errors import ConfigError, FitError
 from bayespeft.generation.choice import Choice
 from bayespeft.generation.constraints import Constraints

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from bayespeft.attach import MixedRowsError, mode
+from bayespeft.adapters.attach import MixedRowsError, mode
 from bayespeft.errors import ConfigError
 from bayespeft.generation.choice import Choice
 from bayespeft.generation.constraints import Constraints
@@ -19,8 +19,8 @@ from bayespeft.generation.result import Generation
 from bayespeft.generation.settings import Decoding
 from bayespeft.generation.stops import Stops
 from bayespeft.generation.stream import CausalStream, EncoderDecoderStream, start_token
-from bayespeft.inference.predict import Predictor
-from bayespeft.randomness import seeded
+from bayespeft.prediction.predictor import Predictor
+from bayespeft.utils.randomness import seeded
 
 
 def generate(predictor: Predictor, prompts: Prompts, draws: int, settings: Decoding, tokenizer: Any) -> Generation:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bayespeft.errors import ConfigError
-from bayespeft.pages import render
+from bayespeft.report.view.pages import render
 
 if TYPE_CHECKING:
     from bayespeft.generation.result import Generation

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from bayespeft.checks import ELSEWHERE
 from bayespeft.data.encode import is_conversation
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.base import Likelihood
@@ -17,6 +16,7 @@ from bayespeft.likelihoods.chat import Message
 from bayespeft.likelihoods.language_modelling import LanguageModelling
 from bayespeft.likelihoods.language_rows import NO_LOSS
 from bayespeft.likelihoods.positions import positions_known
+from bayespeft.utils.checks import ELSEWHERE
 
 Prompts = Annotated[
     str

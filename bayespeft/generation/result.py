@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bayespeft.checks import checked_methods
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.generation.agreement import Embed, mean_cosine, mean_rouge_l, pairs_across
+from bayespeft.utils.checks import checked_methods
 
 
 @checked_methods
@@ -158,7 +158,7 @@ class Generation:
 
         text = page(self, color, title)
         if path is not None:
-            from bayespeft.files import write_atomic
+            from bayespeft.utils.files import write_atomic
 
             write_atomic(path, text.encode())
         return text

@@ -10,8 +10,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from bayespeft.attach import mode
-from bayespeft.checks import ELSEWHERE
+from bayespeft.adapters.attach import mode
 from bayespeft.data.batch import Batch
 from bayespeft.data.padding import Padding
 from bayespeft.data.rows import RowExamples
@@ -27,11 +26,12 @@ from bayespeft.generation.prompts import (
     texts_of,
     token_rows,
 )
-from bayespeft.inference.predict import Predictor
 from bayespeft.likelihoods.language_modelling import LanguageModelling
 from bayespeft.likelihoods.language_rows import NO_LOSS, Written
+from bayespeft.prediction.predictor import Predictor
 from bayespeft.predictive.categorical import entropy, log_likelihood
-from bayespeft.randomness import seeded
+from bayespeft.utils.checks import ELSEWHERE
+from bayespeft.utils.randomness import seeded
 
 Targets = Annotated[str | Sequence[str] | Sequence[Sequence[int]], ELSEWHERE]
 

@@ -15,9 +15,9 @@ from torch.distributions import Distribution
 from bayespeft.config import Plugin, TrainConfig
 from bayespeft.data.examples import Examples
 from bayespeft.errors import ConfigError, GuideError
-from bayespeft.factors import Pack, Role
-from bayespeft.memory import free_memory
+from bayespeft.layers.factors import Pack, Role
 from bayespeft.predictive.base import Prediction
+from bayespeft.utils.memory import free_memory
 
 Noise = Literal["batch", "example", "flipout", "token"]
 
@@ -27,7 +27,7 @@ Values = dict[str, Tensor]
 
 
 class Derivative(Protocol):
-    """What a batch says of the curvature: see `bayespeft.inference.jacobian.Jacobian`."""
+    """What a batch says of the curvature: see `bayespeft.prediction.jacobian.Jacobian`."""
 
     def log_likelihood(self) -> Tensor:
         """Return log p(label | output), (rows,) float64, nats."""
@@ -37,7 +37,7 @@ class Derivative(Protocol):
 
 
 class Problem(Protocol):
-    """What a guide is given to fit itself to: see `bayespeft.inference.problem.Problem`."""
+    """What a guide is given to fit itself to: see `bayespeft.training.problem.Problem`."""
 
     @property
     def seed(self) -> int:
@@ -159,7 +159,7 @@ class GuideSpec(Plugin, ABC):
     """The settings of a guide, and the way to build it.
 
     Attributes:
-        noise: how draws are spread over a batch in training (see `bayespeft.inference.noise`).
+        noise: how draws are spread over a batch in training (see `bayespeft.variational.noise`).
         stochastic: it has a spread, so that draws differ.
         covers: the packs it is given: "latent", those that the adapter calls latent; "trained", every trained pack, points
             and heads too; "adapter", every trained pack but heads; "head", freshly made heads alone.

@@ -14,8 +14,8 @@ from pydantic import model_validator
 from torch import Tensor
 from torch.distributions import Distribution
 
-from bayespeft.factors import Pack, Role
 from bayespeft.guides.base import Guide, GuideSpec
+from bayespeft.layers.factors import Pack, Role
 from bayespeft.priors.dropout import ScaledBernoulli, check_rate
 
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from bayespeft.errors import ConfigError
-from bayespeft.factors import Pack
 from bayespeft.guides.base import Guide, GuideSpec, Problem, Values
+from bayespeft.layers.factors import Pack
 
 # Between the seeds of members: ensembles with neighbouring seeds must not share members.
 _STRIDE = 10_000

@@ -12,9 +12,9 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from bayespeft.factors import Pack
 from bayespeft.gaussians import Full
 from bayespeft.guides.gaussian import BYTES, GaussianGuide, GaussianSpec, scale_tril
+from bayespeft.layers.factors import Pack
 
 
 class FullCovarianceGuide(GaussianGuide):

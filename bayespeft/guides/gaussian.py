@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from bayespeft import gaussians
-from bayespeft.factors import Pack
 from bayespeft.gaussians import PackedGaussian
 from bayespeft.guides.base import Guide, GuideSpec, Noise, parameters_of
+from bayespeft.layers.factors import Pack
 
 # Of a number that is trained: float32, its gradient, and Adam's two moments.
 BYTES = 4 * 4

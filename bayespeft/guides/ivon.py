@@ -21,10 +21,10 @@ import torch
 from pydantic import Field
 
 from bayespeft.errors import ConfigError, MissingPackageError
-from bayespeft.factors import Pack
 from bayespeft.gaussians import Diagonal
 from bayespeft.guides.base import GuideSpec, Problem, Values
 from bayespeft.guides.gaussian import GaussianGuide
+from bayespeft.layers.factors import Pack
 
 _UNFITTED = 0.01
 # The running mean with a growing window: its decay at step t is 1 - _ORDER / (t + _OFFSET).

@@ -18,10 +18,10 @@ from pydantic import Field
 from torch import Tensor
 
 from bayespeft.errors import FitError
-from bayespeft.factors import Pack
 from bayespeft.gaussians.evidence import best_precision, log_evidence
 from bayespeft.guides.base import Derivative, GuideSpec, Problem, Values
 from bayespeft.guides.gaussian import GaussianGuide
+from bayespeft.layers.factors import Pack
 
 # Of one number of a matrix: float64 sum, its eigenvectors, the workspace of `eigh` (twice that), and float32 to keep.
 BYTES = 8 + 8 + 16 + 4

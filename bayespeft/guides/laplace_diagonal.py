@@ -11,10 +11,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from bayespeft.factors import Pack
 from bayespeft.gaussians import Diagonal
 from bayespeft.guides.base import Values
 from bayespeft.guides.laplace import LaplaceGuide, LaplaceSpec
+from bayespeft.layers.factors import Pack
 
 
 class LaplaceDiagonalGuide(LaplaceGuide):

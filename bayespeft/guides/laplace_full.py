@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from bayespeft.errors import GuideError
-from bayespeft.factors import Pack
 from bayespeft.gaussians import PackedGaussian
 from bayespeft.guides.base import Values
 from bayespeft.guides.laplace import BYTES, LaplaceGuide, LaplaceSpec
+from bayespeft.layers.factors import Pack
 
 
 class LaplaceFullGuide(LaplaceGuide):

@@ -15,11 +15,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from bayespeft.factors import Pack
 from bayespeft.gaussians import Rotated
 from bayespeft.gaussians.matrix_normal import as_matrix
 from bayespeft.guides.base import Values
 from bayespeft.guides.laplace import BYTES, LaplaceGuide, LaplaceSpec
+from bayespeft.layers.factors import Pack
 
 
 class LaplaceKroneckerGuide(LaplaceGuide):

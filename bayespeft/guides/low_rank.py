@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import nn
 
 from bayespeft import gaussians
-from bayespeft.factors import Pack
 from bayespeft.guides.gaussian import GaussianGuide, GaussianSpec
+from bayespeft.layers.factors import Pack
 
 # Of R's elements at the start. At R = 0 the gradient of R is zero in expectation too, so it must not start there.
 _INIT_FACTOR = 0.3

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from bayespeft import gaussians
-from bayespeft.factors import Pack
 from bayespeft.gaussians.matrix_normal import as_matrix
 from bayespeft.guides.gaussian import BYTES, GaussianGuide, GaussianSpec, scale_tril
+from bayespeft.layers.factors import Pack
 
 
 class MatrixNormalGuide(GaussianGuide):

@@ -12,9 +12,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from bayespeft.factors import Pack
 from bayespeft.gaussians import Diagonal
 from bayespeft.guides.gaussian import GaussianGuide, GaussianSpec
+from bayespeft.layers.factors import Pack
 
 _TO_STD = {"square": torch.square, "exp": torch.exp}
 _FROM_STD = {"square": torch.sqrt, "exp": torch.log}

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from bayespeft import gaussians
-from bayespeft.factors import Pack
 from bayespeft.gaussians import Diagonal
 from bayespeft.guides.mean_field import MeanField, MeanFieldGuide
+from bayespeft.layers.factors import Pack
 
 
 class ReversedDiagonal(Diagonal):

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from bayespeft.factors import Pack
 from bayespeft.guides.base import Guide, GuideSpec, parameters_of
+from bayespeft.layers.factors import Pack
 
 
 class PointGuide(Guide):

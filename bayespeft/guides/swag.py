@@ -22,10 +22,10 @@ from torch import Tensor
 
 from bayespeft.config import TrainConfig
 from bayespeft.errors import ConfigError
-from bayespeft.factors import Pack
 from bayespeft.gaussians import LowRank
 from bayespeft.guides.base import GuideSpec, Problem, Values
 from bayespeft.guides.gaussian import GaussianGuide
+from bayespeft.layers.factors import Pack
 
 # Standard deviation before anything was fitted, and the least one after: a number that never moved is known exactly, but
 # a normal distribution needs a width.

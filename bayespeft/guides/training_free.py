@@ -15,10 +15,10 @@ import torch
 from pydantic import Field, model_validator
 
 from bayespeft.errors import DataError, FitError
-from bayespeft.factors import Pack, Role
 from bayespeft.gaussians import Diagonal
 from bayespeft.guides.base import GuideSpec, Problem, Values
 from bayespeft.guides.gaussian import GaussianGuide
+from bayespeft.layers.factors import Pack, Role
 from bayespeft.predictive.base import Prediction
 
 # Singular values of B count as at least this part of the layer's largest: a direction that B does not use carries no noise

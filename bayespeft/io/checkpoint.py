@@ -17,8 +17,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from bayespeft.errors import CheckpointError, FileError
-from bayespeft.files import digest, locked, write_atomic
 from bayespeft.io.directory import check_place as check_directory
+from bayespeft.utils.files import digest, locked, write_atomic
 
 FORMAT = 2
 TENSORS, SETTINGS = "posterior.safetensors", "posterior.json"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bayespeft.errors import CheckpointError
-from bayespeft.files import beside, is_stray
+from bayespeft.utils.files import beside, is_stray
 
 
 def check_place(directory: str | os.PathLike[str], files: tuple[str, ...], what: str) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from bayespeft.adapters.attach import Placement, SiteWeights
 from bayespeft.adapters.full import Full
-from bayespeft.attach import Placement, SiteWeights
 from bayespeft.errors import CheckpointError
 from bayespeft.io.directory import replacing
-from bayespeft.merged import Merged, as_base, check_untied
-from bayespeft.sites import all_sites
-from bayespeft.weights import plain
+from bayespeft.layers.merged import Merged, as_base, check_untied
+from bayespeft.layers.sites import all_sites
+from bayespeft.layers.weights import plain
 
 
 @torch.no_grad()

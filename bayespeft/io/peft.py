@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bayespeft.errors import CheckpointError
-from bayespeft.sites import Site, all_sites
+from bayespeft.layers.sites import Site, all_sites
 
 CONFIG, TENSORS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 PREFIX = "base_model.model."

@@ -13,15 +13,15 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from bayespeft.adapters.attach import Placement, SiteWeights
 from bayespeft.adapters.full import Full
-from bayespeft.attach import Placement, SiteWeights
-from bayespeft.embeddings import fresh_rows
 from bayespeft.errors import CheckpointError
-from bayespeft.heads import find_head
 from bayespeft.io.directory import replacing
 from bayespeft.io.peft import CONFIG, PREFIX, TENSORS, layer_parts, turned
-from bayespeft.merged import Merged, tied
-from bayespeft.weights import plain
+from bayespeft.layers.embeddings import fresh_rows
+from bayespeft.layers.heads import find_head
+from bayespeft.layers.merged import Merged, tied
+from bayespeft.layers.weights import plain
 
 # The last part of a network's class name, and peft's name for its task.
 _TASKS = {"SequenceClassification": "SEQ_CLS", "CausalLM": "CAUSAL_LM", "LMHeadModel": "CAUSAL_LM"}

@@ -12,7 +12,7 @@ from bayespeft.guides.base import GuideSpec
 from bayespeft.priors.base import Prior
 from bayespeft.priors.flat import Flat
 
-# A run that decides its own length by held-out rows, and the temperature with it: see `bayespeft.inference.held_out`.
+# A run that decides its own length by held-out rows, and the temperature with it: see `bayespeft.training.held_out`.
 FREE = TrainConfig(
     steps="auto",
     lr=2e-3,

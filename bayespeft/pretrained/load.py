@@ -12,7 +12,7 @@ import torch
 from bayespeft import registry
 from bayespeft.errors import ConfigError, UnknownNameError
 from bayespeft.pretrained.base import Pretrained, quiet
-from bayespeft.threads import alone
+from bayespeft.utils.threads import alone
 
 Task = Literal["classification", "causal"]
 

@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from bayespeft.checks import checked_methods
 from bayespeft.errors import ConfigError
-from bayespeft.files import write_atomic
 from bayespeft.report.context import Setup, Training
 from bayespeft.report.record import Record
+from bayespeft.utils.checks import checked_methods
+from bayespeft.utils.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from bayespeft.report.page import Page
+    from bayespeft.report.view.page import Page
 
 # Parts that are no figures of the report.
 CONTEXT = ("quotes", "setup")
@@ -118,7 +118,7 @@ class Report(Record, ABC):
         Raises:
             ConfigError: this report has no such figure.
         """
-        from bayespeft.report.figure_file import figure_file  # here: only pages need it
+        from bayespeft.report.view.figure_file import figure_file  # here: only pages need it
 
         pictures = self.page().pictures
         if figure not in pictures:
@@ -182,7 +182,7 @@ class DrawnReport(Report):
             Report.to_svg(self, path, figure)
 
     def _save(self, path: str | os.PathLike[str], kind: str) -> None:
-        from bayespeft.report import plots  # here: matplotlib takes half a second, and numbers don't need it
+        from bayespeft.report.view import plots  # here: matplotlib takes half a second, and numbers don't need it
 
         plots.save(self.plot(), path, kind)
 

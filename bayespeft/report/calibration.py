@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from bayespeft.checks import MAYBE_NAN, Resamples, Seed, checked_methods
 from bayespeft.report.base import DrawnReport
 from bayespeft.report.baseline import Baseline, baseline
 from bayespeft.report.binning import Bin, score_bins
@@ -26,14 +25,15 @@ from bayespeft.report.metrics.examples import example_scores, validate
 from bayespeft.report.ood import Separation
 from bayespeft.report.over_draws import OverDraws
 from bayespeft.report.sections import CalibrationErrors, Selective, sections
-from bayespeft.report.table import table
 from bayespeft.report.verdict import LEAST_POWER, POINTS, Kind, Verdict, rows, too_few
+from bayespeft.report.view.table import table
+from bayespeft.utils.checks import MAYBE_NAN, Resamples, Seed, checked_methods
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from bayespeft.report.page import Page
+    from bayespeft.report.view.page import Page
 
 
 @checked_methods
@@ -204,7 +204,7 @@ class CalibrationReport(DrawnReport):
 
     def page(self) -> Page:
         """Return what a page about this report says."""
-        from bayespeft.report.calibration_page import page  # here: only pages need it
+        from bayespeft.report.view.calibration_page import page  # here: only pages need it
 
         return page(self)
 
@@ -218,7 +218,7 @@ class CalibrationReport(DrawnReport):
         Raises:
             ConfigError: the suffix of `path` is none of these.
         """
-        from bayespeft.report import plots  # here: matplotlib takes half a second, and numbers don't need it
+        from bayespeft.report.view import plots  # here: matplotlib takes half a second, and numbers don't need it
 
         if ax is None:
             figure = plots.reliability({self.method or self.name or "model": self})

@@ -10,7 +10,6 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from bayespeft.checks import ELSEWHERE, Resamples, Seed, checked_methods
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.predictive.categorical import Predictive
 from bayespeft.report.binning import Floats
@@ -21,6 +20,7 @@ from bayespeft.report.metrics.examples import validate
 from bayespeft.report.predictions import check_alike, probabilities
 from bayespeft.report.proportions import proportion
 from bayespeft.report.record import Record
+from bayespeft.utils.checks import ELSEWHERE, Resamples, Seed, checked_methods
 
 ConformalMethod = Literal["lac", "aps", "raps"]
 Per = Literal["all", "class"]

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from bayespeft.checks import ELSEWHERE, Resamples, Seed, checked_methods
 from bayespeft.errors import DataError
 from bayespeft.report.base import Report
 from bayespeft.report.bootstrap import mean_intervals
 from bayespeft.report.metric import Metric
-from bayespeft.report.table import language_table
+from bayespeft.report.view.table import language_table
+from bayespeft.utils.checks import ELSEWHERE, Resamples, Seed, checked_methods
 
 if TYPE_CHECKING:
-    from bayespeft.report.page import Page
+    from bayespeft.report.view.page import Page
 
 
 @checked_methods
@@ -103,7 +103,7 @@ class LanguageReport(Report):
 
     def page(self) -> Page:
         """Return what a page about this report says."""
-        from bayespeft.report.language_page import page  # here: only pages need it
+        from bayespeft.report.view.language_page import page  # here: only pages need it
 
         return page(self)
 

@@ -9,9 +9,9 @@ from dataclasses import MISSING, asdict, fields, is_dataclass
 from types import NoneType
 from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
-from bayespeft.checks import ELSEWHERE, checked_methods
 from bayespeft.errors import DataError
-from bayespeft.files import read_text, write_atomic
+from bayespeft.utils.checks import ELSEWHERE, checked_methods
+from bayespeft.utils.files import read_text, write_atomic
 
 R = TypeVar("R", bound="Record")
 

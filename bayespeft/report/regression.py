@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from bayespeft.checks import Resamples, Seed, checked_methods
 from bayespeft.report import regression_metrics as metrics
 from bayespeft.report.base import DrawnReport
 from bayespeft.report.bootstrap import explained, mean_intervals
 from bayespeft.report.metric import Metric
 from bayespeft.report.proportions import proportion
-from bayespeft.report.table import regression_table
 from bayespeft.report.verdict import LEAST_POWER, POINTS, Kind, Verdict, rows, too_few
+from bayespeft.report.view.table import regression_table
+from bayespeft.utils.checks import Resamples, Seed, checked_methods
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from bayespeft.report.page import Page
+    from bayespeft.report.view.page import Page
 
 LEVELS = (0.5, 0.9, 0.95)
 
@@ -202,7 +202,7 @@ class RegressionReport(DrawnReport):
 
     def page(self) -> Page:
         """Return what a page about this report says."""
-        from bayespeft.report.regression_page import page  # here: only pages need it
+        from bayespeft.report.view.regression_page import page  # here: only pages need it
 
         return page(self)
 
@@ -215,7 +215,7 @@ class RegressionReport(DrawnReport):
         Raises:
             ConfigError: the suffix of `path` is none of these.
         """
-        from bayespeft.report import plots, regression_plots  # here: matplotlib takes half a second
+        from bayespeft.report.view import plots, regression_plots  # here: matplotlib takes half a second
 
         figure = regression_plots.calibration(self)
         if path is not None:

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 from torch.distributions import kl_divergence
 
-from bayespeft.assemble import assemble, choose_method
 from bayespeft.config import TrainConfig
+from bayespeft.fitting.assemble import assemble, choose_method
 from paper_repro.results import append
 
 LAYERS, WIDTH, BATCH, STEPS = 224, 64, 16, 60

@@ -20,11 +20,11 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch.nn.functional import cross_entropy
 
-from bayespeft.assemble import assemble, choose_method
 from bayespeft.config import TrainConfig
-from bayespeft.inference.svi import make_optimiser
+from bayespeft.fitting.assemble import assemble, choose_method
 from bayespeft.likelihoods.label_tokens import LabelTokens
 from bayespeft.pretrained.load import load
+from bayespeft.training.loop import make_optimiser
 from paper_repro.results import append
 
 LABELS = (10, 11, 12, 13)

@@ -25,9 +25,9 @@ from torch.nn.functional import linear
 
 from bayespeft.adapters.lora import Lora
 from bayespeft.adapters.sparse_low_rank import SparseLowRank
-from bayespeft.sites import Site, as_site
-from bayespeft.sparse import KERNELS, Kernel, Pattern, choose, sparse_linear
-from bayespeft.weights import Shared
+from bayespeft.layers.sites import Site, as_site
+from bayespeft.layers.sparse import KERNELS, Kernel, Pattern, choose, sparse_linear
+from bayespeft.layers.weights import Shared
 from paper_repro.efficiency.step import timed
 from paper_repro.results import append
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from bayespeft.report.plots import BLUE, GREY, SKY, VERMILION
+from bayespeft.report.view.plots import BLUE, GREY, SKY, VERMILION
 from paper_repro.structure.measure import by_count, by_rank
 
 COLOURS = (BLUE, VERMILION, SKY)

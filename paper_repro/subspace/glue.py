@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from bayespeft import Method, Posterior, Targets, registry
-from bayespeft.heads import find_head
+from bayespeft.layers.heads import find_head
+from bayespeft.layers.sites import find_sites
 from bayespeft.pretrained.load import load as load_model
-from bayespeft.sites import find_sites
 from paper_repro.posteriors.common import arguments, fitted, metrics, pending, test_rows
 from paper_repro.results import append
 from paper_repro.subspace.budget import Shapes, check_budget, density_for, lora_budget

@@ -25,7 +25,7 @@ from bayespeft import Method, TrainConfig, registry
 from bayespeft.adapters.lora import Lora
 from bayespeft.adapters.random_subspace import RandomSubspace
 from bayespeft.adapters.sparse_low_rank import SparseLowRank
-from bayespeft.report import plots
+from bayespeft.report.view import plots
 from paper_repro.results import append, read
 from paper_repro.subspace.budget import density_for, lora_budget
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.func import jacrev
 
 from bayespeft.adapters.base import Adapter
-from bayespeft.sites import Site, all_sites
+from bayespeft.layers.sites import Site, all_sites
 
 
 def a_site(m: int, n: int, seed: int = 0, *, bias: bool = False) -> Site:

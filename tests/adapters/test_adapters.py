@@ -18,8 +18,8 @@ from bayespeft.adapters.orthonormal_core import OrthonormalCore
 from bayespeft.adapters.rank_one import RankOne
 from bayespeft.adapters.scaled_rows import ScaledRows
 from bayespeft.errors import GuideError
-from bayespeft.sites import all_sites
-from bayespeft.weights import Flipped, Grouped, Shared, TokenFlipped
+from bayespeft.layers.sites import all_sites
+from bayespeft.layers.weights import Flipped, Grouped, Shared, TokenFlipped
 from tests.adapters.helpers import a_site, random_values
 
 LATENTS = [("A",), ("B",), ("A", "B"), ()]

@@ -19,9 +19,9 @@ from bayespeft.adapters.fastfood import Fastfood, hadamard
 from bayespeft.adapters.intrinsic import Intrinsic
 from bayespeft.errors import GuideError
 from bayespeft.guides.mean_field import MeanField
+from bayespeft.layers.weights import Flipped, Grouped, Shared
 from bayespeft.methods.base import Method
 from bayespeft.priors.normal import Normal
-from bayespeft.weights import Flipped, Grouped, Shared
 from tests.adapters.helpers import a_site, random_values
 
 CPU = torch.device("cpu")
@@ -127,7 +127,9 @@ class TestIntrinsic:
         assert abs(changes.mean() - theta.square().sum()) < 4 * changes.std() / 400**0.5
 
     def test_layers_have_projections_of_their_own_that_names_and_seeds_decide(self, mlp):
-        sites = [s for s in bayespeft.sites.all_sites(mlp).values() if (s.out_features, s.in_features) == (12, 12)]
+        sites = [
+            s for s in bayespeft.layers.sites.all_sites(mlp).values() if (s.out_features, s.in_features) == (12, 12)
+        ]
         site, other = a_site(12, 12), sites[0]
         theta = {"theta": randn(7)}
         first = Intrinsic(d=7, scale="one").delta(theta, site)

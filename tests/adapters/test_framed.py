@@ -15,11 +15,11 @@ from bayespeft.adapters.orthonormal_core import OrthonormalCore
 from bayespeft.adapters.random_subspace import RandomSubspace
 from bayespeft.adapters.subspace_core import SubspaceCore
 from bayespeft.errors import CheckpointError
-from bayespeft.fitted import centers_are_saved
+from bayespeft.fitting.packing import make_packs
+from bayespeft.fitting.start import start_packs
 from bayespeft.io import checkpoint
-from bayespeft.packing import make_packs
+from bayespeft.posterior.fitted import centers_are_saved
 from bayespeft.priors.normal import Normal
-from bayespeft.start import start_packs
 from tests.adapters.helpers import a_site
 
 ADAPTERS = {

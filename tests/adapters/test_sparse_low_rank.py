@@ -17,11 +17,11 @@ from bayespeft import TrainConfig, registry
 from bayespeft.adapters.lora import Lora
 from bayespeft.adapters.sparse_low_rank import SparseLowRank, top_positions
 from bayespeft.errors import AttachError, CheckpointError, ConfigError, FitError, GuideError
-from bayespeft.factors import Factor, pack
 from bayespeft.guides.mean_field import MeanField
+from bayespeft.layers.factors import Factor, pack
+from bayespeft.layers.sites import all_sites
+from bayespeft.layers.weights import Shared
 from bayespeft.priors.flat import Flat
-from bayespeft.sites import all_sites
-from bayespeft.weights import Shared
 from tests.adapters.helpers import a_site, random_values
 
 OPTIONS = {"targets": "all-linear", "progress": False}
@@ -207,7 +207,7 @@ class TestWarmUp:
             bayespeft.fit(mlp, xy, "bayes_rosa", start=posterior, train=TrainConfig(steps=1), progress=False)
 
     def test_a_network_too_large_for_the_accumulators_is_refused(self, mlp, xy, monkeypatch):
-        monkeypatch.setattr("bayespeft.inference.warmup.free_memory", lambda device: 1000)
+        monkeypatch.setattr("bayespeft.training.warmup.free_memory", lambda device: 1000)
         with pytest.raises(AttachError, match=r"take \d,\d{3} bytes, and 1,000 are free.*mask='random'"):
             masks(mlp, xy, SparseLowRank(r=2, density=0.1))
 
@@ -390,7 +390,7 @@ class TestQuantised:
 
 
 def test_scaled_values_are_the_same_change_in_other_units():
-    from bayespeft.sites import as_site
+    from bayespeft.layers.sites import as_site
 
     site = as_site("layer", torch.nn.Linear(6, 5))
     one, eighth = (SparseLowRank(r=2, density=0.3, mask="random", scale=scale) for scale in (1.0, 0.125))

@@ -16,9 +16,9 @@ from transformers.pytorch_utils import Conv1D
 from bayespeft.adapters.random_subspace import RandomSubspace
 from bayespeft.adapters.subspace_core import SubspaceCore
 from bayespeft.errors import AttachError, ConfigError
-from bayespeft.merged import Merged, check_untied
-from bayespeft.sites import Site, as_site
-from bayespeft.weights import Shared
+from bayespeft.layers.merged import Merged, check_untied
+from bayespeft.layers.sites import Site, as_site
+from bayespeft.layers.weights import Shared
 
 
 def a_site(m: int, n: int, kind: str = "linear", seed: int = 0) -> Site:

@@ -75,9 +75,13 @@ def test_a_process_that_dies_takes_no_other_run_with_it(study, tmp_path):
 @pytest.mark.usefixtures("_no_plots")
 def test_a_killed_comparison_goes_on(study, network, data, tmp_path):
     out = tmp_path / "runs"
-    command = [sys.executable, "-m", "bayespeft.cli", "compare", network, data, "--seeds", "0,1", "--out", str(out)]
+    command = [sys.executable, "-m", "bayespeft.cli.app", "compare", network, data, "--seeds", "0,1", "--out", str(out)]
     command += ["--steps", "2", "--batch-size", "8", "--draws", "2"]
-    launch = [sys.executable, "-c", "import sys, torch; torch.set_num_threads(1); from bayespeft.cli import app; app()"]
+    launch = [
+        sys.executable,
+        "-c",
+        "import sys, torch; torch.set_num_threads(1); from bayespeft.cli.app import app; app()",
+    ]
     process = subprocess.Popen([*launch, *command[3:]], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     while process.poll() is None and not Results(out).read():
         time.sleep(0.01)

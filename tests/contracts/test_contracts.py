@@ -14,14 +14,14 @@ import bayespeft
 from bayespeft import TrainConfig, registry
 from bayespeft.adapters.base import Adapter
 from bayespeft.errors import ConfigError, GuideError
-from bayespeft.factors import Pack, pack
 from bayespeft.guides.base import GuideSpec
-from bayespeft.inference.kl import check_closed_form
+from bayespeft.layers.factors import Pack, pack
+from bayespeft.layers.sites import all_sites
+from bayespeft.layers.weights import Grouped, Shared
 from bayespeft.methods.base import Method
 from bayespeft.priors.base import Prior
 from bayespeft.priors.normal import Normal
-from bayespeft.sites import all_sites
-from bayespeft.weights import Grouped, Shared
+from bayespeft.variational.kl import check_closed_form
 
 ADAPTERS, GUIDES = registry.names("adapters"), registry.names("guides")
 METHODS, PRIORS = registry.names("methods"), registry.names("priors")

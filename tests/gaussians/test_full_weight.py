@@ -16,7 +16,7 @@ from torch.distributions import MultivariateNormal, kl_divergence
 from bayespeft.adapters.core import Core
 from bayespeft.adapters.lora import Lora
 from bayespeft.gaussians import kl_by_layer
-from bayespeft.sites import Site
+from bayespeft.layers.sites import Site
 from tests.gaussians.families import FAMILIES, dense, prior, randn, seeded, seeds
 
 families = st.sampled_from(sorted(FAMILIES))

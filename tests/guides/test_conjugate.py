@@ -13,9 +13,9 @@ from bayespeft.guides.full_covariance import FullCovariance
 from bayespeft.guides.low_rank import LowRank
 from bayespeft.guides.matrix_normal import MatrixNormal
 from bayespeft.guides.mean_field import MeanField
-from bayespeft.inference.svi import run
 from bayespeft.priors.normal import Normal
-from tests.inference.helpers import Direct, UnitNormal, problem
+from bayespeft.training.loop import run
+from tests.training.helpers import Direct, UnitNormal, problem
 
 # Many rows of little information each, and small residuals: gradients of single steps then have little noise.
 PRIOR_SD, ROWS, INPUTS, OUTPUTS = 0.7, 400, 3, 2

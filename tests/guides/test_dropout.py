@@ -16,13 +16,13 @@ import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.adapters.masked_lora import MaskedLora
 from bayespeft.errors import ConfigError, GuideError
-from bayespeft.factors import Pack
 from bayespeft.guides.dropout import Dropout
-from bayespeft.inference.sampling import Noise
+from bayespeft.layers.factors import Pack
 from bayespeft.methods.mc_dropout import METHOD
+from bayespeft.prediction.sampling import Noise
 from bayespeft.priors.dropout import Dropout as DropoutPrior
 from bayespeft.priors.dropout import ScaledBernoulli
-from tests.inference.helpers import problem
+from tests.training.helpers import problem
 
 rates = st.floats(0.01, 0.99)
 

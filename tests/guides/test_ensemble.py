@@ -11,12 +11,12 @@ from torch import Tensor
 import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.adapters.base import Adapter
-from bayespeft.assemble import assemble
 from bayespeft.errors import ConfigError
-from bayespeft.factors import Factor
+from bayespeft.fitting.assemble import assemble
 from bayespeft.guides.ensemble import Ensemble
-from bayespeft.inference.svi import run
+from bayespeft.layers.factors import Factor
 from bayespeft.methods.ensemble import METHOD
+from bayespeft.training.loop import run
 
 SHORT = TrainConfig(steps=40, lr=1e-2)
 OPTIONS = {"targets": "all-linear", "train": SHORT, "progress": False}

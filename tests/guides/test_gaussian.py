@@ -12,7 +12,6 @@ from torch.distributions import kl_divergence
 
 from bayespeft import registry
 from bayespeft.errors import ConfigError, GuideError
-from bayespeft.factors import Pack
 from bayespeft.guides.base import GuideSpec
 from bayespeft.guides.full_covariance import FullCovariance
 from bayespeft.guides.gaussian import GaussianGuide, GaussianSpec, scale_tril
@@ -22,8 +21,9 @@ from bayespeft.guides.low_rank import LowRank
 from bayespeft.guides.matrix_normal import MatrixNormal
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.guides.point import Point
-from bayespeft.inference.approximation import Approximation
+from bayespeft.layers.factors import Pack
 from bayespeft.priors.normal import Normal
+from bayespeft.variational.approximation import Approximation
 
 SPECS = [
     MeanField(init_std=(0.1, 0.4)),

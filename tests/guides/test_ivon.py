@@ -17,7 +17,7 @@ from bayespeft.guides.ivon import Ivon
 from bayespeft.methods.ivon import METHOD
 from bayespeft.priors.flat import Flat
 from bayespeft.priors.normal import Normal
-from tests.inference.helpers import Direct, UnitNormal, problem
+from tests.training.helpers import Direct, UnitNormal, problem
 
 pytest.importorskip("ivon")
 

@@ -19,20 +19,20 @@ from bayespeft.adapters.full import Full
 from bayespeft.adapters.lora import Lora
 from bayespeft.config import TrainConfig
 from bayespeft.errors import ConfigError, DataError, FitError, GuideError
-from bayespeft.factors import Pack
 from bayespeft.guides.base import GuideSpec
 from bayespeft.guides.laplace import LaplaceGuide, believed_precision
 from bayespeft.guides.laplace_diagonal import LaplaceDiagonal
 from bayespeft.guides.laplace_full import LaplaceFull
 from bayespeft.guides.laplace_kronecker import LaplaceKronecker
 from bayespeft.guides.laplace_last_layer import LaplaceLastLayer
-from bayespeft.inference.folding import SHARE
-from bayespeft.inference.predict import Predictor
-from bayespeft.inference.problem import Problem
+from bayespeft.layers.factors import Pack
 from bayespeft.likelihoods.regression import Regression
+from bayespeft.prediction.folding import SHARE
+from bayespeft.prediction.predictor import Predictor
 from bayespeft.priors.flat import Flat
 from bayespeft.priors.normal import Normal
-from tests.inference.helpers import Direct, problem
+from bayespeft.training.problem import Problem
+from tests.training.helpers import Direct, problem
 
 SPECS = [LaplaceDiagonal(), LaplaceKronecker(), LaplaceFull()]
 specs = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.kind)
@@ -100,9 +100,9 @@ def test_little_memory_means_small_parts_and_the_same_curvature(spec, mlp, xy, m
         assert {len(local.logits) for local in p.jacobians()} == {16, 60 % 16}
         numbers = sum(loc.numel() for loc in p.approximation.latent.mean().values())
         five = 5.5 * 4 * numbers * (2 + 6 * 3) / SHARE
-        monkeypatch.setattr("bayespeft.inference.jacobian.free_memory", lambda device: five)
+        monkeypatch.setattr("bayespeft.prediction.jacobian.free_memory", lambda device: five)
         assert {len(local.logits) for local in p.jacobians()} == {5, 16 % 5, 60 % 16 % 5}
-        monkeypatch.setattr("bayespeft.inference.jacobian.free_memory", lambda device: 0)
+        monkeypatch.setattr("bayespeft.prediction.jacobian.free_memory", lambda device: 0)
         assert {len(local.logits) for local in p.jacobians()} == {1}
         close(covariance(fitted(p)), whole)
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
-from bayespeft.factors import Pack
 from bayespeft.gaussians import Diagonal
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.guides.mean_field_reversed import MeanFieldReversed, ReversedDiagonal
+from bayespeft.layers.factors import Pack
 from bayespeft.priors.normal import Normal as NormalPrior
-from tests.inference.helpers import Direct, problem
+from tests.training.helpers import Direct, problem
 
 
 def test_one_narrow_posterior_in_both_directions():

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.errors import ConfigError, GuideError
-from bayespeft.factors import Pack
 from bayespeft.gaussians import LowRank
 from bayespeft.guides.swag import Moments, Swag
 from bayespeft.guides.swag_adapter import SwagAdapter
+from bayespeft.layers.factors import Pack
 from bayespeft.methods.swag import METHOD
 from bayespeft.priors.flat import Flat
-from tests.inference.helpers import Direct, problem
+from tests.training.helpers import Direct, problem
 
 SHORT = TrainConfig(steps=40, lr=1e-2)
 OPTIONS = {"targets": "all-linear", "train": SHORT, "progress": False}

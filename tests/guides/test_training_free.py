@@ -11,13 +11,13 @@ from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.adapters.lora import Lora
-from bayespeft.assemble import assemble
 from bayespeft.errors import ConfigError, FitError, GuideError
-from bayespeft.factors import Pack
+from bayespeft.fitting.assemble import assemble
 from bayespeft.guides.training_free import TrainingFree, largest, nll, turn
-from bayespeft.inference.svi import run
+from bayespeft.layers.factors import Pack
 from bayespeft.methods.tfb import METHOD
 from bayespeft.priors.flat import Flat
+from bayespeft.training.loop import run
 
 TRAIN = TrainConfig(steps=80, lr=1e-2)
 OPTIONS = {"targets": "all-linear", "train": TRAIN, "progress": False}

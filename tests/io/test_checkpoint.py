@@ -132,7 +132,7 @@ def die(path, content):
         (path.parent / f".{path.name}.{files._host()}-{os.getpid()}-1.tmp").write_bytes(content[:3])
         os._exit(9)
     write(path, content)
-from bayespeft import files
+from bayespeft.utils import files
 checkpoint.write_atomic = die
 checkpoint.write(sys.argv[1], {"a": torch.ones(2)}, {"x": 2})
 """

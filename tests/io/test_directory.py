@@ -47,7 +47,7 @@ def test_a_place_that_cannot_be_written_to_is_found_out_at_once(mlp, xy, tmp_pat
     check_writable(tmp_path / "new" / "deep")
     check_writable("new")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]  # nothing stays behind
-    monkeypatch.setattr(bayespeft.api, "assemble", lambda *_, **__: pytest.fail("went on"))
+    monkeypatch.setattr(bayespeft.fitting.fit, "assemble", lambda *_, **__: pytest.fail("went on"))
     with pytest.raises(CheckpointError, match="can't be written to"):
         bayespeft.fit(mlp, xy, "melora", targets="all-linear", checkpoint=tmp_path / "file" / "state", progress=False)
 

@@ -20,12 +20,12 @@ import bayespeft
 from bayespeft import TrainConfig, registry
 from bayespeft.adapters.full import Full
 from bayespeft.adapters.lora import Lora
-from bayespeft.embeddings import fresh_rows, fresh_tokens
 from bayespeft.errors import CheckpointError, ConfigError
 from bayespeft.io import peft_export
 from bayespeft.io.peft import CONFIG, TENSORS, read_lora
+from bayespeft.layers.embeddings import fresh_rows, fresh_tokens
+from bayespeft.layers.sites import all_sites
 from bayespeft.likelihoods.label_tokens import LabelTokens
-from bayespeft.sites import all_sites
 
 # peft asks transformers by a name that transformers gives up.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")

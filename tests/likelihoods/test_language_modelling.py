@@ -17,8 +17,8 @@ from bayespeft.data.batch import Batch
 from bayespeft.data.padding import Padding
 from bayespeft.data.rows import RowExamples
 from bayespeft.errors import AttachError, ConfigError, DataError
-from bayespeft.inputs import as_examples
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.likelihoods.inputs import as_examples
 from bayespeft.likelihoods.language_modelling import LanguageModelling, shifted
 from bayespeft.predictive.language import LanguagePredictive
 from bayespeft.report.language import LanguageReport

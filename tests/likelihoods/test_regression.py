@@ -17,15 +17,15 @@ from transformers import BertConfig, BertForSequenceClassification
 import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.adapters.core import Core
-from bayespeft.commands.saved import open_posterior
+from bayespeft.cli.saved import open_posterior
 from bayespeft.errors import AttachError, ConfigError, DataError
 from bayespeft.guides.full_covariance import FullCovariance
-from bayespeft.inference.predict import Predictor
-from bayespeft.inference.svi import run
 from bayespeft.likelihoods.regression import Regression
+from bayespeft.prediction.predictor import Predictor
 from bayespeft.priors.normal import Normal
 from bayespeft.report import regression_metrics
-from tests.inference.helpers import Direct, problem
+from bayespeft.training.loop import run
+from tests.training.helpers import Direct, problem
 
 BRIEF: dict[str, Any] = {"targets": "all-linear", "train": TrainConfig(steps=60, lr=1e-2), "progress": False}
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import bayespeft
 from bayespeft import TrainConfig
-from bayespeft.heads import find_head
-from bayespeft.sites import find_sites
+from bayespeft.layers.heads import find_head
+from bayespeft.layers.sites import find_sites
 
 pytest.importorskip("paper_repro.tables", reason="the measurements are only in the repository")
 from paper_repro import results

@@ -16,7 +16,7 @@ from bayespeft.priors.ard import Ard
 from bayespeft.priors.empirical_bayes import EmpiricalBayes
 from bayespeft.priors.normal import Normal
 from bayespeft.priors.randomised import Randomised
-from tests.inference.helpers import problem
+from tests.training.helpers import problem
 
 SHAPE = (3, 2, 4)
 

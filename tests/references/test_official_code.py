@@ -1,7 +1,7 @@
 """Figures of the papers' own code, run once on the inputs below; repositories and commits stand beside them.
 
 The inputs are sequences without random numbers, so that no generator's change can move them. The spread of BLoB's code is in
-tests/inference/test_alternating.py, the prior that ScalaBL's code executes in tests/guides/test_reversed.py.
+tests/training/test_alternating.py, the prior that ScalaBL's code executes in tests/guides/test_reversed.py.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import torch
 
 from bayespeft.adapters.frozen_core import FrozenCore
 from bayespeft.adapters.sparse_low_rank import SparseLowRank
-from bayespeft.factors import Pack
 from bayespeft.guides.swag import Moments, Swag
-from bayespeft.inference.warmup import SUMMAND
+from bayespeft.layers.factors import Pack
 from bayespeft.priors.flat import Flat
+from bayespeft.training.warmup import SUMMAND
 from tests.adapters.helpers import a_site
 
 # IST-DASLab/peft-rosa 810da6a: GradCollectorHook over three gradients, then _grad_to_mask_fn with d = .25.

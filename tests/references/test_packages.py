@@ -16,7 +16,7 @@ from bayespeft.guides.laplace_full import LaplaceFull
 from bayespeft.guides.laplace_kronecker import LaplaceKronecker
 from bayespeft.priors.normal import Normal
 from bayespeft.report import metrics
-from tests.inference.helpers import Direct, problem
+from tests.training.helpers import Direct, problem
 
 # laplace-torch 0.3 on torch 2.14.1, subset_of_weights="all", prior_precision=2, BackPACK's GGN: variances of the posterior and
 # log marginal likelihood.

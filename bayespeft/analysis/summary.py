@@ -1,0 +1,218 @@
+"""A posterior in numbers, layer by layer: how far it went from its prior, how wide it is, how large the factors are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from bayespeft.adapters.attach import Placement
+from bayespeft.guides.base import GuideSpec
+from bayespeft.guides.gaussian import GaussianGuide
+from bayespeft.layers.factors import Pack
+from bayespeft.priors.empirical_bayes import EmpiricalBayes
+from bayespeft.utils.checks import checked_methods
+from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.kl import reported_kl
+
+UNKNOWN = "-"
+# The row of what all layers share: it belongs to none of them, and counts once.
+SHARED = "(shared)"
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSummary:
+    """One adapted layer, or what all layers share.
+
+    Attributes:
+        site: the layer's name, or "(shared)".
+        adapter: its adapter's name.
+        random: numbers that q makes random here.
+        kl: KL(q || prior) of these, nats, also where training took another (mean_field_reversed), and in expectation where
+            the prior is drawn anew at each step (randomised); None where the guide is not fitted by a KL, or nothing is
+            random.
+        std_mean, std_spread: mean and standard deviation, over these numbers, of their posterior standard deviations; None
+            where the guide has none (a point) or none in closed form (an ensemble, dropout).
+        deviation: Frobenius norm of mean - center of the prior, over all latent factors; None without one.
+        signal_to_noise: mean over the random numbers of |mean - center| / std; None without a std.
+        prior_scales: factor -> standard deviation of its prior, where that was learned (empirical Bayes).
+        norms: factor -> Frobenius norm, of each factor that is not random.
+    """
+
+    site: str
+    adapter: str
+    random: int
+    kl: float | None
+    std_mean: float | None
+    std_spread: float | None
+    deviation: float | None
+    signal_to_noise: float | None
+    prior_scales: dict[str, float]
+    norms: dict[str, float]
+
+
+@checked_methods
+@dataclass(frozen=True, repr=False)
+class Summary:
+    """All adapted layers, heads included, and totals; `print` shows a table.
+
+    Attributes:
+        guide: the guide's name.
+        sites: one for each layer, in the order of the network; the last one for what they share, if there is such.
+        kl: KL(q || prior) of all that is random, nats, or None.
+        random: numbers that q makes random.
+        trained: numbers that were trained by gradients: means, points, and the spreads of variational guides. Those of
+            Laplace, SWAG and IVON, which come from curvature or from moments, are not among them.
+    """
+
+    guide: str
+    sites: tuple[SiteSummary, ...]
+    kl: float | None
+    random: int
+    trained: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers, for JSON."""
+        return asdict(self)
+
+    def table(self) -> Table:
+        """Return a rich table: a row for each layer and one for the totals; columns that nothing has are left out."""
+        rows = [
+            (
+                site.site,
+                site.adapter,
+                f"{site.random:,}",
+                _number(site.kl, ".1f"),
+                UNKNOWN if site.std_mean is None else f"{site.std_mean:.3g} ± {site.std_spread:.2g}",
+                _number(site.deviation, ".3g"),
+                _number(site.signal_to_noise, ".3g"),
+                _named(site.prior_scales),
+                _named(site.norms),
+            )
+            for site in self.sites
+        ]
+        total = ("total", "", f"{self.random:,}", _number(self.kl, ".1f"), *[""] * 5)
+        heads = (
+            "layer",
+            "adapter",
+            "random",
+            "KL (nats)",
+            "sd",
+            "|mean - center|",
+            "signal/noise",
+            "prior sd",
+            "norms",
+        )
+        # The first three columns are of every guide.
+        used = [i for i in range(len(heads)) if i < 3 or any(row[i] != UNKNOWN for row in rows)]
+        table = Table(title=f"{self.guide}: {self.trained:,} trained numbers", title_justify="left")
+        for i in used:
+            words = heads[i] in ("layer", "adapter", "prior sd", "norms")
+            table.add_column(heads[i], justify="left" if words else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*(row[i] for i in used))
+        table.add_section()
+        table.add_row(*(total[i] for i in used))
+        return table
+
+    def __repr__(self) -> str:
+        console = Console(width=160, color_system=None)
+        with console.capture() as capture:
+            console.print(self.table())
+        return capture.get()
+
+
+@torch.no_grad()
+def summarise(approximation: Approximation, placements: Sequence[Placement], spec: GuideSpec) -> Summary:
+    """Summarise a fitted approximation.
+
+    Args:
+        approximation: q and its priors.
+        placements: the adapted layers.
+        spec: the settings of its guide.
+    """
+    rows = _Sites(approximation, spec).summaries(placements)
+    known = [row.kl for row in rows if row.kl is not None]
+    return Summary(
+        guide=spec.kind,
+        sites=rows,
+        kl=sum(known) if known else None,
+        random=sum(row.random for row in rows),
+        trained=approximation.trainable(),
+    )
+
+
+class _Sites:
+    """Means, spreads, priors and KLs of all packs, from which each layer takes its rows."""
+
+    def __init__(self, approximation: Approximation, spec: GuideSpec) -> None:
+        guide = approximation.latent
+        self._packs, self._random, self._mean = approximation.packs, approximation.random, approximation.mean()
+        self._centers = {pack.name: approximation.get_buffer(f"center_{pack.name}") for pack in self._packs}
+        self._std: dict[str, Tensor] = {}
+        self._kl: dict[str, Tensor] = {}
+        if isinstance(guide, GaussianGuide):
+            self._std = guide.std()
+            if spec.variational:
+                self._kl = {name: kl for name, kl in reported_kl(approximation).items() if name in self._random}
+        # Only a guide that is fitted by the ELBO has learned a scale; others may have no distribution pack by pack.
+        q = {**approximation.points.q(), **(guide.q() if spec.variational else {})}
+        self._scales = {
+            pack.name: pack.prior.learned(self._centers[pack.name], q[pack.name])
+            for pack in approximation.sampled
+            if isinstance(pack.prior, EmpiricalBayes) and pack.name in q
+        }
+
+    def summaries(self, placements: Sequence[Placement]) -> tuple[SiteSummary, ...]:
+        """Return what there is to say about each layer, and about what they share."""
+        adapters = {placement.site.name: placement.adapter.kind for placement in placements}
+        layers = {
+            name: [(p, p.rows[name]) for p in self._packs if name in p.rows and not p.shared] for name in adapters
+        }
+        shared = [(pack, 0) for pack in self._packs if pack.shared]
+        rows = [self._summary(name, adapters[name], places) for name, places in layers.items()]
+        return (*rows, *([self._summary(SHARED, adapters[shared[0][0].sites[0]], shared)] if shared else []))
+
+    def _summary(self, name: str, adapter: str, places: Sequence[tuple[Pack, int]]) -> SiteSummary:
+        random = [(pack.name, row) for pack, row in places if pack.name in self._random]
+        latent = [(pack.name, row) for pack, row in places if pack.name in self._random or pack.role == "latent"]
+        std = _flat(self._std, random) if self._std and random else None
+        return SiteSummary(
+            site=name,
+            adapter=adapter,
+            random=sum(self._mean[pack][row].numel() for pack, row in random),
+            kl=float(sum(self._kl[pack][row] for pack, row in random)) if self._kl and random else None,
+            std_mean=None if std is None else float(std.mean()),
+            std_spread=None if std is None else float(std.std(correction=0)),
+            deviation=float(self._deviation(latent).norm()) if latent else None,
+            signal_to_noise=None if std is None else float((self._deviation(random).abs() / std).mean()),
+            prior_scales={
+                pack.factor: float(self._scales[pack.name][row]) for pack, row in places if pack.name in self._scales
+            },
+            norms={
+                pack.factor: float(self._mean[pack.name][row].norm())
+                for pack, row in places
+                if pack.name not in self._random and self._mean[pack.name].is_floating_point()
+            },
+        )
+
+    def _deviation(self, places: Sequence[tuple[str, int]]) -> Tensor:
+        return _flat(self._mean, places) - _flat(self._centers, places)
+
+
+def _flat(values: dict[str, Tensor], places: Sequence[tuple[str, int]]) -> Tensor:
+    """Numbers of some rows of packs, in float64."""
+    return torch.cat([values[name][row].double().flatten() for name, row in places])
+
+
+def _number(value: float | None, spec: str) -> str:
+    return UNKNOWN if value is None else format(value, spec)
+
+
+def _named(values: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3g}" for name, value in values.items()) or UNKNOWN

@@ -1,1 +1,0 @@
-"""Parts of the command line: its options, and what `bayespeft doctor` looks at."""

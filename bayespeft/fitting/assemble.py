@@ -1,0 +1,280 @@
+"""From what the user named to what inference needs: method, likelihood, layers, packs, approximation, attached hooks."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from bayespeft import registry
+from bayespeft.adapters.attach import Attachment, Placement, check_unadapted, mode
+from bayespeft.adapters.base import Adapter
+from bayespeft.adapters.head import Head
+from bayespeft.adapters.subspace import Subspace
+from bayespeft.config import Targets, TrainConfig
+from bayespeft.data.class_names import names_in
+from bayespeft.data.encode import Row
+from bayespeft.data.examples import Examples
+from bayespeft.data.load import load as load_rows
+from bayespeft.data.prepare import raw_rows
+from bayespeft.errors import ConfigError, DataError, GuideError
+from bayespeft.fitting.packing import make_packs
+from bayespeft.fitting.start import start_packs, start_placements, started_at
+from bayespeft.guides.base import GuideSpec
+from bayespeft.io.fingerprint import fingerprint
+from bayespeft.layers.embeddings import fresh_tokens
+from bayespeft.layers.factors import Pack
+from bayespeft.layers.heads import find_fresh, fresh_parameters, in_use, warn_of_random
+from bayespeft.layers.merged import Merged, check_untied, times_merged
+from bayespeft.layers.network import eager
+from bayespeft.layers.sites import find_sites
+from bayespeft.likelihoods.base import Likelihood
+from bayespeft.likelihoods.categorical import Categorical
+from bayespeft.likelihoods.inputs import as_examples
+from bayespeft.methods.base import Method
+from bayespeft.posterior.posterior import Posterior
+from bayespeft.prediction.uneven import settled
+from bayespeft.training.coordinates import measured
+from bayespeft.training.gradients import check_gradients
+from bayespeft.training.history import History
+from bayespeft.training.problem import Problem
+from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.probe import probe
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A problem whose hooks are on, and what a posterior needs besides.
+
+    Attributes:
+        problem: what is fitted.
+        method: with the user's settings in place.
+        placements: which adapter sits on which layer.
+        classes: outputs of the likelihood.
+        base: the network's fingerprint.
+        seconds: that choosing the factors took, decompositions of weights included.
+        idle: freshly made layers that play no part in the network's output.
+    """
+
+    problem: Problem
+    method: Method
+    placements: tuple[Placement, ...]
+    classes: int
+    base: dict[str, str]
+    seconds: float
+    idle: frozenset[str]
+
+
+@contextmanager
+def assemble(
+    model: nn.Module,
+    data: Any,
+    method: Method,
+    *,
+    tokenizer: Any = None,
+    likelihood: str | Likelihood | None = None,
+    targets: str | Sequence[str] | Targets | None = None,
+    seed: int = 0,
+    start: Posterior | None = None,
+    optimiser: Callable[..., History],
+) -> Iterator[Assembly]:
+    """Attach a method to a network for the length of a `with` block; arguments and errors as `bayespeft.fit`."""
+    data = load_rows(data, "train") if isinstance(data, str) else data
+    named = start.likelihood if likelihood is None and start is not None else likelihood
+    rows = raw_rows(data)
+    chosen = choose_likelihood(named, model, rows).resolve(model, tokenizer, rows).named(names_in(data))
+    check_likelihood(chosen, method)
+    told_apart(model, tokenizer)
+    examples = as_examples(data, chosen, tokenizer, model, split="train")
+    check_unadapted(model)
+    generator = torch.Generator().manual_seed(seed)
+    device = next(model.parameters()).device
+    with eager():
+        chosen, examples = settled(model, chosen, examples, device)
+    first = next(iter(examples.batches(min(2, method.train.batch_size)))).to(device)
+    idle = frozenset[str]() if start is None else start.idle
+    if start is None:
+        if times_merged(model):
+            raise ConfigError(
+                "an earlier fit merged into this network's weights, so that they are no base that could be loaded again. Load "
+                "the network anew, fit on the copy that posterior.merged_model() returns, pass start=, or give the adapter of "
+                "the earlier fit keep_original=True."
+            )
+        fresh = find_fresh(model) if chosen.trains_head else []
+        method = method.replace(targets=as_targets(targets).over(method.targets))
+        sites = find_sites(model, method.targets, exclude=sorted(site.name for site in fresh))
+        with eager(), mode(model):
+            own = in_use(fresh, lambda: chosen.logits(model, next(first.parts(1)))) if fresh else []
+        heads = {head.name for head in own}
+        idle = frozenset(site.name for site in fresh) - heads
+        warn_of_random(model, heads | idle)
+        random = fresh_parameters(model)
+        # What gives the outputs starts at none, unless somebody trained it; layers before it must let something through.
+        last = {head.name for head in own[-1:] if f"{head.name}.weight" in random}
+        placements = tuple(Placement(s, method.adapter) for s in sites)
+        placements += tuple(Placement(head, Head(fresh=head.name in last)) for head in own)
+    else:
+        heads = start.heads
+        placements = start_placements(start, model, method)
+        # What the method says of itself is what was fitted.
+        method = method.replace(adapter=next(p.adapter for p in placements if p.site.name not in heads))
+
+    def packs_of(seed: int) -> list[Pack]:
+        return make_packs(placements, heads, method, torch.Generator().manual_seed(seed))
+
+    begin = time.perf_counter()
+    if start is None:
+        packs = make_packs(placements, heads, method, generator)
+        packs = measured(packs, placements, model, chosen, examples, seed)
+    else:
+        packs = started_at(start_packs(placements, heads, method, generator, start), start)
+    seconds = time.perf_counter() - begin
+    approximation = Approximation(packs, method.guide, generator, device)
+    base = fingerprint(model, exclude=heads | idle) if start is None else start.base
+    merged = start.merged if start is not None else merging(model, placements)
+    if start is None and merged is not None:
+        check_merging(model, placements, method)
+    with Attachment(placements, merged) as attachment:
+        apart = approximation.stochastic and (approximation.noise != "batch" or not method.guide.variational)
+        classes = probe(model, attachment, packs, chosen, first, apart)
+        check_labels(examples, chosen, classes)
+        problem = Problem(
+            model,
+            attachment,
+            approximation,
+            chosen,
+            examples,
+            method.train,
+            device,
+            seed,
+            optimiser,
+            classes,
+            packs_of,
+            started=start is not None,
+        )
+        if start is None or method.guide.differentiates:
+            check_gradients(problem, next(first.parts(2)))
+        yield Assembly(problem, method, placements, classes, base, seconds, idle)
+
+
+def as_targets(targets: str | Sequence[str] | Targets | None) -> Targets:
+    """Return targets as settings, whatever form the user chose: names mean those in every block, None says nothing."""
+    if targets is None:
+        return Targets()
+    if isinstance(targets, Targets):
+        return targets
+    return Targets(modules=targets if isinstance(targets, str) else list(targets), layers=None)
+
+
+def choose_method(guide: str | Method | GuideSpec, adapter: str | Adapter | None, train: TrainConfig) -> Method:
+    """Return the method that a name, a guide or a method stands for, with the user's adapter and settings in place."""
+    if isinstance(guide, GuideSpec):
+        base: Method = registry.get("methods", "melora")
+        method = base.replace(guide=guide, name="custom")
+    else:
+        method = guide if isinstance(guide, Method) else registry.get("methods", guide)
+    method = method.replace(train=train.over(method.train))
+    if adapter is not None:
+        chosen = adapter if isinstance(adapter, Adapter) else registry.get("adapters", adapter)()
+        method = method.replace(adapter=chosen, title=f"{method.title}, {chosen.kind} adapter")
+    if isinstance(guide, GuideSpec):
+        method = method.replace(title=f"{guide.kind} over {method.adapter.kind}")
+    return method
+
+
+def choose_likelihood(
+    likelihood: str | Likelihood | None, model: nn.Module, rows: Sequence[Row] | None = None
+) -> Likelihood:
+    """Return the likelihood that was named, or the one for the network's type and the columns of rows."""
+    if isinstance(likelihood, Likelihood):
+        return likelihood
+    if likelihood is None:
+        getter = getattr(model, "get_output_embeddings", None)
+        speaks = callable(getter) and getter() is not None
+        config = getattr(model, "config", None)
+        # One output is a regression to transformers too.
+        measures = getattr(config, "problem_type", None) == "regression" or getattr(config, "num_labels", None) == 1
+        writes = rows is not None and not {"source", "prompt", "messages"}.isdisjoint(rows[0])
+        spoken = "language_modelling" if writes else "label_tokens"
+        likelihood = spoken if speaks else "regression" if measures else "sequence_classification"
+    chosen: Likelihood = registry.get("likelihoods", likelihood)()
+    return chosen
+
+
+def check_likelihood(likelihood: Likelihood, method: Method) -> None:
+    """Check, before training, that a method can work with what a likelihood offers.
+
+    Raises:
+        ConfigError: it works with probabilities of classes and would get densities; or it predicts with the network
+            linearised, and the likelihood can't.
+    """
+    if method.temperature and likelihood.discrete and not isinstance(likelihood, Categorical):
+        raise ConfigError(
+            f"method '{method.name}' divides logits of classes by a temperature, and likelihood '{likelihood.kind}' has none: "
+            "take another method, such as mle."
+        )
+    if not likelihood.linearises and (method.prediction or method.guide.prediction) == "linearised":
+        raise ConfigError(
+            f"method '{method.name}' predicts with the network linearised, which likelihood '{likelihood.kind}' can't: take a "
+            "variational method such as melora, or method.replace(prediction='sampled')."
+        )
+    if likelihood.discrete or not (method.guide.discrete or method.temperature):
+        return
+    what = "divides logits by a temperature" if method.temperature else "goes by a relative rise of the NLL"
+    raise ConfigError(
+        f"method '{method.name}' {what}, which means nothing for likelihood '{likelihood.kind}', whose outputs are quantities "
+        "and whose NLL depends on their units. Take a variational method such as melora, or a Laplace approximation."
+    )
+
+
+def merging(model: nn.Module, placements: Sequence[Placement]) -> Merged | None:
+    """Return where merges into the network's own weights are kept account of; None where the adapters never merge."""
+    if all(p.adapter.merge_interval(1) is None for p in placements):
+        return None
+    merged = Merged(model)
+    merged.keep_original(p.site for p in placements if isinstance(p.adapter, Subspace) and p.adapter.keep_original)
+    return merged
+
+
+def check_merging(model: nn.Module, placements: Sequence[Placement], method: Method) -> None:
+    """Check that a fit can merge into the network's own weights while it trains.
+
+    Raises:
+        GuideError: the guide can't go on after a merge. AttachError: a layer shares its weight with another module.
+    """
+    if not method.guide.restarts:
+        raise GuideError(
+            f"adapter '{method.adapter.kind}' merges into the weights while it trains, which guide '{method.guide.kind}' can't "
+            "follow. Fit a point (guide='mle') and build on it with start=, set the adapter's every=None, or use mean_field."
+        )
+    check_untied(model, [p.site for p in placements if p.adapter.merge_interval(1) is not None])
+
+
+def told_apart(model: nn.Module, tokenizer: Any) -> None:
+    """Warn of tokens whose embeddings are all alike, since no adapter trains an embedding."""
+    fresh = fresh_tokens(model, tokenizer)
+    if fresh:
+        warnings.warn(
+            f"the embeddings of {len(fresh)} tokens of the tokenizer, such as {fresh[0]!r}, look as resize_token_embeddings "
+            "makes them: all alike. Adapters train no embeddings, so the network goes on not telling these tokens apart. Train "
+            "them first, or set their rows of model.get_input_embeddings().weight to those of words that mean the same.",
+            stacklevel=4,
+        )
+
+
+def check_labels(examples: Examples, likelihood: Likelihood, classes: int) -> None:
+    """Check that training data has labels, in range."""
+    labels = examples.labels()
+    if labels is None:
+        batch = next(iter(examples.batches(1)))
+        if batch.labels is None:
+            raise DataError("training needs labels: column 'label', 'labels' or 'answer' is missing.")
+        labels = batch.labels
+    likelihood.check_labels(labels, classes)
+    likelihood.advise(labels)

@@ -1,0 +1,104 @@
+"""`import_lora`: a LoRA that peft trained, as a posterior that is one point."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import replace
+from typing import Annotated
+
+import torch
+from torch import nn
+
+from bayespeft import registry
+from bayespeft.adapters.attach import Placement
+from bayespeft.adapters.base import Adapter
+from bayespeft.adapters.full import Full
+from bayespeft.adapters.lora import Lora
+from bayespeft.errors import ConfigError
+from bayespeft.fitting.assemble import choose_likelihood
+from bayespeft.fitting.packing import make_packs
+from bayespeft.io.peft import read_lora
+from bayespeft.layers.heads import find_head
+from bayespeft.layers.network import bare
+from bayespeft.layers.sites import all_sites
+from bayespeft.likelihoods.base import Likelihood
+from bayespeft.likelihoods.label_tokens import LabelTokens
+from bayespeft.methods.base import Method
+from bayespeft.posterior.posterior import Posterior
+from bayespeft.training.history import History
+from bayespeft.utils.checks import ELSEWHERE, Count, Network, Tokenizer, checked
+from bayespeft.utils.threads import alone
+from bayespeft.variational.approximation import Approximation
+
+
+@checked
+@alone()
+def import_lora(
+    directory: Annotated[str | os.PathLike[str], ELSEWHERE],
+    model: Network,
+    *,
+    tokenizer: Tokenizer = None,
+    likelihood: str | Likelihood | None = None,
+    classes: Count | None = None,
+) -> Posterior:
+    """Read a LoRA that `peft` saved, as a posterior of method "mle": it predicts, reports and saves like any other.
+
+    Layers keep their own rank and scale. The head comes from modules_to_save where the directory has one, else from
+    the network, which itself is not touched.
+
+    Args:
+        directory: a folder with `adapter_config.json` and `adapter_model.safetensors` (peft 0.14 or later).
+        model: the base network that the LoRA was trained on.
+        tokenizer: for data that is still text.
+        likelihood: as in `bayespeft.fit`; a causal language model needs `LabelTokens(labels=(...))` with a tokenizer, or
+            `LabelTokens(token_ids=(...))`, since there are no training rows to tell the labels.
+        classes: K; by default the number of label tokens, or `num_labels` of the network's configuration.
+
+    Raises:
+        CheckpointError: files are missing or damaged, the adapter is more than a LoRA on linear layers, or it belongs to
+            another network. ConfigError: the number of classes, or the label tokens, can't be told, or `directory` is no path
+            or `model` no network. DataError: labels and tokenizer don't fit together.
+    """
+    if not isinstance(directory, (str, os.PathLike)):
+        raise ConfigError(
+            f"import_lora reads a folder that peft wrote, not a {type(directory).__name__}: write it with "
+            "save_pretrained(folder), and pass the folder and the base network."
+        )
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"model= is a {type(model).__name__}: pass the base network that the LoRA was trained on.")
+    model = bare(model)
+    chosen = choose_likelihood(likelihood, model)
+    if isinstance(chosen, LabelTokens) and not (chosen.labels or chosen.token_ids):
+        raise ConfigError(
+            "likelihood: which tokens are the labels can't be told without training rows; pass likelihood="
+            "LabelTokens(labels=('A', 'B', ...)) with tokenizer=, or LabelTokens(token_ids=(...))."
+        )
+    chosen = chosen.resolve(model, tokenizer, None)
+    if classes is None:
+        labels = chosen.token_ids if isinstance(chosen, LabelTokens) else ()
+        classes = len(labels) or getattr(getattr(model, "config", None), "num_labels", None)
+    if classes is None:
+        raise ConfigError(f"classes: {type(model).__name__} has no config.num_labels; pass classes=.")
+    lora = read_lora(directory, model)
+    sites = all_sites(model)
+    adapters: dict[str, Adapter] = {name: Lora(r=len(pair.A), alpha=pair.alpha) for name, pair in lora.pairs.items()}
+    common = Counter(adapters.values()).most_common(1)[0][0]
+    own = [site.name for site in find_head(model)] if chosen.trains_head else []
+    heads = {name for name in (*lora.whole, *own) if name not in adapters}
+    placements = tuple(
+        Placement(site, adapters.get(name) or Full()) for name, site in sites.items() if name in adapters.keys() | heads
+    )
+    values = {name: {"A": pair.A, "B": pair.B} for name, pair in lora.pairs.items()} | lora.whole
+    method: Method = registry.get("methods", "mle").replace(adapter=common)
+    generator = torch.Generator().manual_seed(0)
+    packs = [
+        # A point guide starts at the initial values, and stays there.
+        replace(
+            pack,
+            init=torch.stack([values.get(s, {}).get(pack.factor, pack.init[i]) for i, s in enumerate(pack.owners)]),
+        )
+        for pack in make_packs(placements, heads, method, generator)
+    ]
+    approximation = Approximation(packs, method.guide, generator, next(model.parameters()).device)
+    return Posterior(model, method, placements, approximation, chosen, History(), classes, 0, tokenizer)

@@ -1,0 +1,113 @@
+"""`start=`: a fit that builds on a posterior, its layers, its values, and where its priors are centered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from bayespeft.adapters.attach import Placement
+from bayespeft.adapters.base import Adapter
+from bayespeft.errors import ConfigError
+from bayespeft.fitting.packing import packed
+from bayespeft.layers.factors import Factor, Pack
+from bayespeft.methods.base import Method
+from bayespeft.posterior.posterior import Posterior
+
+
+def check_start(start: Posterior | None, adapter: str | Adapter | None) -> None:
+    """Check that a start is a posterior, and that an adapter named beside it says nothing else.
+
+    Raises:
+        ConfigError: it is none, or it does.
+    """
+    if start is None:
+        return
+    if not isinstance(start, Posterior):
+        raise ConfigError(f"start={start!r} must be a posterior, from fit, load or import_lora.")
+    if isinstance(adapter, Adapter):
+        for placement in start.placements:
+            there = placement.adapter
+            wrong = [
+                n for n in adapter.model_fields_set if n != "latent" and getattr(there, n, None) != getattr(adapter, n)
+            ]
+            if placement.site.name not in start.heads and wrong:
+                raise ConfigError(
+                    f"adapter= has {wrong[0]}={getattr(adapter, wrong[0])!r}, but start= brings "
+                    f"{getattr(there, wrong[0], None)!r} at layer '{placement.site.name}', which is what is built on: leave "
+                    "adapter= out."
+                )
+
+
+def start_placements(start: Posterior, model: nn.Module, method: Method) -> tuple[Placement, ...]:
+    """Return the placements of a fitted posterior for another method: its layers, ranks and scales, the method's latents.
+
+    Raises:
+        ConfigError: it was fitted on another network, or its adapters are of another kind than the method's, or it is an
+            ensemble, which has no single value to start at.
+    """
+    if start.model is not model:
+        raise ConfigError("start= was fitted on another network: pass the network that it carries, start.model.")
+    if start.approximation.latent.members is not None:
+        raise ConfigError("start= is an ensemble: the mean of its members' weights is no network that was trained.")
+    latent = {"latent": method.adapter.latent} if hasattr(method.adapter, "latent") else {}
+    placements = []
+    for placement in start.placements:
+        adapter = placement.adapter
+        if placement.site.name not in start.heads and adapter.kind != method.adapter.kind:
+            raise ConfigError(
+                f"start= has the adapter '{adapter.kind}' at layer '{placement.site.name}', method '{method.name}' needs "
+                f"'{method.adapter.kind}': fit the start with that adapter, or name start's with adapter=."
+            )
+        placements.append(
+            Placement(placement.site, adapter.replace(**latent) if hasattr(adapter, "latent") else adapter)
+        )
+    return tuple(placements)
+
+
+def start_packs(
+    placements: Sequence[Placement], heads: set[str], method: Method, generator: torch.Generator, start: Posterior
+) -> list[Pack]:
+    """Return packs as `make_packs` does, of any values where an adapter decomposes and the start has all of its factors."""
+    there: dict[str, set[str]] = {}
+    for known in start.approximation.packs:
+        for site in known.sites:
+            there.setdefault(site, set()).add(known.factor)
+
+    def factors(p: Placement) -> Mapping[str, Factor]:
+        if p.adapter.decomposes and (blank := p.adapter.blank(p.site, generator)).keys() <= there.get(
+            p.site.name, set()
+        ):
+            return blank
+        return p.adapter.factors(p.site, generator)
+
+    return packed({p.site.name: factors(p) for p in placements}, heads, method)
+
+
+def started_at(packs: Sequence[Pack], start: Posterior) -> list[Pack]:
+    """Return packs whose initial values are the means of a fitted posterior; what it lacks starts where the adapter says.
+
+    Raises:
+        ConfigError: it has a factor that the packs lack, such as a core between B and A.
+    """
+    means = start.approximation.mean()
+    values = {
+        (site, pack.factor): means[pack.name][row].detach().cpu()
+        for pack in start.approximation.packs
+        for site, row in pack.rows.items()
+    }
+    lost = {factor for _, factor in values} - {pack.factor for pack in packs}
+    if lost:
+        raise ConfigError(
+            f"start= has the factor '{min(lost)}', which this method's adapter lacks, so its function would be another one: "
+            "take a method whose adapter has it, or latent= with that factor."
+        )
+
+    centers = start.approximation.centers()
+
+    def of(found: Mapping[tuple[str, str], Tensor], pack: Pack, own: Tensor) -> Tensor:
+        return torch.stack([found.get((site, pack.factor), own[row]) for row, site in enumerate(pack.owners)])
+
+    return [replace(pack, init=of(values, pack, pack.init), center=of(centers, pack, pack.center)) for pack in packs]

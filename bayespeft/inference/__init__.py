@@ -1,1 +1,0 @@
-"""The Pyro model, the objective, the loop, and prediction."""

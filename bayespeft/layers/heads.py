@@ -1,0 +1,193 @@
+"""Layers that are freshly made: the head of a new task, and what a checkpoint lacked inside its body.
+
+They hold random numbers that no one else has, so they are trained along, whole, and saved with the posterior. What is fresh
+is known by structure (what lies outside the pretrained body), by the marks that transformers leaves on parameters that it
+loaded (5.0 and later), or, where there are none, by values: an untouched bias of zeros over weights of the initial spread.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from bayespeft.errors import AttachError
+from bayespeft.layers.sites import Site, all_sites
+
+# The mark of transformers on what it has loaded.
+_LOADED = "_is_hf_initialized"
+# Two spreads are the same up to this part of them.
+_NEAR = 0.1
+
+
+def find_head(model: nn.Module) -> list[Site]:
+    """Return the linear layers outside pretrained bodies: a classifier, and what lies between it and the body.
+
+    Nothing for a network that is no model of transformers and holds none, and for language models, whose output layer is
+    part of what was pretrained.
+    """
+    inside: set[int] = set()
+    pretrained = list(_pretrained(model))
+    for _, network in pretrained:
+        inside |= {id(module) for module in _body(network).modules()}
+    return [site for site in all_sites(model).values() if id(site.module) not in inside] if pretrained else []
+
+
+def find_fresh(model: nn.Module) -> list[Site]:
+    """Return the head, and the linear layers inside the body that the checkpoint lacked, such as a pooler."""
+    fresh = fresh_parameters(model)
+    head = {site.name for site in find_head(model)}
+    return [
+        site
+        for site in all_sites(model).values()
+        if site.name in head or (f"{site.name}.weight" in fresh and site.parameter.is_floating_point())
+    ]
+
+
+def fresh_parameters(model: nn.Module) -> set[str]:
+    """Return names of parameters in models of transformers that no checkpoint brought, as far as it can be told."""
+    fresh: set[str] = set()
+    for prefix, network in _pretrained(model):
+        own = dict(network.named_parameters())
+        unmarked = {name for name, parameter in own.items() if not getattr(parameter, _LOADED, False)}
+        found = unmarked if len(unmarked) < len(own) else _untouched(network)
+        fresh |= {f"{prefix}{name}" for name in found}
+    return fresh
+
+
+def in_use(sites: Sequence[Site], run: Callable[[], Tensor]) -> list[Site]:
+    """Return those layers that run in a forward pass; the others play no part in it.
+
+    Args:
+        sites: the layers.
+        run: runs the network and returns its output.
+
+    Raises:
+        AttachError: a layer does not run as a module, and the output depends on its weight all the same.
+    """
+    ran: set[str] = set()
+
+    def note(name: str) -> Callable[..., None]:
+        return lambda *_: ran.add(name)
+
+    handles = [site.module.register_forward_hook(note(site.name)) for site in sites]
+    try:
+        with torch.no_grad():
+            run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    if direct := _used_directly([site for site in sites if site.name not in ran], run):
+        raise AttachError(
+            f"the freshly made layer '{direct}' never runs as a module, but its weight is used directly, so that it can't be "
+            "trained: have the network call the layer."
+        )
+    return [site for site in sites if site.name in ran]
+
+
+def _used_directly(sites: Sequence[Site], run: Callable[[], Tensor]) -> str | None:
+    """Return the first of these layers whose weight the output depends on."""
+    if not sites:
+        return None
+    switches = [site.parameter.requires_grad for site in sites]
+    try:
+        for site in sites:
+            site.parameter.requires_grad_(True)
+        with torch.enable_grad():
+            output = run()
+            weights = [site.parameter for site in sites]
+            if not output.requires_grad:
+                return None
+            gradients = torch.autograd.grad(output.sum(), weights, allow_unused=True)
+    finally:
+        for site, switch in zip(sites, switches, strict=True):
+            site.parameter.requires_grad_(switch)
+    used = (site.name for site, gradient in zip(sites, gradients, strict=True) if gradient is not None)
+    return next(used, None)
+
+
+def warn_of_random(model: nn.Module, known: Iterable[str]) -> None:
+    """Warn of parameters that came from no checkpoint and are not trained.
+
+    Args:
+        model: the network.
+        known: names of layers that are trained whole, or play no part.
+    """
+    bodies = {id(parameter) for _, network in _pretrained(model) for parameter in _body(network).parameters()}
+    random = fresh_parameters(model)
+    if bodies:
+        random |= {
+            name
+            for name, parameter in model.named_parameters()
+            # Scales and biases are made constant: those that are not have been trained.
+            if id(parameter) not in bodies and parameter.dim() > 1 and not getattr(parameter, _LOADED, False)
+        }
+    whole = tuple(f"{name}." for name in known)
+    left = [
+        name
+        for name, value in model.named_parameters()
+        if name in random and not name.startswith(whole or ("\0",)) and not _constant(value)
+    ]
+    if left:
+        more = f" and {len(left) - 1} more" if left[1:] else ""
+        warnings.warn(
+            f"'{left[0]}'{more} came from no checkpoint (it was missing there, resized, or made beside the pretrained body) "
+            "and stays as it is. If it is random, the posterior is one over a network that is random in part, which no other "
+            "session can load again: train it first, or save the network with save_pretrained and load it from there.",
+            stacklevel=2,
+        )
+
+
+def _pretrained(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the outermost models of transformers in a network, each with the beginning of its parameters' names."""
+    within: tuple[str, ...] = ()
+    for name, module in model.named_modules():
+        if name.startswith(within or ("\0",)):
+            continue
+        if isinstance(getattr(module, "base_model_prefix", None), str) and hasattr(module, "config"):
+            prefix = f"{name}." if name else ""
+            yield prefix, module
+            if not name:
+                return
+            within = (*within, prefix)
+
+
+def _body(network: nn.Module) -> nn.Module:
+    """Return the part of a model that its task did not add; the whole of a language model, or of a body alone."""
+    speaks = getattr(network, "get_output_embeddings", None)
+    if callable(speaks) and speaks() is not None:
+        return network
+    body = getattr(network, str(network.base_model_prefix) or "\0", None)
+    if isinstance(body, nn.Module):
+        return body
+    if "Classification" not in type(network).__name__:
+        return network
+    # Some hold their body under other names (CLIP's vision_model, Whisper's encoder): it is by far the largest part.
+    return max(network.children(), key=lambda child: sum(p.numel() for p in child.parameters()))
+
+
+def _untouched(network: nn.Module) -> set[str]:
+    """Return parameters of linear layers that look as they were made, in a network where most don't."""
+    spread = getattr(getattr(network, "config", None), "initializer_range", None)
+    with_bias = {
+        name: site
+        for name, site in all_sites(network).items()
+        if isinstance(site.module.bias, Tensor) and site.parameter.is_floating_point()
+    }
+    zero = {name for name, site in with_bias.items() if not site.module.bias.any()}  # type: ignore[operator]
+    if not spread or 2 * len(zero) >= len(with_bias):
+        return set()
+    return {
+        f"{name}.{part}"
+        for name in zero
+        for part in ("weight", "bias")
+        if abs(with_bias[name].parameter.float().std().item() / spread - 1) < _NEAR
+    }
+
+
+@torch.no_grad()
+def _constant(value: Tensor) -> bool:
+    """Whether all numbers are the same, as scales and biases are made."""
+    return not value.numel() or value.is_meta or bool((value == value.reshape(-1)[0]).all())

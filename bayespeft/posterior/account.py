@@ -1,0 +1,109 @@
+"""What a posterior tells a report about itself: how training went, settings and versions, and the rows behind predictions."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from bayespeft.likelihoods.base import Likelihood
+from bayespeft.methods.base import Method
+from bayespeft.predictive.categorical import Predictive
+from bayespeft.report.context import Quotes, Setup, Training, quotes
+from bayespeft.training.history import History
+from bayespeft.version import __version__
+
+POINTS = 200
+"""Most points of a training curve."""
+
+PACKAGES = ("torch", "pyro-ppl", "transformers", "numpy", "scipy")
+
+
+def training(history: History, remedies: Mapping[str, str] | None = None) -> Training | None:
+    """Return the curves of a history, at `POINTS` of its records at most; None where there is no record.
+
+    Args:
+        history: how training went.
+        remedies: kind of verdict -> what to do about it.
+    """
+    if not history.records:
+        return None
+    chosen = np.unique(np.linspace(0, len(history.records) - 1, POINTS).round().astype(int))
+    records = [history.records[i] for i in chosen]
+    curves: dict[str, tuple[float | None, ...]] = {
+        "objective": tuple(record.loss for record in records),
+        "nll": tuple(record.nll for record in records),
+        "kl": tuple(record.kl for record in records),
+    }
+    validated = [(record.validation or {}).get("nll") for record in records]
+    if any(value is not None for value in validated):
+        curves["validation nll"] = tuple(validated)
+    return Training(
+        tuple(record.step for record in records),
+        curves,
+        history.seconds,
+        history.peak_memory_bytes,
+        "" if history.ended is None else str(history.ended),
+        dict(remedies or {}),
+    )
+
+
+def setup(
+    model: nn.Module, method: Method, likelihood: Likelihood, sites: Iterable[str], **settings: Mapping[str, Any]
+) -> Setup:
+    """Return settings and versions.
+
+    Args:
+        model: the network; only its name is told.
+        method: with all its settings as they were used.
+        likelihood: what the network's output means.
+        sites: names of the adapted layers, which are told by pattern.
+        settings: further groups of plain values.
+    """
+    name = getattr(getattr(model, "config", None), "name_or_path", "")
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    configuration = {
+        "method": method.model_dump(mode="json"),
+        "likelihood": {"kind": likelihood.kind, **likelihood.model_dump(mode="json")},
+        "network": {"class": type(model).__name__, "name": name, "parameters": parameters},
+        "adapted layers": dict(Counter(re.sub(r"\d+", "*", site) for site in sites)),
+        **{group: dict(values) for group, values in settings.items()},
+    }
+    versions = {"bayespeft": __version__, "python": platform.python_version()}
+    return Setup(configuration, versions | {name: version(name) for name in PACKAGES})
+
+
+def quoted(
+    prediction: Predictive, rows: Sequence[Mapping[str, Any]] | None, names: Sequence[str], count: int
+) -> Quotes:
+    """Return the rows of a labelled prediction that are to be looked at.
+
+    Args:
+        prediction: of the rows, in their order.
+        rows: the data as texts, or None where it is something else.
+        names: what classes are called, unless rows have choices; numbers where there are none.
+        count: most of either kind.
+    """
+
+    def text(row: int) -> str | None:
+        return None if rows is None else row_text(rows[row])
+
+    def name(row: int, number: int) -> str:
+        choices = rows[row].get("choices") if rows is not None else None
+        own = names if choices is None else choices
+        return str(own[number]) if number < len(own) else str(number)
+
+    return quotes(prediction, count, text, name)
+
+
+def row_text(row: Mapping[str, Any]) -> str | None:
+    """Return what is read of a row: its texts, and a question's choices below it; None where it has no text."""
+    parts = [str(row[column]) for column in ("text", "text_pair", "question", "source") if column in row]
+    parts += [f"({chr(ord('A') + i)}) {choice}" for i, choice in enumerate(row.get("choices") or ())]
+    return "\n".join(parts) if parts else None

@@ -1,0 +1,246 @@
+"""A network with a posterior over its adapters: bind a draw, save it, write it as a LoRA or as a plain network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from bayespeft.adapters.attach import Attachment, Placement, SiteWeights, check_unadapted, mode
+from bayespeft.errors import AttachError, ConfigError
+from bayespeft.io import checkpoint
+from bayespeft.io.fingerprint import fingerprint
+from bayespeft.io.merge import merged_copy, name_outputs, write_merged
+from bayespeft.io.peft_export import write_lora
+from bayespeft.io.savable import check_savable
+from bayespeft.layers.merged import Merged, times_merged
+from bayespeft.likelihoods.base import Likelihood
+from bayespeft.methods.base import Method
+from bayespeft.prediction.predictor import Predictor
+from bayespeft.training.history import History
+from bayespeft.utils.checks import Draw, Seed, checked_methods
+from bayespeft.utils.threads import alone, alone_at_the_ends
+from bayespeft.variational.approximation import Approximation
+from bayespeft.version import __version__
+
+# Before the names of saved tensors that are no part of the approximation.
+MERGED, CENTER = "merged/", "center/"
+
+
+def centers_are_saved(placements: Iterable[Placement]) -> bool:
+    """Whether a file says where priors are centered: the base alone can't tell it, or only by decomposing each layer."""
+    return any(p.adapter.decomposes or p.adapter.merge_interval(1) is not None for p in placements)
+
+
+@checked_methods
+@dataclass(repr=False)
+class Fitted:
+    """A network and a posterior over the factors of its adapters: what every use of them stands on.
+
+    Attributes:
+        model: the network.
+        method: the method with all its settings as they were used.
+        placements: where adapters sit.
+        approximation: q, its priors and the point factors.
+        likelihood: what the network's output means.
+        history: how training went.
+        classes: K.
+        seed: of the fit.
+        tokenizer: for data that is still text, or None.
+        temperature: divides the logits of every draw in prediction; 1 unless it was fitted to validation data.
+        merged: what the adapters merged into the network's own weights, or None where they never do.
+        base: the fingerprint of the network as the fit was given it.
+        merges: how often the network had been merged into when this posterior was made: after that it is another network.
+        idle: freshly made layers that play no part in the network's output, and may differ when it is loaded again.
+    """
+
+    model: nn.Module
+    method: Method
+    placements: tuple[Placement, ...]
+    approximation: Approximation
+    likelihood: Likelihood
+    history: History
+    classes: int
+    seed: int
+    tokenizer: Any = None
+    temperature: float = 1.0
+    merged: Merged | None = None
+    base: dict[str, str] = field(default_factory=dict)
+    merges: int = -1
+    idle: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        self.base = self.base or fingerprint(self.model, exclude=self.heads | self.idle)
+        self.merges = times_merged(self.model) if self.merges < 0 else self.merges
+
+    def __repr__(self) -> str:
+        """Return what it is in a line: a network's own repr is hundreds."""
+        return (
+            f"{type(self).__name__}(method={self.method.name!r}, model={type(self.model).__name__}, "
+            f"likelihood={self.likelihood.kind!r}, classes={self.classes}, layers={len(self.placements)}, "
+            f"trainable={self.approximation.trainable()}, temperature={self.temperature:.4g}, seed={self.seed})"
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's first parameter lives."""
+        return next(self.model.parameters()).device
+
+    @property
+    def total_parameters(self) -> int:
+        """Numbers of the network, and those of the adapters and the guide beside them."""
+        return sum(parameter.numel() for parameter in self.model.parameters()) + self.approximation.trainable()
+
+    @property
+    def heads(self) -> set[str]:
+        """Names of the layers that are freshly made, trained whole: the head, and what a checkpoint lacked."""
+        return {name for pack in self.approximation.packs if pack.role == "head" for name in pack.sites}
+
+    @contextmanager
+    def _predictor(self) -> Iterator[Predictor]:
+        with self._attached() as attachment:
+            yield Predictor(
+                self.model, attachment, self.approximation, self.likelihood, self.device, self.temperature, self.classes
+            )
+
+    @contextmanager
+    def using(self, draw: Draw = "mean", seed: Seed = 0) -> Iterator[nn.Module]:
+        """Give the network one draw's weights inside a `with` block: `with posterior.using("mean") as model: ...`.
+
+        It is in evaluation mode there, and as it was afterwards. Its logits are not yet divided by a fitted `temperature`.
+        Other threads may not use the network with a posterior
+        meanwhile, and are told so.
+
+        Args:
+            draw: "mean", or the number of a draw, as in `predict` with the same seed.
+            seed: of the draws.
+
+        Raises:
+            ConfigError: `draw` is neither. AttachError: the network is in such a block already.
+        """
+        with alone_at_the_ends(self._bound(draw, seed)), torch.no_grad():
+            yield self.model
+
+    @contextmanager
+    def _bound(self, draw: Draw, seed: int) -> Iterator[None]:
+        weights = self._one_network(draw, seed)
+        with self._attached() as attachment, mode(self.model, keep_cache=True):
+            attachment.bind(weights)
+            yield
+
+    def _check_network(self) -> None:
+        """Check that the network is the one of this posterior, with no adapter at work."""
+        check_unadapted(self.model)
+        if times_merged(self.model) != self.merges:
+            raise AttachError(
+                "another fit has merged into the network's weights since this posterior was made, so it belongs to a network "
+                "that is no more. Load it again onto the base, or give the adapter of the other fit keep_original=True."
+            )
+
+    @contextmanager
+    def _attached(self) -> Iterator[Attachment]:
+        self._check_network()
+        with Attachment(self.placements, self.merged) as attachment:
+            yield attachment
+
+    @torch.no_grad()
+    def _one_network(self, draw: Draw, seed: int) -> SiteWeights:
+        if draw == "mean" and self.approximation.latent.members is not None:
+            raise ConfigError(
+                "'mean' would average the weights of an ensemble, which no member has: name a draw, from 0."
+            )
+        values = self.approximation.mean()
+        if draw != "mean":
+            draws = self.approximation.latent.draws(draw + 1, torch.Generator().manual_seed(seed))
+            values |= {name: value[draw] for name, value in draws.items()}
+        return self.approximation.fixed_weights(values)
+
+    @alone()
+    def save(self, directory: str | os.PathLike[str]) -> None:
+        """Write the posterior (not the base network) as safetensors and JSON; `bayespeft.load` reads it.
+
+        Raises:
+            CheckpointError: the directory holds something else. ConfigError: a part is not registered, or a setting of it is
+                lost on the way through JSON; `bayespeft.fit` warns of that before it trains.
+        """
+        check_savable(self.method, self.likelihood, (p.adapter for p in self.placements))
+        settings = {
+            "bayespeft": __version__,
+            "method": self.method.model_dump(mode="json"),
+            "likelihood": self.likelihood.model_dump(mode="json"),
+            "sites": {p.site.name: p.adapter.model_dump(mode="json") for p in self.placements},
+            "heads": sorted(self.heads),
+            "idle": sorted(self.idle),
+            "classes": self.classes,
+            "seed": self.seed,
+            "temperature": self.temperature,
+            "base": {
+                "name": getattr(getattr(self.model, "config", None), "name_or_path", type(self.model).__name__),
+                "fingerprint": self.base,
+            },
+            "history": self.history.to_dict(),
+        }
+        tensors = self.approximation.state_dict()
+        if centers_are_saved(self.placements):
+            tensors |= {f"{CENTER}{name}": value for name, value in self.approximation.center_buffers().items()}
+        if self.merged is not None:
+            self._check_network()
+            settings["merged"] = self.merged.steps()
+            state = self.merged.state({p.site.name: p.site for p in self.placements})
+            tensors |= {f"{MERGED}{name}": value for name, value in state.items()}
+        checkpoint.write(directory, tensors, settings)
+
+    @alone()
+    def merged_model(self, draw: Draw = "mean", seed: Seed = 0) -> nn.Module:
+        """Return a plain copy of the network with one draw of every adapter, and all merged before, in its weights.
+
+        It is in evaluation mode, and its configuration calls the classes as the posterior does.
+
+        A fitted temperature has no place in it: divide its logits by `temperature`.
+
+        Args:
+            draw: as for `using`; one draw is one network.
+            seed: of the draws.
+
+        Raises:
+            AttachError: a weight is quantised or in half precision, so that the change would be rounded away, or it is
+                shared with another module. ConfigError: `draw` is neither "mean" nor the number of a draw.
+        """
+        self._check_network()
+        network = merged_copy(self.model, self.placements, self._one_network(draw, seed), self.merged)
+        name_outputs(network, self.likelihood.class_names)
+        return network
+
+    @alone()
+    def export_merged(self, directory: str | os.PathLike[str], draw: Draw = "mean", seed: Seed = 0) -> None:
+        """Write `merged_model` as a full checkpoint that `from_pretrained` reads, with the tokenizer if there is one.
+
+        The directory must be new or empty.
+
+        Raises:
+            CheckpointError: the network is none of transformers', or the directory is not empty. And as `merged_model`.
+        """
+        write_merged(directory, self.merged_model(draw, seed), self.tokenizer)
+
+    @alone()
+    def export_peft(self, directory: str | os.PathLike[str], draw: Draw = "mean", seed: Seed = 0) -> None:
+        """Write one draw as a LoRA that `peft.PeftModel.from_pretrained` loads onto the same base network.
+
+        A fitted temperature has no place in that format: divide the exported network's logits by `temperature`.
+
+        Args:
+            directory: new, empty, or with an earlier export, which is replaced.
+            draw: as for `using`; one draw is one network, so what the others say is lost.
+            seed: of the draws.
+
+        Raises:
+            CheckpointError: an adapter's change is not exactly a LoRA, or the directory holds something else.
+            ConfigError: `draw` is neither "mean" nor the number of a draw.
+        """
+        self._check_network()
+        write_lora(directory, self.model, self.placements, self._one_network(draw, seed), self.merged)

@@ -1,0 +1,1 @@
+"""Draws of the weights to one predictive law: which draws, folded how, linearised how."""

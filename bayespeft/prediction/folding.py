@@ -1,0 +1,60 @@
+"""How many draws are folded into the batch axis of one pass."""
+
+from __future__ import annotations
+
+import torch
+
+from bayespeft.errors import ConfigError
+from bayespeft.utils.memory import free_memory
+
+# On a CPU, one pass over more rows than this is no faster, and needs more memory.
+CPU_ROWS_PER_PASS = 64
+# Part of the free memory that a pass may fill: an allocator fragments.
+SHARE = 0.7
+
+
+def fitting(wanted: int, bytes_each: int, free: int) -> int:
+    """Return how many draws, or examples, go into `free` bytes, at least 1 and at most all."""
+    return max(1, min(wanted, int(SHARE * free / max(bytes_each, 1))))
+
+
+class Folding:
+    """Decides the draws of the next pass.
+
+    A number that the user chose is kept. "auto" on a CPU keeps the rows of a pass about constant; on a GPU the first pass,
+    over the longest examples, takes one draw, and what it used decides about the rest.
+
+    Raises:
+        ConfigError: `wanted` is neither "auto" nor a whole number of at least 1.
+    """
+
+    def __init__(self, wanted: int | str, draws: int, device: torch.device) -> None:
+        if wanted != "auto" and (not isinstance(wanted, int) or wanted < 1):
+            raise ConfigError(f"draws_per_pass={wanted!r}: 'auto' or a whole number of at least 1.")
+        self._wanted: int | str = wanted
+        self._draws, self._device = max(draws, 1), device
+        self._fitting: int | None = None
+
+    def size(self, batch: int) -> int:
+        """Return the draws of the next pass over `batch` examples."""
+        if isinstance(self._wanted, int):
+            return min(self._wanted, self._draws)
+        if self._device.type != "cuda":
+            return max(1, min(self._draws, CPU_ROWS_PER_PASS // batch))
+        return self._fitting or 1
+
+    def give_up(self) -> bool:
+        """Take one draw a pass from now on, since a layer can't have several; whether that changes anything here."""
+        possible = self._wanted == "auto"
+        self._wanted = 1
+        return possible
+
+    def learn(self, allocated_before: int) -> None:
+        """Take note of the memory that the first pass, with one draw, used on a GPU; later calls do nothing."""
+        if self._device.type == "cuda" and self._fitting is None:
+            used = torch.cuda.max_memory_allocated(self._device) - allocated_before
+            self._fitting = fitting(self._draws, used, free_memory(self._device))
+
+    def allocated(self) -> int:
+        """Return the bytes allocated on the GPU now, 0 on a CPU."""
+        return torch.cuda.memory_allocated(self._device) if self._device.type == "cuda" else 0

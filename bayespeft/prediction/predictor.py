@@ -1,0 +1,266 @@
+"""Draws of the posterior to one predictive law per example: by sampling weights, or by linearising in them.
+
+The likelihood says how draws are averaged: see `bayespeft.predictive`.
+"""
+
+from __future__ import annotations
+
+import operator
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, SupportsIndex, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bayespeft.adapters.attach import Attachment, MixedRowsError, frozen, mode
+from bayespeft.data.batch import Batch
+from bayespeft.data.digest import Digest
+from bayespeft.data.examples import Examples
+from bayespeft.errors import ConfigError, DataError
+from bayespeft.guides.gaussian import GaussianGuide
+from bayespeft.likelihoods.base import Likelihood
+from bayespeft.prediction.folding import Folding
+from bayespeft.prediction.jacobian import jacobians
+from bayespeft.prediction.sampling import Noise, Sampling
+from bayespeft.predictive.base import Average, Cost, Prediction, refuse_broken
+from bayespeft.predictive.categorical import REPLICATES
+from bayespeft.utils.memory import PeakMemory
+from bayespeft.utils.randomness import seeded
+from bayespeft.variational.approximation import Approximation
+
+# With draws="auto": so many at a time, never more than the second, and no error is believed of fewer independent units.
+ROUND, MOST, UNITS = 8, 256, 8
+# Draws of a Gaussian over K logits cost no pass of the network.
+LOGIT_DRAWS = 256
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """An adapted network, ready to predict.
+
+    Attributes:
+        temperature: divides the logits of each draw.
+        classes: K, the network's outputs, where they are known beforehand.
+    """
+
+    model: torch.nn.Module
+    attachment: Attachment
+    approximation: Approximation
+    likelihood: Likelihood
+    device: torch.device
+    temperature: float = 1.0
+    classes: int | None = None
+
+    def run(
+        self,
+        examples: Examples,
+        draws: int | Literal["auto"],
+        seed: int,
+        draws_per_pass: int | str = "auto",
+        batch_size: int = 32,
+        keep_draws: bool = False,
+        sampling: Sampling = "plain",
+        tolerance: float = 0.01,
+    ) -> Prediction:
+        """Predict every example with the same draws: draw d is one function for all of the data.
+
+        Args:
+            examples: the data.
+            draws: how many; 0 is the posterior mean; "auto" goes on until the Monte Carlo error of the mean NLL is below
+                `tolerance` (at most 256). A guide without spread has nothing to draw, an ensemble has its members.
+            seed: of the draws.
+            draws_per_pass: draws folded into the batch axis at once, or "auto".
+            batch_size: examples per pass.
+            keep_draws: also return what each draw says.
+            sampling: "plain", "antithetic" or "sobol"; see `bayespeft.prediction.sampling`.
+            tolerance: standard error in nats, for draws="auto".
+
+        Raises:
+            ConfigError: draws < 0, or draws_per_pass < 1, or no such sampling. DataError: draws="auto" without labels.
+            FitError: an output is not a number.
+        """
+        latent = self.approximation.latent
+        wanted = self.check(draws, sampling, tolerance)
+        auto = wanted is None
+        noise = Noise(sampling, latent.noise_size, seed, replicates=auto)
+        folding = Folding(draws_per_pass, ROUND if wanted is None else wanted, self.device)
+        average = self.likelihood.average(len(examples), keep_draws)
+        rounds = _SameRounds() if auto else None
+        # The members of an ensemble are all there are: no other seed would give others.
+        unit = noise.unit if latent.members is None else None
+        with self._measured(seed) as cost, torch.no_grad():
+            while True:
+                count = ROUND if wanted is None else wanted
+                values = latent.transform(noise.take(count).to(self.device)) if count else {}
+                self._pass(examples, values, count, folding, average, batch_size, rounds)
+                if not auto:
+                    break
+                if average.labels is None:
+                    raise DataError("draws='auto' needs labels to know the error of the NLL; choose a number of draws.")
+                error = average.nll_error(unit)
+                enough = unit is not None and average.draws >= UNITS * unit
+                if average.draws >= MOST or (enough and error is not None and error <= tolerance):
+                    break
+        stated = average.draws if auto else count
+        return average.result(Cost(stated, average.draws, cost.seconds, peak_memory_bytes=cost.peak_memory_bytes), unit)
+
+    def linearised(
+        self, examples: Examples, seed: int, batch_size: int = 32, keep_draws: bool = False, draws: int = LOGIT_DRAWS
+    ) -> Prediction:
+        """Predict with the network linearised in the latents around their mean: outputs ~ N(f, J Sigma J^T).
+
+        One forward pass and K backward passes instead of one forward pass for each draw (MacKay 1992; Immer et al. 2021,
+        arXiv 2008.08400). Exact where the outputs are linear in the latents. Probabilities of classes are averaged over
+        draws of the logits, which cost no pass; a regression has a closed form.
+
+        Args:
+            examples: the data.
+            seed: of the draws of logits.
+            batch_size: examples per pass.
+            keep_draws: also return the log-probabilities of each draw of the logits, where logits are drawn.
+            draws: of the logits.
+
+        Raises:
+            ConfigError: the posterior is no Gaussian. FitError: an output is not a number.
+        """
+        latent = self.approximation.latent
+        if not isinstance(latent, GaussianGuide):
+            raise ConfigError(
+                f"prediction='linearised' needs a Gaussian posterior, {type(latent).__name__} is none: use "
+                "prediction='sampled'."
+            )
+        average = self.likelihood.gaussian_average(
+            len(examples), keep_draws, lambda outputs: _replicates(outputs, seed, draws)
+        )
+        with self._measured(seed) as cost, frozen(self.model):
+            for local in jacobians(self, examples, batch_size):
+                with torch.no_grad():
+                    root = latent.pull(local.by_pack) / self.temperature
+                    mean = (local.logits.double() / self.temperature).cpu()
+                    covariance = torch.einsum("nkp,nlp->nkl", root, root).double().cpu()
+                    index = local.batch.index.cpu()
+                    # Beforehand: a covariance that is not finite has no eigenvalues.
+                    refuse_broken(~torch.isfinite(mean + covariance.sum(-1)).all(-1), index)
+                    average.add(mean, covariance, index, self._observed(local.batch, mean.shape[-1]))
+        return average.result(cost.seconds, cost.peak_memory_bytes)
+
+    def check(self, draws: int | str, sampling: str, tolerance: float) -> int | None:
+        """Return the number of draws; None for "auto".
+
+        Raises:
+            ConfigError: they are no such number, there is no such sampling, or the tolerance is not positive.
+        """
+        if sampling not in get_args(Sampling):
+            raise ConfigError(f"sampling={sampling!r}: {', '.join(get_args(Sampling))}.")
+        if not tolerance > 0:
+            raise ConfigError(f"tolerance={tolerance}: a Monte Carlo error in nats, above 0.")
+        members = self.approximation.latent.members
+        if isinstance(draws, str):
+            if draws != "auto":
+                raise ConfigError(f"draws={draws!r}: a number, or 'auto'.")
+            return members if self.approximation.stochastic else 0
+        if isinstance(draws, bool) or not isinstance(draws, SupportsIndex):
+            raise ConfigError(f"draws={draws!r}: a whole number, or 'auto'; 0 predicts with the posterior mean.")
+        draws = operator.index(draws)
+        if draws < 0:
+            raise ConfigError(
+                f"draws={draws}: the number of draws can't be negative; 0 predicts with the posterior mean."
+            )
+        if not self.approximation.stochastic:
+            return 0
+        if members is not None and draws == 0:
+            raise ConfigError(
+                "draws=0 asks for the mean of the weights, which no member of an ensemble has: take draws=1."
+            )
+        return draws if members is None else min(draws, members)
+
+    def _pass(
+        self,
+        examples: Examples,
+        values: dict[str, Tensor],
+        draws: int,
+        folding: Folding,
+        average: Average,
+        batch_size: int,
+        rounds: _SameRounds | None,
+    ) -> None:
+        """Add the predictions of these draws, (draws, layers, ...) by pack, or of the mean, for all examples."""
+        average.begin(max(draws, 1))
+        for number, batch in enumerate(examples.batches(batch_size)):
+            if rounds:
+                rounds.check(number, batch)
+            moved = batch.to(self.device)
+            first = 0
+            while first < max(draws, 1):
+                before = folding.allocated()
+                size = min(folding.size(len(batch)), max(draws, 1) - first)
+                chunk = {name: value[first : first + size] for name, value in values.items()}
+                self.attachment.bind(self.approximation.folded_weights(chunk, len(batch)))
+                try:
+                    logits = self.likelihood.logits(self.model, moved.repeat(size)).double() / self.temperature
+                except MixedRowsError:
+                    if not folding.give_up():
+                        raise
+                    continue
+                self.attachment.check_ran()
+                outputs = logits.reshape(size, len(batch), -1).cpu()
+                folding.learn(before)
+                average.add(outputs, batch.index.cpu(), self._observed(batch, outputs.shape[-1]), first)
+                first += size
+        self.attachment.bind({})
+
+    def _observed(self, batch: Batch, outputs: int) -> Tensor | None:
+        """Return the labels of a batch on the CPU, checked: those of a loader can't be checked beforehand."""
+        if batch.labels is None:
+            return None
+        labels = batch.labels.cpu()
+        self.likelihood.check_labels(labels, outputs)
+        return self.likelihood.observed(labels)
+
+    @contextmanager
+    def _measured(self, seed: int) -> Iterator[_Measured]:
+        cost = _Measured()
+        start = time.perf_counter()
+        with mode(self.model), seeded(seed), PeakMemory(self.device) as memory:
+            yield cost
+        cost.seconds, cost.peak_memory_bytes = time.perf_counter() - start, memory.peak
+
+
+class _SameRounds:
+    """Several rounds of draws read the data anew, and take an example's position for the example."""
+
+    def __init__(self) -> None:
+        self._known: list[str] = []
+
+    def check(self, number: int, batch: Batch) -> None:
+        """Check that a batch is what the one of this number was before.
+
+        Raises:
+            DataError: it is not.
+        """
+        digest = Digest()
+        digest.add_batch(batch)
+        if number == len(self._known):
+            self._known.append(digest.text())
+        elif digest.text() != self._known[number]:
+            raise DataError(
+                f"batch {number} of the data is another one when it is read again (its order or its contents are random, in "
+                "a way that torch's, NumPy's and Python's seeds don't decide), so draws of several rounds can't be averaged "
+                "example by example. Give data that stays as it is, or a number of draws in place of draws='auto'."
+            )
+
+
+@dataclass
+class _Measured:
+    seconds: float = 0.0
+    peak_memory_bytes: int | None = None
+
+
+def _replicates(size: int, seed: int, draws: int) -> Tensor:
+    """Standard normals (draws, size) of Sobol sequences, each scrambled for itself, one for each of `REPLICATES`."""
+    seeds = np.random.SeedSequence(seed).generate_state(REPLICATES)
+    return torch.cat([Noise("sobol", size, int(one)).take(max(draws // REPLICATES, 1)) for one in seeds])

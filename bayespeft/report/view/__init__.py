@@ -1,0 +1,1 @@
+"""What a report looks like: charts, tables, pages of HTML."""

@@ -1,0 +1,141 @@
+"""The pictures of a calibration report on its page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+from scipy.stats import binom
+
+from bayespeft.report.binning import Bin
+from bayespeft.report.calibration import CalibrationReport
+from bayespeft.report.ood import Separation
+from bayespeft.report.over_draws import ByDraws
+from bayespeft.report.proportions import exact
+from bayespeft.report.sections import Selective
+from bayespeft.report.view.svg import Chart, percent, ticks
+from bayespeft.report.view.table import short_count
+
+SHARES = percent((0, 0.2, 0.4, 0.6, 0.8, 1))
+SCORES = {
+    "max_probability": "negative maximum probability",
+    "entropy": "entropy, nats",
+    "mutual_information": "mutual information, nats",
+}
+
+
+def reliability(report: CalibrationReport) -> Markup:
+    """Accuracy against confidence: a dot for each bin with its 95 % interval, and the band of a calibrated model.
+
+    Dots and gaps are larger where a bin has more examples: a bin of one example is never calibrated, and says little.
+    The band is where 95 % of samples of so many examples fall, at each bin on its own, if accuracy is the confidence.
+    """
+    chart = Chart(
+        (0, 1), (0, 1), x_label="confidence", y_label="accuracy", x_ticks=SHARES, y_ticks=SHARES, height=340,
+        description=f"Reliability diagram: {report.headline}",
+    )  # fmt: skip
+    for b in report.bins:
+        if b.confidence is not None:
+            low, high = (float(edge) / b.count for edge in binom.interval(0.95, b.count, min(b.confidence, 1.0)))
+            chart.band([(b.low, low, high), (b.high, low, high)])
+    chart.line([(0, 0), (1, 1)], "ideal")
+    most = max(b.count for b in report.bins)
+    for b in report.bins:
+        if b.confidence is None or b.accuracy is None:
+            continue
+        low, high = exact(b.accuracy, b.count)
+        kind = "over" if b.confidence > b.accuracy else "under"
+        size = (b.count / most) ** 0.5
+        chart.line([(b.confidence, b.confidence), (b.confidence, b.accuracy)], f"gap {kind}", 2 + 8 * size)
+        chart.line([(b.confidence, low), (b.confidence, high)], "whisker")
+        tip = (
+            f"confidence {100 * b.confidence:.1f} %, accuracy {100 * b.accuracy:.1f} % [{100 * low:.1f}, "
+            f"{100 * high:.1f}], {b.count:,} example{'s' * (b.count != 1)}"
+        )
+        chart.dot(b.confidence, b.accuracy, kind, tip, 2.5 + 2.5 * size)
+    return chart.svg()
+
+
+def histogram(report: CalibrationReport) -> Markup:
+    """How many examples have which confidence: right ones below, wrong ones on top."""
+    most = max(b.count for b in report.bins)
+    chart = Chart(
+        (0, 1), (0, 1.12 * most), x_label="confidence", y_label="examples", x_ticks=SHARES, height=170,
+        description="Histogram of confidence, right answers against wrong ones",
+    )  # fmt: skip
+    for b in report.bins:
+        if b.accuracy is None:
+            continue
+        right, wrong = _right_and_wrong(b)
+        tip = f"{100 * b.low:.0f} to {100 * b.high:.0f} %: {right:,} right, {wrong:,} wrong"
+        inner = (b.low + 0.004, b.high - 0.004)
+        chart.bar(inner, (0, right), "right", tip)
+        chart.bar(inner, (right, b.count), "wrong", tip)
+        chart.text((b.low + b.high) / 2, b.count, short_count(b.count), "count")
+    return chart.svg()
+
+
+def risk_coverage(selective: Selective) -> Markup:
+    """Errors among answers against the share that is answered, most confident first, with its 95 % band."""
+    curve = selective.curve
+    overall = curve.risk[-1]
+    top = max(*curve.high, 0.01) * 1.08
+    chart = Chart(
+        (0, 1), (0, top), x_label="answered, most confident first", y_label="errors among answers",
+        x_ticks=SHARES, y_ticks=_percent_ticks(top), description=f"Risk-coverage curve: {selective.sentence}",
+    )  # fmt: skip
+    chart.band(list(zip(curve.coverage, curve.low, curve.high, strict=True)))
+    chart.line([(0, overall), (1, overall)], "ideal")
+    # The best order refuses errors first: none is left until only right answers are.
+    best = [(c, max(0.0, (c - (1 - overall)) / c)) for c in (i / 100 for i in range(1, 101))]
+    chart.line(best, "dotted")
+    chart.line(list(zip(curve.coverage, curve.risk, strict=True)), "under")
+    at = min(range(len(curve.coverage)), key=lambda i: abs(curve.coverage[i] - 0.8))
+    tip = f"{100 * curve.coverage[at]:.0f} % answered: {100 * curve.risk[at]:.1f} % errors"
+    chart.dot(curve.coverage[at], curve.risk[at], "under", tip)
+    return chart.svg()
+
+
+def overlap(separation: Separation) -> Markup:
+    """How a score is spread over the test set, and over another set."""
+    found = separation.overlap
+    assert found is not None
+    step = (found.high - found.low) / len(found.inside)
+    top = 1.05 * max(*found.inside, *found.outside)
+    chart = Chart(
+        (found.low, found.high), (0, top), x_label=SCORES.get(separation.score, separation.score),
+        y_label="share of the set", y_ticks=_percent_ticks(top), height=220,
+        description=f"{separation.data} against the test set: AUROC {separation.auroc}",
+    )  # fmt: skip
+    for shares, kind in ((found.inside, "inside"), (found.outside, "outside")):
+        for i, share in enumerate(shares):
+            if share:
+                edges = (found.low + i * step, found.low + (i + 1) * step)
+                chart.bar(edges, (0, share), f"{kind} clear", f"{100 * share:.1f} %")
+    return chart.svg()
+
+
+def by_draws(rows: Sequence[ByDraws], figure: str, label: str, share: bool) -> Markup:
+    """A figure by the number of draws that are averaged; numbers of draws are spaced evenly."""
+    values = [float(getattr(row, figure)) for row in rows]
+    spread = max(max(values) - min(values), 0.02 * max(values), 1e-6)
+    y = (max(0.0, min(values) - spread), max(values) + spread)
+    chart = Chart(
+        (-0.3, len(rows) - 0.7), y, x_label="draws", y_label=label, height=210,
+        x_ticks={i: f"{row.draws:,}" for i, row in enumerate(rows)}, y_ticks=_percent_ticks(y[1], y[0]) if share else None,
+        description=f"{label} from {values[0]:.4g} at {rows[0].draws} to {values[-1]:.4g} at {rows[-1].draws} draws",
+    )  # fmt: skip
+    chart.line(list(enumerate(values)), "under")
+    for i, (row, value) in enumerate(zip(rows, values, strict=True)):
+        shown = f"{100 * value:.2f} %" if share else f"{value:.4f}"
+        chart.dot(i, value, "under", f"{row.draws:,} draw{'s' * (row.draws != 1)}: {shown}")
+    return chart.svg()
+
+
+def _right_and_wrong(b: Bin) -> tuple[int, int]:
+    right = round(b.count * (b.accuracy or 0.0))
+    return right, b.count - right
+
+
+def _percent_ticks(high: float, low: float = 0.0) -> dict[float, str]:
+    return {value / 100: f"{label} %" for value, label in ticks((100 * low, 100 * high)).items()}

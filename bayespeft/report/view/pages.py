@@ -1,0 +1,34 @@
+"""Pages of HTML that need nothing else: one template each, over a base with the style. Whatever they are given is escaped."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a page.
+
+    Args:
+        template: the name of a file in `templates/` without its ending, such as "report".
+        values: what the template shows. Text is escaped; what is HTML already must be a `markupsafe.Markup`.
+    """
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FunctionLoader(_source),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+
+
+def _source(name: str) -> str:
+    return files(__package__).joinpath("templates", f"{name}.jinja").read_text(encoding="utf-8")

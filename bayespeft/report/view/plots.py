@@ -1,0 +1,269 @@
+"""Plots: the reliability diagram of one or several reports, and the comparison of methods over seeds.
+
+Figures are made without pyplot: no global state, no display needed, nothing to close. Colours are those of Okabe & Ito
+(2008), which people with any kind of colour blindness can tell apart; over- and under-confidence are hatched too.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import textwrap
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from bayespeft.errors import ConfigError, DataError
+from bayespeft.report.proportions import exact
+from bayespeft.report.view.table import short_count
+from bayespeft.utils.checks import checked
+from bayespeft.utils.files import write_atomic
+
+if TYPE_CHECKING:
+    from bayespeft.report.calibration import CalibrationReport
+
+SUFFIXES = (".png", ".svg", ".pdf")
+COLUMNS = 4
+# Of the x-axes of a comparison, in drawn units (percent, nats).
+LEAST_SPAN = {"accuracy": 10.0, "nll": 0.2, "ece": 10.0, "ece_equal_mass": 10.0, "brier": 0.1}
+
+BLUE, VERMILION, SKY, GREY, INK = "#0072B2", "#D55E00", "#56B4E9", "#8C8C8C", "#222222"
+BARS = "#C9D3DC"
+OVER: dict[str, Any] = {"facecolor": VERMILION, "edgecolor": VERMILION, "hatch": "////", "alpha": 0.45, "linewidth": 0}
+UNDER: dict[str, Any] = {"facecolor": BLUE, "edgecolor": BLUE, "hatch": "\\\\\\\\", "alpha": 0.45, "linewidth": 0}
+ABOVE: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "color": INK}
+MEAN: dict[str, Any] = {"marker": "D", "color": VERMILION, "markersize": 8, "markeredgewidth": 0}
+
+
+def save(figure: Figure, path: str | os.PathLike[str], kind: str | None = None) -> None:
+    """Write a figure as png (200 dpi), svg or pdf; whole or not at all.
+
+    Args:
+        figure: to write.
+        path: where to.
+        kind: one of the three; by the suffix of `path` where it is left out.
+
+    Raises:
+        ConfigError: the suffix is none of these.
+    """
+    suffix = Path(path).suffix.lower() if kind is None else f".{kind}"
+    if suffix not in SUFFIXES:
+        raise ConfigError(f"a plot can't be saved as {os.fspath(path)!r}: end the name with {', '.join(SUFFIXES)}.")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=suffix[1:], dpi=200)
+    write_atomic(path, buffer.getvalue())
+
+
+def reliability(reports: Mapping[str, CalibrationReport]) -> Figure:
+    """Draw one reliability diagram per report, with the same axes: accuracy against confidence, and a histogram.
+
+    In each bin the bar is the accuracy, and the hatched part its gap to the mean confidence (where the diagonal is):
+    vermilion where confidence is too high, blue where it is too low. The gaps, weighted by the shares below, add up
+    to the ECE (Guo et al. 2017, figure 1). Whiskers are 95 % Wilson intervals. Empty bins are not drawn.
+
+    Args:
+        reports: title -> report, one panel each, in this order.
+
+    Raises:
+        DataError: there is no report.
+    """
+    if not reports:
+        raise DataError("there is no report to draw: pass at least one, as {title: report}.")
+    columns = min(len(reports), COLUMNS)
+    rows = math.ceil(len(reports) / columns)
+    size = (3.2 * columns + 0.6 + 0.8 * (columns == 1), 5.0 * rows + 0.4)
+    figure = Figure(figsize=size, **_style())
+    grid = figure.add_gridspec(2 * rows, columns, height_ratios=[3.2, 1] * rows)
+    most = max(b.count / report.n for report in reports.values() for b in report.bins)
+    for i, (title, report) in enumerate(reports.items()):
+        row, column = divmod(i, columns)
+        top = figure.add_subplot(grid[2 * row, column])
+        below = figure.add_subplot(grid[2 * row + 1, column], sharex=top)
+        draw_reliability(top, report)
+        _head(top, title, report)
+        _draw_counts(below, report, most)
+        top.set_xlabel("")
+        top.tick_params(labelbottom=False)
+        if column:
+            for axes in (top, below):
+                axes.set_ylabel("")
+                axes.tick_params(labelleft=False)
+    handles = [
+        Patch(facecolor=BARS, edgecolor=GREY, label="accuracy, 95 % interval"),
+        Patch(**OVER, label="over-confident"),
+        Patch(**UNDER, label="under-confident"),
+        Line2D([], [], color=INK, linestyle="--", linewidth=1, label="perfect calibration"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4 if columns > 1 else 2, fontsize=8, frameon=False)
+    return figure
+
+
+@checked
+def draw_reliability(ax: Axes, report: CalibrationReport) -> Figure:
+    """Draw the upper part of `reliability` into existing axes, with the verdict as their left title.
+
+    Returns:
+        The figure that the axes belong to.
+    """
+    ax.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, zorder=3)
+    for b in report.bins:
+        if b.confidence is None or b.accuracy is None:
+            continue
+        width, middle = b.high - b.low, (b.low + b.high) / 2
+        ax.bar(middle, b.accuracy, width, facecolor=BARS, edgecolor=GREY, linewidth=0.6, zorder=1)
+        gap = b.confidence - b.accuracy
+        ax.bar(middle, gap, width, bottom=b.accuracy, zorder=2, **(OVER if gap > 0 else UNDER))
+        line: dict[str, Any] = {"color": INK, "zorder": 4, "clip_on": False}
+        ax.plot([b.low, b.high], [b.accuracy] * 2, linewidth=1.4, solid_capstyle="butt", **line)
+        ax.plot([middle] * 2, exact(b.accuracy, b.count), linewidth=0.9, **line)
+    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="Confidence", ylabel="Accuracy")
+    ax.set_title(str(report.verdict), loc="left", fontsize=8.5, color=INK)
+    _tidy(ax)
+    figure = ax.figure
+    while isinstance(figure, SubFigure):
+        figure = figure.figure
+    return figure
+
+
+def _head(ax: Axes, title: str, report: CalibrationReport) -> None:
+    """Title, verdict and numbers above the axes, where they can't hide a bar."""
+    numbers = f"{_percent(report.accuracy)}\n{_percent(report.ece)}\n{report.nll} nats"
+    above: dict[str, Any] = {**ABOVE, "xy": (0, 1), "xycoords": "axes fraction", "ha": "left", "va": "bottom"}
+    ax.annotate("Accuracy\nECE\nNLL", xytext=(0, 6), fontsize=8, linespacing=1.3, **above)
+    ax.annotate(numbers, xytext=(48, 6), fontsize=8, linespacing=1.3, **above)
+    ax.set_title(str(report.verdict), loc="left", fontsize=8, color=INK, pad=44)
+    ax.annotate(textwrap.fill(title, 30), xytext=(0, 58), fontsize=11, fontweight="bold", **above)
+
+
+def _draw_counts(ax: Axes, report: CalibrationReport, most: float) -> None:
+    wide = any(b.count >= 1000 for b in report.bins)
+    for b in report.bins:
+        if b.count:
+            middle, share = (b.low + b.high) / 2, 100 * b.count / report.n
+            ax.bar(middle, share, b.high - b.low, facecolor=SKY, edgecolor=BLUE, linewidth=0.6)
+            ax.annotate(short_count(b.count), (middle, share), (0, 2), fontsize=6, rotation=90 if wide else 0, **ABOVE)
+    ax.set(xlim=(0, 1), ylim=(0, 135 * most), xlabel="Confidence", ylabel="Examples (%)")
+    ax.yaxis.set_major_locator(MaxNLocator(3))
+    _tidy(ax)
+
+
+def comparison(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("accuracy", "nll", "ece")) -> Figure:
+    """Draw methods against each other: one panel per metric, a small dot per seed, a diamond and a number for the mean.
+
+    Args:
+        rows: one per run, with the keys "method" and "seed", and each of `metrics` as a finite float.
+        metrics: which metrics, from left to right. "accuracy", "ece" and "ece_equal_mass" are drawn in percent.
+
+    Raises:
+        DataError: there is no row, a row lacks a key, or a metric is not a finite number.
+    """
+    methods, seeds = _check(rows, metrics)
+    # A seed has the same small offset everywhere: equal values stay visible, and seeds can be followed across methods.
+    offsets = {seed: 0.24 * ((i + 0.5) / len(seeds) - 0.5) for i, seed in enumerate(seeds)}
+    figure = Figure(
+        figsize=(1.6 + 2.7 * len(metrics), 1.5 + 0.45 * len(methods)),
+        layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06),
+        facecolor="white",
+    )
+    panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    for ax, metric in zip(panels, metrics, strict=True):
+        for y, method in enumerate(methods):
+            own = [row for row in rows if str(row["method"]) == method]
+            values = [_scale(metric) * float(row[metric]) for row in own]
+            heights = [y + offsets[str(row["seed"])] for row in own]
+            mean = sum(values) / len(values)
+            ax.plot(mean, y, zorder=2, **MEAN)
+            ax.plot(
+                values, heights, "o", color=BLUE, markersize=4, markeredgecolor="white", markeredgewidth=0.5, zorder=3
+            )
+            ax.annotate(_number(metric, mean), (mean, y), (0, 8), fontsize=7.5, **ABOVE)
+        label, direction = _names(metric)
+        ax.set_title(label, fontsize=10, fontweight="bold", color=INK)
+        ax.set_xlabel(direction, fontsize=8)
+        ax.margins(x=0.14)
+        _widen(ax, LEAST_SPAN.get(metric, 0.0))
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+        _tidy(ax)
+        ax.grid(axis="y", color="#EEEEEE")
+    panels[0].set_yticks(range(len(methods)), methods)
+    panels[0].set_ylim(len(methods) - 0.5, -0.65)
+    handles = [
+        Line2D([], [], marker="o", linestyle="", color=BLUE, markersize=4, label="one seed"),
+        Line2D(
+            [], [], marker="D", linestyle="", color=VERMILION, markersize=8, markeredgewidth=0, label="mean over seeds"
+        ),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    return figure
+
+
+def _widen(ax: Axes, least: float) -> None:
+    """Widen the x-axis to a least span, so that a difference within noise does not look like a chasm."""
+    low, high = ax.get_xlim()
+    if high - low < least:
+        middle = (low + high) / 2
+        ax.set_xlim(middle - least / 2, middle + least / 2)
+
+
+def _check(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return methods and seeds, each in order of appearance."""
+    if not rows or not metrics:
+        raise DataError("there is nothing to compare: pass at least one row and one metric.")
+    for i, row in enumerate(rows):
+        missing = [key for key in ("method", "seed", *metrics) if key not in row]
+        if missing:
+            raise DataError(f"row {i} has no {', '.join(map(repr, missing))}; its keys: {', '.join(map(repr, row))}.")
+        for metric in metrics:
+            if not isinstance(row[metric], Real) or not math.isfinite(row[metric]):
+                raise DataError(
+                    f"row {i} ({row['method']}, seed {row['seed']}) has {metric} = {row[metric]!r}: a finite number is "
+                    "expected. Leave out runs that failed."
+                )
+    methods, seeds = (list(dict.fromkeys(str(row[key]) for row in rows)) for key in ("method", "seed"))
+    return methods, seeds
+
+
+def _percent(metric: Any) -> str:
+    return f"{100 * metric.value:.1f} % [{100 * metric.low:.1f}, {100 * metric.high:.1f}]"
+
+
+def _scale(metric: str) -> float:
+    return 100.0 if metric in ("accuracy", "ece", "ece_equal_mass") else 1.0
+
+
+def _number(metric: str, value: float) -> str:
+    return f"{value:.1f}" if _scale(metric) == 100 else f"{value:.3f}"
+
+
+def _names(metric: str) -> tuple[str, str]:
+    lower, higher = "\N{LEFTWARDS ARROW} lower is better", "higher is better \N{RIGHTWARDS ARROW}"
+    known = {
+        "accuracy": ("Accuracy (%)", higher),
+        "nll": ("NLL (nats)", lower),
+        "ece": ("ECE (%)", lower),
+        "ece_equal_mass": ("ECE, equal mass (%)", lower),
+        "brier": ("Brier score", lower),
+    }
+    return known.get(metric, (metric, ""))
+
+
+def _style() -> dict[str, Any]:
+    return {"layout": ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06), "facecolor": "white"}
+
+
+def _tidy(ax: Axes) -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize=8, color=GREY)
+    ax.xaxis.label.set_fontsize(9)
+    ax.yaxis.label.set_fontsize(9)
+    ax.set_axisbelow(True)
+    ax.grid(axis="x", color="#EEEEEE")

@@ -1,0 +1,132 @@
+"""What the page of a regression report says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from markupsafe import Markup
+from scipy.stats import binom
+
+from bayespeft.report.regression import RegressionReport
+from bayespeft.report.view.page import (
+    Figure,
+    Page,
+    Picture,
+    Section,
+    Table,
+    Tile,
+    capital,
+    closing,
+    interval_below,
+    tile,
+    title,
+)
+from bayespeft.report.view.svg import Chart, percent, ticks
+from bayespeft.report.view.table import UNKNOWN, measured_cells, percent_cells, plain_cells
+
+SHARES = percent((0, 0.2, 0.4, 0.6, 0.8, 1))
+KEY = {"band": "sampling noise, 95 %", "ideal": "perfect calibration"}
+
+
+def page(report: RegressionReport) -> Page:
+    """Return the contents of the page."""
+    return Page(
+        title=title(report),
+        tone=report.verdict.tone,
+        headline=capital(str(report.verdict)),
+        lede=(
+            report.verdict.reason,
+            *((report.advice,) if report.advice else ()),
+            f"On {report.n:,} example{'s' * (report.n != 1)} with {report.outputs:,} output{'s' * (report.outputs != 1)}: "
+            f"calibration error {100 * report.calibration_error:.1f} %; noise alone reaches "
+            f"{100 * report.calibration_noise:.1f} %.",
+        ),
+        tiles=tuple(_tiles(report)),
+        sections=(_trust(report), _figures(report), *closing(report)),
+    )
+
+
+def _tiles(report: RegressionReport) -> Iterator[Tile]:
+    yield tile("RMSE", measured_cells(report.rmse), "in the targets' units")
+    if report.skill is not None:
+        yield tile("Variance explained", percent_cells(report.skill), "0 % is no better than the targets' mean")
+    yield tile("CRPS", measured_cells(report.crps))
+    yield tile("NLL", plain_cells(report.nll), "nats")
+    for c in report.coverage:
+        yield tile(f"Held by {100 * c.level:g} % intervals", percent_cells(c.observed), f"mean width {c.width:.4g}")
+
+
+def _trust(report: RegressionReport) -> Section:
+    return Section(
+        "Can it be trusted?",
+        figures=(
+            Figure(
+                "Where targets fall in their predicted laws",
+                (Picture("pit", histogram(report), {"inside": "targets", **KEY}),),
+                "Flat up to the band if calibrated. A U says over-confident, a hump under-confident, a slope too high or low.",
+            ),
+            Figure(
+                "How often predicted quantiles hold",
+                (Picture("quantiles", curve(report), {"under": "targets", **KEY}),),
+                "The share of targets below the predicted quantile of each level.",
+            ),
+        ),
+    )
+
+
+def histogram(report: RegressionReport) -> Markup:
+    """Counts of the targets' probability integral transforms, with the band of a calibrated law."""
+    bins, total = len(report.pit), sum(report.pit)
+    low, high = (edge / report.n for edge in binom.interval(0.95, report.n, 1 / bins))
+    top = 1.1 * max(high, max(report.pit) / total)
+    chart = Chart(
+        (0, 1), (0, top), x_label="place of the target in its law (PIT)", y_label="share of targets", x_ticks=SHARES,
+        y_ticks={y / 100: f"{label} %" for y, label in ticks((0, 100 * top)).items()},
+        description=f"Histogram of PIT values: {report.verdict}",
+    )  # fmt: skip
+    for i, count in enumerate(report.pit):
+        chart.bar((i / bins + 0.003, (i + 1) / bins - 0.003), (0, count / total), "inside", f"{count:,} targets")
+    chart.band([(0, low, high), (1, low, high)], "band clear")
+    chart.line([(0, 1 / bins), (1, 1 / bins)], "ideal")
+    return chart.svg()
+
+
+def curve(report: RegressionReport) -> Markup:
+    """The share of targets below each predicted quantile, with the band of a calibrated law."""
+    levels = np.linspace(0, 1, len(report.curve))
+    low, high = (edge / report.n for edge in binom.interval(0.95, report.n, levels))
+    chart = Chart(
+        (0, 1), (0, 1), x_label="level of the quantile", y_label="targets below it", x_ticks=SHARES, y_ticks=SHARES,
+        description=f"Calibration curve: error {100 * report.calibration_error:.1f} %",
+    )  # fmt: skip
+    chart.band([(float(x), float(a), float(b)) for x, a, b in zip(levels, low, high, strict=True)])
+    chart.line([(0, 0), (1, 1)], "ideal")
+    chart.line([(float(x), y) for x, y in zip(levels, report.curve, strict=True)], "under")
+    return chart.svg()
+
+
+def _figures(report: RegressionReport) -> Section:
+    rows = [
+        ("NLL", "nats per example", plain_cells(report.nll)),
+        ("RMSE", "of the predicted mean", measured_cells(report.rmse)),
+        (
+            "Variance explained",
+            "by the predicted mean",
+            ("-", "") if report.skill is None else percent_cells(report.skill),
+        ),
+        ("MAE", "of the predicted median", measured_cells(report.mae)),
+        ("CRPS", "", measured_cells(report.crps)),
+        *(
+            (f"Coverage at {100 * c.level:g} %", f"mean width {c.width:.4g}", percent_cells(c.observed))
+            for c in report.coverage
+        ),
+        ("Epistemic standard deviation", "root mean square", (_number(report.epistemic), "")),
+        ("Noise", "of the likelihood", (_number(report.noise), "")),
+    ]
+    found = tuple((name, remark, (interval_below(cells),)) for name, remark, cells in rows)
+    return Section("All figures", tables=(Table(("", "value, 95 % interval"), found),))
+
+
+def _number(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.4g}"

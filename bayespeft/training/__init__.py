@@ -1,0 +1,1 @@
+"""The objective, the loop that minimises it, and how long it goes on."""

@@ -1,0 +1,95 @@
+"""What layers are given on training rows before a fit, for adapters that want to know: see `Adapter.measured`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bayespeft.adapters.attach import Placement, frozen, mode
+from bayespeft.data.examples import Examples
+from bayespeft.layers.factors import Pack
+from bayespeft.likelihoods.base import Likelihood
+
+# Training rows that are looked at, and how many at a time.
+ROWS, BATCH = 512, 32
+
+
+def measured(
+    packs: Sequence[Pack],
+    placements: Sequence[Placement],
+    model: nn.Module,
+    likelihood: Likelihood,
+    examples: Examples,
+    seed: int,
+) -> list[Pack]:
+    """Return packs whose initial values are what their adapters found in the layers' inputs.
+
+    Args:
+        packs: at their start.
+        placements: which adapter sits on which layer.
+        model: the network, without hooks.
+        likelihood: what is computed.
+        examples: the training data.
+        seed: of the choice of rows.
+    """
+    asking = {p.site.name: p for p in placements if p.adapter.measures}
+    if not asking:
+        return list(packs)
+    inputs = _inputs({name: p.site.module for name, p in asking.items()}, model, likelihood, examples, seed)
+    found = {name: asking[name].adapter.measured(asking[name].site, x) for name, x in inputs.items()}
+
+    def values(pack: Pack) -> Tensor:
+        rows = [found.get(site, {}).get(pack.factor, pack.init[row]) for row, site in enumerate(pack.owners)]
+        return torch.stack([row.to(pack.init) for row in rows])
+
+    return [replace(pack, init=values(pack)) for pack in packs]
+
+
+def _inputs(
+    modules: Mapping[str, nn.Module], model: nn.Module, likelihood: Likelihood, examples: Examples, seed: int
+) -> dict[str, Tensor]:
+    """Return the inputs (rows, n) of some layers at the positions that reach the outputs, float32 on the CPU."""
+    device = next(model.parameters()).device
+    found: dict[str, list[Tensor]] = {}
+    # By random rows: without a shuffle the longest come first.
+    batches = examples.batches(BATCH, shuffle=torch.Generator().manual_seed(seed))
+    with torch.enable_grad(), frozen(model), mode(model), _watching(modules) as seen:
+        for batch in islice(batches, ROWS // BATCH):
+            outputs = likelihood.logits(model, batch.to(device)).float().sum()
+            for name, pairs in seen.items():
+                for x, leaf in pairs:
+                    (gradient,) = torch.autograd.grad(outputs, leaf, retain_graph=True, allow_unused=True)
+                    if gradient is not None:
+                        # A causal network's head runs at every token, and one of them is read.
+                        used = gradient.flatten(0, -2).abs().sum(-1) > 0
+                        found.setdefault(name, []).append(x.flatten(0, -2)[used].float().cpu())
+                pairs.clear()
+    stacked = {name: torch.cat(parts) for name, parts in found.items()}
+    return {name: x for name, x in stacked.items() if len(x) > 1 and bool(torch.isfinite(x).all())}
+
+
+@contextmanager
+def _watching(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, list[tuple[Tensor, Tensor]]]]:
+    """Note what each layer is given inside the block, and a leaf of zeros that was added to what it returned."""
+    seen: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in modules}
+
+    def watcher(name: str) -> Any:
+        def watch(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
+            leaf = torch.zeros_like(output, requires_grad=True)
+            seen[name].append(((args[0] if args else next(iter(kwargs.values()))).detach(), leaf))
+            return output + leaf
+
+        return watch
+
+    handles = [module.register_forward_hook(watcher(name), with_kwargs=True) for name, module in modules.items()]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,247 @@
+"""The Pyro model and guide of an adapted network, and the objective in nats per example.
+
+model: each pack ~ its prior; the draw is bound to the hooks; the untouched network runs; labels ~ likelihood.
+objective: E_q[mean NLL of the examples] + kl_weight * KL(q || prior) / N: with kl_weight 1 it is -ELBO / N.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.infer import TraceMeanField_ELBO
+from torch import Tensor, nn
+from torch.distributions import Distribution, kl_divergence
+
+from bayespeft.adapters.attach import Attachment, frozen, mode
+from bayespeft.config import TrainConfig
+from bayespeft.data.batch import Batch
+from bayespeft.data.examples import Examples
+from bayespeft.guides.base import Values
+from bayespeft.guides.point import Point
+from bayespeft.layers.factors import Pack
+from bayespeft.likelihoods.base import Likelihood
+from bayespeft.prediction.jacobian import Jacobian, jacobians
+from bayespeft.prediction.predictor import Predictor
+from bayespeft.predictive.base import Prediction
+from bayespeft.training.history import History
+from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.kl import reported_kl
+from bayespeft.variational.noise import PLATED
+
+
+@dataclass
+class Problem:
+    """All that inference needs to know of a network and its data.
+
+    Attributes:
+        model: the network, untouched.
+        attachment: its hooks, switched on.
+        approximation: q and the priors.
+        likelihood: what the output means.
+        examples: the training data.
+        train: settings, complete.
+        device: where the network runs.
+        seed: of data order and noise.
+        optimiser: runs the loop; set by whoever builds the problem, so that a guide can call it.
+        classes: K, to check labels against; None where labels are no classes.
+        packs_of: makes the packs anew from a seed: other initial values, everything else the same.
+        started: the packs start at values that were fitted before, so post-hoc guides train no point of their own.
+    """
+
+    model: nn.Module
+    attachment: Attachment
+    approximation: Approximation
+    likelihood: Likelihood
+    examples: Examples
+    train: TrainConfig
+    device: torch.device
+    seed: int
+    optimiser: Callable[..., History]
+    classes: int | None = None
+    packs_of: Callable[[int], list[Pack]] | None = None
+    started: bool = False
+
+    def __post_init__(self) -> None:
+        self._elbo = TraceMeanField_ELBO()
+        self._nll = torch.zeros(())
+
+    @property
+    def packs(self) -> tuple[Pack, ...]:
+        """Every pack, at its initial values."""
+        return self.approximation.packs
+
+    def optimise(self, **options: Any) -> History:
+        """Run the loop on this problem and return its history; options as `bayespeft.training.loop.run`."""
+        return self.optimiser(self, **options)
+
+    def point(self) -> tuple[Values, History]:
+        """Return the point estimate that post-hoc guides build on, by pack, and how it was trained.
+
+        It is the one that the problem starts from, if there is one, and is trained under the same priors if not.
+        """
+        packs = self.approximation.packs
+        if self.started:
+            return {pack.name: pack.init.to(self.device) for pack in packs}, History()
+        return self.train_point(packs, self.seed)
+
+    def train_point(
+        self, packs: Sequence[Pack], seed: int, train: TrainConfig | None = None, **options: Any
+    ) -> tuple[Values, History]:
+        """Train a point estimate of all packs, from their initial values.
+
+        Args:
+            packs: the factors and their priors.
+            seed: of data order and noise.
+            train: settings, where they differ from the problem's.
+            options: as `bayespeft.training.loop.run`.
+
+        Returns:
+            Values by pack (layers, ...), and the history.
+        """
+        approximation = Approximation(packs, Point(), torch.Generator().manual_seed(seed), self.device)
+        problem = replace(self, approximation=approximation, seed=seed, train=train or self.train)
+        history = problem.optimise(**options)
+        return {name: value.detach().clone() for name, value in approximation.mean().items()}, history
+
+    def fresh_packs(self, seed: int) -> list[Pack]:
+        """Return the packs with initial values drawn anew, heads too (as wide as the head that the network brought).
+
+        Fixed packs stay: every draw of a posterior shares them. So does all that an adapter found by decomposing a layer,
+        whose fixed factors belong to it.
+        """
+        assert self.packs_of is not None
+        generator = torch.Generator().manual_seed(seed)
+        decomposed = {p.site.name for p in self.attachment.placements if p.adapter.decomposes}
+
+        def fresh(pack: Pack, own: Pack) -> Pack:
+            if pack.role == "head" and pack.init.numel() > 1:
+                return replace(pack, init=pack.init.std() * torch.randn(pack.init.shape, generator=generator))
+            if pack.role == "fixed":
+                return own
+            rows = zip(pack.owners, pack.init, own.init, strict=True)
+            return replace(
+                pack, init=torch.stack([before if site in decomposed else new for site, new, before in rows])
+            )
+
+        return [fresh(pack, own) for pack, own in zip(self.packs_of(seed), self.packs, strict=True)]
+
+    def adopt(self, values: Values) -> None:
+        """Give the points of the approximation these values; values of other packs are the latent guide's business."""
+        with torch.no_grad():
+            for name, parameter in self.approximation.points.mean().items():
+                parameter.copy_(values[name])
+
+    def predict(self, draws: int, seed: int = 0) -> Prediction:
+        """Return the averaged prediction of the training data under the approximation as it is now."""
+        predictor = Predictor(self.model, self.attachment, self.approximation, self.likelihood, self.device)
+        return predictor.run(self.examples, draws, seed)
+
+    def jacobians(self) -> Iterator[Jacobian]:
+        """Yield logits and their Jacobian by the random packs at the mean, over the training data, in parts that fit."""
+        predictor = Predictor(
+            self.model, self.attachment, self.approximation, self.likelihood, self.device, classes=self.classes
+        )
+        with frozen(self.model), mode(self.model):
+            yield from jacobians(predictor, self.examples, self.train.batch_size)
+
+    @property
+    def autocast_dtype(self) -> torch.dtype | None:
+        """What the base runs in where `precision` says so; None: in what its weights are stored in."""
+        wanted = self.train.precision
+        auto = wanted == "auto" and self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        # Half precision of the other kind stays what it is: casting it would round once more.
+        auto = auto and all(parameter.dtype != torch.float16 for parameter in self.model.parameters())
+        return torch.bfloat16 if wanted == "bf16" or auto else None
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Run the base in bf16 where `precision` says so."""
+        dtype = self.autocast_dtype
+        with torch.autocast(self.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+            yield
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Run the network as it is bound now; float32 logits."""
+        with self.autocast():
+            logits = self.likelihood.logits(self.model, batch)
+        self.attachment.check_ran()
+        return logits
+
+    def _sample(self, sites: Mapping[str, Distribution], size: int, weight: float, plate: Any) -> dict[str, Tensor]:
+        """Sample every pack; the same statement serves model and guide."""
+        values = {}
+        per_example = self.approximation.noise == PLATED
+        for name, distribution in sites.items():
+            plated = per_example and name in self.approximation.random
+            with ExitStack() as stack:
+                if name in self.approximation.improper or weight == 0:
+                    stack.enter_context(poutine.mask(mask=False))
+                else:
+                    stack.enter_context(poutine.scale(scale=weight / size if plated else weight))
+                if plated:
+                    stack.enter_context(plate)
+                values[name] = pyro.sample(name, distribution)
+        return values
+
+    def pyro_model(self, batch: Batch, weight: float, rows: float) -> None:
+        """Sample from the priors, run the network, observe the labels.
+
+        Args:
+            batch: on the device, with labels.
+            weight: of the prior terms, per nat: kl_weight / N.
+            rows: what the sum of the examples' NLL is divided by.
+        """
+        assert batch.labels is not None
+        size = len(batch)
+        plate = pyro.plate("examples", size, dim=-1)
+        values = self._sample(self.approximation.priors(), size, weight, plate)
+        self.attachment.bind(self.approximation.training_weights(values, size))
+        likelihood = self.likelihood.distribution(self.logits(batch))
+        labels = self.likelihood.observed(batch.labels)
+        self._nll = -likelihood.log_prob(labels).mean().detach()
+        with plate, poutine.scale(scale=1 / rows):
+            pyro.sample("labels", likelihood, obs=labels)
+
+    def pyro_guide(self, batch: Batch, weight: float, rows: float) -> None:
+        """Sample from q; arguments as `pyro_model`."""
+        size = len(batch)
+        self._sample(self.approximation.q(), size, weight, pyro.plate("examples", size, dim=-1))
+
+    def loss(self, batch: Batch, kl_weight: float, rows: float | None = None) -> tuple[Tensor, Tensor]:
+        """Return one batch's estimate of the objective, and its mean NLL (detached); both in nats per example.
+
+        The draw stays bound afterwards, for a backward pass that recomputes activations.
+
+        Args:
+            batch: on the device, with labels.
+            kl_weight: of KL / N.
+            rows: what the sum of the examples' NLL is divided by; None: their number. With the mean size of a pass's batches
+                every example counts the same, in whatever batch it is, and the mean over the pass is the objective.
+        """
+        weight, rows = kl_weight / len(self.examples), len(batch) if rows is None else rows
+        loss = self._elbo.differentiable_loss(self.pyro_model, self.pyro_guide, batch, weight, rows)
+        return loss, self._nll
+
+    def prior_loss(self, kl_weight: float) -> Tensor:
+        """Return what `loss` adds to the mean NLL: kl_weight / N times the KL of latents and -log prior of points.
+
+        It is a constant where every prior is flat.
+        """
+        q, priors = self.approximation.q(), self.approximation.priors()
+        terms = [kl_divergence(q[name], p) for name, p in priors.items() if name not in self.approximation.improper]
+        total = torch.zeros((), device=self.device)
+        for term in terms:
+            total = total + term
+        return total * (kl_weight / len(self.examples))
+
+    def prior_terms(self) -> tuple[float, float]:
+        """Return KL of the latents, and -log prior of the points, in nats, as they are reported: see `reported_kl`."""
+        terms = {name: float(term.sum()) for name, term in reported_kl(self.approximation).items()}
+        kl = sum(term for name, term in terms.items() if name in self.approximation.random)
+        return kl, sum(term for name, term in terms.items() if name not in self.approximation.random)

@@ -1,0 +1,91 @@
+"""Merge and go on: adapters that train in one subspace after another (ROSA) merge what they learned, and begin anew.
+
+At a merge the function is preserved: the mean of the change goes into the layer's own weight, and the new factors start at
+a change of zero. Means, fixed factors and prior centers are replaced, the adapter says how much spread is carried over, and
+the optimiser forgets its moments of these factors, which belonged to others. The learning rate's schedule goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from bayespeft.layers.factors import Factor, Pack
+from bayespeft.training.problem import Problem
+
+
+class Refresher:
+    """Merges and re-splits the layers of a problem, every so many steps.
+
+    Attributes:
+        seconds: spent so far.
+    """
+
+    def __init__(self, problem: Problem, steps_per_epoch: int) -> None:
+        self.problem = problem
+        self.seconds = 0.0
+        # A fit that starts from a posterior trains in its subspace, and shares with it what was merged before.
+        self._intervals = {
+            p.site.name: interval
+            for p in problem.attachment.placements
+            if not problem.started and (interval := p.adapter.merge_interval(steps_per_epoch)) is not None
+        }
+
+    def __call__(self, done: int, optimiser: torch.optim.Optimizer) -> None:
+        """Merge the layers whose time has come after `done` steps."""
+        due = {name for name, interval in self._intervals.items() if done % interval == 0}
+        if not due:
+            return
+        begin = time.perf_counter()
+        # By the step, not by a stream: a run that is resumed draws what it would have drawn.
+        generator = torch.Generator().manual_seed(self.problem.seed * 1_000_003 + done)
+        self._merge(due, generator, optimiser)
+        self.seconds += time.perf_counter() - begin
+
+    @torch.no_grad()
+    def _merge(self, due: set[str], generator: torch.Generator, optimiser: torch.optim.Optimizer) -> None:
+        approximation, attachment = self.problem.approximation, self.problem.attachment
+        old = approximation.by_site()
+        new: dict[str, dict[str, Factor]] = {}
+        for placement in attachment.placements:
+            site = placement.site
+            if site.name in due:
+                assert attachment.merged is not None
+                attachment.merged.merge(site, *placement.adapter.low_rank_change(old[site.name], site))
+                new[site.name] = placement.adapter.factors(site, generator)
+        for pack in approximation.packs:
+            if due & set(pack.sites):
+                self._restart(pack, old, new, optimiser)
+
+    def _restart(
+        self,
+        pack: Pack,
+        old: Mapping[str, Mapping[str, Tensor]],
+        new: Mapping[str, Mapping[str, Factor]],
+        optimiser: torch.optim.Optimizer,
+    ) -> None:
+        approximation, device = self.problem.approximation, self.problem.device
+        means = approximation.mean()[pack.name].clone()
+        center = approximation.get_buffer(f"center_{pack.name}")
+        adapters = {p.site.name: p.adapter for p in self.problem.attachment.placements}
+        for name, row in pack.rows.items():
+            if name in new:
+                factor = new[name][pack.factor]
+                means[row] = factor.init.to(device)
+                center[row] = 0 if factor.center is None else factor.center.to(device)
+
+        def carried(variance: Tensor, initial: float) -> Tensor:
+            rows = []
+            for name, row in pack.rows.items():
+                if name not in new:
+                    rows.append(variance[row])
+                    continue
+                fresh = {key: factor.init.to(device) for key, factor in new[name].items()}
+                rows.append(adapters[name].carried(pack.factor, variance[row], initial, old[name], fresh))
+            return torch.stack(rows)
+
+        for parameter in approximation.restart(pack, means, carried):
+            optimiser.state.pop(parameter, None)

@@ -1,0 +1,120 @@
+"""A training run that survives being killed: its whole state on disk every so often, and the way back to it.
+
+The state is all that decides what comes next: variational parameters, the optimiser's moments, the learning-rate schedule,
+random states, what was merged into the weights, and the records so far. The order of the data is replayed from its seed.
+A run that is resumed on the same machine is bit-equal to one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bayespeft.errors import CheckpointError, ConfigError, FileError
+from bayespeft.training.problem import Problem
+from bayespeft.utils.files import digest, write_atomic
+
+MARK = b"bayespeft training state 2\n"
+
+
+@dataclass
+class Checkpoint:
+    """Where the state of one run is kept.
+
+    Attributes:
+        path: the file.
+        every: steps between two states.
+        key: what the fit is: a state of another fit is refused.
+        carried: seconds of training that the state which was read had behind it.
+    """
+
+    path: Path
+    every: int
+    key: str
+    carried: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ConfigError(f"checkpoint_every={self.every}: steps between two checkpoints, at least 1.")
+
+    def due(self, done: int, steps: int) -> bool:
+        """Whether a state is written after `done` steps; always after the last."""
+        return done % self.every == 0 or done == steps
+
+    def write(self, state: Mapping[str, Any]) -> None:
+        """Write a state in place of the one before, which a crash leaves.
+
+        Raises:
+            CheckpointError: it can't be written, as on a full disk.
+        """
+        content = io.BytesIO()
+        torch.save({"key": self.key, **state}, content)
+        try:
+            write_atomic(self.path, b"".join((MARK, digest(content.getvalue()).encode(), b"\n", content.getvalue())))
+        except FileError as error:
+            raise CheckpointError(f"the state after step {state['done']}: {error}") from None
+
+    def read(self) -> dict[str, Any] | None:
+        """Return the state, or None where there is none.
+
+        Raises:
+            CheckpointError: the file is damaged, of another format, or of another fit.
+        """
+        if not self.path.is_file():
+            return None
+        try:
+            mark, said, content = self.path.read_bytes().split(b"\n", 2)
+            whole = mark + b"\n" == MARK and digest(content) == said.decode()
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"'{self.path}' is damaged or no state ({error}): delete it to start anew.") from None
+        if not whole:
+            raise CheckpointError(f"'{self.path}' is damaged, or of another version: delete it to start anew.")
+        # As it was written, so that nothing here can be foreign.
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        if state["key"] != self.key:
+            raise CheckpointError(
+                f"'{self.path}' belongs to another fit (other settings, layers, data, start, seed, or base network). Name "
+                "another directory, or delete it to start anew."
+            )
+        self.carried = float(state["history"]["seconds"])
+        return state
+
+
+def snapshot(problem: Problem, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the state of a problem and its optimiser, as plain containers of tensors and numbers."""
+    merged = None if problem.started else problem.attachment.merged
+    sites = {p.site.name: p.site for p in problem.attachment.placements}
+    return {
+        # Centers are no part of the state, but a merge moves them.
+        "approximation": dict(problem.approximation.state_dict()),
+        "centers": {name: b for name, b in problem.approximation.named_buffers() if name.startswith("center_")},
+        "optimiser": optimiser.state_dict(),
+        "merged": {} if merged is None else merged.state(sites),
+        "merged_steps": {} if merged is None else merged.steps(),
+        "random": torch.get_rng_state(),
+        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+@torch.no_grad()
+def restore(problem: Problem, optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Put a problem and its optimiser into a state that `snapshot` returned; the network has its original weights.
+
+    Raises:
+        CheckpointError: what was merged does not fit the network.
+    """
+    problem.approximation.load_state_dict(state["approximation"], strict=True)
+    for name, value in state["centers"].items():
+        problem.approximation.get_buffer(name).copy_(value)
+    optimiser.load_state_dict(state["optimiser"])
+    if problem.attachment.merged is not None:
+        sites = {p.site.name: p.site for p in problem.attachment.placements}
+        problem.attachment.merged.redo(state["merged"], state["merged_steps"], sites)
+    torch.set_rng_state(state["random"])
+    if state["random_cuda"]:
+        torch.cuda.set_rng_state_all(state["random_cuda"])

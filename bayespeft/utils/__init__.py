@@ -1,0 +1,1 @@
+"""What stands beneath everything: checks of arguments, files, memory, threads, random state."""

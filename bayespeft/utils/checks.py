@@ -1,0 +1,291 @@
+"""Arguments are what their annotations say, at every public function's door: one mechanism, and an error that names them.
+
+`@checked` reads the annotations of a function, `@checked_methods` those of a class's public methods. Numbers of numpy, and of
+tensors without dimensions, count as Python's; True and False do not count as numbers, nor strings as sequences; numbers
+are finite. `Any` is not looked at, nor is a protocol: whoever takes such arguments checks them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+import os
+import reprlib
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, wraps
+from math import isfinite
+from numbers import Real
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from annotated_types import Ge, Gt, Le, Lt
+from torch import Tensor, nn
+
+from bayespeft.errors import ConfigError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class Must:
+    """A test beyond the type, for `Annotated`, and what to say of a value that fails it: "must be ..."."""
+
+    test: Callable[[Any], bool]
+    say: str
+
+
+# Of arguments that whoever takes them checks, with words of their own: data in many forms.
+ELSEWHERE = "checked elsewhere"
+# Of figures that are told, not used: what could not be computed is none.
+MAYBE_NAN = "or not a number"
+
+# A network is told apart from what wraps it, and from what is none, where it is taken in hand: see `bayespeft.layers.network`.
+Network = Annotated[nn.Module, ELSEWHERE]
+# What seeds are everywhere: numpy's older generators, which others call, take no larger ones.
+Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
+# More draws than a Monte Carlo error ever needs are a slip.
+Draws = Annotated[int, Ge(0), Le(10**6), "0 is the posterior mean"]
+# One network: a posterior's mean, or a draw by its number.
+Draw = Annotated[int, Ge(0), Lt(10**6)] | Literal["mean"]
+Resamples = Annotated[int, Ge(1), Le(10**6)]
+Count = Annotated[int, Ge(1), Le(2**31 - 1)]
+Share = Annotated[float, Gt(0), Lt(1)]
+Tokenizer = Annotated[
+    Any,
+    Must(
+        lambda value: value is None or (callable(value) and hasattr(value, "pad_token_id")),
+        "a tokenizer, as AutoTokenizer.from_pretrained returns it, or None",
+    ),
+]
+
+NAMES: dict[Any, str] = {
+    type(None): "None",
+    bool: "True or False",
+    int: "a whole number",
+    float: "a finite number",
+    str: "a string",
+    nn.Module: "a network: an nn.Module, as AutoModelForSequenceClassification.from_pretrained returns one",
+    Tensor: "a tensor",
+}
+BOUNDS: dict[type, tuple[str, Callable[[Any, Any], bool], str]] = {
+    Ge: ("ge", operator.ge, "at least"),
+    Gt: ("gt", operator.gt, "above"),
+    Le: ("le", operator.le, "at most"),
+    Lt: ("lt", operator.lt, "below"),
+}
+
+
+class _Misfit(Exception):
+    """A value is not what its hint says; `str` of it says why, where that is not plain from the hint."""
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Check a function's arguments at each call.
+
+    Raises:
+        ConfigError: one is not what its annotation says; the message names function, argument, value, and what it must be.
+    """
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError:
+            return function(*args, **kwargs)  # Python's own words, with the function's name
+        hints = _hints(function)
+        for name, value in bound.arguments.items():
+            kind = signature.parameters[name].kind
+            if name in hints and kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
+                bound.arguments[name] = check(f"{function.__name__}: {name}", value, hints[name])
+        return function(*bound.args, **bound.kwargs)
+
+    return call
+
+
+def checked_methods(cls: type[C]) -> type[C]:
+    """Check the arguments of all public methods that a class defines, as `checked`."""
+    for name, member in list(vars(cls).items()):
+        if name.startswith("_"):
+            continue
+        if isinstance(member, types.FunctionType):
+            setattr(cls, name, checked(member))
+        elif isinstance(member, (classmethod, staticmethod)):
+            setattr(cls, name, type(member)(checked(member.__func__)))
+    return cls
+
+
+def check(what: str, value: Any, hint: Any) -> Any:
+    """Return a value as its hint says: numbers as Python's.
+
+    Raises:
+        ConfigError: it is something else; the message begins with `what`.
+    """
+    if isinstance(value, Tensor) and value.is_meta:
+        raise ConfigError(f"{what} is on the device 'meta', and so holds no numbers: load it onto another one.")
+    try:
+        return _fitted(value, hint)
+    except _Misfit as misfit:
+        raise ConfigError(f"{what}={shown(value)} {str(misfit) or f'must be {described(hint)}'}.") from None
+
+
+@cache
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    known: dict[str, Any] = {}
+    while True:
+        try:
+            return get_type_hints(function, localns=known or None, include_extras=True)
+        except NameError as error:  # a name that only type checkers import
+            known[error.name or ""] = Any
+
+
+def _fitted(value: Any, hint: Any) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        if ELSEWHERE in arguments:
+            return value
+        if MAYBE_NAN in arguments:
+            return _that(value, isinstance(value, Real) and not isinstance(value, bool))
+        return _bounded(_fitted(value, arguments[0]), arguments[1:])
+    if origin in (Union, types.UnionType):
+        return _either(value, arguments)
+    if origin is Literal:
+        same = [one for one in arguments if isinstance(value, type(one)) and value == one]
+        return _that(same and same[0], bool(same))
+    if origin is not None:
+        return _container(value, origin, arguments)
+    return _single(value, hint)
+
+
+def _single(value: Any, hint: Any) -> Any:
+    if hint in (bool, int, float):
+        return _number(value, hint)
+    if hint is str and isinstance(value, str) and not _writable(value):
+        raise _Misfit("holds a character that can't be written, a lone surrogate or NUL")
+    if hint is None:
+        hint = type(None)
+    if hint in (Any, object) or not isinstance(hint, type) or getattr(hint, "_is_protocol", False):
+        return value
+    return _that(value, isinstance(value, hint))
+
+
+def _writable(text: str) -> bool:
+    """Whether a text can be a file's name or content; bytes of names that are no UTF-8 stand in it as surrogates, too."""
+    try:
+        return b"\0" not in text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+
+
+def _listed(value: Any) -> Any:
+    """Return an array as lists, or as a number."""
+    try:
+        return value.tolist()
+    except RuntimeError:  # a tensor without data, on the device "meta"
+        raise _Misfit from None
+
+
+def _number(value: Any, kind: type) -> Any:
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "tolist"):
+        value = _listed(value)
+    if kind is bool or isinstance(value, bool):
+        return _that(value, kind is bool and isinstance(value, bool))
+    try:
+        number = operator.index(value) if kind is int else float(_that(value, isinstance(value, Real)))
+    except (TypeError, OverflowError):
+        raise _Misfit from None
+    return _that(number, isfinite(number) if kind is float else True)
+
+
+def _that(value: Any, right: bool) -> Any:
+    if not right:
+        raise _Misfit
+    return value
+
+
+def _either(value: Any, hints: Iterable[Any]) -> Any:
+    why = ""
+    for hint in hints:
+        try:
+            return _fitted(value, hint)
+        except _Misfit as misfit:
+            why = why or str(misfit)
+    raise _Misfit(why)
+
+
+def _container(value: Any, origin: Any, arguments: tuple[Any, ...]) -> Any:
+    if not isinstance(origin, type):
+        return value
+    if origin is Sequence and getattr(value, "ndim", None) and hasattr(value, "tolist"):
+        value = _listed(value)
+    text = isinstance(value, (str, bytes, bytearray))
+    _that(value, isinstance(value, origin) and not (text and issubclass(origin, Iterable)))
+    if issubclass(origin, Mapping):
+        found = {_fitted(key, arguments[0]): _fitted(one, arguments[1]) for key, one in value.items()}
+        return value if all(found[key] is one for key, one in value.items()) else found
+    if issubclass(origin, (Sequence, set, frozenset)):
+        each = arguments[:1] * len(value) if arguments[-1] is ... or origin is not tuple else arguments
+        parts = [_fitted(one, hint) for one, hint in zip(value, _that(each, len(each) == len(value)), strict=True)]
+        return value if all(map(operator.is_, parts, value)) else type(value)(parts)
+    return value
+
+
+def _bounded(value: Any, bounds: Iterable[Any]) -> Any:
+    for bound in bounds:
+        if isinstance(bound, Must):
+            _that(value, bound.test(value))
+        elif type(bound) in BOUNDS:
+            name, holds, _ = BOUNDS[type(bound)]
+            _that(value, holds(value, getattr(bound, name)))
+    return value
+
+
+def described(hint: Any) -> str:
+    """Return what a hint asks for, in words."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        said = [bound.say for bound in arguments[1:] if isinstance(bound, Must)]
+        limits = [
+            f"{BOUNDS[type(b)][2]} {getattr(b, BOUNDS[type(b)][0]):,}" for b in arguments[1:] if type(b) in BOUNDS
+        ]
+        notes = "".join(f" ({note})" for note in arguments[1:] if isinstance(note, str))
+        return said[0] if said else f"{described(arguments[0])}, {' and '.join(limits)}{notes}"
+    if origin in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(described(one) for one in arguments))
+    if origin is Literal:
+        return " or ".join(map(repr, arguments))
+    if origin is not None and isinstance(origin, type):
+        if issubclass(origin, os.PathLike):
+            return "a path"
+        if issubclass(origin, Callable):  # type: ignore[arg-type]
+            return "a function"
+        if issubclass(origin, Mapping):
+            return f"a mapping from {described(arguments[0])} to {described(arguments[1])}"
+        each = " or ".join(dict.fromkeys(described(one) for one in arguments if one is not ...))
+        return f"a {origin.__name__.lower()} in which each is {each}"
+    if hint is Any:
+        return "anything"
+    return NAMES.get(hint, f"a {getattr(hint, '__name__', hint)}")
+
+
+def shown(value: Any) -> str:
+    """Return a short text of any value, in one line; of tensors and arrays the shape."""
+    if hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, type):
+        return f"<{type(value).__name__} of shape {tuple(value.shape)}>"
+    try:
+        return " ".join(reprlib.repr(value).split())
+    except Exception:  # a foreign object's repr may do anything
+        return f"<{type(value).__name__}>"

@@ -1,0 +1,222 @@
+"""The whole approximate posterior: the method's guide over latents, a point for everything else that is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from bayespeft.adapters.attach import SiteWeights
+from bayespeft.errors import GuideError
+from bayespeft.guides.base import Guide, GuideSpec, Noise
+from bayespeft.guides.point import Point
+from bayespeft.layers.factors import Pack, Role
+from bayespeft.layers.weights import Grouped, Shared, Weight
+from bayespeft.variational.kl import check_closed_form
+from bayespeft.variational.noise import spread
+
+COVERED: dict[str, tuple[Role, ...]] = {
+    "latent": ("latent",),
+    "trained": ("latent", "point", "head"),
+    "adapter": ("latent", "point"),
+    "head": ("head",),
+}
+NOTHING = {
+    "latent": "the adapter has no latent factor. Choose another adapter, make a factor latent",
+    "trained": "nothing is trained. Choose another adapter",
+    "adapter": "the adapter trains nothing. Choose another one",
+    "head": "the network has no freshly made head. Choose a method over the adapter's factors",
+}
+
+CPU = torch.device("cpu")
+
+
+class Approximation(nn.Module):
+    """q over every pack, priors beside it, and the way from packed values to the weights of each site.
+
+    It is made on the CPU, so that a seed means the same everywhere, and moved to its device. Fixed packs are buffers: they
+    are saved, moved and bound like the rest, but neither trained nor sampled.
+
+    Attributes:
+        resting: rows of packs that training leaves alone for now: `training_weights` binds them without gradients.
+    """
+
+    def __init__(
+        self, packs: Sequence[Pack], spec: GuideSpec, generator: torch.Generator, device: torch.device = CPU
+    ) -> None:
+        super().__init__()
+        self.packs = tuple(packs)
+        self.noise: Noise = spec.noise
+        covered = COVERED[spec.covers]
+        latent = [pack for pack in packs if pack.role in covered]
+        points = [pack for pack in packs if pack.role not in (*covered, "fixed")]
+        self.stochastic = spec.stochastic and bool(latent)
+        if spec.stochastic and not latent:
+            raise GuideError(
+                f"guide '{spec.kind}' has nothing to be uncertain about: {NOTHING[spec.covers]}, or use a method with a point "
+                "guide (mle, map)."
+            )
+        spec.check_memory(latent, device)
+        self.latent: Guide = spec.build(latent, generator)
+        self.points: Guide = Point().build(points, generator)
+        self.random = frozenset(pack.name for pack in latent) if self.stochastic else frozenset[str]()
+        self.sampled = [*latent, *points]
+        self.resting: Mapping[str, frozenset[int]] = {}
+        self.improper = frozenset(pack.name for pack in self.sampled if not pack.prior.proper)
+        for pack in packs:
+            self.register_buffer(f"center_{pack.name}", pack.center.clone(), persistent=False)
+            if pack.role == "fixed":
+                self.register_buffer(f"fixed_{pack.name}", pack.init.clone())
+        roles = {(pack.factor, pack.role) for pack in packs}
+        others = {factor for factor, role in roles if role == "latent"} - set(spec.needs)
+        if spec.needs and (others or not set(spec.needs.items()) <= roles):
+            wanted = ", ".join(f"{factor} ({role})" for factor, role in spec.needs.items())
+            found = ", ".join(f"{factor} ({role})" for factor, role in sorted(roles))
+            raise GuideError(
+                f"guide '{spec.kind}' needs an adapter with the factors {wanted}; this one has {found}. Use the adapter of the "
+                "method that is made for it (see bayespeft.methods())."
+            )
+        if spec.variational and self.random & self.improper:
+            raise GuideError(
+                f"guide '{spec.kind}' needs a proper prior on '{min(self.random & self.improper)}': under a flat one its "
+                "spread would grow without bound. Set the method's latent_prior, or use guide='point'."
+            )
+        for pack in self.sampled:
+            if pack.prior.needs_spread and pack.name not in self.random:
+                raise GuideError(
+                    f"the prior '{pack.prior.kind}' learns a scale from the spread of q, and '{pack.name}' is a point: its "
+                    "scale would collapse. Give points another prior, such as Normal or EmpiricalBayes."
+                )
+        if spec.variational:
+            q, p = self.q(), self.priors()
+            for name in set(p) - self.improper:
+                check_closed_form(name, q[name], p[name])
+        self.to(device)
+
+    def q(self) -> dict[str, Distribution]:
+        """Return q of every sampled pack, by name."""
+        q = {**self.latent.q(), **self.points.q()}
+        # Pyro wants the sites of model and guide in the same order.
+        return {pack.name: q[pack.name] for pack in self.sampled}
+
+    def priors(self) -> dict[str, Distribution]:
+        """Return the prior of every sampled pack, by name."""
+        q = self.q()
+        return {
+            pack.name: pack.prior.fitted(self.get_buffer(f"center_{pack.name}"), q[pack.name]) for pack in self.sampled
+        }
+
+    def fixed(self) -> dict[str, Tensor]:
+        """Return the values of fixed packs."""
+        return {pack.name: self.get_buffer(f"fixed_{pack.name}") for pack in self.packs if pack.role == "fixed"}
+
+    def mean(self) -> dict[str, Tensor]:
+        """Return the mean of every pack (layers, ...)."""
+        return {**self.latent.mean(), **self.points.mean(), **self.fixed()}
+
+    def by_site(self) -> dict[str, dict[str, Tensor]]:
+        """Return copies of the mean of every factor: site -> factor -> value."""
+        mean = self.mean()
+        values: dict[str, dict[str, Tensor]] = {}
+        for pack in self.packs:
+            for site, row in pack.rows.items():
+                values.setdefault(site, {})[pack.factor] = mean[pack.name][row].detach().clone()
+        return values
+
+    def center_buffers(self) -> dict[str, Tensor]:
+        """Return where the priors of each pack are centered, (layers, ...)."""
+        return {pack.name: self.get_buffer(f"center_{pack.name}") for pack in self.packs}
+
+    def centers(self) -> dict[tuple[str, str], Tensor]:
+        """Return where the prior of each factor is centered, on the CPU, by site and factor."""
+        return {
+            (site, pack.factor): self.get_buffer(f"center_{pack.name}")[row].cpu()
+            for pack in self.packs
+            for site, row in pack.rows.items()
+        }
+
+    def restart(self, pack: Pack, means: Tensor, carried: Callable[[Tensor, float], Tensor]) -> list[nn.Parameter]:
+        """Give a pack other values; arguments as `Guide.restart`. Returns the parameters that hold it."""
+        if pack.role == "fixed":
+            self.get_buffer(f"fixed_{pack.name}").copy_(means)
+            return []
+        guide = next(g for g in (self.latent, self.points) if pack.name in g.mean())
+        guide.restart(pack.name, means, carried)
+        return [p for name, p in guide.named_parameters() if name.rsplit(".", 1)[-1] == pack.name]
+
+    def trainable(self) -> int:
+        """Return the number of trained numbers."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def head_parameters(self) -> Iterable[nn.Parameter]:
+        """Return the parameters of freshly made heads."""
+        heads = {pack.name for pack in self.packs if pack.role == "head"}
+        return [parameter for name, parameter in self.points.named_parameters() if name.rsplit(".", 1)[-1] in heads]
+
+    def training_weights(self, values: dict[str, Tensor], batch: int) -> SiteWeights:
+        """Bind one training draw: latents with the guide's noise mode, the rest shared, what rests without gradients.
+
+        Args:
+            values: sampled packs by name, as the Pyro model drew them.
+            batch: examples in the batch.
+        """
+        mean = self.latent.mean() if self.stochastic else {}
+        values = {**values, **self.fixed()}
+        # Once for all rows: the gradient of indexing one row is as large as the pack.
+        rows = {name: value.unbind() for name, value in values.items() if name not in self.random}
+
+        def weight(pack: Pack, row: int) -> Weight:
+            rests = row in self.resting.get(pack.name, ())
+            if pack.name in self.random:
+                value, around = values[pack.name], mean[pack.name]
+                if rests:
+                    value, around = value.detach(), around.detach()
+                return spread(self.noise, value, around, row, batch)
+            return Shared(rows[pack.name][row].detach() if rests else rows[pack.name][row])
+
+        return self._per_site(weight)
+
+    def fixed_weights(self, values: dict[str, Tensor]) -> SiteWeights:
+        """Bind plain values (layers, ...) of every pack, shared by all rows: one network."""
+        return self._per_site(lambda pack, row: Shared(values[pack.name][row]))
+
+    def folded_weights(self, draws: dict[str, Tensor], batch: int) -> SiteWeights:
+        """Bind several draws at once, folded draw-major into the batch axis.
+
+        Args:
+            draws: random packs as (draws, layers, ...); all others are taken from the mean.
+            batch: examples in the batch, before folding.
+        """
+        mean = self.mean()
+
+        def weight(pack: Pack, row: int) -> Weight:
+            if pack.name in draws:
+                value = draws[pack.name][:, row]
+                # One draw is one network, whatever a layer does with its rows.
+                return Grouped(value, rows=len(value) * batch) if len(value) > 1 else Shared(value[0])
+            return Shared(mean[pack.name][row])
+
+        return self._per_site(weight)
+
+    def example_weights(self, values: dict[str, Tensor]) -> SiteWeights:
+        """Bind values of the random packs that differ by example, (batch, layers, ...); all others from the mean."""
+        mean = self.mean()
+
+        def weight(pack: Pack, row: int) -> Weight:
+            if pack.name in values:
+                value = values[pack.name]
+                return Grouped(value[:, row], rows=len(value))
+            return Shared(mean[pack.name][row].detach())
+
+        return self._per_site(weight)
+
+    def _per_site(self, weight: Callable[[Pack, int], Weight]) -> SiteWeights:
+        sites: dict[str, dict[str, Weight]] = {}
+        for pack in self.packs:
+            # One weight for each row: layers that share a factor share its signs, too.
+            weights = [weight(pack, row) for row in range(len(pack.init))]
+            for site, row in pack.rows.items():
+                sites.setdefault(site, {})[pack.factor] = weights[row]
+        return sites

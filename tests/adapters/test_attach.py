@@ -1,0 +1,149 @@
+"""Hooks act as dense weights would, and leave nothing behind."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from bayespeft.adapters.attach import Attachment, Placement, frozen, mode, recomputing
+from bayespeft.adapters.core import Core
+from bayespeft.adapters.full import Full
+from bayespeft.adapters.lora import Lora
+from bayespeft.config import Targets
+from bayespeft.errors import AttachError
+from bayespeft.layers.sites import all_sites, find_sites
+from bayespeft.layers.weights import Shared
+
+
+def random_values(adapter, site, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: torch.randn(factor.init.shape, generator=generator)
+        for name, factor in adapter.factors(site, generator).items()
+    }
+
+
+@pytest.mark.parametrize("adapter", [Lora(r=3), Core(r=3), Full()])
+@pytest.mark.parametrize("network", ["gpt2", "llama"])
+def test_hook_equals_dense_weight(network, adapter, request):
+    """On nn.Linear and on GPT-2's transposed Conv1D alike."""
+    model = request.getfixturevalue(network)
+    sites = find_sites(model, Targets())
+    ids = torch.randint(4, 60, (2, 5), generator=torch.Generator().manual_seed(0))
+    values = {site.name: random_values(adapter, site) for site in sites}
+    with torch.no_grad(), Attachment([Placement(site, adapter) for site in sites]) as attachment:
+        base = model(ids).logits
+        attachment.bind({name: {k: Shared(v) for k, v in named.items()} for name, named in values.items()})
+        adapted = model(ids).logits
+    dense = copy.deepcopy(model)
+    with torch.no_grad():
+        for site in sites:
+            module = dense.get_submodule(site.name)
+            delta = adapter.delta(values[site.name], site)
+            module.weight += delta.T if site.kind == "conv1d" else delta
+            if "b" in values[site.name]:
+                module.bias.copy_(values[site.name]["b"])
+        torch.testing.assert_close(adapted, dense(ids).logits, atol=2e-3, rtol=2e-3)
+        assert (adapted - base).abs().max() > 0.01
+        assert torch.equal(model(ids).logits, base)
+
+
+def test_base_is_bit_equal_before_and_after(bert):
+    before = copy.deepcopy(bert.state_dict())
+    modules = [id(module) for module in bert.modules()]
+    site = all_sites(bert)["bert.encoder.layer.0.attention.self.query"]
+    with Attachment([Placement(site, Lora())]):
+        assert list(bert.state_dict()) == list(before)
+    assert [id(module) for module in bert.modules()] == modules
+    assert all(torch.equal(value, before[name]) for name, value in bert.state_dict().items())
+    assert not site.module._forward_hooks
+
+
+def test_a_network_with_a_bound_draw_can_be_copied_afterwards(mlp):
+    site = all_sites(mlp)["0"]
+    live = {"A": Shared(torch.zeros(8, 5, requires_grad=True) * 1), "B": Shared(torch.zeros(12, 8))}
+    with Attachment([Placement(site, Lora())]) as attachment:
+        attachment.bind({"0": live})
+    copy.deepcopy(mlp)
+
+
+def test_hooks_go_even_when_the_block_fails(mlp):
+    site = all_sites(mlp)["0"]
+    with pytest.raises(RuntimeError, match="inside"), Attachment([Placement(site, Lora())]):
+        raise RuntimeError("inside")
+    assert not mlp[0]._forward_hooks
+
+
+def test_two_adapters_on_one_layer_are_an_error(mlp):
+    site = all_sites(mlp)["0"]
+    with pytest.raises(AttachError, match="'0' would get two adapters"):
+        Attachment([Placement(site, Lora()), Placement(site, Core())])
+
+
+def test_keyword_input_is_seen(mlp):
+    site = all_sites(mlp)["0"]
+    values = random_values(Lora(), site)
+    x = torch.randn(2, 5)
+    with Attachment([Placement(site, Lora())]) as attachment:
+        attachment.bind({"0": {name: Shared(value) for name, value in values.items()}})
+        torch.testing.assert_close(mlp[0](input=x), mlp[0](x))
+
+
+def test_frozen_restores_each_switch(mlp):
+    mlp[0].weight.requires_grad_(False)
+    with frozen(mlp):
+        assert not any(p.requires_grad for p in mlp.parameters())
+    assert [p.requires_grad for p in mlp.parameters()] == [False, True, True, True, True, True]
+
+
+def test_mode_restores_each_module_and_spares_batch_norm():
+    model = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2), nn.Linear(2, 2))
+    model[2].eval()
+    with mode(model, dropout=True):
+        assert (model[0].training, model[1].training) == (True, False)
+    with mode(model):
+        assert not model[0].training
+    assert [m.training for m in model] == [True, True, False]
+
+
+def test_recomputing_gives_equal_gradients_and_is_undone(llama):
+    ids = torch.randint(4, 60, (2, 5), generator=torch.Generator().manual_seed(0))
+    gradients, calls = [], []
+    count = llama.model.layers[0].self_attn.k_proj.register_forward_hook(lambda *_: calls.append(1))
+    site = all_sites(llama)["model.layers.0.self_attn.q_proj"]
+    for wanted in (False, True):
+        calls.clear()
+        values = {name: value.requires_grad_() for name, value in random_values(Core(r=2), site).items()}
+        attached = Attachment([Placement(site, Core(r=2))])
+        with attached as attachment, mode(llama), frozen(llama), recomputing(llama, wanted):
+            attachment.bind({site.name: {name: Shared(value) for name, value in values.items()}})
+            llama(ids).logits.square().mean().backward()
+        gradients.append([value.grad for value in values.values()])
+        assert len(calls) == 1 + wanted
+    count.remove()
+    for plain, recomputed in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, recomputed)
+    assert not any("forward" in vars(module) for module in llama.modules())
+
+
+def test_recomputing_needs_blocks(mlp):
+    with pytest.raises(AttachError, match="no list of repeated blocks"), recomputing(mlp[0]):
+        pass
+
+
+def test_mode_switches_the_cache_off_meanwhile(llama):
+    with mode(llama):
+        assert llama.config.use_cache is False
+    assert llama.config.use_cache is True
+
+
+def test_recomputing_keeps_a_blocks_own_forward(llama):
+    block = llama.model.layers[0]
+    own = block.forward
+    block.forward = own  # as libraries that spread a network over devices do
+    with recomputing(llama):
+        assert block.forward is not own
+    assert vars(block)["forward"] is own

@@ -1,0 +1,132 @@
+"""Selection of layers, and the one place that knows their orientation."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from transformers import MixtralConfig, MixtralForCausalLM
+
+from bayespeft.config import Targets
+from bayespeft.errors import AttachError, ConfigError, TargetError
+from bayespeft.layers.sites import all_sites, find_sites
+
+
+def names(model, targets="auto", layers=None, exclude=()):
+    return [site.name for site in find_sites(model, Targets(modules=targets, layers=layers), exclude)]
+
+
+def test_auto_takes_query_and_value(bert, llama, gpt2):
+    assert names(bert) == [
+        f"bert.encoder.layer.{i}.attention.self.{part}" for i in range(2) for part in ("query", "value")
+    ]
+    assert names(llama) == [f"model.layers.{i}.self_attn.{part}" for i in range(2) for part in ("q_proj", "v_proj")]
+    assert names(gpt2) == [f"transformer.h.{i}.attn.c_attn" for i in range(2)]
+
+
+def test_auto_on_an_unknown_network_lists_the_candidates(mlp):
+    with pytest.raises(TargetError, match=r"Sequential.*all-linear.*0, 2, 4"):
+        names(mlp)
+
+
+def test_names_patterns_and_ranges(llama):
+    assert names(llama, ["q_proj"]) == [f"model.layers.{i}.self_attn.q_proj" for i in range(2)]
+    assert names(llama, ["model.layers.1.self_attn.k_proj"]) == ["model.layers.1.self_attn.k_proj"]
+    assert names(llama, r".*\.(up|down)_proj", layers=(1, 1)) == [
+        f"model.layers.1.mlp.{p}_proj" for p in ("up", "down")
+    ]
+    assert names(llama, "model.layers.0.mlp.up_proj") == ["model.layers.0.mlp.up_proj"]
+    assert names(llama, layers=(0, 0)) == [f"model.layers.0.self_attn.{p}_proj" for p in ("q", "v")]
+
+
+def test_all_linear_leaves_the_output_embedding_and_the_head_out(llama, bert):
+    assert "lm_head" not in names(llama, "all-linear")
+    assert len(names(llama, "all-linear")) == 14
+    assert "classifier" not in names(bert, "all-linear", exclude=["classifier"])
+
+
+def test_nothing_selected_is_an_error_that_lists_candidates(llama):
+    with pytest.raises(TargetError, match=r"'qproj'.*q_proj \(x2\)"):
+        names(llama, ["qproj"])
+    with pytest.raises(TargetError, match=r"in layers 7 to 9 selects no linear layer.*q_proj"):
+        names(llama, layers=(7, 9))
+    with pytest.raises(ConfigError, match="no regular expression"):
+        names(llama, "(q_proj")
+    with pytest.raises(TargetError, match="no linear layer to adapt"):
+        names(nn.Sequential(nn.Tanh()), "all-linear")
+
+
+def test_weight_is_always_out_by_in(gpt2, llama):
+    conv = all_sites(gpt2)["transformer.h.0.attn.c_attn"]
+    assert (conv.kind, conv.in_features, conv.out_features) == ("conv1d", 16, 48)
+    assert conv.weight().shape == (48, 16)
+    x = torch.randn(3, 16)
+    torch.testing.assert_close(conv.module(x), x @ conv.weight().T + conv.bias())
+    linear = all_sites(llama)["model.layers.0.mlp.up_proj"]
+    torch.testing.assert_close(linear.module(x), x @ linear.weight().T)
+    assert linear.bias() is None
+
+
+def test_weight_is_a_copy(mlp):
+    site = all_sites(mlp)["0"]
+    site.weight().zero_()
+    assert mlp[0].weight.abs().sum() > 0
+
+
+def test_a_packed_weight_is_an_error(mlp):
+    site = all_sites(mlp)["0"]
+    mlp[0].weight = nn.Parameter(torch.zeros(30, 1, dtype=torch.uint8), requires_grad=False)
+    with pytest.raises(AttachError, match=r"'0' stores its weight as torch.uint8"):
+        site.weight()
+
+
+class Packed(nn.Module):
+    """A layer as GPTQ's, AWQ's and HQQ's are: no weight, and no torch.nn.Linear."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self.register_buffer("qweight", layer.weight.detach())
+
+    def forward(self, x):
+        return x @ self.qweight.mT
+
+
+def test_layers_that_only_call_themselves_linear_are_named(bert):
+    for layer in bert.bert.encoder.layer:
+        layer.attention.self.query = Packed(layer.attention.self.query)
+    named = (
+        r"'bert.encoder.layer.0.attention.self.query' and 1 more can't be adapted: .*Packed is no torch.nn.Linear.*GPTQ"
+    )
+    for targets in ("auto", ["query"], r".*self\.query"):
+        with pytest.raises(TargetError, match=named):
+            names(bert, targets)
+    with pytest.warns(UserWarning, match=named):
+        assert len(names(bert, "all-linear")) == 12  # five others in each of two blocks, the pooler and the classifier
+    assert len(names(bert, ["value"])) == 2
+    with pytest.raises(TargetError, match=r"Sequential has no linear layer to adapt. '0' can't be adapted"):
+        names(nn.Sequential(Packed(nn.Linear(3, 2))), "all-linear")
+
+
+def test_experts_in_stacks_of_matrices_are_named():
+    config = MixtralConfig(
+        vocab_size=32, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2,
+    )  # fmt: skip
+    model = MixtralForCausalLM(config)
+    stacked = [p for p in model.parameters() if p.dim() == 3]
+    if not stacked:
+        pytest.skip("this version of transformers has a module for each expert")
+    share = sum(p.numel() for p in stacked) / sum(p.numel() for p in model.parameters())
+    said = rf"{share:.0%} of the network's numbers are in {len(stacked)} stacks of matrices.*experts"
+    with pytest.warns(UserWarning, match=said):
+        names(model, "all-linear")
+    for targets in (["gate_up_proj"], ".*experts.*"):
+        with pytest.raises(TargetError, match=said):
+            names(model, targets)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        names(model, "auto")
+        names(nn.Sequential(nn.Conv1d(3, 4, 2), nn.Linear(3, 2)), "all-linear")

@@ -1,0 +1,141 @@
+"""Temperature scaling: a known temperature comes back, the NLL is at its minimum, and the posterior is left alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bayespeft
+from bayespeft import TrainConfig
+from bayespeft.errors import DataError
+from bayespeft.prediction.temperature import HIGHEST, LOWEST, fit_temperature
+
+OPTIONS = {"targets": "all-linear", "train": TrainConfig(steps=60, lr=1e-2), "progress": False}
+
+
+def nll(draw_log_probs: torch.Tensor, labels: torch.Tensor, temperature: float) -> float:
+    log_probs = torch.log_softmax(draw_log_probs.double() / temperature, -1)
+    averaged = torch.logsumexp(log_probs, 0) - math.log(len(log_probs))
+    return float(-averaged.gather(-1, labels[:, None]).mean())
+
+
+@pytest.mark.parametrize("true", [0.3, 1.0, 2.5])
+def test_a_known_temperature_is_recovered(true):
+    """Labels drawn from softmax(logits / T): the estimate is maximum likelihood, with its standard error."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(4000, 4, generator=generator, dtype=torch.float64)
+    probs = torch.softmax(logits / true, -1)
+    labels = torch.multinomial(probs, 1, generator=generator)[:, 0]
+    found = fit_temperature(torch.log_softmax(logits, -1)[None], labels)
+    # Fisher information of ln T: the variance, under the labels' law, of sum_k (1[y = k] - p_k) logit_k / T.
+    mean = (probs * logits).sum(-1, keepdim=True)
+    information = float((probs * (logits - mean) ** 2).sum() / true**2)
+    assert abs(math.log(found / true)) < 4 * information**-0.5
+
+
+@given(st.integers(1, 4), st.floats(0.2, 5.0), st.integers(0, 2**31))
+def test_the_nll_is_at_a_minimum(draws, scale, seed):
+    generator = torch.Generator().manual_seed(seed)
+    log_probs = torch.log_softmax(scale * torch.randn(draws, 200, 3, generator=generator), -1)
+    labels = torch.randint(0, 3, (200,), generator=generator)
+    found = fit_temperature(log_probs, labels)
+    best = nll(log_probs, labels, found)
+    for factor in (0.5, 0.9, 0.99, 1.01, 1.1, 2.0):
+        other = min(max(found * factor, LOWEST), HIGHEST)
+        assert best <= nll(log_probs, labels, other) + 1e-9
+
+
+def test_logits_need_no_normalisation():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 50, 3, generator=generator)
+    labels = torch.randint(0, 3, (50,), generator=generator)
+    shifted = logits + torch.randn(2, 50, 1, generator=generator)
+    assert fit_temperature(logits, labels) == pytest.approx(fit_temperature(shifted, labels), rel=1e-4)
+
+
+def test_what_is_always_right_gets_the_lowest_temperature_and_no_less():
+    log_probs = torch.log_softmax(5 * torch.eye(3), -1)[None]
+    found = fit_temperature(log_probs, torch.arange(3))
+    assert LOWEST <= found < 0.5
+    assert nll(log_probs, torch.arange(3), found) < 1e-6
+    # Confidently wrong about everything: the flattest there is.
+    assert fit_temperature(log_probs, (torch.arange(3) + 1) % 3) == pytest.approx(HIGHEST)
+
+
+def test_where_nothing_decides_it_is_one():
+    assert fit_temperature(torch.zeros(2, 5, 3), torch.tensor([0, 1, 2, 0, 1])) == 1.0
+
+
+@pytest.fixture
+def other(xy):
+    """Data of the same kind, half of it with labels that the inputs don't tell."""
+    x = torch.randn(80, 5, generator=torch.Generator().manual_seed(5))
+    labels = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
+    labels[::2] = torch.randint(0, 3, (40,), generator=torch.Generator().manual_seed(6))
+    return x, labels
+
+
+@pytest.mark.parametrize("method", ["mle", "melora"])
+def test_the_original_is_left_alone(mlp, xy, other, method):
+    posterior = bayespeft.fit(mlp, xy, method, **OPTIONS)
+    before = posterior.predict(xy, draws=3)
+    cooled = posterior.with_temperature(other)
+    assert posterior.temperature == 1.0
+    assert cooled.temperature > 1.1
+    assert torch.equal(posterior.predict(xy, draws=3).log_probs, before.log_probs)
+    assert cooled.predict(other).entropy.mean() > posterior.predict(other).entropy.mean()
+    # Again, over itself: it starts anew rather than on top.
+    assert cooled.with_temperature(other).temperature == cooled.temperature
+
+
+@pytest.mark.parametrize("method", ["mle", "melora", "ensemble"])
+def test_the_averaged_prediction_is_at_its_minimum(mlp, xy, other, method):
+    cooled = bayespeft.fit(mlp, xy, method, **OPTIONS).with_temperature(other, draws=5)
+
+    def at(temperature: float) -> float:
+        found = replace(cooled, temperature=temperature).predict(other, draws=5)
+        return float(-found.log_probs.gather(-1, found.labels[:, None]).mean())
+
+    best = at(cooled.temperature)
+    assert all(best <= at(cooled.temperature * factor) + 1e-9 for factor in (0.9, 0.99, 1.01, 1.1))
+
+
+def test_a_temperature_divides_the_logits_of_the_linearised_prediction_too(mlp, xy, other):
+    posterior = bayespeft.fit(mlp, xy, "melora", **OPTIONS)
+    cooled = replace(posterior, temperature=3.0)
+    one, other_ = (p.predict(xy, prediction="linearised", keep_draws=True).draw_log_probs for p in (posterior, cooled))
+    torch.testing.assert_close(torch.log_softmax(one / 3, -1), other_, atol=1e-5, rtol=1e-5)
+
+
+def test_it_is_saved(mlp, xy, other, tmp_path):
+    cooled = bayespeft.fit(mlp, xy, "temperature", validation=other, **OPTIONS)
+    assert cooled.temperature != 1.0
+    cooled.save(tmp_path / "out")
+    loaded = bayespeft.load(tmp_path / "out", mlp)
+    assert loaded.temperature == cooled.temperature
+    assert torch.equal(loaded.predict(xy).log_probs, cooled.predict(xy).log_probs)
+
+
+def test_the_method_is_mle_and_one_number(mlp, xy, other):
+    cooled = bayespeft.fit(mlp, xy, "temperature", validation=other, **OPTIONS)
+    mle = bayespeft.fit(mlp, xy, "mle", **OPTIONS)
+    assert torch.equal(replace(cooled, temperature=1.0).predict(xy).log_probs, mle.predict(xy).log_probs)
+    assert cooled.temperature == mle.with_temperature(other).temperature
+
+
+def test_any_method_can_have_one(mlp, xy, other):
+    method = bayespeft.methods()["melora"].replace(temperature=True)
+    assert bayespeft.fit(mlp, xy, method, validation=other, **OPTIONS).temperature != 1.0
+
+
+def test_without_unseen_data_there_is_none(mlp, xy):
+    with pytest.raises(DataError, match="pass validation="):
+        bayespeft.fit(mlp, xy, "temperature", **OPTIONS)
+    posterior = bayespeft.fit(mlp, xy, "mle", **OPTIONS)
+    with pytest.raises(DataError, match="a temperature needs labels"):
+        posterior.with_temperature((xy[0],))

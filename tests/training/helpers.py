@@ -1,0 +1,75 @@
+"""A problem on a small network, built without the public entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from bayespeft.adapters.attach import Attachment, Placement
+from bayespeft.adapters.base import Adapter
+from bayespeft.config import Targets, TrainConfig
+from bayespeft.data.prepare import Padding, prepare
+from bayespeft.guides.base import GuideSpec
+from bayespeft.layers.factors import Factor, pack
+from bayespeft.layers.sites import Site, find_sites
+from bayespeft.likelihoods.base import Likelihood
+from bayespeft.likelihoods.regression import Regression
+from bayespeft.likelihoods.sequence_classification import SequenceClassification
+from bayespeft.priors.base import Prior
+from bayespeft.priors.flat import Flat
+from bayespeft.priors.normal import Normal
+from bayespeft.training.loop import run
+from bayespeft.training.problem import Problem
+from bayespeft.variational.approximation import Approximation
+
+# Known noise of standard deviation 1: the conjugate case.
+UnitNormal = Regression
+
+
+class Direct(Adapter):
+    """y + W x with a latent W (m, n): the simplest adapter there is."""
+
+    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+        return {"W": Factor(torch.zeros(site.out_features, site.in_features), "latent")}
+
+    def apply(self, factors: Mapping, x: Tensor, y: Tensor, site: Site) -> Tensor:
+        return y + factors["W"].linear(x)
+
+    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+        return factors["W"]
+
+
+@contextmanager
+def problem(
+    model: nn.Module,
+    data: object,
+    adapter: Adapter,
+    guide: GuideSpec,
+    *,
+    latent_prior: Prior = Normal(scale=1.0),
+    point_prior: Prior = Flat(),
+    likelihood: Likelihood | None = None,
+    train: TrainConfig = TrainConfig(),
+    seed: int = 0,
+) -> Iterator[Problem]:
+    placements = [Placement(site, adapter) for site in find_sites(model, Targets(modules="all-linear"))]
+    generator = torch.Generator().manual_seed(seed)
+    factors = {p.site.name: p.adapter.factors(p.site, generator) for p in placements}
+    packs = pack(factors, {"latent": latent_prior, "point": point_prior, "head": Flat(), "fixed": Flat()})
+    approximation = Approximation(packs, guide, generator)
+    examples = prepare(data, None, padding=Padding(None, "right"), training=True)
+    with Attachment(placements) as attachment:
+        yield Problem(
+            model=model,
+            attachment=attachment,
+            approximation=approximation,
+            likelihood=likelihood or SequenceClassification(),
+            examples=examples,
+            train=train,
+            device=torch.device("cpu"),
+            seed=seed,
+            optimiser=run,
+        )

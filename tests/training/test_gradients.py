@@ -1,0 +1,249 @@
+"""A gradient that never arrives is found before training; one that is zero by right is not complained of."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+from transformers import ViTConfig, ViTForImageClassification
+
+import bayespeft
+from bayespeft.adapters.attach import mode
+from bayespeft.adapters.core import Core
+from bayespeft.adapters.lora import Lora
+from bayespeft.config import TrainConfig
+from bayespeft.errors import AttachError
+from bayespeft.guides.mean_field import MeanField
+from bayespeft.guides.point import Point
+from bayespeft.training.gradients import check_gradients
+from tests.training.helpers import problem
+
+X = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+
+
+def check(model, x=X, adapter=None, guide=None, **train):
+    adapter, guide = adapter or Core(r=2), guide or MeanField()
+    data = (x, torch.zeros(len(x), dtype=torch.long))
+    with problem(model.eval(), data, adapter, guide, train=TrainConfig(**train)) as p:
+        check_gradients(p, next(iter(p.examples.batches(2))))
+
+
+class Blocks(nn.Module):
+    """Two blocks and a head; `through` runs a block."""
+
+    def __init__(self, through, residual=False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(5, 5), nn.Tanh()) for _ in range(2))
+        self.head = nn.Linear(5, 3)
+        self.through, self.residual = through, residual
+
+    def forward(self, x):
+        for block in self.blocks:
+            y = self.through(block, x)
+            x = x + y if self.residual else y
+        return self.head(x)
+
+
+def plainly(block, x):
+    return block(x)
+
+
+def reentrant(block, x):
+    return checkpoint(block, x, use_reentrant=True)
+
+
+def detached(block, x):
+    return block(x).detach()
+
+
+def without_gradients(block, x):
+    with torch.no_grad():
+        return block(x)
+
+
+class NoBackward(torch.autograd.Function):
+    """A kernel that has a forward pass only, and says nothing."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return None
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+@pytest.mark.parametrize("through", [reentrant, detached, without_gradients, lambda b, x: NoBackward.apply(b(x))])
+@pytest.mark.parametrize("adapter", [Core(r=2), Lora(r=2)])
+def test_layers_that_no_gradient_reaches_are_an_error(through, adapter):
+    guide = Point() if isinstance(adapter, Lora) else MeanField()
+    with pytest.raises(AttachError, match=r"no gradient arrives at layer 'blocks\.0\.0' \(2 layers.*use_reentrant"):
+        check(Blocks(through), adapter=adapter, guide=guide)
+    check(Blocks(plainly), adapter=adapter, guide=guide)
+
+
+def test_activations_that_we_recompute_carry_gradients():
+    check(Blocks(plainly), checkpoint_activations=True)
+
+
+def test_a_path_that_is_cut_beside_one_that_is_not_is_told():
+    """The residual stream brings a gradient to every layer, of which the blocks' own part is missing."""
+
+    class Partly(Blocks):
+        def forward(self, x):
+            first, second = self.blocks
+            x = x + first(x)
+            return self.head(x + 3 * second(x.detach()))
+
+    with pytest.raises(AttachError, match="is not the derivative of the network's output"):
+        check(Partly(plainly))
+    check(Blocks(plainly, residual=True))
+    with pytest.raises(AttachError, match="is not the derivative of the network's output"):
+        check(Partly(plainly), precision="bf16")
+    check(Blocks(plainly, residual=True), precision="bf16")
+    # With weights in half precision it could be rounding.
+    with pytest.warns(UserWarning, match="is not the derivative of the network's output"):
+        check(Partly(plainly).bfloat16(), X.bfloat16())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check(Blocks(plainly, residual=True).bfloat16(), X.bfloat16())
+
+
+class Rounding(torch.autograd.Function):
+    """Fake quantisation: rounds forward, and passes the gradient straight through."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return (16 * x).round() / 16
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
+def test_a_network_that_rounds_with_a_gradient_straight_through_is_none_to_complain_of():
+    check(Blocks(lambda block, x: Rounding.apply(block(x))))
+
+
+class OneToken(nn.Module):
+    """Attention over tokens: with one token the query can't matter."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.query, self.value, self.out = nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.out(torch.softmax(self.query(x) @ x.mT, -1) @ self.value(x)).sum(1)
+
+
+def test_a_gradient_that_is_zero_by_right_is_none_to_complain_of():
+    check(OneToken(), X[:, None])
+    check(Blocks(plainly), torch.zeros(4, 5))
+    dead = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    with torch.no_grad():
+        dead[0].bias.fill_(-100.0)
+    check(dead)
+
+
+def test_a_network_that_autocast_does_not_suit_is_told_to_run_without():
+    class Whole(Blocks):
+        def forward(self, x):
+            out = torch.zeros(len(x), 3, dtype=self.head.weight.dtype)
+            out[torch.arange(len(x))] = super().forward(x)  # in bf16 under autocast
+            return out
+
+    check(Whole(plainly))
+    with pytest.raises(AttachError, match=r"Whole can't run under autocast to bf16.*precision='float32'"):
+        check(Whole(plainly), precision="bf16")
+
+
+def test_gradients_that_are_not_finite_are_an_error():
+    class Root(Blocks):
+        def forward(self, x):
+            return super().forward(x) + (0 * self.head(x)).abs().sqrt()
+
+    with pytest.raises(AttachError, match=r"gradient at layer 'head' is not finite"):
+        check(Root(plainly))
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+@pytest.mark.parametrize("reenters", [True, False])
+def test_checkpoints_of_the_network_s_own_are_right_or_refused(reenters):
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    model = ViTForImageClassification(ViTConfig(image_size=8, patch_size=4, num_labels=3, **sizes)).eval()
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": reenters})
+    rows = [{"pixel_values": torch.randn(3, 8, 8), "labels": i % 3} for i in range(8)]
+    data = torch.utils.data.DataLoader(rows, batch_size=4)
+
+    def fit(dropout):
+        train = TrainConfig(steps=2, dropout=dropout)
+        return bayespeft.fit(model, data, "mle", targets=r".*\.(value|v_proj)", train=train, progress=False)
+
+    if reenters:
+        with pytest.raises(AttachError, match="no gradient arrives"):
+            fit(dropout=True)
+    else:
+        norms = [site.norms["B"] for site in fit(dropout=True).summary().sites if "B" in site.norms]
+        assert len(norms) == 2
+        assert min(norms) > 0
+    # Checkpoints of the network's own are off in evaluation mode, which training runs in unless dropout is asked for.
+    assert fit(dropout=False).history.steps == 2
+
+
+class Packing(nn.Linear):
+    """As a 4-bit layer of bitsandbytes on a CPU with AVX512-BF16: its first pass in evaluation mode repacks its weight."""
+
+    support_avx512bf16_for_cpu = True
+    packed = False
+
+    def forward(self, x):
+        if not self.training and not x.requires_grad:
+            self.packed = True
+        y = super().forward(x)
+        return y.detach() if self.packed else y
+
+
+def test_a_layer_that_would_repack_its_weight_stays_as_it_is():
+    model = nn.Sequential(Packing(5, 5), nn.Tanh(), Packing(5, 3)).eval()
+    check(model)
+    with mode(model), torch.no_grad():
+        model(X)
+    assert not model[0].packed
+    assert not model[0].training
+    with torch.no_grad():
+        model(X)
+    assert model[0].packed
+    with pytest.raises(AttachError, match=r"is not the derivative.*quantised weights"):
+        check(model)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("bits", [4, 8])
+def test_every_layer_of_a_quantised_base_learns_and_the_base_stays_bit_equal(bits):
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    torch.manual_seed(0)
+    layers = [
+        bitsandbytes.nn.Linear4bit(64, 64, compute_dtype=torch.float32)
+        if bits == 4
+        else bitsandbytes.nn.Linear8bitLt(64, 64, has_fp16_weights=False)
+        for _ in range(3)
+    ]
+    model = nn.Sequential(*(part for layer in layers for part in (layer, nn.Tanh())), nn.Linear(64, 3)).to("cpu").eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    x = torch.randn(16, 64)
+    train = TrainConfig(steps=2, batch_size=8)
+    data = (x, (x[:, 0] > 0).long())
+    posterior = bayespeft.fit(model, data, "mle", targets=["0", "2", "4"], train=train, progress=False)
+    assert min(site.norms["B"] for site in posterior.summary().sites) > 0
+    posterior.predict(x)
+    after = model.state_dict()
+    assert all(
+        torch.equal(value, after[name]) for name, value in before.items() if isinstance(after[name], torch.Tensor)
+    )

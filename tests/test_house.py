@@ -18,7 +18,8 @@ CIRCLES = [
     {f"bayespeft.report{name}" for name in (".base", ".calibration", ".language", ".regression")}
     | {f"bayespeft.report.view.{name}" for name in ("calibration_charts", "calibration_page", "calibration_table")}
     | {
-        f"bayespeft.report.view.{name}" for name in ("figure_file", "language_page", "page", "regression_page", "table")
+        f"bayespeft.report.view.{name}"
+        for name in ("figure_file", "language_page", "page", "plots", "regression_page", "regression_plots", "table")
     },
 ]
 

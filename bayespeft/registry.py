@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import pkgutil
 import re
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -117,6 +118,39 @@ def _load(room: str, point: EntryPoint) -> Any:
     if room in PLUGINS and not (isinstance(found, type) and getattr(found, "room", None) == room):
         raise ConfigError(f"{where} is {found!r}, and must be a class of that room: point to its {MARKS[room]}.")
     return found
+
+
+def exports(room: str, others: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return `__getattr__` and `__dir__` of a room of classes: `bayespeft.guides.MeanField` is what `mean_field` stands for.
+
+    A class is imported when it is asked for. Its name is the registered name without underscores, each part capitalised.
+
+    Args:
+        room: one of `PLUGINS`.
+        others: what the room has besides, what its classes are built on: name -> the module that defines it.
+    """
+
+    def classes() -> dict[str, str]:
+        return {"".join(part.capitalize() for part in name.split("_")): name for name in names(room)}
+
+    def get_attribute(name: str) -> Any:
+        if name in others:
+            return getattr(import_module(others[name]), name)
+        # Submodules and what Python asks every module for are no classes: the room need not be read for them.
+        found = classes() if name[:1].isupper() else {}
+        if name not in found:
+            near = difflib.get_close_matches(name, [*found, *others], n=3)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise AttributeError(f"module 'bayespeft.{room}' has no attribute {name!r}.{hint}")
+        return get(room, found[name])
+
+    return get_attribute, lambda: sorted({*classes(), *others})
+
+
+def forget() -> None:
+    """Forget which packages are installed, so that the next name is looked up among those that there are now."""
+    for found in (_entry_points, _load, _found):
+        found.cache_clear()
 
 
 def _origin(point: EntryPoint) -> str:

@@ -8,7 +8,7 @@ import typer
 import bayespeft
 from bayespeft import CalibrationReport, TrainConfig
 from bayespeft.data.load import load as load_data
-from bayespeft.likelihoods.sequence_classification import SequenceClassification
+from bayespeft.likelihoods import SequenceClassification
 from bayespeft.pretrained.load import load as load_network
 
 

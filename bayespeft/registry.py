@@ -27,6 +27,7 @@ MARKS = {
     "methods": "METHOD",
     "data.builtin": "DATASET",
     "pretrained": "PRETRAINED",
+    "report.view": "VIEW",
 }
 
 # The rooms of classes; the others hold instances.

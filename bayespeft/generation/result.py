@@ -10,9 +10,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from bayespeft import registry
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.generation.agreement import Embed, mean_cosine, mean_rouge_l, pairs_across
 from bayespeft.utils.checks import checked_methods
+from bayespeft.utils.files import write_atomic
 
 
 @checked_methods
@@ -133,9 +135,8 @@ class Generation:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the first texts, every token coloured by its uncertainty."""
-        from bayespeft.generation.html import card  # here: jinja2 takes time to import
-
-        return card(self)
+        card: str = registry.get("report.view", "generation").page(self).card()
+        return card
 
     def to_html(
         self,
@@ -154,11 +155,7 @@ class Generation:
         Raises:
             ConfigError: the colour is neither, or there is no mutual information.
         """
-        from bayespeft.generation.html import page  # here: jinja2 takes time to import
-
-        text = page(self, color, title)
+        text: str = registry.get("report.view", "generation").page(self, color, title).html()
         if path is not None:
-            from bayespeft.utils.files import write_atomic
-
             write_atomic(path, text.encode())
         return text

@@ -8,9 +8,9 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from bayespeft.errors import ConfigError
+from bayespeft import registry
 from bayespeft.report.context import Setup, Training
 from bayespeft.report.record import Record
 from bayespeft.utils.checks import checked_methods
@@ -18,8 +18,6 @@ from bayespeft.utils.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from bayespeft.report.view.page import Page
 
 # Parts that are no figures of the report.
 CONTEXT = ("quotes", "setup")
@@ -40,6 +38,7 @@ class Report(Record, ABC):
     What is left out of the following prints as unknown.
 
     Attributes:
+        VIEW: name of its view in the room `bayespeft.report.view`, which is imported only where the report is shown.
         n: number of examples.
         draws: draws of the weights that were averaged; 0 for the posterior mean.
         forward_passes: passes through the network per example; a draw folded into the batch axis counts as one.
@@ -54,6 +53,8 @@ class Report(Record, ABC):
         training: how training went; None where it isn't known.
         setup: settings and versions; None where they aren't known.
     """
+
+    VIEW: ClassVar[str]
 
     n: int
     draws: int = 1
@@ -85,9 +86,14 @@ class Report(Record, ABC):
         verdict = getattr(self, "verdict", None)
         return "" if self.training is None or verdict is None else self.training.remedies.get(verdict.kind, "")
 
-    @abstractmethod
-    def page(self) -> Page:
-        """Return what a page about this report says."""
+    @property
+    def view(self) -> Any:
+        """What it looks like: a `bayespeft.report.view.view.View`."""
+        return registry.get("report.view", self.VIEW)
+
+    def __str__(self) -> str:
+        text: str = self.view.text(self)
+        return text
 
     def to_dict(self) -> dict[str, Any]:
         """As the base, with the figures before the facts that all reports have."""
@@ -100,7 +106,7 @@ class Report(Record, ABC):
 
         It reads in light and dark, on a phone and in print. Rows of the data that the report quotes are on it.
         """
-        text = self.page().html()
+        text: str = self.view.page(self).html()
         if path is not None:
             write_atomic(path, text.encode())
         return text
@@ -108,7 +114,7 @@ class Report(Record, ABC):
     @property
     def figures(self) -> tuple[str, ...]:
         """Names of the page's figures, each of which `to_svg` writes."""
-        return tuple(self.page().pictures)
+        return tuple(self.view.page(self).pictures)
 
     def to_svg(self, path: str | os.PathLike[str], figure: str) -> None:
         """Write one of `figures` as an SVG of its own, whatever the file's name, with its title and a legend.
@@ -118,16 +124,12 @@ class Report(Record, ABC):
         Raises:
             ConfigError: this report has no such figure.
         """
-        from bayespeft.report.view.figure_file import figure_file  # here: only pages need it
-
-        pictures = self.page().pictures
-        if figure not in pictures:
-            raise ConfigError(f"this report has no figure {figure!r}, but {', '.join(pictures) or 'none'}.")
-        write_atomic(path, figure_file(*pictures[figure]).encode())
+        write_atomic(path, self.view.figure(self, figure).encode())
 
     def _repr_html_(self) -> str:
         """What a notebook shows: headline, numbers and the first pictures."""
-        return self.page().card()
+        card: str = self.view.page(self).card()
+        return card
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return the numbers as CSV, and write them to `path` if given.
@@ -152,7 +154,6 @@ class DrawnReport(Report):
 
     __slots__ = ()
 
-    @abstractmethod
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draw the report with matplotlib and return the figure.
 
@@ -162,13 +163,15 @@ class DrawnReport(Report):
         Raises:
             ConfigError: the suffix of `path` is none of these.
         """
+        figure: Figure = self.view.plot(self, path)
+        return figure
 
     def to_png(self, path: str | os.PathLike[str]) -> None:
         """Write the picture of `plot` as PNG, 200 dots per inch, whatever the file's name.
 
         The other figures, which the page has, are SVG alone: see `to_svg`.
         """
-        self._save(path, "png")
+        self.view.plot(self, path, "png")
 
     def to_svg(self, path: str | os.PathLike[str], figure: str | None = None) -> None:
         """Write the picture of `plot`, or one of the page's `figures`, as SVG, whatever the file's name.
@@ -177,14 +180,9 @@ class DrawnReport(Report):
             ConfigError: this report has no such figure.
         """
         if figure is None:
-            self._save(path, "svg")
+            self.view.plot(self, path, "svg")
         else:
             Report.to_svg(self, path, figure)
-
-    def _save(self, path: str | os.PathLike[str], kind: str) -> None:
-        from bayespeft.report.view import plots  # here: matplotlib takes half a second, and numbers don't need it
-
-        plots.save(self.plot(), path, kind)
 
 
 def _rows(value: Any, name: str) -> Iterator[tuple[str, float, float | str, float | str]]:

@@ -26,14 +26,11 @@ from bayespeft.report.ood import Separation
 from bayespeft.report.over_draws import OverDraws
 from bayespeft.report.sections import CalibrationErrors, Selective, sections
 from bayespeft.report.verdict import LEAST_POWER, POINTS, Kind, Verdict, rows, too_few
-from bayespeft.report.view.table import table
 from bayespeft.utils.checks import MAYBE_NAN, Resamples, Seed, checked_methods
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from bayespeft.report.view.page import Page
 
 
 @checked_methods
@@ -76,6 +73,7 @@ class CalibrationReport(DrawnReport):
     ece_noise: float
     bins: tuple[Bin, ...]
     WHAT: ClassVar[str] = "a calibration report"
+    VIEW: ClassVar[str] = "calibration"
 
     classes: int
     entropy: float
@@ -199,15 +197,6 @@ class CalibrationReport(DrawnReport):
         text += "" if self.baseline is None else f"; {self.trivial}"
         return text if self.selective is None else f"{text}; {self.selective.sentence}"
 
-    def __str__(self) -> str:
-        return table(self)
-
-    def page(self) -> Page:
-        """Return what a page about this report says."""
-        from bayespeft.report.view.calibration_page import page  # here: only pages need it
-
-        return page(self)
-
     def plot(self, path: str | os.PathLike[str] | None = None, ax: Axes | None = None) -> Figure:
         """Draw the reliability diagram and return its figure.
 
@@ -218,12 +207,5 @@ class CalibrationReport(DrawnReport):
         Raises:
             ConfigError: the suffix of `path` is none of these.
         """
-        from bayespeft.report.view import plots  # here: matplotlib takes half a second, and numbers don't need it
-
-        if ax is None:
-            figure = plots.reliability({self.method or self.name or "model": self})
-        else:
-            figure = plots.draw_reliability(ax, self)
-        if path is not None:
-            plots.save(figure, path)
+        figure: Figure = self.view.plot(self, path, ax=ax)
         return figure

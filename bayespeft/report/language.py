@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,7 @@ from bayespeft.errors import DataError
 from bayespeft.report.base import Report
 from bayespeft.report.bootstrap import mean_intervals
 from bayespeft.report.metric import Metric
-from bayespeft.report.view.table import language_table
 from bayespeft.utils.checks import ELSEWHERE, Resamples, Seed, checked_methods
-
-if TYPE_CHECKING:
-    from bayespeft.report.view.page import Page
 
 
 @checked_methods
@@ -32,6 +28,7 @@ class LanguageReport(Report):
     """
 
     WHAT: ClassVar[str] = "a report of a language model"
+    VIEW: ClassVar[str] = "language"
 
     nll: Metric
     nll_per_token: Metric
@@ -97,15 +94,6 @@ class LanguageReport(Report):
     def headline(self) -> str:
         """The perplexity, and over what."""
         return f"perplexity {self.perplexity.value:.3g} over {self.tokens:,} tokens of {self.n:,} targets"
-
-    def __str__(self) -> str:
-        return language_table(self)
-
-    def page(self) -> Page:
-        """Return what a page about this report says."""
-        from bayespeft.report.view.language_page import page  # here: only pages need it
-
-        return page(self)
 
 
 def _exp(metric: Metric) -> Metric:

@@ -7,9 +7,8 @@ others resample examples.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +19,7 @@ from bayespeft.report.bootstrap import explained, mean_intervals
 from bayespeft.report.metric import Metric
 from bayespeft.report.proportions import proportion
 from bayespeft.report.verdict import LEAST_POWER, POINTS, Kind, Verdict, rows, too_few
-from bayespeft.report.view.table import regression_table
 from bayespeft.utils.checks import Resamples, Seed, checked_methods
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from bayespeft.report.view.page import Page
 
 LEVELS = (0.5, 0.9, 0.95)
 
@@ -70,6 +63,7 @@ class RegressionReport(DrawnReport):
     """
 
     WHAT: ClassVar[str] = "a regression report"
+    VIEW: ClassVar[str] = "regression"
 
     nll: Metric
     rmse: Metric
@@ -196,28 +190,3 @@ class RegressionReport(DrawnReport):
     def headline(self) -> str:
         """The verdict, with the numbers behind it."""
         return f"{self.verdict} (RMSE {self.rmse.value:.4g}, CRPS {self.crps.value:.4g}, NLL {self.nll.value:.3f} nats)"
-
-    def __str__(self) -> str:
-        return regression_table(self)
-
-    def page(self) -> Page:
-        """Return what a page about this report says."""
-        from bayespeft.report.view.regression_page import page  # here: only pages need it
-
-        return page(self)
-
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """Draw the PIT histogram and the calibration curve, and return their figure.
-
-        Args:
-            path: where to save it: .png, .svg or .pdf.
-
-        Raises:
-            ConfigError: the suffix of `path` is none of these.
-        """
-        from bayespeft.report.view import plots, regression_plots  # here: matplotlib takes half a second
-
-        figure = regression_plots.calibration(self)
-        if path is not None:
-            plots.save(figure, path)
-        return figure

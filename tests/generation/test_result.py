@@ -177,7 +177,7 @@ def test_a_notebook_shows_the_tokens_and_nothing_else_changes(written):
 
 def test_a_notebook_shows_a_few_of_many_texts(written, monkeypatch):
     for tokens, texts in ((0, 1), (int(written.lengths[:2].sum()), 2), (10**6, len(written))):
-        monkeypatch.setattr("bayespeft.generation.html.TOKENS", tokens)
+        monkeypatch.setattr("bayespeft.report.view.generation.TOKENS", tokens)
         card, reader = written._repr_html_(), Reader()
         reader.feed(card)
         assert reader.tags.count("article") == texts

@@ -124,11 +124,6 @@ def title(report: Report) -> str:
     return ", ".join(filter(None, (report.name, report.method)))
 
 
-def capital(text: str) -> str:
-    """Return a text that begins with a capital."""
-    return text[:1].upper() + text[1:]
-
-
 def share(metric: Metric) -> str:
     """Return a share with its interval in words."""
     return f"{100 * metric.value:.1f} % (95 % interval {100 * metric.low:.1f} to {100 * metric.high:.1f})"

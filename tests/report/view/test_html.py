@@ -359,7 +359,7 @@ def test_each_figure_of_a_page_is_a_file(full: CalibrationReport, tmp_path: Path
             root = xml.etree.ElementTree.fromstring(text)
             assert root.tag == "{http://www.w3.org/2000/svg}svg"
             said = "".join("".join(root.itertext()).split())
-            title, picture = report.page().pictures[name]
+            title, picture = report.view.page(report).pictures[name]
             for words in (title, *picture.key.values()):
                 assert "".join(words.split()) in said
             # The chart itself is that of the page, and every colour is known without the page.

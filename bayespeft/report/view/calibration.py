@@ -1,8 +1,9 @@
-"""What the page of a calibration report says: first whether to trust the model, then why, then everything else."""
+"""What a calibration report looks like. Its page first says whether to trust the model, then why, then everything else."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from bayespeft.report.calibration import CalibrationReport
 from bayespeft.report.sections import Selective
@@ -15,18 +16,68 @@ from bayespeft.report.view.page import (
     Section,
     Table,
     Tile,
-    capital,
     closing,
     interval_below,
     share,
     tile,
     title,
 )
-from bayespeft.report.view.table import UNKNOWN, percent_cells, plain_cells
+from bayespeft.report.view.table import UNKNOWN, capital, lay_out, number, percent_cells, plain_cells
+from bayespeft.report.view.view import View
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawing
 
 # Other sets with a picture; all are in the table.
 PICTURED = 8
 SCORES = {"max_probability": "maximum probability", "entropy": "entropy", "mutual_information": "mutual information"}
+
+
+def text(report: CalibrationReport) -> str:
+    """Return the report as `table.lay_out` lays it out."""
+    rows = [
+        ("", "value", "95 % interval", ""),
+        ("Accuracy", *percent_cells(report.accuracy), ""),
+        ("NLL", *plain_cells(report.nll), "nats"),
+        *_skill_rows(report),
+        ("ECE", *percent_cells(report.ece), f"sampling noise alone reaches {100 * report.ece_noise:.1f} %"),
+        ("ECE, equal mass", *percent_cells(report.ece_equal_mass), ""),
+        ("Brier", *plain_cells(report.brier), "from 0 to 2"),
+        *_selective_rows(report),
+        *(
+            (f"OOD {s.data}", *plain_cells(s.auroc), f"AUROC by entropy, {s.n:,} examples")
+            for s in report.ood
+            if s.score == "entropy"
+        ),
+        ("Mean confidence", f"{100 * report.confidence:.1f} %", "", ""),
+        ("Entropy", f"{report.entropy:.3f}", "", "nats"),
+        ("Mutual information", number(report.mutual_information, ".3f"), "", "nats, the epistemic part of the entropy"),
+    ]
+    return lay_out(report, rows, f"{report.n:,} in {report.classes:,} class{'es' * (report.classes > 1)}")
+
+
+def _skill_rows(report: CalibrationReport) -> list[tuple[str, str, str, str]]:
+    if report.baseline is None:
+        return []
+    skill = report.baseline.skill
+    cells = (UNKNOWN, "") if skill is None else percent_cells(skill)
+    return [("Skill", *cells, f"1 - NLL / NLL of the base rates ({report.baseline.nll:.3f} nats)")]
+
+
+def _selective_rows(report: CalibrationReport) -> list[tuple[str, str, str, str]]:
+    if report.selective is None:
+        return [("AUROC of errors", UNKNOWN, "", "")]
+    kept = next(at.figure for at in report.selective.accuracy_at_coverage if at.at == 0.8)
+    auroc = report.selective.error_auroc
+    return [
+        ("Accuracy, top 80 %", *percent_cells(kept), "of the most confident"),
+        (
+            "AUROC of errors",
+            *((UNKNOWN, "") if auroc is None else plain_cells(auroc)),
+            "by confidence; 0.5 is no skill",
+        ),
+    ]
 
 
 def page(report: CalibrationReport) -> Page:
@@ -222,3 +273,15 @@ def _draws(report: CalibrationReport) -> Iterator[Section]:
         "Figures of averages over so many draws. Where lines are flat, more draws add nothing.",
         figures,
     )
+
+
+def draw(report: CalibrationReport, ax: Axes | None = None) -> Drawing:
+    """Return the reliability diagram with matplotlib; a figure of its own has the histogram, too."""
+    from bayespeft.report.view import plots  # here: matplotlib takes half a second
+
+    if ax is not None:
+        return plots.draw_reliability(ax, report)
+    return plots.reliability({report.method or report.name or "model": report})
+
+
+VIEW = View(page, text, draw)

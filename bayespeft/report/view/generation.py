@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from bayespeft.errors import ConfigError
 from bayespeft.report.view.pages import render
-
-if TYPE_CHECKING:
-    from bayespeft.generation.result import Generation
+from bayespeft.report.view.view import View
 
 NAMES = {"entropy": "entropy", "mutual_information": "mutual information"}
 # So many tokens are shown in a notebook, which keeps what it shows, and at least one text.
@@ -19,15 +19,41 @@ TOKENS = 2000
 QUANTILE = 0.98
 
 
-def page(generation: Generation, color: str | None, title: str) -> str:
-    """Return the page; arguments and errors as `Generation.to_html`."""
-    return render("tokens", title=title, **_view(generation, color))
+class Generation(Protocol):
+    """What is shown of a `bayespeft.generation.result.Generation`, where it is said what each of these is."""
+
+    lengths: Tensor
+    entropy: Tensor
+    token_probs: Tensor
+    mutual_information: Tensor | None
+    sequence_mutual_information: Tensor
+    normalised_log_probs: Tensor
+    prompt: Tensor
+    draw: Tensor | None
+    draws: int
+    tokens: list[list[int]]
+    pieces: tuple[tuple[str, ...], ...] | None
+    prompts: tuple[str, ...] | None
+
+    def __len__(self) -> int: ...
 
 
-def card(generation: Generation) -> str:
-    """Return what a notebook shows: the first texts, and how many more there are."""
-    shown = max(1, int((generation.lengths.cumsum(0) <= TOKENS).sum()))
-    return render("tokens_card", more=len(generation) - shown, **_view(generation, None, shown))
+@dataclass(frozen=True)
+class Texts:
+    """The page of texts; `color` and `title` are those of `Generation.to_html`."""
+
+    generation: Generation
+    color: str | None = None
+    title: str = ""
+
+    def html(self) -> str:
+        """Return the page as a file of its own."""
+        return render("tokens", title=self.title, **_view(self.generation, self.color))
+
+    def card(self) -> str:
+        """Return what a notebook shows: the first texts, and how many more there are."""
+        shown = max(1, int((self.generation.lengths.cumsum(0) <= TOKENS).sum()))
+        return render("tokens_card", more=len(self.generation) - shown, **_view(self.generation, self.color, shown))
 
 
 def _view(generation: Generation, color: str | None, shown: int | None = None) -> dict[str, Any]:
@@ -45,7 +71,7 @@ def _view(generation: Generation, color: str | None, shown: int | None = None) -
     return {"color": NAMES[color], "top": top, "texts": texts, "draws": generation.draws}
 
 
-def _text(generation: Generation, i: int, shade: torch.Tensor) -> dict[str, Any]:
+def _text(generation: Generation, i: int, shade: Tensor) -> dict[str, Any]:
     """Return what the template shows of text i."""
     length = int(generation.lengths[i])
     numbers = {"p": generation.token_probs, "entropy": generation.entropy, "information": generation.mutual_information}
@@ -69,3 +95,6 @@ def _text(generation: Generation, i: int, shade: torch.Tensor) -> dict[str, Any]
         if generation.mutual_information is None
         else float(generation.sequence_mutual_information[i]),
     }
+
+
+VIEW = View(Texts)

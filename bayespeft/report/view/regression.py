@@ -1,8 +1,9 @@
-"""What the page of a regression report says."""
+"""What a regression report looks like."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
@@ -16,17 +17,54 @@ from bayespeft.report.view.page import (
     Section,
     Table,
     Tile,
-    capital,
     closing,
     interval_below,
     tile,
     title,
 )
 from bayespeft.report.view.svg import Chart, percent, ticks
-from bayespeft.report.view.table import UNKNOWN, measured_cells, percent_cells, plain_cells
+from bayespeft.report.view.table import UNKNOWN, capital, lay_out, measured_cells, number, percent_cells, plain_cells
+from bayespeft.report.view.view import View
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
 
 SHARES = percent((0, 0.2, 0.4, 0.6, 0.8, 1))
 KEY = {"band": "sampling noise, 95 %", "ideal": "perfect calibration"}
+
+
+def text(report: RegressionReport) -> str:
+    """Return the report as `table.lay_out` lays it out."""
+    per = "" if report.outputs == 1 else f", mean over {report.outputs} outputs"
+    rows = [
+        ("", "value", "95 % interval", ""),
+        (
+            "NLL",
+            *plain_cells(report.nll),
+            "nats" if report.outputs == 1 else f"nats, {report.outputs} outputs together",
+        ),
+        ("RMSE", *measured_cells(report.rmse), f"in the targets' units{per}"),
+        *(
+            []
+            if report.skill is None
+            else [("Variance explained", *percent_cells(report.skill), "by the predicted mean")]
+        ),
+        ("MAE", *measured_cells(report.mae), "of the median"),
+        ("CRPS", *measured_cells(report.crps), ""),
+        *(
+            (f"Coverage at {100 * c.level:g} %", *percent_cells(c.observed), f"mean width {c.width:.4g}")
+            for c in report.coverage
+        ),
+        (
+            "Calibration error",
+            f"{100 * report.calibration_error:.1f} %",
+            "",
+            f"sampling noise alone reaches {100 * report.calibration_noise:.1f} %",
+        ),
+        ("Epistemic std", number(report.epistemic), "", "root mean square"),
+        ("Noise", number(report.noise), "", "of the likelihood"),
+    ]
+    return lay_out(report, rows, f"{report.n:,} with {report.outputs:,} output{'s' * (report.outputs > 1)}")
 
 
 def page(report: RegressionReport) -> Page:
@@ -113,7 +151,7 @@ def _figures(report: RegressionReport) -> Section:
         (
             "Variance explained",
             "by the predicted mean",
-            ("-", "") if report.skill is None else percent_cells(report.skill),
+            (UNKNOWN, "") if report.skill is None else percent_cells(report.skill),
         ),
         ("MAE", "of the predicted median", measured_cells(report.mae)),
         ("CRPS", "", measured_cells(report.crps)),
@@ -121,12 +159,18 @@ def _figures(report: RegressionReport) -> Section:
             (f"Coverage at {100 * c.level:g} %", f"mean width {c.width:.4g}", percent_cells(c.observed))
             for c in report.coverage
         ),
-        ("Epistemic standard deviation", "root mean square", (_number(report.epistemic), "")),
-        ("Noise", "of the likelihood", (_number(report.noise), "")),
+        ("Epistemic standard deviation", "root mean square", (number(report.epistemic), "")),
+        ("Noise", "of the likelihood", (number(report.noise), "")),
     ]
     found = tuple((name, remark, (interval_below(cells),)) for name, remark, cells in rows)
     return Section("All figures", tables=(Table(("", "value, 95 % interval"), found),))
 
 
-def _number(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.4g}"
+def draw(report: RegressionReport) -> Drawing:
+    """Return the histogram of PIT values and the calibration curve with matplotlib."""
+    from bayespeft.report.view.regression_plots import calibration  # here: matplotlib takes half a second
+
+    return calibration(report)
+
+
+VIEW = View(page, text, draw)

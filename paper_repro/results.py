@@ -1,4 +1,7 @@
-"""The one file of results that feeds every table of the documentation: JSON lines, one measurement each."""
+"""The one file of results that feeds every table of the documentation: JSON lines, one measurement each.
+
+`BAYESPEFT_RESULTS` names another file, for measurements on another machine; `python -m paper_repro.merge` brings them home.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 
-FILE = Path(__file__).parent / "efficiency" / "results.jsonl"
+HOME = Path(__file__).parent / "efficiency" / "results.jsonl"
+FILE = Path(os.environ.get("BAYESPEFT_RESULTS") or HOME)
 
 
 def machine() -> str:
@@ -34,7 +39,7 @@ def append(experiment: str, **values: Any) -> dict[str, Any]:
         **values,
     }
     FILE.parent.mkdir(exist_ok=True)
-    with FILE.open("a", encoding="utf-8") as file:
+    with FileLock(FILE.with_suffix(".lock")), FILE.open("a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
     print(json.dumps(values))
     return record

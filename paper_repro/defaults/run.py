@@ -1,6 +1,6 @@
 """The default call, nothing set, against maximum likelihood as people train it: accuracy, NLL, ECE, seconds.
 
-python -m paper_repro.defaults.run --data-dir DATA                      # resumable: does what the results file lacks
+python -m paper_repro.defaults.run --data-dir DATA [--device cuda]      # resumable: does what the results file lacks
 python -m paper_repro.defaults.run --data-dir DATA --part development   # for choosing settings
 
 The reference is LoRA by maximum likelihood: trained to its end at each rate of a grid on four fifths of the rows, the rate
@@ -19,6 +19,7 @@ import torch
 import bayespeft
 from bayespeft import Posterior, TrainConfig
 from bayespeft.compare import held_out
+from bayespeft.likelihoods.label_tokens import LabelTokens
 from bayespeft.likelihoods.sequence_classification import SequenceClassification
 from paper_repro.defaults.tasks import DEVELOPMENT, REPORT, network, rows
 from paper_repro.results import append, read
@@ -26,6 +27,7 @@ from paper_repro.results import append, read
 EXPERIMENT = "defaults"
 RATES = (5e-4, 1e-3, 2e-3)
 METHODS = ("mle", "melora", "map", "blob", "laplace_lora")
+LIKELIHOODS = {False: SequenceClassification, True: LabelTokens}  # by whether rows have choices
 
 
 def measure(posterior: Posterior, test: Any, **facts: Any) -> None:
@@ -70,6 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir")
     parser.add_argument("--part", choices=("development", "report"), default="report")
+    parser.add_argument("--model", default="minilm")
     parser.add_argument("--tasks")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--rows", default="300,100,1000,4000")
@@ -77,6 +80,7 @@ def main() -> None:
     parser.add_argument("--test-limit", type=int, default=400)
     parser.add_argument("--max-length", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     tasks = args.tasks.split(",") if args.tasks else DEVELOPMENT if args.part == "development" else REPORT
@@ -88,14 +92,17 @@ def main() -> None:
                     continue
                 for method in args.methods.split(","):
                     facts = {"task": task, "part": args.part, "n": n, "seed": seed, "max_length": args.max_length}
-                    key = {**facts, "method": method}
+                    if args.model != "minilm":
+                        facts["model"] = args.model
+                    key = {"model": None, **facts, "method": method}
                     if any(all(record.get(k) == v for k, v in key.items()) for record in read(EXPERIMENT)):
                         continue
-                    model, tokenizer = network(train + test, seed)
+                    model, tokenizer = network(args.model, train + test, seed)
                     options = {
                         "tokenizer": tokenizer,
-                        "likelihood": SequenceClassification(max_length=args.max_length),
+                        "likelihood": LIKELIHOODS["choices" in train[0]](max_length=args.max_length),
                         "seed": seed,
+                        "device": args.device,
                         "progress": False,
                     }
                     if method == "mle":

@@ -14,7 +14,13 @@ NAMES = {"newswire": "Newswire (8)", "newsgroups": "Newsgroups (5)", "newsgroups
 
 
 def _records() -> list[dict[str, Any]]:
-    return [record for record in read("defaults") if record["part"] == "report"]
+    """Return the newest record of each run; a name that tells other networks than MiniLM is part of the task."""
+    found = {}
+    for record in read("defaults"):
+        if record["part"] == "report":
+            named = record | {"task": record["task"] + (f", {record['model']}" if record.get("model") else "")}
+            found[tuple(named[k] for k in ("task", "n", "seed", "method"))] = named
+    return list(found.values())
 
 
 def defaults() -> str:

@@ -16,6 +16,7 @@ from paper_repro.posteriors.common import Rows
 
 DEVELOPMENT = ("sst2", "ag_news", "mrpc")
 REPORT = ("newswire", "newsgroups", "newsgroups20", "ag_news", "sst2", "mrpc", "wic")
+QUESTIONS = ("arc_easy", "openbookqa")  # with four choices, for a language model
 
 
 def rows(name: str, part: str, data_dir: str | None, n: int, test: int, seed: int) -> tuple[Rows, Rows]:
@@ -37,12 +38,13 @@ def rows(name: str, part: str, data_dir: str | None, n: int, test: int, seed: in
     return _shuffled(train, seed)[:n], others
 
 
-def network(rows: Rows, seed: int) -> tuple[Any, Any]:
-    """Return MiniLM with a fresh head for these rows, and its tokenizer."""
+def network(model: str, rows: Rows, seed: int) -> tuple[Any, Any]:
+    """Return a network with a fresh head for these rows, or a language model for questions, and its tokenizer."""
     from bayespeft.pretrained.load import load
 
-    classes = len({row["label"] for row in rows})
-    return load("minilm", "classification", seed=seed, num_labels=classes)
+    if "choices" in rows[0]:
+        return load(model, "causal")
+    return load(model, "classification", seed=seed, num_labels=1 + max(row["label"] for row in rows))
 
 
 def _shuffled(rows: Rows, seed: int) -> Rows:
@@ -60,11 +62,13 @@ def _split(name: str, split: str, data_dir: str | None) -> Rows:
     folder = None if name == "newsgroups" else data_dir
     task = Task(model="minilm", data=name, data_dir=folder, data_options=options)
     try:
-        return task.rows(split)
+        found = task.rows(split)
     except Exception:
         if split != "test":
             raise
-        return task.rows("validation")  # GLUE keeps the labels of its test sets
+        found = task.rows("validation")  # GLUE keeps the labels of its test sets
+    # A few questions of ARC have three or five choices; those with four are the task of the papers.
+    return [row for row in found if "choices" not in row or len(row["choices"]) == 4]
 
 
 def _newswire(split: str) -> Rows:

@@ -1,6 +1,7 @@
 """Seconds a token of draw-folded generation against transformers' own `generate`, once and once for each draw.
 
     python -m paper_repro.efficiency.generation [--draws 8] [--tokens 32] [--repeats 5] [--device cuda --dtype bfloat16]
+        [--model FOLDER]
 
 One prompt, greedy, SmolLM2-135M with Me-LoRA. The three alternate, so that drift of the machine's speed cancels in the ratios
 of the medians. One plain text is that of the network without adapters; texts one after another are those of each draw.
@@ -9,40 +10,29 @@ of the medians. One plain text is that of the network without adapters; texts on
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
 import bayespeft
 from bayespeft.config import TrainConfig
 from bayespeft.pretrained.load import load as load_model
+from paper_repro.efficiency.timing import medians
 from paper_repro.results import append
 
 PROMPT = "Write a sentence about this game: name[Portal 2], release_year[2011], genres[puzzle, platformer]"
 
 
-def timed(run: Callable[[], None], device: str) -> float:
-    """Return the seconds of one run."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    run()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--model", default="smollm2", help="or a folder with a network of that shape")
     parser.add_argument("--draws", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     args = parser.parse_args()
-    model, tokenizer = load_model("smollm2", "causal", dtype=getattr(torch, args.dtype))
+    model, tokenizer = load_model(args.model, "causal", dtype=getattr(torch, args.dtype))
     # One step, so that draws differ; no text may end early, or the three would not write as many tokens.
     posterior = bayespeft.fit(
         model,
@@ -73,13 +63,11 @@ def main() -> None:
         assert int(found.lengths[0]) == args.tokens
 
     runs = {"plain": plain, "sequential": one_after_another, "folded": folded}
-    for run in runs.values():
-        run()
-    times = [{name: timed(run, args.device) for name, run in runs.items()} for _ in range(args.repeats)]
-    median = {name: statistics.median(row[name] for row in times) / args.tokens for name in runs}
+    found = medians(runs, args.repeats, args.device, warm_up=1)
+    median = {name: seconds / args.tokens for name, seconds in found.items()}
     append(
         "generation_speed",
-        model="smollm2",
+        model=Path(args.model).name,
         method=posterior.method.name,
         draws=args.draws,
         prompt=ids.shape[1],

@@ -28,7 +28,7 @@ from bayespeft.adapters.sparse_low_rank import SparseLowRank
 from bayespeft.layers.sites import Site, as_site
 from bayespeft.layers.sparse import KERNELS, Kernel, Pattern, choose, sparse_linear
 from bayespeft.layers.weights import Shared
-from paper_repro.efficiency.step import timed
+from paper_repro.efficiency.timing import timed
 from paper_repro.results import append
 
 EXPERIMENT = "sparse_step"

@@ -1,0 +1,86 @@
+"""What 10 draws cost in passes: seconds of a folded prediction against as many passes of peft's LoRA, interleaved.
+
+    python -m paper_repro.efficiency.draws minilm [--sizes 1x16,1x64,8x64] [--device cuda --dtype bfloat16]
+
+A pass of peft's LoRA is well written: of a language model only the last position's logits. Both end with averaged
+probabilities on the CPU. `auto` folds as many draws into a pass as the package decides, `folded` all of them. Instead of a
+name, a folder with a network of that shape serves.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from bayespeft.prediction.predictor import Predictor
+
+from bayespeft.config import TrainConfig
+from bayespeft.fitting.assemble import assemble, choose_method
+from bayespeft.likelihoods.label_tokens import LabelTokens
+from paper_repro.efficiency.step import LABELS, PeftStep, network, random_batch
+from paper_repro.efficiency.timing import medians
+from paper_repro.results import append
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model")
+    parser.add_argument("--methods", default="melora,blob")
+    parser.add_argument("--sizes", default="1x16,1x64,8x64", help="examples x tokens")
+    parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="of the network's weights")
+    args = parser.parse_args()
+
+    base, causal, targets = network(args.model, args.device, getattr(torch, args.dtype))
+    likelihood = LabelTokens(token_ids=LABELS) if causal else None
+    for size in args.sizes.split(","):
+        n, length = map(int, size.split("x"))
+        ids, labels, rows = random_batch(n, length, args.device)
+        peft = PeftStep(base, ids, labels, targets, causal=causal, bf16=False)
+
+        def passes(peft: PeftStep = peft) -> torch.Tensor:
+            with torch.no_grad():
+                return torch.stack([peft.logits().softmax(-1).cpu() for _ in range(args.draws)]).mean(0)
+
+        for name in args.methods.split(","):
+            method = choose_method(name, None, TrainConfig(batch_size=n))
+            with assemble(base, rows, method, likelihood=likelihood, targets=targets, optimiser=lambda _: None) as made:
+                problem = made.problem
+                predictor = Predictor(
+                    base, problem.attachment, problem.approximation, problem.likelihood, problem.device
+                )
+
+                def predict(
+                    per_pass: int | str, predictor: Predictor = predictor, data=problem.examples, n: int = n
+                ) -> None:
+                    predictor.run(data, args.draws, 0, draws_per_pass=per_pass, batch_size=n)
+
+                runs: dict[str, Callable[[], object]] = {
+                    "passes": passes,
+                    "auto": lambda predict=predict: predict("auto"),
+                    "folded": lambda predict=predict: predict(args.draws),
+                }
+                found = medians(runs, args.repeats, args.device)
+            append(
+                "draws_speed",
+                model=Path(args.model).name,
+                method=name,
+                batch=n,
+                length=length,
+                draws=args.draws,
+                dtype=args.dtype,
+                repeats=args.repeats,
+                passes_ms=round(1000 * found["passes"], 2),
+                auto_ms=round(1000 * found["auto"], 2),
+                folded_ms=round(1000 * found["folded"], 2),
+                ratio=round(found["auto"] / found["passes"], 3),
+                folded_ratio=round(found["folded"] / found["passes"], 3),
+            )
+
+
+if __name__ == "__main__":
+    main()

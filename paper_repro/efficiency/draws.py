@@ -14,11 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from bayespeft.prediction.predictor import Predictor
 
 from bayespeft.config import TrainConfig
 from bayespeft.fitting.assemble import assemble, choose_method
 from bayespeft.likelihoods.label_tokens import LabelTokens
+from bayespeft.prediction.predictor import Predictor
 from paper_repro.efficiency.step import LABELS, PeftStep, network, random_batch
 from paper_repro.efficiency.timing import medians
 from paper_repro.results import append

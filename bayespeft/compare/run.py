@@ -17,8 +17,6 @@ from bayespeft.compare.scores import contributions, encode
 from bayespeft.compare.study import DataSet, Job, Run
 from bayespeft.errors import ConfigError
 from bayespeft.fitting.fit import fit
-from bayespeft.posterior.evaluation import measure
-from bayespeft.predictive.categorical import Predictive
 from bayespeft.task import Task
 from bayespeft.version import __version__
 
@@ -106,10 +104,9 @@ class Worker:
         )
         self.say(f"{job.title}: predicting {len(test):,} test examples")
         predictive = posterior.predict(test, job.draws, seed)
-        if not isinstance(predictive, Predictive) or predictive.labels is None:
+        if "compare" not in predictive.uses or predictive.labels is None:
             raise ConfigError(f"{job.label}: methods are compared on test rows with classes as labels.")
-        report = measure(
-            predictive,
+        report = predictive.report(
             trainable_parameters=posterior.approximation.trainable(),
             total_parameters=posterior.total_parameters,
             method=job.method.title,

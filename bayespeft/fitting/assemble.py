@@ -35,7 +35,6 @@ from bayespeft.layers.merged import Merged, check_untied, times_merged
 from bayespeft.layers.network import eager
 from bayespeft.layers.sites import find_sites
 from bayespeft.likelihoods.base import Likelihood
-from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.likelihoods.inputs import as_examples
 from bayespeft.methods.base import Method
 from bayespeft.posterior.posterior import Posterior
@@ -144,6 +143,9 @@ def assemble(
         apart = approximation.stochastic and (approximation.noise != "batch" or not method.guide.variational)
         classes = probe(model, attachment, packs, chosen, first, apart)
         check_labels(examples, chosen, classes)
+        if method.guide.curved:
+            # Beforehand: it is asked for after the training.
+            chosen.curvature_root(torch.zeros(1, classes), None, torch.zeros(1, classes, 1))
         problem = Problem(
             model,
             attachment,
@@ -194,17 +196,21 @@ def choose_likelihood(
     """Return the likelihood that was named, or the one for the network's type and the columns of rows."""
     if isinstance(likelihood, Likelihood):
         return likelihood
-    if likelihood is None:
-        getter = getattr(model, "get_output_embeddings", None)
-        speaks = callable(getter) and getter() is not None
-        config = getattr(model, "config", None)
-        # One output is a regression to transformers too.
-        measures = getattr(config, "problem_type", None) == "regression" or getattr(config, "num_labels", None) == 1
-        writes = rows is not None and not {"source", "prompt", "messages"}.isdisjoint(rows[0])
-        spoken = "language_modelling" if writes else "label_tokens"
-        likelihood = spoken if speaks else "regression" if measures else "sequence_classification"
-    chosen: Likelihood = registry.get("likelihoods", likelihood)()
+    chosen: Likelihood = registry.get("likelihoods", likelihood or _usual(model, rows))()
     return chosen
+
+
+def _usual(model: nn.Module, rows: Sequence[Row] | None) -> str:
+    """Return the name of the likelihood that a network's type and the columns of rows ask for."""
+    getter = getattr(model, "get_output_embeddings", None)
+    config = getattr(model, "config", None)
+    problem = getattr(config, "problem_type", None)
+    if callable(getter) and getter() is not None:
+        writes = rows is not None and not {"source", "prompt", "messages"}.isdisjoint(rows[0])
+        return "language_modelling" if writes else "label_tokens"
+    # One output is a regression to transformers too.
+    measures = problem == "regression" or getattr(config, "num_labels", None) == 1
+    return "regression" if measures else "sequence_classification"
 
 
 def check_likelihood(likelihood: Likelihood, method: Method) -> None:
@@ -214,7 +220,7 @@ def check_likelihood(likelihood: Likelihood, method: Method) -> None:
         ConfigError: it works with probabilities of classes and would get densities; or it predicts with the network
             linearised, and the likelihood can't.
     """
-    if method.temperature and likelihood.discrete and not isinstance(likelihood, Categorical):
+    if method.temperature and likelihood.discrete and not likelihood.tempers:
         raise ConfigError(
             f"method '{method.name}' divides logits of classes by a temperature, and likelihood '{likelihood.kind}' has none: "
             "take another method, such as mle."

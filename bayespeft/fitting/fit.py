@@ -35,7 +35,6 @@ from bayespeft.layers.sites import all_sites
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.inputs import as_examples
 from bayespeft.methods.base import Method
-from bayespeft.posterior.evaluation import brief
 from bayespeft.posterior.fitted import CENTER, MERGED, centers_are_saved
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.prediction.predictor import Predictor
@@ -178,7 +177,7 @@ def fit(
         judges = held()
         if isinstance(problem.train.steps, str):
             check_free(problem, options)
-            return run_free(problem, once, brief, judges)
+            return run_free(problem, once, judges)
         return once(problem, validate=None if judges is None else _validator(problem, judges), **options)
 
     with ExitStack() as safe:
@@ -383,7 +382,7 @@ def _validator(problem: Problem, examples: Examples) -> Callable[[], dict[str, f
         predictor = Predictor(
             problem.model, problem.attachment, problem.approximation, problem.likelihood, problem.device
         )
-        return brief(predictor.run(examples, VALIDATION_DRAWS, problem.seed))
+        return predictor.run(examples, VALIDATION_DRAWS, problem.seed).validation_metrics()
 
     return validate
 

@@ -16,8 +16,6 @@ from bayespeft.adapters.intrinsic import Intrinsic
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.fitting.fit import fit
 from bayespeft.methods.base import Method
-from bayespeft.predictive.categorical import Predictive
-from bayespeft.report.metrics import accuracy
 from bayespeft.utils.checks import Network, checked
 
 
@@ -135,13 +133,15 @@ def intrinsic_dimension(
     def measured(candidate: Method, **further: Any) -> float:
         posterior = fit(model, data, candidate, **further)
         predictive = posterior.predict(validation, draws=0)
-        if not isinstance(predictive, Predictive):
-            raise ConfigError(
-                "a share of the accuracy is sought, and a regression has none: take likelihood= of classes."
-            )
         if predictive.labels is None:
             raise DataError("validation data needs labels: column 'label', 'labels' or 'answer' is missing.")
-        return float(accuracy(predictive.log_probs.numpy(), predictive.labels.numpy()))
+        figures = predictive.validation_metrics()
+        if "accuracy" not in figures:
+            raise ConfigError(
+                f"a share of the accuracy is sought, and likelihood '{posterior.likelihood.kind}' has none: take likelihood= "
+                "of classes."
+            )
+        return float(figures["accuracy"])
 
     if reference is None:
         own = {name: value for name, value in options.items() if name != "train"}

@@ -171,6 +171,7 @@ class GuideSpec(Plugin, ABC):
         remedy: what to do where it does not fit into memory.
         resumable: the state of its training is all in what a checkpoint holds.
         differentiates: it needs gradients even where it starts from a fitted posterior.
+        curved: it needs the curvature of the likelihood, `Likelihood.curvature_root`.
 
     Raises:
         ConfigError: `noise` flips signs, and q has correlations.
@@ -187,6 +188,7 @@ class GuideSpec(Plugin, ABC):
     remedy: ClassVar[str] = ""
     resumable: ClassVar[bool] = True
     differentiates: ClassVar[bool] = True
+    curved: ClassVar[bool] = False
     noise: Noise = "batch"
 
     @property

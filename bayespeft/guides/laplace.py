@@ -117,6 +117,7 @@ class LaplaceSpec(GuideSpec):
 
     diagonal: ClassVar[bool] = False
     variational: ClassVar[bool] = False
+    curved: ClassVar[bool] = True
     # The Gauss-Newton matrix is the curvature of the linearised network (Immer et al. 2021, arXiv 2008.08400).
     prediction: ClassVar[Literal["sampled", "linearised"]] = "linearised"
     prior_precision: Annotated[float, Field(gt=0)] | Literal["marginal_likelihood"] = "marginal_likelihood"

@@ -1,4 +1,8 @@
-"""What every likelihood offers."""
+"""What every likelihood offers. It must say three things: what it reads from a row, its outputs, and its law.
+
+All else has a default that follows from these: a law of finitely many classes (whose `enumerate_support` are 0 ... K - 1) is
+averaged, measured and linearised as classes are; of any other the mixture over draws is kept.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from bayespeft.config import Plugin
 from bayespeft.data.batch import Batch
 from bayespeft.data.class_names import LABELS
-from bayespeft.errors import DataError
-from bayespeft.predictive.base import Average, GaussianAverage
+from bayespeft.errors import ConfigError, DataError
+from bayespeft.predictive.base import Average, DrawnGaussianAverage, GaussianAverage, Prediction
+from bayespeft.predictive.law import LawAverage, fisher_root, prediction_type
 
 Row = Mapping[str, Any]
 
@@ -33,6 +39,10 @@ class Likelihood(Plugin, ABC):
     discrete: ClassVar[bool] = True
     # Outputs may be taken for Gaussian ones, as a linearised network's are.
     linearises: ClassVar[bool] = True
+    # Outputs are logits, which a temperature may divide.
+    tempers: ClassVar[bool] = False
+    # Columns of a batch that are for the likelihood and not for the network.
+    reads: ClassVar[tuple[str, ...]] = ()
     # Where rows are padded that are still lists; None: where the tokenizer says.
     padding_side: ClassVar[Literal["left", "right"] | None] = None
     # Labels are token sequences, which may have lengths of their own.
@@ -63,24 +73,42 @@ class Likelihood(Plugin, ABC):
 
     @abstractmethod
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Run the network and return its float32 outputs (n, K), what is needed and no more: logits, or what else
-        `distribution` reads."""
+        """Run the network and return its float32 outputs, no more than needed: logits, or what else `distribution` reads.
+
+        Returns:
+            (n, K), or (n, ..., K) where an example has several; those that stand for nothing, such as padding, are 0.
+        """
 
     @abstractmethod
     def distribution(self, logits: Tensor) -> Distribution:
-        """Return the law of the labels, batch shape (n,), given the network's outputs (n, K)."""
+        """Return the law of the labels, batch shape (n,), given the network's outputs (n, ..., K)."""
 
-    @abstractmethod
+    def counted(self, batch: Batch) -> Tensor | None:
+        """Return which outputs of each example stand for something, (n, ...) bool without the last axis; None: all do."""
+        return None
+
     def check_labels(self, labels: Tensor, classes: int) -> None:
         """Check that labels (n, ...) are what `distribution` gives a probability to.
 
         Args:
             labels: as the data has them: int64 or float32.
-            classes: K, how many outputs the network has.
+            classes: K, how many outputs the network has, along the last axis.
 
         Raises:
             DataError: they are not; the message names the first such row.
         """
+        law = self.distribution(torch.zeros(len(labels), classes))
+        observed, wanted = self.observed(labels), law.batch_shape + law.event_shape
+        if observed.shape != wanted:
+            raise DataError(f"labels have the shape {tuple(labels.shape)}, and {self.kind} needs {tuple(wanted)}.")
+        support: Any = law.support
+        right = support.check(observed.cpu()).reshape(len(labels), -1).all(1)
+        if not right.all():
+            row = int((~right).nonzero()[0, 0])
+            raise DataError(
+                f"row {row} has the label {labels[row].tolist()}, which {self.kind} gives no probability to: {support} is "
+                "needed."
+            )
 
     def advise(self, labels: Tensor) -> None:
         """Warn of what training labels that are right may still lack; here of nothing."""
@@ -89,35 +117,54 @@ class Likelihood(Plugin, ABC):
         """Return checked labels in the shape and dtype of an observation of `distribution`."""
         return labels
 
-    @abstractmethod
     def log_likelihood(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return log p(label | output) in nats, (n,) float64, of outputs (n, K) and checked labels; NaN where one is NaN."""
+        """Return log p(label | output) in nats, (n,) float64, of outputs (n, ..., K) and checked labels; NaN where one is."""
+        value = self.observed(labels)
+        exact = value.double() if value.is_floating_point() else value
+        found: Tensor = self.distribution(logits.double()).log_prob(exact)
+        return found
 
-    @abstractmethod
-    def curvature_root(self, logits: Tensor, by_output: Tensor) -> Tensor:
-        """Multiply by a root of the curvature of -log p: R^T J, with R R^T the Hessian by the outputs.
+    def curvature_root(self, logits: Tensor, labels: Tensor | None, by_output: Tensor) -> Tensor:
+        """Multiply by a root of the curvature of -log p: R^T J, with R R^T the Hessian by the outputs, or its mean over labels.
+
+        Here it is the Fisher information of a law of classes, which is that mean.
 
         Args:
-            logits: (n, K) outputs, where the Hessian is taken.
-            by_output: J, (n, K, ...).
+            logits: (n, ..., K) outputs, where the curvature is taken.
+            labels: (n, ...) checked labels, where the data has them.
+            by_output: J, (n, ..., K, further axes).
 
         Returns:
-            (n, K, ...): the outer products of its K columns add up to the Gauss-Newton matrix J^T R R^T J.
-        """
+            (n, C, further axes): the outer products of its C columns add up to the Gauss-Newton matrix J^T R R^T J.
 
-    @abstractmethod
+        Raises:
+            ConfigError: it is not known for this law.
+        """
+        root = fisher_root(self.distribution, logits, by_output)
+        if root is None:
+            raise ConfigError(
+                f"likelihood '{self.kind}' has a law over no finite number of classes, and does not say its curvature: take a "
+                "variational method such as melora, or give the likelihood a `curvature_root`."
+            )
+        return root
+
     def average(self, n: int, keep: bool) -> Average:
         """Return what averages draws of the network into a predictive law for n examples, keeping them if `keep`."""
+        return LawAverage(n, keep, self.distribution)
 
-    @abstractmethod
     def gaussian_average(self, n: int, keep: bool, normals: Callable[[int], Tensor]) -> GaussianAverage:
-        """Return what averages over Gaussian outputs of n examples.
+        """Return what averages over Gaussian outputs of n examples; here over draws of them.
 
         Args:
             n: examples.
             keep: keep draws of the outputs, where any are drawn.
             normals: gives (draws, K) standard normals to draw outputs with, where there is no closed form.
         """
+        return DrawnGaussianAverage(self.average(n, keep), normals)
+
+    def prediction_type(self, classes: int) -> type[Prediction]:
+        """Return what `average` makes where the network has so many outputs, along the last axis."""
+        return prediction_type(self.distribution(torch.zeros(1, classes)))
 
 
 def label_of(row: Row, number: int) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -11,11 +11,13 @@ from torch.distributions import Distribution
 
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.base import Likelihood
-from bayespeft.predictive.categorical import CategoricalAverage, CategoricalGaussianAverage, log_likelihood
+from bayespeft.predictive.categorical import CategoricalAverage, Predictive, log_likelihood
 
 
 class Categorical(Likelihood):
     """Categorical over (n, K) logits; labels are (n,) integers in [0, K)."""
+
+    tempers: ClassVar[bool] = True
 
     def distribution(self, logits: Tensor) -> Distribution:
         """Return the categorical law of (n,) labels."""
@@ -40,7 +42,7 @@ class Categorical(Likelihood):
         """Return log-probabilities of (n,) labels."""
         return log_likelihood(torch.log_softmax(logits.double(), -1), labels)
 
-    def curvature_root(self, logits: Tensor, by_output: Tensor) -> Tensor:
+    def curvature_root(self, logits: Tensor, labels: Tensor | None, by_output: Tensor) -> Tensor:
         """Return sqrt(p_k) (J_k - sum_j p_j J_j) for each class k: a root of J^T (diag p - p p^T) J."""
         probs = torch.softmax(logits, -1)
         p = probs.reshape(*probs.shape, *[1] * (by_output.dim() - 2)).to(by_output)
@@ -51,9 +53,9 @@ class Categorical(Likelihood):
         """Average probabilities."""
         return CategoricalAverage(n, keep)
 
-    def gaussian_average(self, n: int, keep: bool, normals: Callable[[int], Tensor]) -> CategoricalGaussianAverage:
-        """Average probabilities over draws of the logits."""
-        return CategoricalGaussianAverage(n, keep, normals)
+    def prediction_type(self, classes: int) -> type[Predictive]:
+        """Return `Predictive`."""
+        return Predictive
 
 
 def _outside(label: int, largest: int) -> str:

@@ -23,7 +23,7 @@ from bayespeft.likelihoods.language_rows import COLUMNS, NO_LOSS, Reader
 from bayespeft.likelihoods.positions import left_positions, token_limit
 from bayespeft.likelihoods.tokens import added
 from bayespeft.predictive.base import GaussianAverage
-from bayespeft.predictive.language import LanguageAverage, SequenceLaw
+from bayespeft.predictive.language import LanguageAverage, LanguagePredictive, SequenceLaw
 
 
 class LanguageModelling(Likelihood):
@@ -245,7 +245,7 @@ class LanguageModelling(Likelihood):
         """Return the log-probabilities, which the outputs are."""
         return logits[..., 0].double()
 
-    def curvature_root(self, logits: Tensor, by_output: Tensor) -> Tensor:
+    def curvature_root(self, logits: Tensor, labels: Tensor | None, by_output: Tensor) -> Tensor:
         """Return J, the gradient of log p(target): its outer products add up to the empirical Fisher matrix.
 
         It stands in for the Gauss-Newton matrix, which would take a backward pass for each position and token of the
@@ -262,6 +262,10 @@ class LanguageModelling(Likelihood):
         raise ConfigError(
             "language_modelling has no linearised prediction: pass prediction='sampled', or use posterior.score."
         )
+
+    def prediction_type(self, classes: int) -> type[LanguagePredictive]:
+        """Return `LanguagePredictive`."""
+        return LanguagePredictive
 
 
 def shifted(labels: Tensor, config: Any) -> Tensor:

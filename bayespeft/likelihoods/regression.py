@@ -17,7 +17,7 @@ from torch.distributions import Distribution
 
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.text import TextLikelihood
-from bayespeft.predictive.normal import NormalAverage, NormalGaussianAverage, log_likelihood
+from bayespeft.predictive.normal import NormalAverage, NormalGaussianAverage, RegressionPredictive, log_likelihood
 
 
 class Regression(TextLikelihood):
@@ -66,7 +66,7 @@ class Regression(TextLikelihood):
         """Return joint log densities of the d targets."""
         return log_likelihood(logits.double(), self.noise, self.observed(labels))
 
-    def curvature_root(self, logits: Tensor, by_output: Tensor) -> Tensor:
+    def curvature_root(self, logits: Tensor, labels: Tensor | None, by_output: Tensor) -> Tensor:
         """Return J / noise: the Hessian is I / noise^2, wherever it is taken."""
         return by_output / self.noise
 
@@ -77,6 +77,10 @@ class Regression(TextLikelihood):
     def gaussian_average(self, n: int, keep: bool, normals: Callable[[int], Tensor]) -> NormalGaussianAverage:
         """Return the closed form; nothing is drawn, so nothing is kept."""
         return NormalGaussianAverage(n, self.noise)
+
+    def prediction_type(self, classes: int) -> type[RegressionPredictive]:
+        """Return `RegressionPredictive`."""
+        return RegressionPredictive
 
 
 LIKELIHOOD = Regression

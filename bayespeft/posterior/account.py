@@ -1,11 +1,11 @@
-"""What a posterior tells a report about itself: how training went, settings and versions, and the rows behind predictions."""
+"""What a posterior tells a report about itself: how training went, settings and versions."""
 
 from __future__ import annotations
 
 import platform
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -14,8 +14,7 @@ from torch import nn
 
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.methods.base import Method
-from bayespeft.predictive.categorical import Predictive
-from bayespeft.report.context import Quotes, Setup, Training, quotes
+from bayespeft.report.context import Setup, Training
 from bayespeft.training.history import History
 from bayespeft.version import __version__
 
@@ -77,33 +76,3 @@ def setup(
     }
     versions = {"bayespeft": __version__, "python": platform.python_version()}
     return Setup(configuration, versions | {name: version(name) for name in PACKAGES})
-
-
-def quoted(
-    prediction: Predictive, rows: Sequence[Mapping[str, Any]] | None, names: Sequence[str], count: int
-) -> Quotes:
-    """Return the rows of a labelled prediction that are to be looked at.
-
-    Args:
-        prediction: of the rows, in their order.
-        rows: the data as texts, or None where it is something else.
-        names: what classes are called, unless rows have choices; numbers where there are none.
-        count: most of either kind.
-    """
-
-    def text(row: int) -> str | None:
-        return None if rows is None else row_text(rows[row])
-
-    def name(row: int, number: int) -> str:
-        choices = rows[row].get("choices") if rows is not None else None
-        own = names if choices is None else choices
-        return str(own[number]) if number < len(own) else str(number)
-
-    return quotes(prediction, count, text, name)
-
-
-def row_text(row: Mapping[str, Any]) -> str | None:
-    """Return what is read of a row: its texts, and a question's choices below it; None where it has no text."""
-    parts = [str(row[column]) for column in ("text", "text_pair", "question", "source") if column in row]
-    parts += [f"({chr(ord('A') + i)}) {choice}" for i, choice in enumerate(row.get("choices") or ())]
-    return "\n".join(parts) if parts else None

@@ -19,29 +19,17 @@ from bayespeft.generation.prompts import Prompts
 from bayespeft.generation.result import Generation
 from bayespeft.generation.score import Score, Targets, score
 from bayespeft.generation.settings import Decoding, refuse
-from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.likelihoods.inputs import as_examples, unlabelled
-from bayespeft.likelihoods.regression import Regression
 from bayespeft.posterior import account
-from bayespeft.posterior.evaluation import measure
 from bayespeft.posterior.fitted import Fitted
 from bayespeft.posterior.remedies import remedies
 from bayespeft.prediction.sampling import UNITS, Sampling
 from bayespeft.prediction.temperature import fit_temperature
 from bayespeft.prediction.uneven import settled_for
-from bayespeft.predictive.base import Prediction
-from bayespeft.predictive.categorical import REPLICATES, Predictive
-from bayespeft.predictive.language import LanguagePredictive
-from bayespeft.predictive.normal import RegressionPredictive
-from bayespeft.report.calibration import CalibrationReport
-from bayespeft.report.conformal import Conformal, ConformalMethod, Per, check_per
-from bayespeft.report.conformal_intervals import ConformalIntervals
-from bayespeft.report.decision import Decision, decide, decide_quantities, decide_texts
-from bayespeft.report.language import LanguageReport
+from bayespeft.predictive.base import REPLICATES, Details, Prediction, Use
+from bayespeft.report.conformal import ConformalMethod, Per, check_per
+from bayespeft.report.decision import Decision, decide_texts
 from bayespeft.report.metrics.conformal import check_alpha, check_method
-from bayespeft.report.ood import separate
-from bayespeft.report.over_draws import of_prediction
-from bayespeft.report.regression import RegressionReport
 from bayespeft.report.selection import check_guarantee
 from bayespeft.utils.checks import ELSEWHERE, Count, Draws, Resamples, Seed, checked_methods
 from bayespeft.utils.threads import alone
@@ -68,7 +56,7 @@ class Posterior(Fitted):
         prediction: Literal["sampled", "linearised"] | None = None,
         batch_size: Count = 32,
         keep_draws: bool = False,
-    ) -> Predictive | RegressionPredictive | LanguagePredictive:
+    ) -> Any:
         """Average the predictions of posterior draws.
 
         Draw d is one function for all of `data`; the result does not depend on `batch_size` or `draws_per_pass` beyond
@@ -89,8 +77,9 @@ class Posterior(Fitted):
             keep_draws: also return each draw's log-probabilities, or its means where labels are quantities.
 
         Returns:
-            `Predictive`, `RegressionPredictive` where labels are quantities, or `LanguagePredictive` where they are texts, in
-            the order of the data (that of a `DataLoader` is the order in which it yields).
+            The `Prediction` that the likelihood's `average` makes, in the order of the data (that of a `DataLoader` is the
+            order in which it yields): `Predictive` of classes, `RegressionPredictive` of quantities, `LanguagePredictive` of
+            texts, and so on.
 
         Raises:
             ConfigError: draws < 0. DataError: the data can't be used.
@@ -112,7 +101,6 @@ class Posterior(Fitted):
                 found = predictor.run(
                     examples, draws, seed, draws_per_pass, batch_size, keep_draws, sampling, tolerance
                 )
-        assert isinstance(found, (Predictive, RegressionPredictive, LanguagePredictive))
         return found
 
     def with_temperature(self, validation: Any, draws: Draws = 10, seed: Seed = 0) -> Posterior:
@@ -128,16 +116,14 @@ class Posterior(Fitted):
         Raises:
             DataError: the data has no labels, or can't be used. ConfigError: labels are no classes.
         """
-        if not isinstance(self.likelihood, Categorical):
+        if not self.likelihood.tempers:
             raise ConfigError(
                 f"a temperature divides logits of classes, and likelihood '{self.likelihood.kind}' has none."
             )
         found = replace(self, temperature=1.0).predict(validation, draws, seed, keep_draws=True)
-        assert isinstance(found, Predictive)
         if found.labels is None:
             raise DataError("a temperature needs labels: column 'label', 'labels' or 'answer' is missing.")
-        assert found.draw_log_probs is not None
-        return replace(self, temperature=fit_temperature(found.draw_log_probs, found.labels))
+        return replace(self, temperature=fit_temperature(found.tempered_nll))
 
     @alone()
     def report(
@@ -155,10 +141,11 @@ class Posterior(Fitted):
         ood: Mapping[str, Any] | None = None,
         draws_error: bool = False,
         quotes: int = 10,
-    ) -> CalibrationReport | RegressionReport | LanguageReport:
+    ) -> Any:
         """Predict labelled data and say how good and how calibrated the predictions are.
 
-        Of classes this is a `CalibrationReport`, of quantities a `RegressionReport`, of texts a `LanguageReport`.
+        It is the `Report` that the kind of prediction makes: of classes a `CalibrationReport`, of quantities a
+        `RegressionReport`, of texts a `LanguageReport`, and so on.
 
         Args:
             data: as for `predict`, with labels.
@@ -178,37 +165,37 @@ class Posterior(Fitted):
             DataError: the data has no labels, or can't be used. ConfigError: `ood` or `draws_error`, and labels are no
                 classes; a prediction in `ood` has other draws or classes; or `quotes` is negative.
         """
-        if (ood or draws_error) and not isinstance(self.likelihood, Categorical):
-            raise ConfigError(f"ood and draws_error are for classes, and likelihood '{self.likelihood.kind}' has none.")
+        kind = self.likelihood.prediction_type(self.classes)
+        if (ood and "ood" not in kind.uses) or (draws_error and "draws_error" not in kind.uses):
+            raise ConfigError(
+                f"ood and draws_error are for classes, one for each example, and likelihood '{self.likelihood.kind}' has none."
+            )
         settings: dict[str, Any] = {"sampling": sampling, "prediction": prediction, "batch_size": batch_size}
         name = name or (data if isinstance(data, str) else "")
         data = load_rows(data, "test") if isinstance(data, str) else data
         # Read first: other data that can't be read is found out before the prediction is paid for.
         others = {
             title: other
-            if isinstance(other, Predictive)
+            if isinstance(other, Prediction)
             else unlabelled(other, self.likelihood, self.tokenizer, self.model, split="test")
             for title, other in (ood or {}).items()
         }
         predictive = self.predict(
             data, draws, seed, tolerance=tolerance, **settings,
-            keep_draws=draws_error or not self.likelihood.discrete,  # the quantiles of a mixture need its components
+            keep_draws=draws_error or kind.keeps_draws,
         )  # fmt: skip
         if predictive.labels is None:
             raise DataError("a report needs labels: column 'label', 'labels' or 'answer' is missing.")
-        parts: dict[str, Any] = {}
-        if others and isinstance(predictive, Predictive):
-            count = predictive.draws if draws == "auto" else draws
-            found = {title: self._classes(other, count, seed, **settings) for title, other in others.items()}
-            parts["ood"] = separate(predictive, found, resamples=resamples, seed=seed)
-        if draws_error and isinstance(predictive, Predictive):
-            # A linearised prediction draws logits, in groups of its own.
-            drawn = predictive.draws // REPLICATES if predictive.backward_passes else UNITS[sampling]
-            parts["over_draws"] = of_prediction(predictive, drawn)
-        if isinstance(predictive, Predictive):
-            parts["class_names"] = names = self.likelihood.class_names or names_in(data)
-            if quotes:
-                parts["quotes"] = account.quoted(predictive, raw_rows(data), names, quotes)
+        count = predictive.draws if draws == "auto" else draws
+        # A linearised prediction draws logits, in groups of its own.
+        unit = predictive.draws // REPLICATES if predictive.backward_passes else UNITS[sampling]
+        details = Details(
+            names=self.likelihood.class_names or names_in(data),
+            rows=raw_rows(data),
+            quotes=quotes,
+            others={title: self._predicted(other, count, seed, **settings) for title, other in others.items()},
+            unit=unit if draws_error else None,
+        )
         used = {
             "draws": draws,
             "seed": seed,
@@ -218,9 +205,8 @@ class Posterior(Fitted):
         }
         fitted = {"seed": self.seed, "classes": self.classes, "temperature": self.temperature}
         advice = remedies(self.history, self.method, self.likelihood, self.temperature, draws)
-        return measure(
-            predictive,
-            **parts,
+        return predictive.report(
+            details,
             trainable_parameters=self.approximation.trainable(),
             total_parameters=self.total_parameters,
             method=self.method.title,
@@ -244,10 +230,10 @@ class Posterior(Fitted):
         draws: Draws = 10,
         seed: Seed = 0,
         batch_size: Count = 32,
-    ) -> Conformal | ConformalIntervals:
+    ) -> Any:
         """Fit sets of classes, or intervals of quantities, that hold the label with a probability of at least 1 - alpha.
 
-        See `Conformal` and `ConformalIntervals`.
+        See `bayespeft.report`: `Conformal` for sets, `ConformalIntervals` for intervals.
 
         Args:
             validation: labelled data that training has not seen, or its prediction; of the law of the data to come. Draws,
@@ -267,15 +253,13 @@ class Posterior(Fitted):
         check_alpha(alpha)
         check_method(method)
         check_per(per)
-        if isinstance(self.likelihood, Regression):
-            if (method, per) != ("lac", "all"):
-                raise ConfigError(
-                    f"method={method!r} and per={per!r} are for classes; quantities have one kind of interval."
-                )
-            quantities = partial(self._quantities, draws=draws, seed=seed, batch_size=batch_size)
-            return ConformalIntervals.fit(quantities(validation), quantities, alpha=alpha)
-        predict = partial(self._classes, draws=draws, seed=seed, batch_size=batch_size)
-        return Conformal.fit(predict(validation), predict, alpha=alpha, method=method, per=per, seed=seed)
+        self._check_use("conformal")
+        if not self.likelihood.discrete and (method, per) != ("lac", "all"):
+            raise ConfigError(
+                f"method={method!r} and per={per!r} are for classes; quantities have one kind of interval."
+            )
+        predict = partial(self._predicted, draws=draws, seed=seed, batch_size=batch_size)
+        return predict(validation).conformal(predict, alpha=alpha, method=method, per=per, seed=seed)
 
     def decide(
         self,
@@ -323,7 +307,7 @@ class Posterior(Fitted):
         check_guarantee(risk, delta)
         common: dict[str, Any] = {"risk": risk, "delta": delta, "seed": seed}
         texts = isinstance(data, Generation)
-        quantities = not texts and isinstance(self.likelihood, Regression)
+        quantities = not texts and not self.likelihood.discrete
         wanted = {"tolerance": (tolerance, quantities), "correct": (correct, texts)}
         for name, (value, needed) in wanted.items():
             if needed != (value is not None):
@@ -338,27 +322,23 @@ class Posterior(Fitted):
                 raise DataError("there are tokens but no texts: pass tokenizer= to fit or load.")
             own, known = (written.normalised_log_probs.numpy() for written in (data, validation))
             return decide_texts(data.texts, own, known, correct, **common)
-        if quantities:
-            found, seen = (self._quantities(rows, draws, seed, batch_size=batch_size) for rows in (data, validation))
-            return decide_quantities(found, seen, tolerance=tolerance, **common)
-        predict = partial(self._classes, draws=draws, seed=seed, batch_size=batch_size)
-        return decide(predict(data), predict(validation), per=per, **common)
+        self._check_use("decide")
+        found, seen = (self._predicted(rows, draws, seed, batch_size=batch_size) for rows in (data, validation))
+        decision: Decision = found.decide(seen, **common, **({"tolerance": tolerance} if quantities else {"per": per}))
+        return decision
 
-    def _quantities(self, data: Any, draws: int, seed: int, **settings: Any) -> RegressionPredictive:
-        """Predict data of quantities and keep the draws, unless it is a prediction already."""
-        found = data
-        if not isinstance(data, RegressionPredictive):
-            found = self.predict(data, draws, seed, keep_draws=True, **settings)
-        assert isinstance(found, RegressionPredictive)
-        return found
+    def _check_use(self, use: Use) -> None:
+        """Check, before anything is predicted, that predictions can be used so."""
+        kind = self.likelihood.prediction_type(self.classes)
+        if use not in kind.uses:
+            raise ConfigError(f"{use}: predictions of likelihood '{self.likelihood.kind}' ({kind.__name__}) have none.")
 
-    def _classes(self, data: Any, draws: int, seed: int, **settings: Any) -> Predictive:
-        """Predict data of classes, unless it is a prediction already."""
-        if not isinstance(self.likelihood, Categorical):
-            raise ConfigError(f"this is for classes, and likelihood '{self.likelihood.kind}' has none.")
-        found = data if isinstance(data, Predictive) else self.predict(data, draws, seed, **settings)
-        assert isinstance(found, Predictive)
-        return found
+    def _predicted(self, data: Any, draws: int, seed: int, **settings: Any) -> Any:
+        """Predict data, and keep the draws where this kind of prediction needs them, unless it is a prediction already."""
+        if isinstance(data, Prediction):
+            return data
+        keep = self.likelihood.prediction_type(self.classes).keeps_draws
+        return self.predict(data, draws, seed, keep_draws=keep, **settings)
 
     @alone()
     def generate(

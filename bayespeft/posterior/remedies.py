@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bayespeft.config import TrainConfig
 from bayespeft.likelihoods.base import Likelihood
-from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.methods.base import Method
 from bayespeft.training.history import History
 
@@ -24,7 +23,7 @@ def remedies(
         temperature: that logits are divided by.
         draws: that were averaged.
     """
-    tempers = isinstance(likelihood, Categorical)
+    tempers = likelihood.tempers
     by_rows = history.ended is not None and history.ended.held_out > 0
     last = (
         f"Fit a temperature to rows that training has not seen: {TEMPERATURE}."

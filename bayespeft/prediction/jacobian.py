@@ -25,24 +25,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Jacobian:
-    """Logits of a batch at the posterior mean, and how they move with the random packs.
+    """Outputs of some rows at the posterior mean, and how they move with the random packs.
 
     Attributes:
-        logits: (rows, K) float32.
-        by_pack: pack -> d logits / d pack, (rows, K, layers, ...).
+        logits: (rows, K) float32, or (rows, positions, K) of some of the positions of an example.
+        by_pack: pack -> d logits / d pack, (rows, outputs, layers, ...), with all axes of an example's outputs as one.
+        labels: of the rows (at these positions), on the device, or None where the data has none.
         batch: the rows, on the device.
         likelihood: what the logits say of the labels.
+        ends: no further positions of these rows follow.
     """
 
     logits: Tensor
     by_pack: dict[str, Tensor]
+    labels: Tensor | None
     batch: Batch
     likelihood: Likelihood
-
-    @property
-    def labels(self) -> Tensor | None:
-        """Labels of the rows, or None where the data has none."""
-        return self.batch.labels
+    ends: bool = True
 
     def log_likelihood(self) -> Tensor:
         """Return log p(label | logits), (rows,) float64, nats.
@@ -56,12 +55,16 @@ class Jacobian:
         return self.likelihood.log_likelihood(self.logits, self.labels)
 
     def roots(self) -> dict[str, Tensor]:
-        """Return K columns of a root of each example's Gauss-Newton matrix, (rows, K, layers, ...) by pack."""
-        return {name: self.likelihood.curvature_root(self.logits, value) for name, value in self.by_pack.items()}
+        """Return C columns of a root of each example's Gauss-Newton matrix, (rows, C, layers, ...) by pack."""
+        shape = self.logits.shape
+        return {
+            name: self.likelihood.curvature_root(self.logits, self.labels, value.reshape(*shape, *value.shape[2:]))
+            for name, value in self.by_pack.items()
+        }
 
 
 def jacobians(predictor: Predictor, examples: Examples, batch_size: int) -> Iterator[Jacobian]:
-    """Differentiate the logits of all examples, batch by batch or, where that wouldn't fit into memory, in parts of one.
+    """Differentiate the outputs of all examples, batch by batch or, where that wouldn't fit into memory, in parts of one.
 
     A point that took hours to train must not be lost to them.
     """
@@ -70,13 +73,20 @@ def jacobians(predictor: Predictor, examples: Examples, batch_size: int) -> Iter
     bytes_each = torch.float32.itemsize * numbers * (2 + 6 * (predictor.classes or 1))
     for batch in examples.batches(batch_size):
         rows = fitting(len(batch), bytes_each, free_memory(predictor.device))
-        yield from (jacobian(predictor, part) for part in batch.parts(rows))
+        for part in batch.parts(rows):
+            yield from jacobian(predictor, part, bytes_each * len(part))
 
 
-def jacobian(predictor: Predictor, batch: Batch) -> Jacobian:
-    """Differentiate the logits of a batch: one forward pass and K backward passes.
+def jacobian(predictor: Predictor, batch: Batch, bytes_each: int) -> Iterator[Jacobian]:
+    """Differentiate the outputs of a batch: one forward pass and one backward pass for each output of an example.
 
     The network must be frozen and in evaluation mode, and its hooks switched on.
+
+    Args:
+        predictor: the network.
+        batch: examples.
+        bytes_each: what K outputs of each take; where an example has K at each of several positions, the Jacobian comes for as
+            many positions at a time as fit.
     """
     moved = batch.to(predictor.device)
     approximation, rows = predictor.approximation, len(batch)
@@ -87,14 +97,41 @@ def jacobian(predictor: Predictor, batch: Batch) -> Jacobian:
         }
         predictor.attachment.bind(approximation.example_weights(leaves))
         logits = predictor.likelihood.logits(predictor.model, moved)
-        classes = logits.shape[1]
-        by_pack = {name: leaf.new_empty(rows, classes, *leaf.shape[1:]) for name, leaf in leaves.items()}
-        for k, column in enumerate(logits.unbind(1)):
-            # Zeros for a factor that this output does not depend on.
-            gradients = torch.autograd.grad(
-                column.sum(), list(leaves.values()), retain_graph=k + 1 < classes, materialize_grads=True
-            )
-            for name, gradient in zip(leaves, gradients, strict=True):
-                by_pack[name][:, k] = gradient
+    counted = predictor.likelihood.counted(moved)
+    spread = logits.dim() > 2
+    positions = logits.shape[1] if spread else 1
+    step = fitting(positions, bytes_each, free_memory(predictor.device))
+    for start in range(0, positions, step):
+        some = slice(start, start + step)
+        used = None if counted is None else counted[:, some].any(0).repeat_interleave(logits.shape[-1]).tolist()
+        ends = start + step >= positions
+        with torch.enable_grad():
+            part = logits[:, some] if spread else logits
+            by_pack = _by_pack(part.flatten(1), leaves, used, ends)
+        labels = moved.labels[:, some] if spread and moved.labels is not None else moved.labels
+        yield Jacobian(part.detach(), by_pack, labels, moved, predictor.likelihood, ends)
     predictor.attachment.bind({})
-    return Jacobian(logits.detach(), by_pack, moved, predictor.likelihood)
+
+
+def _by_pack(outputs: Tensor, leaves: dict[str, Tensor], used: list[bool] | None, last: bool) -> dict[str, Tensor]:
+    """Return the derivatives of outputs (rows, M) by the leaves, (rows, M, ...) by pack.
+
+    Args:
+        outputs: with their graph.
+        leaves: pack -> (rows, ...).
+        used: which of the M to differentiate; the others are 0. None: all.
+        last: the graph is not needed any more.
+    """
+    rows, count = outputs.shape
+    make = outputs.new_empty if used is None else outputs.new_zeros
+    by_pack = {name: make(rows, count, *leaf.shape[1:]) for name, leaf in leaves.items()}
+    for k, column in enumerate(outputs.unbind(1)):
+        if used is not None and not used[k]:
+            continue
+        # Zeros for a factor that this output does not depend on.
+        gradients = torch.autograd.grad(
+            column.sum(), list(leaves.values()), retain_graph=not last or k + 1 < count, materialize_grads=True
+        )
+        for name, gradient in zip(leaves, gradients, strict=True):
+            by_pack[name][:, k] = gradient
+    return by_pack

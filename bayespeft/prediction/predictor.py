@@ -9,7 +9,7 @@ import operator
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, SupportsIndex, get_args
 
 import numpy as np
@@ -26,8 +26,7 @@ from bayespeft.likelihoods.base import Likelihood
 from bayespeft.prediction.folding import Folding
 from bayespeft.prediction.jacobian import jacobians
 from bayespeft.prediction.sampling import Noise, Sampling
-from bayespeft.predictive.base import Average, Cost, Prediction, refuse_broken
-from bayespeft.predictive.categorical import REPLICATES
+from bayespeft.predictive.base import REPLICATES, Average, Cost, Prediction, Rows, refuse_broken
 from bayespeft.utils.memory import PeakMemory
 from bayespeft.utils.randomness import seeded
 from bayespeft.variational.approximation import Approximation
@@ -137,15 +136,23 @@ class Predictor:
             len(examples), keep_draws, lambda outputs: _replicates(outputs, seed, draws)
         )
         with self._measured(seed) as cost, frozen(self.model):
+            parts: list[tuple[Tensor, Tensor]] = []
             for local in jacobians(self, examples, batch_size):
                 with torch.no_grad():
                     root = latent.pull(local.by_pack) / self.temperature
+                    root = root.reshape(*local.logits.shape, root.shape[-1])
                     mean = (local.logits.double() / self.temperature).cpu()
-                    covariance = torch.einsum("nkp,nlp->nkl", root, root).double().cpu()
-                    index = local.batch.index.cpu()
+                    covariance = torch.einsum("...kp,...lp->...kl", root, root).double().cpu()
                     # Beforehand: a covariance that is not finite has no eigenvalues.
-                    refuse_broken(~torch.isfinite(mean + covariance.sum(-1)).all(-1), index)
-                    average.add(mean, covariance, index, self._observed(local.batch, mean.shape[-1]))
+                    broken = ~torch.isfinite(mean + covariance.sum(-1)).flatten(1).all(-1)
+                    refuse_broken(broken, local.batch.index.cpu())
+                    parts.append((mean, covariance))
+                    if local.ends:
+                        means, covariances = (
+                            torch.cat(some, 1) if some[1:] else some[0] for some in zip(*parts, strict=True)
+                        )
+                        average.add(means, covariances, self._rows(local.batch, mean.shape[-1]))
+                        parts.clear()
         return average.result(cost.seconds, cost.peak_memory_bytes)
 
     def check(self, draws: int | str, sampling: str, tolerance: float) -> int | None:
@@ -207,19 +214,21 @@ class Predictor:
                         raise
                     continue
                 self.attachment.check_ran()
-                outputs = logits.reshape(size, len(batch), -1).cpu()
+                outputs = logits.reshape(size, len(batch), *logits.shape[1:]).cpu()
                 folding.learn(before)
-                average.add(outputs, batch.index.cpu(), self._observed(batch, outputs.shape[-1]), first)
+                average.add(outputs, self._rows(batch, outputs.shape[-1]), first)
                 first += size
         self.attachment.bind({})
 
-    def _observed(self, batch: Batch, outputs: int) -> Tensor | None:
-        """Return the labels of a batch on the CPU, checked: those of a loader can't be checked beforehand."""
+    def _rows(self, batch: Batch, outputs: int) -> Rows:
+        """Return the examples of a batch, with their labels on the CPU, checked: a loader's can't be checked beforehand."""
+        counted = self.likelihood.counted(batch)
+        rows = Rows(batch.index.cpu(), counted=None if counted is None else counted.cpu())
         if batch.labels is None:
-            return None
+            return rows
         labels = batch.labels.cpu()
         self.likelihood.check_labels(labels, outputs)
-        return self.likelihood.observed(labels)
+        return replace(rows, labels=self.likelihood.observed(labels))
 
     @contextmanager
     def _measured(self, seed: int) -> Iterator[_Measured]:

@@ -38,9 +38,15 @@ def alone(pair: Batch, row: int) -> Batch:
 def deviation(model: nn.Module, likelihood: Likelihood, pair: Batch) -> float:
     """Return by how much outputs of two rows together differ from those of each alone, in units of the largest output."""
     with torch.no_grad(), mode(model):
-        together = likelihood.logits(model, pair).double()
-        apart = torch.cat([likelihood.logits(model, alone(pair, row)).double() for row in range(len(pair))])
+        together = _outputs(model, likelihood, pair)
+        apart = torch.cat([_outputs(model, likelihood, alone(pair, row)) for row in range(len(pair))])
     return float((together - apart).abs().max() / together.abs().max().clamp_min(1e-6))
+
+
+def _outputs(model: nn.Module, likelihood: Likelihood, batch: Batch) -> Tensor:
+    """Return what stands for something among the outputs: of two rows together as many as of each alone."""
+    outputs, counted = likelihood.logits(model, batch).double(), likelihood.counted(batch)
+    return outputs if counted is None else outputs[counted]
 
 
 def settled(

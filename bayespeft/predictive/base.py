@@ -1,19 +1,47 @@
-"""What predictive laws share: what they cost, and running sums over draws. No draw is kept unless asked.
+"""What predictive laws share: what they cost, what is made of them, and running sums over draws.
 
-p(y | x) = mean over draws of p(y | x, draw), averaged in log space.
+p(y | x) = mean over draws of p(y | x, draw), averaged in log space. No draw is kept unless asked. A law of another kind is a
+`Prediction` and the `Average` that makes it, which say everything there is to say of it: no list of them is kept anywhere.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from bayespeft.errors import FitError
+from bayespeft.errors import ConfigError, FitError
+from bayespeft.report.base import Report
+
+Use = Literal["ood", "draws_error", "conformal", "decide", "compare"]
+"""What may be asked for besides the law and its report; "compare" is a place in the tables of `bayespeft.compare`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details:
+    """What a report is asked for besides its figures; laws that have no use for a part leave it.
+
+    Attributes:
+        names: of the classes, in the order of their numbers; none where they have none.
+        rows: the data as it came, to quote from it; None where it is no rows.
+        quotes: most rows of either kind that are quoted.
+        others: name -> prediction of other data, which uncertainty is to tell from this.
+        unit: draws in a row that belong together, where the error over draws is asked for.
+    """
+
+    names: Sequence[str] = ()
+    rows: Sequence[Mapping[str, Any]] | None = None
+    quotes: int = 0
+    others: Mapping[str, Prediction] = field(default_factory=dict)
+    unit: int | None = None
+
+
+FIGURES_ALONE = Details()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +49,8 @@ class Prediction(ABC):
     """A predictive law for each of n examples, on the CPU, in the order of the data.
 
     Attributes:
+        uses: what may be asked for besides the report; the methods of that name then work.
+        keeps_draws: the report, intervals and decisions need what each draw says.
         labels: (n, ...), or None where the data has none.
         draws: draws averaged; 0 means that nothing was drawn: the posterior mean, a point estimate, or a closed form.
         forward_passes: passes over the data that this took, in units of one pass of the network over every example.
@@ -30,6 +60,9 @@ class Prediction(ABC):
         nll_error: Monte Carlo standard error of the mean NLL, nats: how much another seed of the draws would move it. None
             without labels, or where the draws are not independent of each other.
     """
+
+    uses: ClassVar[frozenset[Use]] = frozenset()
+    keeps_draws: ClassVar[bool] = False
 
     labels: Tensor | None
     draws: int
@@ -48,6 +81,76 @@ class Prediction(ABC):
     def log_likelihood(self) -> Tensor | None:
         """(n,) float64, log of the averaged probability (or density) of the labels, nats; None without labels."""
 
+    @abstractmethod
+    def report(self, details: Details = FIGURES_ALONE, **facts: Any) -> Report:
+        """Return the report of a prediction with labels.
+
+        Args:
+            details: what is asked for besides the figures.
+            facts: what the prediction does not know of itself: parameters, method, name; seed and resamples of the bootstrap.
+        """
+
+    def validation_metrics(self) -> dict[str, float]:
+        """Return the few numbers that training shows of a prediction with labels: "nll" (nats per example) and others."""
+        assert self.log_likelihood is not None
+        return {"nll": -float(self.log_likelihood.mean())}
+
+    def tempered_nll(self, temperature: float) -> float:
+        """Return the mean NLL, nats per example, of an average over draws whose outputs are divided by a temperature.
+
+        Raises:
+            ConfigError: outputs are no logits, or the draws were not kept.
+        """
+        raise ConfigError(f"a temperature divides logits of classes, and a {type(self).__name__} has none.")
+
+    def conformal(self, predict: Callable[[Any], Any], *, alpha: float, **settings: Any) -> Any:
+        """Return sets or intervals that hold the label with a probability of at least 1 - alpha, fitted on this prediction.
+
+        Args:
+            predict: data -> a prediction of the same kind, made with the same settings.
+            alpha: the probability that a label is missed, at most.
+            settings: as `Posterior.conformal`.
+
+        Raises:
+            ConfigError: there are none for this kind of law.
+        """
+        raise ConfigError(f"there are no conformal sets of a {type(self).__name__}.")
+
+    def decide(self, validation: Any, *, risk: float, delta: float, **settings: Any) -> Any:
+        """Return answers for these examples, and abstentions, by a threshold on certainty that is fitted on validation data.
+
+        Args:
+            validation: a labelled prediction of the same kind.
+            risk: the largest error rate among answers.
+            delta: the largest probability that it is larger all the same.
+            settings: as `Posterior.decide`.
+
+        Raises:
+            ConfigError: there are none for this kind of law.
+        """
+        raise ConfigError(f"nothing can be decided with a {type(self).__name__}.")
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """What the prediction took, and its error over draws, by the names that a report has for them."""
+        names = ("draws", "forward_passes", "backward_passes", "nll_error", "seconds", "peak_memory_bytes")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The examples that some outputs are of.
+
+    Attributes:
+        index: (rows,) int64, their positions in the data.
+        labels: (rows, ...) as the likelihood observes them, or None where the data has none.
+        counted: (rows, T) bool, which of an example's T outputs stand for something; None: there is no such axis, or all do.
+    """
+
+    index: Tensor
+    labels: Tensor | None = None
+    counted: Tensor | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
@@ -61,7 +164,7 @@ class Cost:
 
 
 class Average(ABC):
-    """Running sums over draws, for each of n examples.
+    """Running sums over draws, for each of n examples. What outputs are shaped like is the business of each kind.
 
     Args:
         n: examples.
@@ -76,45 +179,53 @@ class Average(ABC):
         self.draws = 0
         self.labels: Tensor | None = None
         self._n, self._keep = n, keep
+        self._begun: list[int] = []
         self._kept: list[Tensor] = []
         self._scores: list[Tensor] = []
 
     def begin(self, draws: int) -> None:
         """Announce draws; `add` then fills in their predictions, in any order of rows."""
         self.draws += draws
-        self._scores.append(torch.zeros(draws, self._n, dtype=torch.float64))
-        self._kept.append(torch.empty(0))
+        self._begun.append(draws)
 
     @abstractmethod
-    def add(self, outputs: Tensor, index: Tensor, labels: Tensor | None, first: int) -> None:
+    def add(self, outputs: Tensor, rows: Rows, first: int) -> None:
         """Add some of the announced draws.
 
         Args:
-            outputs: (draws, rows, K) float64 outputs of the network under these draws.
-            index: (rows,) which examples.
-            labels: (rows, ...) where the data has them, as the likelihood observes them.
+            outputs: (draws, rows, ...) float64 outputs of the network under these draws.
+            rows: which examples.
             first: which of the announced draws is the first of these.
         """
 
-    def _score(self, scores: Tensor, index: Tensor, labels: Tensor, first: int) -> None:
+    def _score(self, scores: Tensor, rows: Rows, first: int) -> None:
         """Note labels, and their log-probabilities under single draws, (draws, rows)."""
+        assert rows.labels is not None
         if self.labels is None:
-            self.labels = torch.zeros(self._n, *labels.shape[1:], dtype=labels.dtype)
-        self.labels[index] = labels
-        self._scores[-1][first : first + len(scores), index] = scores
+            self.labels = torch.zeros(self._n, *rows.labels.shape[1:], dtype=rows.labels.dtype)
+        self.labels[rows.index] = rows.labels
+        self._fill(self._scores, scores, rows.index, first)
 
-    def _note(self, values: Tensor, index: Tensor, first: int) -> None:
-        """Keep what draws say, (draws, rows, K), if asked to."""
-        if not self._keep:
-            return
-        if self._kept[-1].dim() == 1:
-            self._kept[-1] = torch.empty(len(self._scores[-1]), self._n, values.shape[-1])
-        self._kept[-1][first : first + len(values), index] = values.float()
+    def _note(self, values: Tensor, rows: Rows, first: int) -> None:
+        """Keep what draws say, (draws, rows, ...), if asked to."""
+        if self._keep:
+            self._fill(self._kept, values.float(), rows.index, first)
+
+    def _fill(self, rounds: list[Tensor], values: Tensor, index: Tensor, first: int) -> None:
+        """Put values of some draws and rows in their place, (draws, n, ...) for each round of announced draws."""
+        if len(rounds) < len(self._begun):
+            rounds.append(torch.zeros(self._begun[-1], self._n, *values.shape[2:], dtype=values.dtype))
+        rounds[-1][first : first + len(values), index] = values
 
     @property
     def kept(self) -> Tensor | None:
-        """(draws, n, K) float32, only where asked for."""
+        """(draws, n, ...) float32, only where asked for."""
         return torch.cat(self._kept) if self._keep else None
+
+    @property
+    def scores(self) -> Tensor:
+        """(draws, n) float64, log-probabilities of the labels under single draws."""
+        return torch.cat(self._scores)
 
     def nll_error(self, unit: int | None) -> float | None:
         """Return the standard error of the mean NLL over draws, nats.
@@ -126,10 +237,13 @@ class Average(ABC):
         """
         if self.labels is None or unit is None or self.draws < 2 * unit:
             return None
-        scores = torch.cat(self._scores)
-        influence = torch.exp(scores - (torch.logsumexp(scores, 0) - math.log(self.draws))).mean(1)
+        influence = self._influence()
         units = influence[: self.draws // unit * unit].reshape(-1, unit).mean(1)
         return float(units.std() / len(units) ** 0.5)
+
+    def _influence(self) -> Tensor:
+        """Return mean_n(p_sn / mean_s p_sn) for each draw, (draws,)."""
+        return relative(self.scores).mean(1)
 
     def _stated(self, cost: Cost, unit: int | None) -> dict[str, Any]:
         """Return the fields that every `Prediction` has; arguments as `result`."""
@@ -149,23 +263,69 @@ class Average(ABC):
         """
 
 
+def relative(scores: Tensor) -> Tensor:
+    """Return p_sn / mean_s p_sn of log-probabilities (draws, n)."""
+    return torch.exp(scores - (torch.logsumexp(scores, 0) - math.log(len(scores))))
+
+
 class GaussianAverage(ABC):
-    """An average over outputs ~ N(mean, covariance), for each of n examples: a linearised network's."""
+    """An average over outputs ~ N(mean, covariance), for each of n examples: those of a linearised network."""
 
     @abstractmethod
-    def add(self, mean: Tensor, covariance: Tensor, index: Tensor, labels: Tensor | None) -> None:
+    def add(self, mean: Tensor, covariance: Tensor, rows: Rows) -> None:
         """Add some examples.
 
         Args:
-            mean: (rows, K) float64.
-            covariance: (rows, K, K) float64, possibly singular.
-            index: (rows,) which examples.
-            labels: (rows, ...) where the data has them, as the likelihood observes them.
+            mean: (rows, ..., K) float64.
+            covariance: (rows, ..., K, K) float64, possibly singular: outputs along the last axis are jointly Gaussian, and of
+                those along the axes before it only the marginal law is known.
+            rows: which examples.
         """
 
     @abstractmethod
     def result(self, seconds: float, peak_memory_bytes: int | None) -> Prediction:
         """Return the law, with the cost of one forward pass and K backward passes; errors as `Average.result`."""
+
+
+REPLICATES = 8
+"""Groups of normals that a linearised prediction draws independently of each other, so that its error can be told."""
+
+
+class DrawnGaussianAverage(GaussianAverage):
+    """Averages over draws of Gaussian outputs, which cost no pass of the network.
+
+    Args:
+        average: of what is said under each draw of the outputs.
+        normals: gives (draws, K) standard normals, the same for every example: `REPLICATES` independent groups of equal
+            size, one after the other.
+    """
+
+    def __init__(self, average: Average, normals: Callable[[int], Tensor]) -> None:
+        self._average, self._normals, self._outputs = average, normals, 0
+
+    def add(self, mean: Tensor, covariance: Tensor, rows: Rows) -> None:
+        """Add examples with outputs ~ N(mean, covariance); arguments as the base."""
+        noise = self._normals(mean.shape[-1]).to(mean)
+        if not self._outputs:
+            self._average.begin(len(noise))
+        self._outputs = max(self._outputs, mean[0].numel())
+        drawn = mean + torch.einsum("...kl,sl->s...k", _root(covariance), noise)
+        self._average.add(drawn, rows, 0)
+
+    def result(self, seconds: float, peak_memory_bytes: int | None) -> Prediction:
+        """Return the averaged law; arguments as the base."""
+        cost = Cost(self._average.draws, 1, seconds, self._outputs, peak_memory_bytes)
+        return self._average.result(cost, max(self._average.draws // REPLICATES, 1))
+
+
+def _root(covariance: Tensor) -> Tensor:
+    """Return the symmetric R with R R = covariance (..., K, K), which may be singular.
+
+    It is the one root that moves little when the covariance does: eigenvectors may turn, and with them every draw.
+    """
+    values, vectors = torch.linalg.eigh(covariance)
+    root: Tensor = (vectors * values.clamp_min(0).sqrt().unsqueeze(-2)) @ vectors.mT
+    return root
 
 
 def refuse_broken(broken: Tensor, index: Tensor | None = None) -> None:

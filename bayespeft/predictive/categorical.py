@@ -5,12 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from bayespeft.errors import ConfigError
-from bayespeft.predictive.base import Average, Cost, GaussianAverage, Prediction, refuse_broken
+from bayespeft.predictive.base import FIGURES_ALONE, Average, Cost, Details, Prediction, Rows, Use, refuse_broken
+from bayespeft.report.calibration import CalibrationReport
+from bayespeft.report.conformal import Conformal
+from bayespeft.report.decision import Decision, decide
+from bayespeft.report.metrics.proper import accuracy, nll
+from bayespeft.report.ood import separate
+from bayespeft.report.over_draws import of_prediction
+from bayespeft.report.quotes import quoted
+
+IGNORED = -100
+"""The label of what has none, as in torch's cross entropy: its log-probability counts as 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +38,8 @@ class Predictive(Prediction):
             jackknife removes, too. None where draws are not independent of each other, as those of a Sobol sequence or
             antithetic pairs, or are all there are.
     """
+
+    uses: ClassVar[frozenset[Use]] = frozenset({"ood", "draws_error", "conformal", "decide", "compare"})
 
     log_probs: Tensor
     expected_entropy: Tensor
@@ -74,6 +87,47 @@ class Predictive(Prediction):
         log_probs = torch.log_softmax(self.draw_log_probs.double().mean(0), -1)
         return replace(self, log_probs=log_probs, nll_error=None)
 
+    def report(self, details: Details = FIGURES_ALONE, **facts: Any) -> CalibrationReport:
+        """Return a calibration report; arguments as the base. Other data must be predicted with as many draws and classes."""
+        assert self.labels is not None
+        if details.others:
+            bootstrap = {name: facts[name] for name in ("resamples", "seed") if name in facts}
+            facts["ood"] = separate(self, details.others, **bootstrap)
+        if details.unit is not None:
+            facts["over_draws"] = of_prediction(self, details.unit)
+        if details.quotes:
+            facts["quotes"] = quoted(self, details.rows, details.names, details.quotes)
+        return CalibrationReport.from_log_probs(
+            self.log_probs.numpy(),
+            self.labels.numpy(),
+            # One network, drawn or the mean, says nothing about how far networks differ.
+            mutual_information=float(self.mutual_information.mean()) if self.draws > 1 else None,
+            class_names=details.names,
+            **self.cost,
+            **facts,
+        )
+
+    def validation_metrics(self) -> dict[str, float]:
+        """Return NLL and accuracy."""
+        assert self.labels is not None
+        log_probs, labels = self.log_probs.numpy(), self.labels.numpy()
+        return {"nll": nll(log_probs, labels), "accuracy": accuracy(log_probs, labels)}
+
+    def tempered_nll(self, temperature: float) -> float:
+        """As the base: -mean ln mean_draws softmax(logits / T)[label], of the draws' log-probabilities."""
+        if self.draw_log_probs is None or self.labels is None:
+            raise ConfigError("a temperature needs labels, and what each draw says: predict with keep_draws=True.")
+        scaled = log_likelihood(torch.log_softmax(self.draw_log_probs.double() / temperature, -1), self.labels)
+        return float(math.log(len(scaled)) - torch.logsumexp(scaled, 0).mean())
+
+    def conformal(self, predict: Callable[[Any], Any], *, alpha: float, **settings: Any) -> Conformal:
+        """Return sets of classes; see `Conformal.fit`."""
+        return Conformal.fit(self, predict, alpha=alpha, **settings)
+
+    def decide(self, validation: Any, *, risk: float, delta: float, **settings: Any) -> Decision:
+        """Answer with the most probable class; see `bayespeft.report.decision.decide`."""
+        return decide(self, validation, risk=risk, delta=delta, **settings)
+
 
 def entropy(log_probs: Tensor) -> Tensor:
     """Return -sum p log p over the last dimension, nats; 0 log 0 = 0."""
@@ -83,36 +137,52 @@ def entropy(log_probs: Tensor) -> Tensor:
 
 
 def log_likelihood(log_probs: Tensor, labels: Tensor) -> Tensor:
-    """Return the log-probabilities (..., n) of labels (n,) among log_probs (..., n, K)."""
-    return log_probs.gather(-1, labels.expand(log_probs.shape[:-1])[..., None])[..., 0]
+    """Return the log-probabilities (..., n) of labels (n,) among log_probs (..., n, K); 0 for those that are `IGNORED`."""
+    known = labels.expand(log_probs.shape[:-1])
+    found = log_probs.gather(-1, known.clamp_min(0)[..., None])[..., 0]
+    return found.masked_fill(known == IGNORED, 0.0)
 
 
 class CategoricalAverage(Average):
-    """Averages softmax probabilities; arguments as `Average`, outputs are logits."""
+    """Averages softmax probabilities.
 
-    def __init__(self, n: int, keep: bool = False) -> None:
+    Args:
+        n: examples.
+        keep: keep each draw's log-probabilities.
+        logits: outputs (..., rows, ...) -> logits (..., rows, K), up to a constant; None: outputs are logits.
+    """
+
+    def __init__(self, n: int, keep: bool = False, logits: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__(n, keep)
+        self._logits = logits
         self._log_sum: Tensor | None = None
         self._entropy = torch.zeros(n, dtype=torch.float64)
         self._squares = torch.empty(0)
 
-    def add(self, outputs: Tensor, index: Tensor, labels: Tensor | None, first: int) -> None:
-        """Add logits (draws, rows, K); arguments as the base."""
-        log_probs = torch.log_softmax(outputs, -1)
+    def add(self, outputs: Tensor, rows: Rows, first: int) -> None:
+        """Add outputs (draws, rows, ...); arguments as the base."""
+        log_probs = torch.log_softmax(outputs if self._logits is None else self._logits(outputs), -1)
         if self._log_sum is None:
             self._log_sum = torch.full((self._n, log_probs.shape[-1]), -math.inf, dtype=torch.float64)
             self._squares = torch.zeros_like(self._log_sum)
+        index = rows.index
         self._log_sum[index] = torch.logaddexp(self._log_sum[index], torch.logsumexp(log_probs, 0))
         self._entropy[index] += entropy(log_probs).sum(0)
         self._squares[index] += torch.exp(2 * log_probs).sum(0)
-        self._note(log_probs, index, first)
-        if labels is not None:
-            self._score(log_likelihood(log_probs, labels), index, labels, first)
+        self._note(log_probs, rows, first)
+        if rows.labels is not None:
+            self._score(log_likelihood(log_probs, rows.labels), rows, first)
+
+    @property
+    def broken(self) -> Tensor:
+        """(n,) bool, where an output was not a number."""
+        assert self._log_sum is not None
+        return self._log_sum.isnan().any(-1)
 
     def result(self, cost: Cost, unit: int | None = None) -> Predictive:
         """Return the averaged probabilities; arguments and errors as the base."""
         assert self._log_sum is not None
-        refuse_broken(self._log_sum.isnan().any(-1))
+        refuse_broken(self.broken)
         return Predictive(
             log_probs=self._log_sum - math.log(self.draws),
             expected_entropy=self._entropy / self.draws,
@@ -128,45 +198,3 @@ class CategoricalAverage(Average):
         variance = ((self._squares - self.draws * probs.square()) / (self.draws - 1)).clamp_min(0)
         ratio = torch.where(probs > 0, variance / probs, 0.0)
         return ratio.sum(-1) / (2 * self.draws)
-
-
-REPLICATES = 8
-"""Groups of normals that a linearised prediction draws independently of each other, so that its error can be told."""
-
-
-class CategoricalGaussianAverage(GaussianAverage):
-    """Averages softmax probabilities over draws of Gaussian logits, which cost no pass of the network.
-
-    Args:
-        n: examples.
-        keep: keep the log-probabilities of each draw of the logits.
-        normals: gives (draws, K) standard normals, the same for every example: `REPLICATES` independent groups of equal
-            size, one after the other.
-    """
-
-    def __init__(self, n: int, keep: bool, normals: Callable[[int], Tensor]) -> None:
-        self._average, self._normals, self._classes = CategoricalAverage(n, keep), normals, 0
-
-    def add(self, mean: Tensor, covariance: Tensor, index: Tensor, labels: Tensor | None) -> None:
-        """Add examples with logits ~ N(mean, covariance); arguments as the base."""
-        noise = self._normals(mean.shape[-1]).to(mean)
-        if not self._classes:
-            self._average.begin(len(noise))
-            self._classes = mean.shape[-1]
-        drawn = mean + torch.einsum("nkl,sl->snk", _root(covariance), noise)
-        self._average.add(drawn, index, labels, 0)
-
-    def result(self, seconds: float, peak_memory_bytes: int | None) -> Predictive:
-        """Return the averaged probabilities; arguments as the base."""
-        cost = Cost(self._average.draws, 1, seconds, self._classes, peak_memory_bytes)
-        return self._average.result(cost, max(self._average.draws // REPLICATES, 1))
-
-
-def _root(covariance: Tensor) -> Tensor:
-    """Return the symmetric R with R R = covariance (..., K, K), which may be singular.
-
-    It is the one root that moves little when the covariance does: eigenvectors may turn, and with them every draw.
-    """
-    values, vectors = torch.linalg.eigh(covariance)
-    root: Tensor = (vectors * values.clamp_min(0).sqrt().unsqueeze(-2)) @ vectors.mT
-    return root

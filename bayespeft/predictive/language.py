@@ -10,7 +10,8 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
-from bayespeft.predictive.base import Average, Cost, Prediction, refuse_broken
+from bayespeft.predictive.base import FIGURES_ALONE, Average, Cost, Details, Prediction, Rows, refuse_broken
+from bayespeft.report.language import LanguageReport
 
 
 class SequenceLaw(TorchDistribution):  # type: ignore[misc]
@@ -65,6 +66,16 @@ class LanguagePredictive(Prediction):
         """NLL of all targets over their tokens, nats per token; its exponential is the perplexity."""
         return -float(self.log_probs.sum() / self.tokens.sum())
 
+    def report(self, details: Details = FIGURES_ALONE, **facts: Any) -> LanguageReport:
+        """Return a report on texts; arguments as the base."""
+        return LanguageReport.from_log_likelihood(
+            self.log_likelihood.numpy(), self.tokens.numpy(), **self.cost, **facts
+        )
+
+    def validation_metrics(self) -> dict[str, float]:
+        """Return NLL by text and by token."""
+        return {**super().validation_metrics(), "nll_per_token": self.nll_per_token}
+
 
 class LanguageAverage(Average):
     """Averages probabilities of targets; arguments as `Average`, outputs are log p(target | source)."""
@@ -73,13 +84,12 @@ class LanguageAverage(Average):
         super().__init__(n, keep)
         self._log_sum = torch.full((n,), -math.inf, dtype=torch.float64)
 
-    def add(self, outputs: Tensor, index: Tensor, labels: Tensor | None, first: int) -> None:
+    def add(self, outputs: Tensor, rows: Rows, first: int) -> None:
         """Add log-probabilities (draws, rows, 1); labels are token counts, other arguments as the base."""
-        assert labels is not None
-        scores = outputs[..., 0]
+        index, scores = rows.index, outputs[..., 0]
         self._log_sum[index] = torch.logaddexp(self._log_sum[index], torch.logsumexp(scores, 0))
-        self._note(outputs, index, first)
-        self._score(scores, index, labels, first)
+        self._note(outputs, rows, first)
+        self._score(scores, rows, first)
 
     def result(self, cost: Cost, unit: int | None = None) -> LanguagePredictive:
         """Return the averaged probabilities; arguments and errors as the base."""

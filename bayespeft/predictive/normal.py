@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from bayespeft.errors import ConfigError
-from bayespeft.predictive.base import Average, Cost, GaussianAverage, Prediction, refuse_broken
+from bayespeft.predictive.base import (
+    FIGURES_ALONE,
+    Average,
+    Cost,
+    Details,
+    GaussianAverage,
+    Prediction,
+    Rows,
+    Use,
+    refuse_broken,
+)
+from bayespeft.predictive.moments import Moments
+from bayespeft.report.conformal_intervals import ConformalIntervals
+from bayespeft.report.decision import Decision, decide_quantities
+from bayespeft.report.regression import RegressionReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +43,10 @@ class RegressionPredictive(Prediction):
         log_likelihood: (n,) float64, log of the averaged joint density of all d targets, nats; None without labels.
         draw_means: (draws, n, d) float32, f of each draw; only where asked for, and where something was drawn.
     """
+
+    uses: ClassVar[frozenset[Use]] = frozenset({"conformal", "decide"})
+    # The quantiles of a mixture need its components.
+    keeps_draws: ClassVar[bool] = True
 
     mean: Tensor
     epistemic: Tensor
@@ -64,6 +84,36 @@ class RegressionPredictive(Prediction):
             raise ConfigError(f"the {self.draws} draws were averaged and not kept: predict with keep_draws=True.")
         return self.mean.unsqueeze(0), self.std.unsqueeze(0)
 
+    def report(self, details: Details = FIGURES_ALONE, **facts: Any) -> RegressionReport:
+        """Return a regression report; arguments as the base. Draws must have been kept."""
+        assert self.labels is not None
+        assert self.log_likelihood is not None
+        means, stds = self.components()
+        return RegressionReport.from_mixture(
+            means.numpy(),
+            stds.numpy(),
+            self.labels.double().numpy(),
+            log_likelihood=self.log_likelihood.numpy(),
+            epistemic=float(self.epistemic.mean()) ** 0.5,
+            noise=self.noise,
+            **self.cost,
+            **facts,
+        )
+
+    def validation_metrics(self) -> dict[str, float]:
+        """Return NLL and RMSE."""
+        assert self.labels is not None
+        error = (self.mean - self.labels).square().mean().sqrt()
+        return {**super().validation_metrics(), "rmse": float(error)}
+
+    def conformal(self, predict: Callable[[Any], Any], *, alpha: float, **settings: Any) -> ConformalIntervals:
+        """Return intervals, of which there is one kind; see `ConformalIntervals.fit`."""
+        return ConformalIntervals.fit(self, predict, alpha=alpha)
+
+    def decide(self, validation: Any, *, risk: float, delta: float, **settings: Any) -> Decision:
+        """Answer with the mean; see `bayespeft.report.decision.decide_quantities`."""
+        return decide_quantities(self, validation, risk=risk, delta=delta, **settings)
+
 
 def log_likelihood(means: Tensor, noise: float, labels: Tensor) -> Tensor:
     """Return log N(labels; means, noise^2 I), nats: (..., n) for means (..., n, d) and labels (n, d)."""
@@ -75,8 +125,6 @@ def log_likelihood(means: Tensor, noise: float, labels: Tensor) -> Tensor:
 class NormalAverage(Average):
     """Mixes N(f_s, noise^2) over draws s; outputs are f_s (draws, rows, d).
 
-    Mean and variance of f are merged chunk by chunk (Chan, Golub & LeVeque 1983), so that a large mean costs no digits.
-
     Args:
         n: examples.
         keep: keep the f_s.
@@ -86,36 +134,26 @@ class NormalAverage(Average):
     def __init__(self, n: int, keep: bool, noise: float) -> None:
         super().__init__(n, keep)
         self._noise = noise
-        self._count = torch.zeros(n, 1, dtype=torch.float64)
-        self._mean: Tensor | None = None
-        self._squares = torch.empty(0)
+        self._moments = Moments(n)
         self._log_sum = torch.full((n,), -math.inf, dtype=torch.float64)
 
-    def add(self, outputs: Tensor, index: Tensor, labels: Tensor | None, first: int) -> None:
+    def add(self, outputs: Tensor, rows: Rows, first: int) -> None:
         """Add f of some draws; arguments as the base."""
-        if self._mean is None:
-            self._mean = torch.zeros(self._n, outputs.shape[-1], dtype=torch.float64)
-            self._squares = torch.zeros_like(self._mean)
-        before, added = self._count[index], len(outputs)
-        share = added / (before + added)
-        own = outputs.mean(0)
-        step = own - self._mean[index]
-        self._mean[index] += step * share
-        self._squares[index] += (outputs - own).square().sum(0) + step.square() * before * share
-        self._count[index] += added
-        self._note(outputs, index, first)
+        index, labels = rows.index, rows.labels
+        self._moments.add(outputs, index)
+        self._note(outputs, rows, first)
         if labels is not None:
             scores = log_likelihood(outputs, self._noise, labels)
             self._log_sum[index] = torch.logaddexp(self._log_sum[index], torch.logsumexp(scores, 0))
-            self._score(scores, index, labels, first)
+            self._score(scores, rows, first)
 
     def result(self, cost: Cost, unit: int | None = None) -> RegressionPredictive:
         """Return the mixture; arguments and errors as the base."""
-        assert self._mean is not None
-        refuse_broken(~torch.isfinite(self._mean).all(-1))
+        mean = self._moments.mean
+        refuse_broken(~torch.isfinite(mean).all(-1))
         return RegressionPredictive(
-            mean=self._mean,
-            epistemic=self._squares / self.draws,
+            mean=mean,
+            epistemic=self._moments.variance(self.draws),
             noise=self._noise,
             log_likelihood=None if self.labels is None else self._log_sum - math.log(self.draws),
             **self._stated(cost, unit),
@@ -137,8 +175,9 @@ class NormalGaussianAverage(GaussianAverage):
         self._epistemic = self._log_likelihood = torch.empty(0)
         self._labels: Tensor | None = None
 
-    def add(self, mean: Tensor, covariance: Tensor, index: Tensor, labels: Tensor | None) -> None:
+    def add(self, mean: Tensor, covariance: Tensor, rows: Rows) -> None:
         """Add examples; arguments as the base. The likelihood is joint: outputs that share latents are correlated."""
+        index, labels = rows.index, rows.labels
         if self._mean is None:
             self._mean = torch.zeros(self._n, mean.shape[-1], dtype=torch.float64)
             self._epistemic, self._log_likelihood = torch.zeros_like(self._mean), torch.zeros_like(self._mean[:, 0])

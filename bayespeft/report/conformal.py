@@ -11,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bayespeft.errors import ConfigError, DataError
-from bayespeft.predictive.categorical import Predictive
 from bayespeft.report.binning import Floats
 from bayespeft.report.bootstrap import mean_intervals
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.conformal import class_quantiles, class_scores, quantile
 from bayespeft.report.metrics.examples import validate
-from bayespeft.report.predictions import check_alike, probabilities
+from bayespeft.report.predictions import ClassPrediction, check_alike, probabilities
 from bayespeft.report.proportions import proportion
 from bayespeft.report.record import Record
 from bayespeft.utils.checks import ELSEWHERE, Resamples, Seed, checked_methods
@@ -96,13 +95,13 @@ class Conformal:
     seed: int
     draws: int
     classes: int
-    predict: Callable[[Any], Predictive] = field(repr=False)
+    predict: Callable[[Any], ClassPrediction] = field(repr=False)
 
     @classmethod
     def fit(
         cls,
-        prediction: Predictive,
-        predict: Callable[[Any], Predictive],
+        prediction: ClassPrediction,
+        predict: Callable[[Any], ClassPrediction],
         *,
         alpha: Annotated[float, ELSEWHERE] = 0.1,
         method: Annotated[ConformalMethod, ELSEWHERE] = "lac",
@@ -167,10 +166,10 @@ class Conformal:
             ),
         )
 
-    def _prediction(self, data: Any) -> Predictive:
-        found = data if isinstance(data, Predictive) else self.predict(data)
+    def _prediction(self, data: Any) -> ClassPrediction:
+        found = data if isinstance(data, ClassPrediction) else self.predict(data)
         check_alike(
-            "data", found, "validation data", draws=self.draws, classes=self.classes,
+            "data", "validation data", draws=(found.draws, self.draws), classes=(found.log_probs.shape[-1], self.classes),
             consequence="sets keep their promise for predictions of the same classes with the same draws, seed and sampling.",
         )  # fmt: skip
         return found
@@ -190,7 +189,7 @@ def _uniforms(probs: Floats, seed: int) -> Floats:
     return np.array([word >> 11 for word in words], dtype=np.float64) * 2.0**-53
 
 
-def _labels(prediction: Predictive) -> npt.NDArray[np.int64]:
+def _labels(prediction: ClassPrediction) -> npt.NDArray[np.int64]:
     if prediction.labels is None:
         raise DataError(
             "conformal sets are fitted and measured with labels: column 'label', 'labels' or 'answer' is missing."

@@ -19,11 +19,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bayespeft.errors import DataError
-from bayespeft.predictive.normal import RegressionPredictive
 from bayespeft.report.binning import Floats
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.conformal import check_alpha, quantile
-from bayespeft.report.predictions import check_alike
+from bayespeft.report.predictions import QuantityPrediction, check_alike
 from bayespeft.report.proportions import proportion
 from bayespeft.report.record import Record
 from bayespeft.report.regression_metrics import quantile as law_quantile
@@ -79,13 +78,13 @@ class ConformalIntervals:
     validation: int
     draws: int
     outputs: int
-    predict: Callable[[Any], RegressionPredictive] = field(repr=False)
+    predict: Callable[[Any], QuantityPrediction] = field(repr=False)
 
     @classmethod
     def fit(
         cls,
-        prediction: RegressionPredictive,
-        predict: Callable[[Any], RegressionPredictive],
+        prediction: QuantityPrediction,
+        predict: Callable[[Any], QuantityPrediction],
         *,
         alpha: float = 0.1,
     ) -> ConformalIntervals:
@@ -132,22 +131,22 @@ class ConformalIntervals:
         covered, unadjusted = (proportion(share, n) for share in shares)
         return IntervalReport(covered, unadjusted, float((high - low).mean()), 1 - self.alpha, n, self.validation)
 
-    def _prediction(self, data: Any) -> RegressionPredictive:
-        found = data if isinstance(data, RegressionPredictive) else self.predict(data)
+    def _prediction(self, data: Any) -> QuantityPrediction:
+        found = data if isinstance(data, QuantityPrediction) else self.predict(data)
         check_alike(
-            "data", found, "validation data", draws=self.draws, outputs=self.outputs,
+            "data", "validation data", draws=(found.draws, self.draws), outputs=(found.mean.shape[-1], self.outputs),
             consequence="intervals keep their promise for predictions with the same draws, seed and sampling.",
         )  # fmt: skip
         return found
 
 
-def _central(prediction: RegressionPredictive, alpha: float) -> tuple[Floats, Floats]:
+def _central(prediction: QuantityPrediction, alpha: float) -> tuple[Floats, Floats]:
     """The predictive law's own central intervals of level 1 - alpha, (n, d) each."""
     means, stds = (part.numpy() for part in prediction.components())
     return law_quantile(alpha / 2, means, stds), law_quantile(1 - alpha / 2, means, stds)
 
 
-def _labels(prediction: RegressionPredictive) -> Floats:
+def _labels(prediction: QuantityPrediction) -> Floats:
     if prediction.labels is None:
         raise DataError("conformal intervals are fitted and measured with targets, and the data has none.")
     labels: Floats = prediction.labels.double().numpy()

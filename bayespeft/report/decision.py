@@ -11,12 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bayespeft.errors import ConfigError, DataError
-from bayespeft.predictive.categorical import Predictive
-from bayespeft.predictive.normal import RegressionPredictive
 from bayespeft.report.binning import Floats
 from bayespeft.report.conformal import Per, check_per
 from bayespeft.report.metrics.examples import validate
-from bayespeft.report.predictions import check_alike, probabilities
+from bayespeft.report.predictions import ClassPrediction, QuantityPrediction, check_alike, probabilities
 from bayespeft.report.selection import Rule, controlled, fewest
 
 CONSEQUENCE = "a threshold holds for predictions of the same classes with the same draws, seed and sampling."
@@ -101,8 +99,8 @@ class Decision:
 
 
 def decide(
-    prediction: Predictive,
-    validation: Predictive,
+    prediction: ClassPrediction,
+    validation: ClassPrediction,
     *,
     risk: float,
     delta: float,
@@ -127,7 +125,10 @@ def decide(
     """
     check_per(per)
     classes = validation.log_probs.shape[-1]
-    check_alike("data", prediction, "validation", draws=validation.draws, classes=classes, consequence=CONSEQUENCE)
+    check_alike(
+        "data", "validation", draws=(prediction.draws, validation.draws),
+        classes=(prediction.log_probs.shape[-1], classes), consequence=CONSEQUENCE,
+    )  # fmt: skip
     if validation.labels is None:
         raise DataError(
             "a threshold is fitted on labels: column 'label', 'labels' or 'answer' of validation is missing."
@@ -147,8 +148,8 @@ def decide(
 
 
 def decide_quantities(
-    prediction: RegressionPredictive,
-    validation: RegressionPredictive,
+    prediction: QuantityPrediction,
+    validation: QuantityPrediction,
     *,
     risk: float,
     delta: float,
@@ -172,7 +173,10 @@ def decide_quantities(
             data has no labels, or there is no example.
     """
     outputs = validation.mean.shape[-1]
-    check_alike("data", prediction, "validation", draws=validation.draws, outputs=outputs, consequence=CONSEQUENCE)
+    check_alike(
+        "data", "validation", draws=(prediction.draws, validation.draws), outputs=(prediction.mean.shape[-1], outputs),
+        consequence=CONSEQUENCE,
+    )  # fmt: skip
     limit = _tolerance(tolerance, outputs)
     if validation.labels is None:
         raise DataError("a threshold is fitted on targets, and validation has none.")

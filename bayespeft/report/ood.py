@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bayespeft.errors import ConfigError, DataError
-from bayespeft.predictive.categorical import Predictive
 from bayespeft.report.binning import Floats
 from bayespeft.report.bootstrap import Interval
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.detection import order, ranked
-from bayespeft.report.predictions import check_alike
+from bayespeft.report.predictions import ClassPrediction, check_alike
 
 FIGURES = ("auroc", "aupr", "fpr95")
 BINS = 25
@@ -59,7 +59,7 @@ class Separation:
     overlap: Overlap | None = None
 
 
-def uncertainty(prediction: Predictive) -> dict[str, Floats]:
+def uncertainty(prediction: ClassPrediction) -> dict[str, Floats]:
     """Return the scores of a prediction by name, (n,) each, higher is more uncertain.
 
     Mutual information needs two draws at least; without them it is left out.
@@ -71,7 +71,7 @@ def uncertainty(prediction: Predictive) -> dict[str, Floats]:
 
 
 def separate(
-    test: Predictive, others: Mapping[str, Predictive], *, resamples: int = 1000, seed: int = 0
+    test: ClassPrediction, others: Mapping[str, Any], *, resamples: int = 1000, seed: int = 0
 ) -> tuple[Separation, ...]:
     """Compare predictions of other sets with that of the test set; arguments and errors as `separations`.
 
@@ -81,7 +81,8 @@ def separate(
     """
     for name, prediction in others.items():
         check_alike(
-            f"set {name!r}", prediction, "the test set", draws=test.draws, classes=test.log_probs.shape[-1],
+            f"set {name!r}", "the test set", draws=(prediction.draws, test.draws),
+            classes=(prediction.log_probs.shape[-1], test.log_probs.shape[-1]),
             consequence="uncertainties are compared between predictions of the same classes with the same draws.",
         )  # fmt: skip
     scores = {name: uncertainty(prediction) for name, prediction in others.items()}

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bayespeft.errors import DataError
-from bayespeft.predictive.categorical import Predictive
 from bayespeft.report.bootstrap import METRICS, basic
 from bayespeft.report.metrics.calibration import calibration_figures
 from bayespeft.report.metrics.cells import Cells
 from bayespeft.report.metrics.examples import example_scores
 from bayespeft.report.metrics.selective import COVERAGES, RISKS, selective_figures
 from bayespeft.report.metrics.tally import Tally
+from bayespeft.report.predictions import ClassPrediction
 
 POINTS = {"accuracy_at_coverage": COVERAGES, "coverage_at_risk": RISKS}
 FIGURES = (
@@ -54,7 +54,7 @@ class OverDraws:
     by_draws: tuple[ByDraws, ...]
 
 
-def of_prediction(prediction: Predictive, unit: int) -> OverDraws:
+def of_prediction(prediction: ClassPrediction, unit: int) -> OverDraws:
     """Measure a labelled prediction that kept its draws.
 
     Args:

@@ -1,17 +1,83 @@
-"""Predictions that are used together, as data and validation are: what is checked of them."""
+"""What is read of predictions here, whatever class they are of, and what is checked of those that are used together."""
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 import numpy as np
+from torch import Tensor
 
 from bayespeft.errors import ConfigError
-from bayespeft.predictive.base import Prediction
-from bayespeft.predictive.categorical import Predictive
 from bayespeft.report.binning import Floats
 from bayespeft.report.metrics.examples import validate_log_probs
 
 
-def probabilities(prediction: Predictive) -> Floats:
+@runtime_checkable
+class ClassPrediction(Protocol):
+    """A prediction of one of K classes for each of n examples, as `bayespeft.predictive.categorical.Predictive`."""
+
+    @property
+    def labels(self) -> Tensor | None:
+        """(n,) int64."""
+
+    @property
+    def draws(self) -> int:
+        """Draws that were averaged."""
+
+    @property
+    def backward_passes(self) -> int:
+        """Passes backwards: none where weights were drawn."""
+
+    @property
+    def nll_error(self) -> float | None:
+        """Monte Carlo standard error of the mean NLL, nats; None where draws are not independent."""
+
+    @property
+    def log_probs(self) -> Tensor:
+        """(n, K)."""
+
+    @property
+    def log_likelihood(self) -> Tensor | None:
+        """(n,) log of the averaged probability of the labels."""
+
+    @property
+    def draw_log_probs(self) -> Tensor | None:
+        """(draws, n, K), where they were kept."""
+
+    @property
+    def entropy(self) -> Tensor:
+        """(n,) nats."""
+
+    @property
+    def mutual_information(self) -> Tensor:
+        """(n,) nats."""
+
+
+@runtime_checkable
+class QuantityPrediction(Protocol):
+    """A prediction of d quantities for each of n examples, as `bayespeft.predictive.normal.RegressionPredictive`."""
+
+    @property
+    def labels(self) -> Tensor | None:
+        """(n, d)."""
+
+    @property
+    def draws(self) -> int:
+        """Draws that were averaged."""
+
+    @property
+    def mean(self) -> Tensor:
+        """(n, d)."""
+
+    @property
+    def std(self) -> Tensor:
+        """(n, d)."""
+
+    def components(self) -> tuple[Tensor, Tensor]:
+        """Return means (S, n, d) and standard deviations (1, n, d)."""
+
+
+def probabilities(prediction: ClassPrediction) -> Floats:
     """Return the probabilities, (n, K), each row divided by its sum.
 
     Raises:
@@ -22,26 +88,18 @@ def probabilities(prediction: Predictive) -> Floats:
     return probs
 
 
-def check_alike(what: str, prediction: Prediction, other: str, *, consequence: str, **expected: int) -> None:
-    """Check that a prediction has the draws, and the classes or outputs, of another one.
+def check_alike(what: str, other: str, *, consequence: str, **numbers: tuple[int, int]) -> None:
+    """Check that two predictions have as many draws, and as many classes or outputs.
 
     Args:
         what: was predicted.
-        prediction: of it.
         other: what else was predicted.
         consequence: why they must be equal, a clause.
-        expected: numbers of that: `draws`, and `classes` or `outputs`.
+        numbers: `draws`, and `classes` or `outputs`, of either.
 
     Raises:
         ConfigError: they differ.
     """
-    for name, number in expected.items():
-        own = prediction.draws if name == "draws" else _width(prediction)
-        if own != number:
-            raise ConfigError(f"{what} was predicted with {own} {name}, and {other} with {number}: {consequence}")
-
-
-def _width(prediction: Prediction) -> int:
-    values = prediction.log_probs if isinstance(prediction, Predictive) else getattr(prediction, "mean", None)
-    assert values is not None
-    return int(values.shape[-1])
+    for name, (own, expected) in numbers.items():
+        if own != expected:
+            raise ConfigError(f"{what} was predicted with {own} {name}, and {other} with {expected}: {consequence}")

@@ -21,11 +21,8 @@ from torch import Tensor
 from bayespeft.data.examples import Examples
 from bayespeft.data.repeats import firsts
 from bayespeft.errors import ConfigError
-from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.prediction.predictor import Predictor
 from bayespeft.prediction.temperature import GRID, best_temperature, tempered_nlls
-from bayespeft.predictive.base import Prediction
-from bayespeft.predictive.categorical import Predictive
 from bayespeft.training.history import Ended, History, Record
 from bayespeft.training.horizon import (
     Verdict,
@@ -87,7 +84,6 @@ class _Lookout:
 def run_free(
     problem: Problem,
     once: Once,
-    measure: Callable[[Prediction], dict[str, float]],
     validation: Examples | None = None,
 ) -> History:
     """Fit a problem whose settings leave the number of steps to the run.
@@ -95,7 +91,6 @@ def run_free(
     Args:
         problem: with `train.steps` "auto" or "settled".
         once: runs the loop.
-        measure: gives the figures of a prediction with labels that are shown while training.
         validation: labelled examples beside the training data; they are then what is held out, and all training data train.
 
     Returns:
@@ -103,7 +98,7 @@ def run_free(
     """
     examples = problem.examples
     if problem.train.steps != "settled" and validation is not None:
-        return _kept(problem, examples, validation, once, measure)
+        return _kept(problem, examples, validation, once)
     parts = [] if problem.train.steps == "settled" else held_out(examples, problem.seed)
     if parts and problem.started:
         warnings.warn(
@@ -115,11 +110,11 @@ def run_free(
         parts = []
     subsets = [(examples.subset(rest), examples.subset(held)) for rest, held in parts]
     if not subsets or any(part is None for pair in subsets for part in pair):
-        return _until_settled(problem, once, measure, validation)
+        return _until_settled(problem, once, validation)
     pairs = [(rest, held) for rest, held in subsets if rest is not None and held is not None]
     if len(pairs) == 1 and len(examples) >= MANY:
-        return _kept(problem, *pairs[0], once, measure)
-    return _cross_fitted(problem, pairs, once, measure)
+        return _kept(problem, *pairs[0], once)
+    return _cross_fitted(problem, pairs, once)
 
 
 def check_free(problem: Problem, options: Mapping[str, Any]) -> None:
@@ -185,7 +180,6 @@ def _cross_fitted(
     problem: Problem,
     pairs: Sequence[tuple[Examples, Examples]],
     once: Once,
-    measure: Callable[[Prediction], dict[str, float]],
 ) -> History:
     """Find the best step on the folds, then fit all rows as far: see the geometric mean below."""
     most = _bound(problem, pairs[0][0])
@@ -196,7 +190,7 @@ def _cross_fitted(
         fold = _part(problem, rest, most)
         lookout = _Lookout(frozenset(looks(most)), most, held_out=True)
         history = once(
-            fold, f"fold {len(curves) + 1} of {len(pairs)}", validate=_validator(fold, held, measure), lookout=lookout
+            fold, f"fold {len(curves) + 1} of {len(pairs)}", validate=_validator(fold, held), lookout=lookout
         )
         curves.append({r.step: _curve(r) for r in history.records if r.validation})
         sizes.append(len(held))
@@ -236,13 +230,12 @@ def _kept(
     rest: Examples,
     held: Examples,
     once: Once,
-    measure: Callable[[Prediction], dict[str, float]],
 ) -> History:
     """Fit some rows, judged by others, and keep the state that was best on them."""
     most = _bound(problem, rest)
     part = replace(problem, examples=rest, train=resolved(problem.train, most))
     lookout = _Lookout(frozenset(looks(most)), most, held_out=True, keeps=True)
-    history = once(part, validate=_validator(part, held, measure), lookout=lookout)
+    history = once(part, validate=_validator(part, held), lookout=lookout)
     seen = [record for record in history.records if record.validation]
     verdict = lookout.see(history)
     best = next(record for record in seen if record.step == verdict.best)
@@ -260,13 +253,12 @@ def _kept(
 def _until_settled(
     problem: Problem,
     once: Once,
-    measure: Callable[[Prediction], dict[str, float]],
     validation: Examples | None,
 ) -> History:
     """Fit all rows until the training NLL has settled."""
     most = _bound(problem, problem.examples)
     lookout = _Lookout(frozenset(looks(most)), most, held_out=False)
-    validate = None if validation is None else _validator(problem, validation, measure)
+    validate = None if validation is None else _validator(problem, validation)
     history = once(replace(problem, train=resolved(problem.train, most)), validate=validate, lookout=lookout)
     verdict = lookout.see(history)
     return replace(history, ended=Ended(verdict.reason or "not settled", history.steps))
@@ -301,7 +293,7 @@ def _reason(nlls: Sequence[float], at: int, bounded: bool) -> str:
 
 
 def _calibrates(problem: Problem) -> bool:
-    return problem.train.calibrate and isinstance(problem.likelihood, Categorical)
+    return problem.train.calibrate and problem.likelihood.tempers
 
 
 def _curve(record: Record) -> tuple[float, ...]:
@@ -311,9 +303,7 @@ def _curve(record: Record) -> tuple[float, ...]:
     return tuple(tempered) or (found["nll"],)
 
 
-def _validator(
-    problem: Problem, held: Examples, measure: Callable[[Prediction], dict[str, float]]
-) -> Callable[[], dict[str, float]]:
+def _validator(problem: Problem, held: Examples) -> Callable[[], dict[str, float]]:
     calibrates = _calibrates(problem)
 
     def validate() -> dict[str, float]:
@@ -321,11 +311,9 @@ def _validator(
             problem.model, problem.attachment, problem.approximation, problem.likelihood, problem.device
         )
         prediction = predictor.run(held, DRAWS, problem.seed, keep_draws=calibrates)
-        figures = measure(prediction)
-        if calibrates and isinstance(prediction, Predictive):
-            assert prediction.draw_log_probs is not None
-            assert prediction.labels is not None
-            nlls = tempered_nlls(prediction.draw_log_probs, prediction.labels)
+        figures = prediction.validation_metrics()
+        if calibrates:
+            nlls = tempered_nlls(prediction.tempered_nll)
             figures |= {f"{TEMPERED}{t:.3g}": nll for t, nll in zip(GRID, nlls, strict=True)}
         return figures
 

@@ -22,6 +22,7 @@ from bayespeft.errors import AttachError, ConfigError, DataError
 from bayespeft.guides.full_covariance import FullCovariance
 from bayespeft.likelihoods.regression import Regression
 from bayespeft.prediction.predictor import Predictor
+from bayespeft.predictive.base import Rows
 from bayespeft.priors.normal import Normal
 from bayespeft.report import regression_metrics
 from bayespeft.training.loop import run
@@ -114,7 +115,7 @@ def test_true_model_has_uniform_pit_over_repeated_worlds():
         average = Regression(noise=noise).gaussian_average(1, False, lambda k: torch.zeros(0, k))
         mean = (x[5] @ covariance @ x[:5].T @ y[:5] / noise**2).double().reshape(1, 1)
         variance = (x[5] @ covariance @ x[5]).double().reshape(1, 1, 1)
-        average.add(mean, variance, torch.arange(1), y[5:].reshape(1, 1))
+        average.add(mean, variance, Rows(torch.arange(1), y[5:].reshape(1, 1)))
         means, stds = average.result(0.0, None).components()
         pits.append(float(regression_metrics.pit(means.numpy(), stds.numpy(), y[5:].reshape(1, 1).numpy())[0, 0]))
     assert stats.kstest(pits, "uniform").pvalue > 1e-3

@@ -12,8 +12,9 @@ import bayespeft
 from bayespeft import CalibrationReport
 from bayespeft.config import TrainConfig
 from bayespeft.errors import ConfigError
-from bayespeft.posterior.account import POINTS, row_text, training
+from bayespeft.posterior.account import POINTS, training
 from bayespeft.report.language import LanguageReport
+from bayespeft.report.quotes import row_text
 from bayespeft.training.history import History, Record
 
 QUICK = TrainConfig(epochs=2, batch_size=8)

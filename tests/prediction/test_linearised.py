@@ -272,7 +272,7 @@ def test_jacobians_of_weights_and_biases_trained_whole(mlp, xy):
         assert {len(value.shape) for value in expected.values()} == {4, 5}
         with frozen(mlp), mode(mlp):
             for batch in p.examples.batches(16):
-                local = jacobian(predictor(p), batch)
+                (local,) = jacobian(predictor(p), batch, 1)
                 for name, found in local.by_pack.items():
                     torch.testing.assert_close(found, expected[name][batch.index], atol=1e-5, rtol=1e-4)
 
@@ -288,7 +288,7 @@ def test_a_layer_that_the_output_does_not_use_has_a_jacobian_of_zeros(xy):
             return self.used(x)
 
     with problem(Idle(), xy, Direct(), FullCovariance()) as p:
-        (local,) = (jacobian(predictor(p), batch) for batch in p.examples.batches(60))
+        ((local,),) = (jacobian(predictor(p), batch, 1) for batch in p.examples.batches(60))
         assert float(local.by_pack["W_7x5"].abs().max()) == 0
         assert float(local.by_pack["W_3x5"].abs().max()) > 0
 

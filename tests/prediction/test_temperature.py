@@ -14,6 +14,7 @@ import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.errors import DataError
 from bayespeft.prediction.temperature import HIGHEST, LOWEST, fit_temperature
+from tests.report.predictions import drawn
 
 OPTIONS = {"targets": "all-linear", "train": TrainConfig(steps=60, lr=1e-2), "progress": False}
 
@@ -31,7 +32,7 @@ def test_a_known_temperature_is_recovered(true):
     logits = 2 * torch.randn(4000, 4, generator=generator, dtype=torch.float64)
     probs = torch.softmax(logits / true, -1)
     labels = torch.multinomial(probs, 1, generator=generator)[:, 0]
-    found = fit_temperature(torch.log_softmax(logits, -1)[None], labels)
+    found = fit_temperature(drawn(torch.log_softmax(logits, -1)[None], labels).tempered_nll)
     # Fisher information of ln T: the variance, under the labels' law, of sum_k (1[y = k] - p_k) logit_k / T.
     mean = (probs * logits).sum(-1, keepdim=True)
     information = float((probs * (logits - mean) ** 2).sum() / true**2)
@@ -43,7 +44,7 @@ def test_the_nll_is_at_a_minimum(draws, scale, seed):
     generator = torch.Generator().manual_seed(seed)
     log_probs = torch.log_softmax(scale * torch.randn(draws, 200, 3, generator=generator), -1)
     labels = torch.randint(0, 3, (200,), generator=generator)
-    found = fit_temperature(log_probs, labels)
+    found = fit_temperature(drawn(log_probs, labels).tempered_nll)
     best = nll(log_probs, labels, found)
     for factor in (0.5, 0.9, 0.99, 1.01, 1.1, 2.0):
         other = min(max(found * factor, LOWEST), HIGHEST)
@@ -55,20 +56,21 @@ def test_logits_need_no_normalisation():
     logits = torch.randn(2, 50, 3, generator=generator)
     labels = torch.randint(0, 3, (50,), generator=generator)
     shifted = logits + torch.randn(2, 50, 1, generator=generator)
-    assert fit_temperature(logits, labels) == pytest.approx(fit_temperature(shifted, labels), rel=1e-4)
+    found, other = (fit_temperature(drawn(values, labels).tempered_nll) for values in (logits, shifted))
+    assert found == pytest.approx(other, rel=1e-4)
 
 
 def test_what_is_always_right_gets_the_lowest_temperature_and_no_less():
     log_probs = torch.log_softmax(5 * torch.eye(3), -1)[None]
-    found = fit_temperature(log_probs, torch.arange(3))
+    found = fit_temperature(drawn(log_probs, torch.arange(3)).tempered_nll)
     assert LOWEST <= found < 0.5
     assert nll(log_probs, torch.arange(3), found) < 1e-6
     # Confidently wrong about everything: the flattest there is.
-    assert fit_temperature(log_probs, (torch.arange(3) + 1) % 3) == pytest.approx(HIGHEST)
+    assert fit_temperature(drawn(log_probs, (torch.arange(3) + 1) % 3).tempered_nll) == pytest.approx(HIGHEST)
 
 
 def test_where_nothing_decides_it_is_one():
-    assert fit_temperature(torch.zeros(2, 5, 3), torch.tensor([0, 1, 2, 0, 1])) == 1.0
+    assert fit_temperature(drawn(torch.zeros(2, 5, 3), torch.tensor([0, 1, 2, 0, 1])).tempered_nll) == 1.0
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bayespeft.errors import ConfigError, FitError
-from bayespeft.predictive.base import Cost
+from bayespeft.predictive.base import Cost, Rows
 from bayespeft.predictive.categorical import CategoricalAverage
 
 
@@ -27,7 +27,7 @@ def averaged(values: torch.Tensor, pieces: int = 1, labels: torch.Tensor | None 
     average = CategoricalAverage(values.shape[1], keep=True)
     average.begin(len(values))
     for rows in torch.arange(values.shape[1]).chunk(pieces):
-        average.add(values[:, rows], rows, None if labels is None else labels[rows], 0)
+        average.add(values[:, rows], Rows(rows, None if labels is None else labels[rows]), 0)
     return average.result(Cost(len(values), len(values), 0.0), **options)
 
 
@@ -50,7 +50,7 @@ def test_mean_logits_are_a_normalised_geometric_mean():
     logits = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.double)
     average = CategoricalAverage(5, keep=True)
     average.begin(3)
-    average.add(logits, torch.arange(5), None, 0)
+    average.add(logits, Rows(torch.arange(5)), 0)
     result = average.result(Cost(3, 3, 0.0))
     torch.testing.assert_close(result.of_mean_logits().probs, logits.mean(0).softmax(-1), atol=1e-6, rtol=0)
     bare = replace(result, draw_log_probs=None)
@@ -65,7 +65,7 @@ def test_rounds_of_draws_add_up():
     index = torch.arange(4)
     for part in (values[:2], values[2:]):
         average.begin(len(part))
-        average.add(part, index, labels, 0)
+        average.add(part, Rows(index, labels), 0)
     result = average.result(Cost(5, 5, 0.0), unit=1)
     torch.testing.assert_close(result.log_probs, averaged(values, labels=labels).log_probs)
     torch.testing.assert_close(result.draw_log_probs, values.float())

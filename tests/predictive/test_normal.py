@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
 from bayespeft.errors import ConfigError, FitError
-from bayespeft.predictive.base import Cost
+from bayespeft.predictive.base import Cost, Rows
 from bayespeft.predictive.normal import NormalAverage, NormalGaussianAverage
 
 
@@ -27,7 +27,7 @@ def mixed(f, labels=None, chunks=1, pieces=1, noise=0.7, keep=True, unit=None):
     for rows in torch.arange(f.shape[1]).chunk(pieces):
         first = 0
         for part in f[:, rows].chunk(chunks):
-            average.add(part, rows, None if labels is None else labels[rows], first)
+            average.add(part, Rows(rows, None if labels is None else labels[rows]), first)
             first += len(part)
     return average.result(Cost(len(f), len(f), 0.0), unit)
 
@@ -91,7 +91,7 @@ def test_a_gaussian_over_outputs_is_one_normal_in_closed_form(rank):
     covariance = root @ root.mT
     average = NormalGaussianAverage(5, 0.4)
     for rows in torch.arange(5).chunk(2):
-        average.add(mean[rows], covariance[rows], rows, y[rows])
+        average.add(mean[rows], covariance[rows], Rows(rows, y[rows]))
     found = average.result(0.0, None)
     law = MultivariateNormal(mean, covariance + 0.16 * torch.eye(3))
     torch.testing.assert_close(found.log_likelihood, law.log_prob(y.double()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,3 +22,9 @@ def predictive(log_probs: Any, labels: Any = None) -> Predictive:
         log_probs=logs,
         expected_entropy=torch.zeros(len(logs), dtype=torch.float64),
     )
+
+
+def drawn(draw_log_probs: torch.Tensor, labels: torch.Tensor) -> Predictive:
+    """Draws' (draws, n, classes) log-probabilities, up to constants, as a prediction that kept them."""
+    logs = torch.log_softmax(draw_log_probs.double(), -1).logsumexp(0) - math.log(len(draw_log_probs))
+    return replace(predictive(logs, labels), draws=len(draw_log_probs), draw_log_probs=draw_log_probs)

@@ -19,6 +19,7 @@ from bayespeft.errors import ConfigError
 from bayespeft.prediction.temperature import GRID, best_temperature, fit_temperature, tempered_nlls
 from bayespeft.training import held_out as module
 from bayespeft.training.held_out import FOLDS, HELD_OUT, LEAST, held_out
+from tests.report.predictions import drawn
 
 OPTIONS = {"targets": "all-linear", "progress": False}
 FREE = TrainConfig(steps="auto", lr=1e-2, average=8.0, calibrate=True, most_steps=400)
@@ -108,12 +109,12 @@ def test_the_temperature_is_that_of_the_rows_held_out(mlp):
     posterior = bayespeft.fit(mlp, train, "melora", train=FREE, validation=validation, **OPTIONS)
     draws = module.DRAWS
     found = replace(posterior, temperature=1.0).predict(validation, draws=draws, keep_draws=True)
-    exact = fit_temperature(found.draw_log_probs, found.labels)
+    exact = fit_temperature(found.tempered_nll)
     assert posterior.temperature == pytest.approx(exact, rel=0.03)
     ended = posterior.history.ended
     assert (ended.folds, ended.held_out, ended.search_steps) == (1, 300, 0)
     at = [record.step for record in posterior.history.records if record.validation].index(ended.steps)
-    lowest = min(tempered_nlls(found.draw_log_probs, found.labels))
+    lowest = min(tempered_nlls(found.tempered_nll))
     assert ended.curve[at][1] == pytest.approx(lowest, abs=1e-6)
     # The state is that of the same run, had it been told to end there.
     same = FREE.replace(steps=ended.steps, span=module.resolved(FREE, 1).span, lr_schedule="constant")
@@ -126,14 +127,12 @@ def test_a_curve_over_temperatures_gives_its_lowest_point():
     generator = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(4, 500, 3, generator=generator)
     labels = torch.multinomial((logits.mean(0) / 2).softmax(-1), 1, generator=generator)[:, 0]
-    draws = torch.log_softmax(logits, -1)
-    assert best_temperature(tempered_nlls(draws, labels), 500) == pytest.approx(
-        fit_temperature(draws, labels), rel=0.02
-    )
+    nll = drawn(torch.log_softmax(logits, -1), labels).tempered_nll
+    assert best_temperature(tempered_nlls(nll), 500) == pytest.approx(fit_temperature(nll), rel=0.02)
     assert best_temperature(list(np.arange(len(GRID))), 10**6) == GRID[0]
     # One class, or probabilities that have all rounded to one, say nothing for a temperature.
     # One row that is right says little: without a belief about T it would ask for the least there is.
-    right = tempered_nlls(torch.log_softmax(torch.tensor([[[2.0, 0.0, 0.0]]]), -1), torch.tensor([0]))
+    right = tempered_nlls(drawn(torch.tensor([[[2.0, 0.0, 0.0]]]), torch.tensor([0])).tempered_nll)
     assert GRID[0] < best_temperature(right, 1) < 1
     assert best_temperature([0.3] * len(GRID), 100) == pytest.approx(1)
     assert best_temperature([0.0] * 20 + [1e-9] * (len(GRID) - 20), 100) == pytest.approx(1)

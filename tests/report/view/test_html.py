@@ -25,10 +25,11 @@ from bayespeft.errors import ConfigError
 from bayespeft.predictive.categorical import Predictive, entropy
 from bayespeft.report import CalibrationReport, RegressionReport
 from bayespeft.report.base import Report
-from bayespeft.report.context import LONGEST, Setup, Training, quotes
+from bayespeft.report.context import Setup, Training
 from bayespeft.report.language import LanguageReport
 from bayespeft.report.ood import separate
 from bayespeft.report.over_draws import of_prediction
+from bayespeft.report.quotes import LONGEST, quotes
 from bayespeft.report.view.calibration_table import all_figures
 from bayespeft.report.view.svg import Chart, ticks
 

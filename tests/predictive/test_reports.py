@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from bayespeft.posterior.evaluation import measure
 from tests.report.predictions import predictive
 
 
 @pytest.mark.parametrize("draws", [0, 1])
 def test_one_network_says_nothing_of_mutual_information(draws):
     one = replace(predictive(np.log([[0.7, 0.3], [0.2, 0.8]]), [0, 1]), draws=draws)
-    report = measure(replace(one, expected_entropy=one.entropy), resamples=10)
+    report = replace(one, expected_entropy=one.entropy).report(resamples=10)
     assert report.mutual_information is None
     (line,) = (line for line in str(report).splitlines() if line.startswith("Mutual information"))
     assert line.split()[2] == "-"
@@ -25,4 +24,4 @@ def test_several_draws_have_a_mutual_information():
     logs = torch.tensor([[[0.9, 0.1]], [[0.1, 0.9]]], dtype=torch.float64).log()
     entropy = -(logs.exp() * logs).sum(-1).mean(0)
     found = replace(predictive(logs.exp().mean(0).log(), [0]), draws=2, expected_entropy=entropy)
-    assert measure(found, resamples=10).mutual_information == pytest.approx(np.log(2) - float(entropy[0]))
+    assert found.report(resamples=10).mutual_information == pytest.approx(np.log(2) - float(entropy[0]))

@@ -8,9 +8,10 @@ posterior.report(test)
 from bayespeft.analysis.decompose import Decomposition, decompose
 from bayespeft.catalogue import methods
 from bayespeft.config import Targets, TrainConfig
-from bayespeft.fitting.fit import fit, load
+from bayespeft.fitting.fit import fit
 from bayespeft.fitting.import_lora import import_lora
 from bayespeft.fitting.intrinsic_dimension import IntrinsicDimension, intrinsic_dimension
+from bayespeft.fitting.load import load
 from bayespeft.generation.result import Generation
 from bayespeft.generation.score import Score
 from bayespeft.methods.base import Method

@@ -29,10 +29,15 @@ SiteWeights = Mapping[str, Mapping[str, Weight]]
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """An adapter at a site."""
+    """An adapter at a site.
+
+    Attributes:
+        head: the layer is freshly made (a head, or what else a checkpoint lacked), and trained whole.
+    """
 
     site: Site
     adapter: Adapter
+    head: bool = False
 
 
 class MixedRowsError(AttachError):

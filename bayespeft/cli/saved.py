@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from bayespeft.errors import CheckpointError, UnknownNameError
-from bayespeft.fitting.fit import load
+from bayespeft.fitting.load import load
 from bayespeft.io import checkpoint
+from bayespeft.io.saved import Saved
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.pretrained.load import Task as Kind
 from bayespeft.pretrained.load import load as load_network
@@ -27,19 +28,16 @@ def open_posterior(directory: Path, model: str | None, device: str) -> Posterior
         ConfigError, UnknownNameError: as `bayespeft.pretrained.load.load`.
     """
     _, settings = checkpoint.read(directory)
+    saved = Saved.of(settings, directory)
+    kind: Kind = next((kind for kind, name in LIKELIHOODS.items() if name == saved.likelihood.kind), "classification")
+    labels = saved.classes if kind == "classification" else None
     try:
-        base, classes, likelihood = settings["base"]["name"], settings["classes"], settings["likelihood"]["kind"]
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"the settings in '{directory}' can't be read: {error!r}.") from None
-    kind: Kind = next((kind for kind, name in LIKELIHOODS.items() if name == likelihood), "classification")
-    labels = classes if kind == "classification" else None
-    try:
-        network, tokenizer = load_network(model or base, kind, labels)
+        network, tokenizer = load_network(model or saved.base.name, kind, labels)
     except UnknownNameError as error:
         if model is not None:
             raise
         raise CheckpointError(
-            f"the posterior in '{directory}' was fitted on {base!r}, which is not found here: name the network, too "
+            f"the posterior in '{directory}' was fitted on {saved.base.name!r}, which is not found here: name the network, too "
             f"(bayespeft report {directory} MODEL DATA). {error}"
         ) from error
     return load(directory, network.to(find_device(device)), tokenizer=tokenizer)

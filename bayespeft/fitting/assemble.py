@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -27,9 +27,9 @@ from bayespeft.errors import ConfigError, DataError, GuideError
 from bayespeft.fitting.packing import make_packs
 from bayespeft.fitting.start import start_packs, start_placements, started_at
 from bayespeft.guides.base import GuideSpec
-from bayespeft.io.fingerprint import fingerprint
 from bayespeft.layers.embeddings import fresh_tokens
 from bayespeft.layers.factors import Pack
+from bayespeft.layers.fingerprint import fingerprint
 from bayespeft.layers.heads import find_fresh, fresh_parameters, in_use, warn_of_random
 from bayespeft.layers.merged import Merged, check_untied, times_merged
 from bayespeft.layers.network import eager
@@ -41,7 +41,6 @@ from bayespeft.posterior.posterior import Posterior
 from bayespeft.prediction.uneven import settled
 from bayespeft.training.coordinates import measured
 from bayespeft.training.gradients import check_gradients
-from bayespeft.training.history import History
 from bayespeft.training.problem import Problem
 from bayespeft.variational.approximation import Approximation
 from bayespeft.variational.probe import probe
@@ -81,7 +80,6 @@ def assemble(
     targets: str | Sequence[str] | Targets | None = None,
     seed: int = 0,
     start: Posterior | None = None,
-    optimiser: Callable[..., History],
 ) -> Iterator[Assembly]:
     """Attach a method to a network for the length of a `with` block; arguments and errors as `bayespeft.fit`."""
     data = load_rows(data, "train") if isinstance(data, str) else data
@@ -110,31 +108,30 @@ def assemble(
         sites = find_sites(model, method.targets, exclude=sorted(site.name for site in fresh))
         with eager(), mode(model):
             own = in_use(fresh, lambda: chosen.logits(model, next(first.parts(1)))) if fresh else []
-        heads = {head.name for head in own}
-        idle = frozenset(site.name for site in fresh) - heads
-        warn_of_random(model, heads | idle)
+        idle = frozenset(site.name for site in fresh) - {head.name for head in own}
+        warn_of_random(model, {site.name for site in fresh})
         random = fresh_parameters(model)
         # What gives the outputs starts at none, unless somebody trained it; layers before it must let something through.
         last = {head.name for head in own[-1:] if f"{head.name}.weight" in random}
         placements = tuple(Placement(s, method.adapter) for s in sites)
-        placements += tuple(Placement(head, Head(fresh=head.name in last)) for head in own)
+        placements += tuple(Placement(head, Head(fresh=head.name in last), head=True) for head in own)
     else:
-        heads = start.heads
         placements = start_placements(start, model, method)
         # What the method says of itself is what was fitted.
-        method = method.replace(adapter=next(p.adapter for p in placements if p.site.name not in heads))
+        method = method.replace(adapter=next(p.adapter for p in placements if not p.head))
 
     def packs_of(seed: int) -> list[Pack]:
-        return make_packs(placements, heads, method, torch.Generator().manual_seed(seed))
+        return make_packs(placements, method, torch.Generator().manual_seed(seed))
 
     begin = time.perf_counter()
     if start is None:
-        packs = make_packs(placements, heads, method, generator)
+        packs = make_packs(placements, method, generator)
         packs = measured(packs, placements, model, chosen, examples, seed)
     else:
-        packs = started_at(start_packs(placements, heads, method, generator, start), start)
+        packs = started_at(start_packs(placements, method, generator, start), start)
     seconds = time.perf_counter() - begin
     approximation = Approximation(packs, method.guide, generator, device)
+    heads = {p.site.name for p in placements if p.head}
     base = fingerprint(model, exclude=heads | idle) if start is None else start.base
     merged = start.merged if start is not None else merging(model, placements)
     if start is None and merged is not None:
@@ -151,13 +148,12 @@ def assemble(
             attachment,
             approximation,
             chosen,
-            examples,
-            method.train,
             device,
-            seed,
-            optimiser,
             classes,
-            packs_of,
+            examples=examples,
+            train=method.train,
+            seed=seed,
+            packs_of=packs_of,
             started=start is not None,
         )
         if start is None or method.guide.differentiates:

@@ -2,57 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Gt
 
-from bayespeft.adapters.attach import Placement
 from bayespeft.adapters.base import Adapter
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.data.examples import Examples
 from bayespeft.errors import CheckpointError, ConfigError, DataError, FileError
-from bayespeft.fitting.assemble import Assembly, assemble, choose_method, merging
-from bayespeft.fitting.packing import blank_packs
+from bayespeft.fitting.assemble import Assembly, assemble, choose_method
 from bayespeft.fitting.start import check_start
 from bayespeft.guides.base import GuideSpec
-from bayespeft.io import checkpoint
 from bayespeft.io.directory import check_writable
-from bayespeft.io.fingerprint import check_fingerprint, digest, fingerprint
 from bayespeft.io.savable import check_savable
 from bayespeft.layers.network import bare
-from bayespeft.layers.sites import all_sites
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.inputs import as_examples
 from bayespeft.methods.base import Method
-from bayespeft.posterior.fitted import CENTER, MERGED, centers_are_saved
 from bayespeft.posterior.posterior import Posterior
-from bayespeft.prediction.predictor import Predictor
 from bayespeft.prediction.uneven import settled_for
-from bayespeft.training.held_out import check_free, run_free
-from bayespeft.training.history import History
-from bayespeft.training.loop import run
 from bayespeft.training.problem import Problem
-from bayespeft.training.progress import ProgressBar
-from bayespeft.training.resume import Checkpoint
+from bayespeft.training.resume import States
+from bayespeft.training.trainer import Trainer
 from bayespeft.training.warmup import warmed_up
-from bayespeft.utils.checks import ELSEWHERE, Count, Network, Seed, Tokenizer, check, checked
+from bayespeft.utils.checks import ELSEWHERE, Count, Network, Seed, Tokenizer, checked
 from bayespeft.utils.device import find_device
 from bayespeft.utils.files import locked
 from bayespeft.utils.memory import PeakMemory
 from bayespeft.utils.randomness import seeded
 from bayespeft.utils.threads import alone
-from bayespeft.variational.approximation import Approximation
 
 VALIDATION_DRAWS = 5
 
@@ -146,39 +131,6 @@ def fit(
         )
     if checkpoint is not None:
         check_writable(checkpoint)
-    checkpoints: list[Checkpoint] = []
-
-    @cache
-    def base() -> str:
-        """Hash the network once, before the first run: later runs may have merged into the weights."""
-        # A head may be fresh; where training begins it stands in its pack.
-        heads = {site for pack in assembly.problem.packs if pack.role == "head" for site in pack.sites}
-        found = fingerprint(model, exclude=heads, whole=True)
-        return hashlib.sha256(json.dumps(found).encode()).hexdigest()
-
-    @cache
-    def held() -> Examples | None:
-        return _validation(assembly.problem, validation, tokenizer)
-
-    digests = cache(Examples.digest)
-
-    def once(problem: Problem, part: str = "", **options: Any) -> History:
-        watcher = ProgressBar(f"{method.title}{part and f', {part}'}") if progress else None
-        if checkpoint is not None:
-            path = Path(checkpoint) / f"run-{len(checkpoints)}.pt"
-            judges = held()
-            data = [digests(problem.examples), None if judges is None else digests(judges)]
-            key = _key(problem, method, base(), data)
-            options["checkpoint"] = Checkpoint(path, checkpoint_every, key)
-            checkpoints.append(options["checkpoint"])
-        return run(problem, watcher, **options)
-
-    def optimiser(problem: Problem, **options: Any) -> History:
-        judges = held()
-        if isinstance(problem.train.steps, str):
-            check_free(problem, options)
-            return run_free(problem, once, judges)
-        return once(problem, validate=None if judges is None else _validator(problem, judges), **options)
 
     with ExitStack() as safe:
         if checkpoint is not None:
@@ -194,7 +146,6 @@ def fit(
                 targets=targets,
                 seed=seed,
                 start=start,
-                optimiser=optimiser,
             ) as assembly,
         ):
             problem = assembly.problem
@@ -202,13 +153,16 @@ def fit(
             merged = problem.attachment.merged
             if merged is not None:
                 safe.enter_context(merged.undone_on_error())
+            judges = _validation(problem, validation, tokenizer)
+            states = None if checkpoint is None else States(checkpoint, checkpoint_every, method, model)
             begin = time.perf_counter()
             with PeakMemory(problem.device) as memory:
                 problem = warmed_up(problem, assembly.method.guide)
-                history: History = problem.approximation.latent.fit(problem)
+                trainer = Trainer(problem, method.title if progress else None, judges, states)
+                history = trainer.fit()
             # All that fitting takes, not the loop alone: decompositions, curvature, searches, several members, and the time of
             # processes that were killed.
-            history.seconds = assembly.seconds + time.perf_counter() - begin + sum(c.carried for c in checkpoints)
+            history.seconds = assembly.seconds + time.perf_counter() - begin + (states.carried if states else 0.0)
             history.refresh_seconds += assembly.seconds
             history.peak_memory_bytes = memory.peak
         posterior = Posterior(
@@ -234,90 +188,6 @@ def fit(
         return posterior if found is None else replace(posterior, temperature=found)
 
 
-@checked
-@alone()
-def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Tokenizer = None) -> Posterior:
-    """Read a posterior that `Posterior.save` wrote, onto the base network that it was fitted on.
-
-    Args:
-        directory: where it was saved.
-        model: the same base network; freshly made layers (a head, a pooler that the checkpoint lacks) may differ, since the
-            posterior brings its own.
-        tokenizer: for data that is still text.
-
-    Raises:
-        CheckpointError: files are missing or damaged, or the network is another one.
-    """
-    model = bare(model)
-    tensors, settings = checkpoint.read(directory)
-    try:
-        method = Method(**settings["method"])
-        likelihood = Likelihood.model_validate(settings["likelihood"])
-        adapters = {name: Adapter.model_validate(value) for name, value in settings["sites"].items()}
-        history = History.from_dict(settings["history"])
-        heads, classes, seed = set(settings["heads"]), settings["classes"], check("seed", settings["seed"], Seed)
-        check("classes", classes, Count)
-        idle = frozenset(settings["idle"])
-        saved_fingerprint: dict[str, str] = settings["base"]["fingerprint"]
-        temperature = check("temperature", settings["temperature"], Annotated[float, Gt(0)])
-        steps: Any = settings.get("merged")
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise CheckpointError(f"the settings in '{directory}' can't be read: {error!r}.") from None
-    sites = all_sites(model)
-    missing = [name for name in adapters if name not in sites]
-    if missing:
-        raise CheckpointError(
-            f"the saved posterior adapts layer '{missing[0]}', which {type(model).__name__} lacks; load the base that it "
-            f"was fitted on ({settings['base']['name']})."
-        )
-    outputs = getattr(getattr(model, "config", None), "num_labels", classes)
-    if heads and outputs != classes:
-        raise CheckpointError(
-            f"the posterior in '{directory}' is over {classes} classes, and this network has {outputs} outputs: load it with "
-            f"num_labels={classes}."
-        )
-    check_fingerprint(saved_fingerprint, model, exclude=heads | idle)
-    placements = tuple(Placement(sites[name], adapter) for name, adapter in adapters.items())
-    generator = torch.Generator().manual_seed(seed)
-    packs = blank_packs(placements, heads, method, generator)
-    changes, centers = taken(tensors, MERGED), taken(tensors, CENTER)
-    with seeded(seed):
-        approximation = Approximation(packs, method.guide, generator, next(model.parameters()).device)
-    _check_tensors(approximation.state_dict(), tensors, directory)
-    approximation.load_state_dict(tensors, strict=True)
-    places = approximation.center_buffers() if centers_are_saved(placements) else {}
-    _check_tensors(places, centers, directory, CENTER)
-    for name, place in places.items():
-        place.copy_(centers[name])
-    merged = merging(model, placements)
-    if (merged is None) != (steps is None):
-        raise CheckpointError(f"the posterior in '{directory}' lacks what was merged into the network's weights.")
-    if merged is not None:
-        # Last: it may change the network.
-        with merged.applied(sites.values()):
-            merged.redo(changes, steps, sites)
-    return Posterior(
-        model,
-        method,
-        placements,
-        approximation,
-        likelihood,
-        history,
-        classes,
-        seed,
-        tokenizer,
-        temperature,
-        merged,
-        base=saved_fingerprint,
-        idle=idle,
-    )
-
-
-def taken(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    """Take the tensors out whose names begin with a prefix, and return them without it."""
-    return {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
-
-
 @contextmanager
 def _claimed(directory: str | os.PathLike[str]) -> Iterator[None]:
     """Have a directory of states for one fit alone.
@@ -341,28 +211,6 @@ def _warn_of_loss(assembly: Assembly) -> None:
         warnings.warn(f"the posterior of this fit can be used, but not saved: {error}", stacklevel=5)
 
 
-def _key(problem: Problem, method: Method, base: str, data: list[str | None]) -> str:
-    """Return what tells one training run from another, as a hash.
-
-    Args:
-        problem: what is fitted.
-        method: the settings.
-        base: a hash of the network's weights, every number of them.
-        data: a hash of the training data, every number of it, and one of the validation data.
-    """
-    what = [
-        method.model_dump(mode="json"),
-        problem.train.model_dump(mode="json"),
-        problem.likelihood.model_dump(mode="json"),
-        {p.site.name: p.adapter.model_dump(mode="json") for p in problem.attachment.placements},
-        {pack.name: [digest(pack.init, whole=True), digest(pack.center, whole=True)] for pack in problem.packs},
-        problem.seed,
-        base,
-        data,
-    ]
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-
-
 def _validation(problem: Problem, data: Any, tokenizer: Any) -> Examples | None:
     """Return validation data as examples with labels that are in range."""
     if data is None:
@@ -375,37 +223,3 @@ def _validation(problem: Problem, data: Any, tokenizer: Any) -> Examples | None:
     if labels is not None and problem.classes is not None:
         problem.likelihood.check_labels(labels, problem.classes)
     return examples
-
-
-def _validator(problem: Problem, examples: Examples) -> Callable[[], dict[str, float]]:
-    def validate() -> dict[str, float]:
-        predictor = Predictor(
-            problem.model, problem.attachment, problem.approximation, problem.likelihood, problem.device
-        )
-        return predictor.run(examples, VALIDATION_DRAWS, problem.seed).validation_metrics()
-
-    return validate
-
-
-def _check_tensors(
-    expected: dict[str, torch.Tensor], tensors: dict[str, torch.Tensor], directory: Any, prefix: str = ""
-) -> None:
-    """Check that a file holds the tensors that are expected, in their shapes.
-
-    Raises:
-        CheckpointError: the message names the first that is missing, unknown or of another shape.
-    """
-    for name in sorted({*expected, *tensors}):
-        if name not in tensors or name not in expected:
-            which = "lacks" if name not in tensors else "has the unknown"
-            raise CheckpointError(f"the posterior in '{directory}' {which} tensor '{prefix}{name}'.")
-        if tensors[name].dtype != expected[name].dtype or not torch.isfinite(tensors[name]).all():
-            raise CheckpointError(
-                f"tensor '{prefix}{name}' in '{directory}' holds {tensors[name].dtype} where {expected[name].dtype} is "
-                "needed, or values that are not finite."
-            )
-        if tensors[name].shape != expected[name].shape:
-            raise CheckpointError(
-                f"tensor '{prefix}{name}' in '{directory}' has shape {tuple(tensors[name].shape)}, this network needs "
-                f"{tuple(expected[name].shape)}."
-            )

@@ -87,7 +87,9 @@ def import_lora(
     own = [site.name for site in find_head(model)] if chosen.trains_head else []
     heads = {name for name in (*lora.whole, *own) if name not in adapters}
     placements = tuple(
-        Placement(site, adapters.get(name) or Full()) for name, site in sites.items() if name in adapters.keys() | heads
+        Placement(site, adapters.get(name) or Full(), head=name in heads)
+        for name, site in sites.items()
+        if name in adapters.keys() | heads
     )
     values = {name: {"A": pair.A, "B": pair.B} for name, pair in lora.pairs.items()} | lora.whole
     method: Method = registry.get("methods", "mle").replace(adapter=common)
@@ -98,7 +100,7 @@ def import_lora(
             pack,
             init=torch.stack([values.get(s, {}).get(pack.factor, pack.init[i]) for i, s in enumerate(pack.owners)]),
         )
-        for pack in make_packs(placements, heads, method, generator)
+        for pack in make_packs(placements, method, generator)
     ]
     approximation = Approximation(packs, method.guide, generator, next(model.parameters()).device)
     return Posterior(model, method, placements, approximation, chosen, History(), classes, 0, tokenizer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -13,34 +13,30 @@ from bayespeft.methods.base import Method
 from bayespeft.priors.base import Prior
 
 
-def make_packs(
-    placements: Sequence[Placement], heads: set[str], method: Method, generator: torch.Generator
-) -> list[Pack]:
-    """Return the packs of all placements, at their start; those in `heads` are heads."""
-    return packed({p.site.name: p.adapter.factors(p.site, generator) for p in placements}, heads, method)
+def make_packs(placements: Sequence[Placement], method: Method, generator: torch.Generator) -> list[Pack]:
+    """Return the packs of all placements, at their start, under the method's priors."""
+    return packed([(p, p.adapter.factors(p.site, generator)) for p in placements], method)
 
 
-def blank_packs(
-    placements: Sequence[Placement], heads: set[str], method: Method, generator: torch.Generator
-) -> list[Pack]:
+def blank_packs(placements: Sequence[Placement], method: Method, generator: torch.Generator) -> list[Pack]:
     """Return packs as `make_packs` does, of any values where an adapter decomposes: a file is read into them."""
-    return packed({p.site.name: p.adapter.blank(p.site, generator) for p in placements}, heads, method)
+    return packed([(p, p.adapter.blank(p.site, generator)) for p in placements], method)
 
 
-def packed(factors: Mapping[str, Mapping[str, Factor]], heads: set[str], method: Method) -> list[Pack]:
-    """Return packs of factors, site -> name -> factor, under the method's priors; the sites in `heads` are heads."""
+def packed(placed: Iterable[tuple[Placement, Mapping[str, Factor]]], method: Method) -> list[Pack]:
+    """Return packs of the factors of each placement, by name, under the method's priors."""
     priors: Mapping[Role, Prior] = {
         "latent": method.latent_prior,
         "point": method.point_prior,
         "fixed": method.point_prior,
         "head": method.head_prior,
     }
-    # A fresh head has no pretrained value to be believed in: its prior is centered at zero.
-    fresh = {
-        site: {
-            name: factor if factor.role == "fixed" else replace(factor, role="head", center=None)
-            for name, factor in factors[site].items()
-        }
-        for site in factors.keys() & heads
+    return pack({p.site.name: _of_head(factors) if p.head else factors for p, factors in placed}, priors)
+
+
+def _of_head(factors: Mapping[str, Factor]) -> dict[str, Factor]:
+    """Return the factors of a fresh head, which has no pretrained value to be believed in: its prior is centered at zero."""
+    return {
+        name: factor if factor.role == "fixed" else replace(factor, role="head", center=None)
+        for name, factor in factors.items()
     }
-    return pack({**factors, **fresh}, priors)

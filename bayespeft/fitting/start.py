@@ -33,7 +33,7 @@ def check_start(start: Posterior | None, adapter: str | Adapter | None) -> None:
             wrong = [
                 n for n in adapter.model_fields_set if n != "latent" and getattr(there, n, None) != getattr(adapter, n)
             ]
-            if placement.site.name not in start.heads and wrong:
+            if not placement.head and wrong:
                 raise ConfigError(
                     f"adapter= has {wrong[0]}={getattr(adapter, wrong[0])!r}, but start= brings "
                     f"{getattr(there, wrong[0], None)!r} at layer '{placement.site.name}', which is what is built on: leave "
@@ -56,19 +56,19 @@ def start_placements(start: Posterior, model: nn.Module, method: Method) -> tupl
     placements = []
     for placement in start.placements:
         adapter = placement.adapter
-        if placement.site.name not in start.heads and adapter.kind != method.adapter.kind:
+        if not placement.head and adapter.kind != method.adapter.kind:
             raise ConfigError(
                 f"start= has the adapter '{adapter.kind}' at layer '{placement.site.name}', method '{method.name}' needs "
                 f"'{method.adapter.kind}': fit the start with that adapter, or name start's with adapter=."
             )
         placements.append(
-            Placement(placement.site, adapter.replace(**latent) if hasattr(adapter, "latent") else adapter)
+            replace(placement, adapter=adapter.replace(**latent) if hasattr(adapter, "latent") else adapter)
         )
     return tuple(placements)
 
 
 def start_packs(
-    placements: Sequence[Placement], heads: set[str], method: Method, generator: torch.Generator, start: Posterior
+    placements: Sequence[Placement], method: Method, generator: torch.Generator, start: Posterior
 ) -> list[Pack]:
     """Return packs as `make_packs` does, of any values where an adapter decomposes and the start has all of its factors."""
     there: dict[str, set[str]] = {}
@@ -83,7 +83,7 @@ def start_packs(
             return blank
         return p.adapter.factors(p.site, generator)
 
-    return packed({p.site.name: factors(p) for p in placements}, heads, method)
+    return packed([(p, factors(p)) for p in placements], method)
 
 
 def started_at(packs: Sequence[Pack], start: Posterior) -> list[Pack]:

@@ -50,8 +50,8 @@ def _generate(predictor: Predictor, prompts: Prompts, draws: int, settings: Deco
             of draws or end token; what the network's generation configuration asks for can't be done, or forbids every token.
             DataError: the prompts can't be used. FitError: an output is not a number.
     """
-    model, device = predictor.model, predictor.device
-    language = language_of(model, predictor.likelihood, tokenizer)
+    model, device = predictor.adapted.model, predictor.adapted.device
+    language = language_of(model, predictor.adapted.likelihood, tokenizer)
     rows = as_tokens(prompts, language, tokenizer, padding_tokens(model, tokenizer))
     if language.vocabulary is not None and max(settings.eos_token_id, default=0) >= language.vocabulary:
         raise ConfigError(f"eos_token_id={settings.eos_token_id}: the network knows 0..{language.vocabulary - 1}.")
@@ -73,7 +73,7 @@ def _generate(predictor: Predictor, prompts: Prompts, draws: int, settings: Deco
             for first in range(0, voices_of, settings.draws_per_pass or voices_of):
                 size = min(settings.draws_per_pass or voices_of, voices_of - first)
                 chunk = {name: value[first : first + size] for name, value in values.items()}
-                weights = predictor.approximation.folded_weights(chunk, len(part))
+                weights = predictor.adapted.approximation.folded_weights(chunk, len(part))
                 voices.append((weights, kind(model, ids.repeat(size, 1), mask.repeat(size, 1))))
             # Text (prompt, draw) has the random numbers of its number, prompt-major; rows are draw-major.
             start = sum(texts for _, texts in pieces)
@@ -81,12 +81,12 @@ def _generate(predictor: Predictor, prompts: Prompts, draws: int, settings: Deco
             choice = Choice(settings, numbers, device)
             constraints = Constraints(model, settings, asked * own, stops.tokens, begin_with, device)
             written = decode(
-                voices, predictor.attachment.bind, len(part), voices_of, settings, constraints, choice, stops,
+                voices, predictor.adapted.attachment.bind, len(part), voices_of, settings, constraints, choice, stops,
                 fill=fill, temperature=predictor.temperature,
             )  # fmt: skip
-            predictor.attachment.check_ran()
+            predictor.adapted.attachment.check_ran()
             pieces.append((written, len(part)))
-        predictor.attachment.bind({})
+        predictor.adapted.attachment.bind({})
     return _together(pieces, prompt_of, own, settings, stops, rows, count, fill, tokenizer, time.perf_counter() - begin)
 
 
@@ -101,7 +101,7 @@ def weight_draws(predictor: Predictor, draws: int, seed: int) -> tuple[dict[str,
     count = predictor.check(draws, "plain", 1.0)
     if not count:
         return {}, 0
-    return predictor.approximation.latent.draws(count, torch.Generator().manual_seed(seed)), count
+    return predictor.adapted.approximation.latent.draws(count, torch.Generator().manual_seed(seed)), count
 
 
 def padding_token(model: Any, tokenizer: Any) -> int:

@@ -86,8 +86,8 @@ def score(
     Raises:
         AttachError, ConfigError, FitError: as `generate`. DataError: prompts or targets can't be used, or not as many.
     """
-    model = predictor.model
-    language = language_of(model, predictor.likelihood, tokenizer)
+    model = predictor.adapted.model
+    language = language_of(model, predictor.adapted.likelihood, tokenizer)
     prompts = list(prompts) if isinstance(prompts, Iterator) else prompts
     sources = as_tokens(prompts, language, tokenizer, padding_tokens(model, tokenizer))
     pairs = _pairs(prompts, sources, targets, language, tokenizer)
@@ -103,7 +103,7 @@ def score(
         for batch in examples.batches(batch_size):
             for number, numbers in zip(batch.index.tolist(), _batch(predictor, language, batch, values), strict=True):
                 found[number] = numbers
-        predictor.attachment.bind({})
+        predictor.adapted.attachment.bind({})
     ordered = [found[i] for i in range(len(examples))]
     return Score(
         draw_log_probs=torch.stack([whole for whole, _, _ in ordered], 1),
@@ -153,14 +153,14 @@ def _batch(
     predictor: Predictor, language: LanguageModelling, batch: Batch, values: dict[str, Tensor]
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Return for each example (S,) log-probabilities of its target, and (tokens,) those and the information of its tokens."""
-    moved, count = batch.to(predictor.device), max((len(value) for value in values.values()), default=1)
+    moved, count = batch.to(predictor.adapted.device), max((len(value) for value in values.values()), default=1)
     wholes, law, spread = [], None, torch.zeros(())
     # One draw a pass: the logits of all positions are wide enough.
     for s in range(count):
         one = {name: value[s : s + 1] for name, value in values.items()}
-        predictor.attachment.bind(predictor.approximation.folded_weights(one, len(batch)))
-        logits, labels = language.target_logits(predictor.model, moved)
-        predictor.attachment.check_ran()
+        predictor.adapted.attachment.bind(predictor.adapted.approximation.folded_weights(one, len(batch)))
+        logits, labels = language.target_logits(predictor.adapted.model, moved)
+        predictor.adapted.attachment.check_ran()
         log_probs = torch.log_softmax(logits.float() / predictor.temperature, -1)
         if not torch.isfinite(log_probs.amax(-1)).all():
             raise FitError("the network's output is not a number; run it in float32, or check the prompts.")

@@ -37,7 +37,7 @@ class Derivative(Protocol):
 
 
 class Problem(Protocol):
-    """What a guide is given to fit itself to: see `bayespeft.training.problem.Problem`."""
+    """What is fitted: see `bayespeft.training.problem.Problem`."""
 
     @property
     def seed(self) -> int:
@@ -59,17 +59,6 @@ class Problem(Protocol):
     def packs(self) -> tuple[Pack, ...]:
         """Every pack, at its initial values: those that the guide covers, points, heads and fixed ones."""
 
-    def optimise(self) -> Any:
-        """Run stochastic variational inference on the guide and return the history."""
-
-    def point(self) -> tuple[Values, Any]:
-        """Return a point estimate of every pack, and its history: what post-hoc guides build on."""
-
-    def train_point(
-        self, packs: Sequence[Pack], seed: int, train: TrainConfig | None = None, **options: Any
-    ) -> tuple[Values, Any]:
-        """Train a point estimate of these packs from their initial values; return it and its history."""
-
     def fresh_packs(self, seed: int) -> list[Pack]:
         """Return the packs with initial values drawn anew."""
 
@@ -81,6 +70,25 @@ class Problem(Protocol):
 
     def jacobians(self) -> Iterator[Derivative]:
         """Yield logits and Jacobians at the guide's mean over the training data, some examples at a time."""
+
+
+class Trainer(Protocol):
+    """What a guide is given to fit itself: see `bayespeft.training.trainer.Trainer`."""
+
+    @property
+    def problem(self) -> Problem:
+        """What is fitted."""
+
+    def optimise(self) -> Any:
+        """Run stochastic variational inference on the guide and return the history."""
+
+    def point(self) -> tuple[Values, Any]:
+        """Return a point estimate of every pack, and its history: what post-hoc guides build on."""
+
+    def train_point(
+        self, packs: Sequence[Pack], seed: int, train: TrainConfig | None = None, **options: Any
+    ) -> tuple[Values, Any]:
+        """Train a point estimate of these packs from their initial values; return it and its history."""
 
 
 class Guide(nn.Module, ABC):
@@ -150,9 +158,9 @@ class Guide(nn.Module, ABC):
         """
         raise GuideError(f"{type(self).__name__} can't go on after its adapter merged into the weights.")
 
-    def fit(self, problem: Problem) -> Any:
+    def fit(self, trainer: Trainer) -> Any:
         """Fit to data and return the history: stochastic variational inference unless a guide overrides this."""
-        return problem.optimise()
+        return trainer.optimise()
 
 
 class GuideSpec(Plugin, ABC):

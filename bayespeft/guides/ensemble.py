@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from bayespeft.errors import ConfigError
-from bayespeft.guides.base import Guide, GuideSpec, Problem, Values
+from bayespeft.guides.base import Guide, GuideSpec, Trainer, Values
 from bayespeft.layers.factors import Pack
 
 # Between the seeds of members: ensembles with neighbouring seeds must not share members.
@@ -65,13 +65,14 @@ class EnsembleGuide(Guide):
             raise ConfigError(f"{len(noise)} draws of an ensemble of {self._members} members: take at most that many.")
         return {name: value[: len(noise)] for name, value in self.value.items()}
 
-    def fit(self, problem: Problem) -> Any:
+    def fit(self, trainer: Trainer) -> Any:
         """Train the members one after another; the first one is the point that the problem starts from, if there is one."""
-        values, history = problem.point()
+        problem = trainer.problem
+        values, history = trainer.point()
         self._keep(0, values)
         for k in range(1, self._members):
             seed = problem.seed + _STRIDE * k
-            values, later = problem.train_point(problem.fresh_packs(seed), seed)
+            values, later = trainer.train_point(problem.fresh_packs(seed), seed)
             history = history.then(later)
             self._keep(k, values)
         return history

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from bayespeft.errors import ConfigError, MissingPackageError
 from bayespeft.gaussians import Diagonal
-from bayespeft.guides.base import GuideSpec, Problem, Values
+from bayespeft.guides.base import GuideSpec, Problem, Trainer, Values
 from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.layers.factors import Pack
 
@@ -55,13 +55,14 @@ class IvonGuide(GaussianGuide):
         """N(mean, std^2) of a pack."""
         return Diagonal(self.loc[name], self.get_buffer(f"std_{name}"))
 
-    def fit(self, problem: Problem) -> Any:
+    def fit(self, trainer: Trainer) -> Any:
         """Train with IVON, from the initial values or from where the problem starts, and read mean and std from its state.
 
         Raises:
             ConfigError: a setting would be ignored, or a prior would count twice. MissingPackageError: `ivon-opt` is not
                 installed.
         """
+        problem = trainer.problem
         _check(problem)
         ess = float(self.spec.ess or len(problem.examples))
         optimiser = _optimiser(self.spec.beta2)
@@ -93,7 +94,7 @@ class IvonGuide(GaussianGuide):
             made.append((own, parameters))
             return own
 
-        values, history = problem.train_point(problem.packs, problem.seed, make=make)
+        values, history = trainer.train_point(problem.packs, problem.seed, make=make)
         stds = _stds(*made[0])
         with torch.no_grad():
             for name, loc in self.loc.items():

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bayespeft.errors import FitError
 from bayespeft.gaussians.evidence import best_precision, log_evidence
-from bayespeft.guides.base import Derivative, GuideSpec, Problem, Values
+from bayespeft.guides.base import Derivative, GuideSpec, Trainer, Values
 from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.layers.factors import Pack
 
@@ -63,14 +63,15 @@ class LaplaceGuide(GaussianGuide):
     def keep(self, totals: Values) -> Tensor:
         """Keep H as this guide approximates it, and return its eigenvalues (P,)."""
 
-    def fit(self, problem: Problem) -> Any:
+    def fit(self, trainer: Trainer) -> Any:
         """Train the point (unless the problem starts from one), add up the curvature, choose the prior precision.
 
         Raises:
             DataError: there are no labels, or they are none that the likelihood knows.
             FitError: an output of the network is not a number.
         """
-        values, history = problem.point()
+        problem = trainer.problem
+        values, history = trainer.point()
         problem.adopt(values)
         with torch.no_grad():
             for name, loc in self.loc.items():

@@ -23,7 +23,7 @@ from torch import Tensor
 from bayespeft.config import TrainConfig
 from bayespeft.errors import ConfigError
 from bayespeft.gaussians import LowRank
-from bayespeft.guides.base import GuideSpec, Problem, Values
+from bayespeft.guides.base import GuideSpec, Problem, Trainer, Values
 from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.layers.factors import Pack
 
@@ -116,14 +116,15 @@ class SwagGuide(GaussianGuide):
             common.append(gradient.flatten(-loc.dim()) @ self.get_buffer(f"factor_{name}").flatten(1).T)
         return torch.cat([*own, torch.stack(common).sum(0)], dim=-1)
 
-    def fit(self, problem: Problem) -> Any:
+    def fit(self, trainer: Trainer) -> Any:
         """Train a point, unless the problem starts from one, then go on at a constant rate and collect snapshots.
 
         Raises:
             ConfigError: the settings give fewer than two snapshots.
         """
+        problem = trainer.problem
         interval = self.spec.interval(problem)
-        values, history = problem.point()
+        values, history = trainer.point()
         packs = [replace(pack, init=values[pack.name].cpu()) for pack in problem.packs]
         moments = Moments(self.spec.rank)
 
@@ -132,7 +133,7 @@ class SwagGuide(GaussianGuide):
                 moments.add(approximation.latent.mean() | approximation.points.mean())
 
         # Another order of the data than the point's.
-        last, later = problem.train_point(packs, problem.seed + 1, self.spec.constant(problem.train), after=after)
+        last, later = trainer.train_point(packs, problem.seed + 1, self.spec.constant(problem.train), after=after)
         problem.adopt(last)  # what q does not cover is where the snapshots' training ended
         self.set_moments(moments)
         return history.then(later)

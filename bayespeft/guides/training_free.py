@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from bayespeft.errors import DataError, FitError
 from bayespeft.gaussians import Diagonal
-from bayespeft.guides.base import GuideSpec, Problem, Values
+from bayespeft.guides.base import GuideSpec, Trainer, Values
 from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.layers.factors import Pack, Role
 from bayespeft.predictive.base import Prediction
@@ -44,13 +44,14 @@ class TrainingFreeGuide(GaussianGuide):
         shape = (*inverse.shape, *[1] * (loc.dim() - 2))
         return Diagonal(loc, (self.get_buffer("sigma") * inverse.reshape(shape)).expand(loc.shape))
 
-    def fit(self, problem: Problem) -> Any:
+    def fit(self, trainer: Trainer) -> Any:
         """Turn the factors of a point estimate, trained unless the problem starts from one, and search for sigma_q.
 
         Raises:
             FitError: even the smallest sigma_q raises the NLL by more than the tolerance.
         """
-        values, history = problem.point()
+        problem = trainer.problem
+        values, history = trainer.point()
         turned, inverse = turn(values, problem.packs)
         problem.adopt(turned)
         with torch.no_grad():

@@ -14,10 +14,11 @@ from torch import nn
 from bayespeft.adapters.attach import Attachment, Placement, SiteWeights, check_unadapted, mode
 from bayespeft.errors import AttachError, ConfigError
 from bayespeft.io import checkpoint
-from bayespeft.io.fingerprint import fingerprint
 from bayespeft.io.merge import merged_copy, name_outputs, write_merged
 from bayespeft.io.peft_export import write_lora
 from bayespeft.io.savable import check_savable
+from bayespeft.io.saved import Base, Saved
+from bayespeft.layers.fingerprint import fingerprint
 from bayespeft.layers.merged import Merged, times_merged
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.methods.base import Method
@@ -25,6 +26,7 @@ from bayespeft.prediction.predictor import Predictor
 from bayespeft.training.history import History
 from bayespeft.utils.checks import Draw, Seed, checked_methods
 from bayespeft.utils.threads import alone, alone_at_the_ends
+from bayespeft.variational.adapted import Adapted
 from bayespeft.variational.approximation import Approximation
 from bayespeft.version import __version__
 
@@ -99,14 +101,13 @@ class Fitted:
     @property
     def heads(self) -> set[str]:
         """Names of the layers that are freshly made, trained whole: the head, and what a checkpoint lacked."""
-        return {name for pack in self.approximation.packs if pack.role == "head" for name in pack.sites}
+        return {p.site.name for p in self.placements if p.head}
 
     @contextmanager
     def _predictor(self) -> Iterator[Predictor]:
         with self._attached() as attachment:
-            yield Predictor(
-                self.model, attachment, self.approximation, self.likelihood, self.device, self.temperature, self.classes
-            )
+            adapted = Adapted(self.model, attachment, self.approximation, self.likelihood, self.device, self.classes)
+            yield Predictor(adapted, self.temperature)
 
     @contextmanager
     def using(self, draw: Draw = "mean", seed: Seed = 0) -> Iterator[nn.Module]:
@@ -169,31 +170,31 @@ class Fitted:
                 lost on the way through JSON; `bayespeft.fit` warns of that before it trains.
         """
         check_savable(self.method, self.likelihood, (p.adapter for p in self.placements))
-        settings = {
-            "bayespeft": __version__,
-            "method": self.method.model_dump(mode="json"),
-            "likelihood": self.likelihood.model_dump(mode="json"),
-            "sites": {p.site.name: p.adapter.model_dump(mode="json") for p in self.placements},
-            "heads": sorted(self.heads),
-            "idle": sorted(self.idle),
-            "classes": self.classes,
-            "seed": self.seed,
-            "temperature": self.temperature,
-            "base": {
-                "name": getattr(getattr(self.model, "config", None), "name_or_path", type(self.model).__name__),
-                "fingerprint": self.base,
-            },
-            "history": self.history.to_dict(),
-        }
         tensors = self.approximation.state_dict()
         if centers_are_saved(self.placements):
             tensors |= {f"{CENTER}{name}": value for name, value in self.approximation.center_buffers().items()}
         if self.merged is not None:
             self._check_network()
-            settings["merged"] = self.merged.steps()
             state = self.merged.state({p.site.name: p.site for p in self.placements})
             tensors |= {f"{MERGED}{name}": value for name, value in state.items()}
-        checkpoint.write(directory, tensors, settings)
+        saved = Saved(
+            bayespeft=__version__,
+            method=self.method,
+            likelihood=self.likelihood,
+            sites={p.site.name: p.adapter for p in self.placements},
+            heads=tuple(sorted(self.heads)),
+            idle=tuple(sorted(self.idle)),
+            classes=self.classes,
+            seed=self.seed,
+            temperature=self.temperature,
+            base=Base(
+                name=getattr(getattr(self.model, "config", None), "name_or_path", type(self.model).__name__),
+                fingerprint=self.base,
+            ),
+            history=self.history,
+            merged=None if self.merged is None else self.merged.steps(),
+        )
+        checkpoint.write(directory, tensors, saved.settings())
 
     @alone()
     def merged_model(self, draw: Draw = "mean", seed: Seed = 0) -> nn.Module:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,9 +17,7 @@ from bayespeft.errors import DataError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.prediction.folding import fitting
 from bayespeft.utils.memory import free_memory
-
-if TYPE_CHECKING:
-    from bayespeft.prediction.predictor import Predictor
+from bayespeft.variational.adapted import Adapted
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,44 +60,44 @@ class Jacobian:
         }
 
 
-def jacobians(predictor: Predictor, examples: Examples, batch_size: int) -> Iterator[Jacobian]:
+def jacobians(adapted: Adapted, examples: Examples, batch_size: int) -> Iterator[Jacobian]:
     """Differentiate the outputs of all examples, batch by batch or, where that wouldn't fit into memory, in parts of one.
 
     A point that took hours to train must not be lost to them.
     """
-    numbers = sum(value.numel() for value in predictor.approximation.latent.mean().values())
+    numbers = sum(value.numel() for value in adapted.approximation.latent.mean().values())
     # A copy of the numbers and its gradient; K rows of a Jacobian and of a root, both once more in double precision.
-    bytes_each = torch.float32.itemsize * numbers * (2 + 6 * (predictor.classes or 1))
+    bytes_each = torch.float32.itemsize * numbers * (2 + 6 * (adapted.classes or 1))
     for batch in examples.batches(batch_size):
-        rows = fitting(len(batch), bytes_each, free_memory(predictor.device))
+        rows = fitting(len(batch), bytes_each, free_memory(adapted.device))
         for part in batch.parts(rows):
-            yield from jacobian(predictor, part, bytes_each * len(part))
+            yield from jacobian(adapted, part, bytes_each * len(part))
 
 
-def jacobian(predictor: Predictor, batch: Batch, bytes_each: int) -> Iterator[Jacobian]:
+def jacobian(adapted: Adapted, batch: Batch, bytes_each: int) -> Iterator[Jacobian]:
     """Differentiate the outputs of a batch: one forward pass and one backward pass for each output of an example.
 
     The network must be frozen and in evaluation mode, and its hooks switched on.
 
     Args:
-        predictor: the network.
+        adapted: the network.
         batch: examples.
         bytes_each: what K outputs of each take; where an example has K at each of several positions, the Jacobian comes for as
             many positions at a time as fit.
     """
-    moved = batch.to(predictor.device)
-    approximation, rows = predictor.approximation, len(batch)
+    moved = batch.to(adapted.device)
+    approximation, rows = adapted.approximation, len(batch)
     with torch.enable_grad():
         leaves = {
             name: value.detach().expand(rows, *value.shape).clone().requires_grad_()
             for name, value in approximation.latent.mean().items()
         }
-        predictor.attachment.bind(approximation.example_weights(leaves))
-        logits = predictor.likelihood.logits(predictor.model, moved)
-    counted = predictor.likelihood.counted(moved)
+        adapted.attachment.bind(approximation.example_weights(leaves))
+        logits = adapted.likelihood.logits(adapted.model, moved)
+    counted = adapted.likelihood.counted(moved)
     spread = logits.dim() > 2
     positions = logits.shape[1] if spread else 1
-    step = fitting(positions, bytes_each, free_memory(predictor.device))
+    step = fitting(positions, bytes_each, free_memory(adapted.device))
     for start in range(0, positions, step):
         some = slice(start, start + step)
         used = None if counted is None else counted[:, some].any(0).repeat_interleave(logits.shape[-1]).tolist()
@@ -109,8 +106,8 @@ def jacobian(predictor: Predictor, batch: Batch, bytes_each: int) -> Iterator[Ja
             part = logits[:, some] if spread else logits
             by_pack = _by_pack(part.flatten(1), leaves, used, ends)
         labels = moved.labels[:, some] if spread and moved.labels is not None else moved.labels
-        yield Jacobian(part.detach(), by_pack, labels, moved, predictor.likelihood, ends)
-    predictor.attachment.bind({})
+        yield Jacobian(part.detach(), by_pack, labels, moved, adapted.likelihood, ends)
+    adapted.attachment.bind({})
 
 
 def _by_pack(outputs: Tensor, leaves: dict[str, Tensor], used: list[bool] | None, last: bool) -> dict[str, Tensor]:

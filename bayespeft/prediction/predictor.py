@@ -16,20 +16,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bayespeft.adapters.attach import Attachment, MixedRowsError, frozen, mode
+from bayespeft.adapters.attach import MixedRowsError, frozen, mode
 from bayespeft.data.batch import Batch
 from bayespeft.data.digest import Digest
 from bayespeft.data.examples import Examples
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.guides.gaussian import GaussianGuide
-from bayespeft.likelihoods.base import Likelihood
 from bayespeft.prediction.folding import Folding
 from bayespeft.prediction.jacobian import jacobians
 from bayespeft.prediction.sampling import Noise, Sampling
 from bayespeft.predictive.base import REPLICATES, Average, Cost, Prediction, Rows, refuse_broken
 from bayespeft.utils.memory import PeakMemory
 from bayespeft.utils.randomness import seeded
-from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.adapted import Adapted
 
 # With draws="auto": so many at a time, never more than the second, and no error is believed of fewer independent units.
 ROUND, MOST, UNITS = 8, 256, 8
@@ -39,20 +38,15 @@ LOGIT_DRAWS = 256
 
 @dataclass(frozen=True)
 class Predictor:
-    """An adapted network, ready to predict.
+    """Runs draws of an adapted network over data.
 
     Attributes:
+        adapted: the network, its hooks switched on, and the posterior.
         temperature: divides the logits of each draw.
-        classes: K, the network's outputs, where they are known beforehand.
     """
 
-    model: torch.nn.Module
-    attachment: Attachment
-    approximation: Approximation
-    likelihood: Likelihood
-    device: torch.device
+    adapted: Adapted
     temperature: float = 1.0
-    classes: int | None = None
 
     def run(
         self,
@@ -82,19 +76,19 @@ class Predictor:
             ConfigError: draws < 0, or draws_per_pass < 1, or no such sampling. DataError: draws="auto" without labels.
             FitError: an output is not a number.
         """
-        latent = self.approximation.latent
+        latent = self.adapted.approximation.latent
         wanted = self.check(draws, sampling, tolerance)
         auto = wanted is None
         noise = Noise(sampling, latent.noise_size, seed, replicates=auto)
-        folding = Folding(draws_per_pass, ROUND if wanted is None else wanted, self.device)
-        average = self.likelihood.average(len(examples), keep_draws)
+        folding = Folding(draws_per_pass, ROUND if wanted is None else wanted, self.adapted.device)
+        average = self.adapted.likelihood.average(len(examples), keep_draws)
         rounds = _SameRounds() if auto else None
         # The members of an ensemble are all there are: no other seed would give others.
         unit = noise.unit if latent.members is None else None
         with self._measured(seed) as cost, torch.no_grad():
             while True:
                 count = ROUND if wanted is None else wanted
-                values = latent.transform(noise.take(count).to(self.device)) if count else {}
+                values = latent.transform(noise.take(count).to(self.adapted.device)) if count else {}
                 self._pass(examples, values, count, folding, average, batch_size, rounds)
                 if not auto:
                     break
@@ -126,18 +120,18 @@ class Predictor:
         Raises:
             ConfigError: the posterior is no Gaussian. FitError: an output is not a number.
         """
-        latent = self.approximation.latent
+        latent = self.adapted.approximation.latent
         if not isinstance(latent, GaussianGuide):
             raise ConfigError(
                 f"prediction='linearised' needs a Gaussian posterior, {type(latent).__name__} is none: use "
                 "prediction='sampled'."
             )
-        average = self.likelihood.gaussian_average(
+        average = self.adapted.likelihood.gaussian_average(
             len(examples), keep_draws, lambda outputs: _replicates(outputs, seed, draws)
         )
-        with self._measured(seed) as cost, frozen(self.model):
+        with self._measured(seed) as cost, frozen(self.adapted.model):
             parts: list[tuple[Tensor, Tensor]] = []
-            for local in jacobians(self, examples, batch_size):
+            for local in jacobians(self.adapted, examples, batch_size):
                 with torch.no_grad():
                     root = latent.pull(local.by_pack) / self.temperature
                     root = root.reshape(*local.logits.shape, root.shape[-1])
@@ -165,11 +159,11 @@ class Predictor:
             raise ConfigError(f"sampling={sampling!r}: {', '.join(get_args(Sampling))}.")
         if not tolerance > 0:
             raise ConfigError(f"tolerance={tolerance}: a Monte Carlo error in nats, above 0.")
-        members = self.approximation.latent.members
+        members = self.adapted.approximation.latent.members
         if isinstance(draws, str):
             if draws != "auto":
                 raise ConfigError(f"draws={draws!r}: a number, or 'auto'.")
-            return members if self.approximation.stochastic else 0
+            return members if self.adapted.approximation.stochastic else 0
         if isinstance(draws, bool) or not isinstance(draws, SupportsIndex):
             raise ConfigError(f"draws={draws!r}: a whole number, or 'auto'; 0 predicts with the posterior mean.")
         draws = operator.index(draws)
@@ -177,7 +171,7 @@ class Predictor:
             raise ConfigError(
                 f"draws={draws}: the number of draws can't be negative; 0 predicts with the posterior mean."
             )
-        if not self.approximation.stochastic:
+        if not self.adapted.approximation.stochastic:
             return 0
         if members is not None and draws == 0:
             raise ConfigError(
@@ -200,41 +194,44 @@ class Predictor:
         for number, batch in enumerate(examples.batches(batch_size)):
             if rounds:
                 rounds.check(number, batch)
-            moved = batch.to(self.device)
+            moved = batch.to(self.adapted.device)
             first = 0
             while first < max(draws, 1):
                 before = folding.allocated()
                 size = min(folding.size(len(batch)), max(draws, 1) - first)
                 chunk = {name: value[first : first + size] for name, value in values.items()}
-                self.attachment.bind(self.approximation.folded_weights(chunk, len(batch)))
+                self.adapted.attachment.bind(self.adapted.approximation.folded_weights(chunk, len(batch)))
                 try:
-                    logits = self.likelihood.logits(self.model, moved.repeat(size)).double() / self.temperature
+                    logits = (
+                        self.adapted.likelihood.logits(self.adapted.model, moved.repeat(size)).double()
+                        / self.temperature
+                    )
                 except MixedRowsError:
                     if not folding.give_up():
                         raise
                     continue
-                self.attachment.check_ran()
+                self.adapted.attachment.check_ran()
                 outputs = logits.reshape(size, len(batch), *logits.shape[1:]).cpu()
                 folding.learn(before)
                 average.add(outputs, self._rows(batch, outputs.shape[-1]), first)
                 first += size
-        self.attachment.bind({})
+        self.adapted.attachment.bind({})
 
     def _rows(self, batch: Batch, outputs: int) -> Rows:
         """Return the examples of a batch, with their labels on the CPU, checked: a loader's can't be checked beforehand."""
-        counted = self.likelihood.counted(batch)
+        counted = self.adapted.likelihood.counted(batch)
         rows = Rows(batch.index.cpu(), counted=None if counted is None else counted.cpu())
         if batch.labels is None:
             return rows
         labels = batch.labels.cpu()
-        self.likelihood.check_labels(labels, outputs)
-        return replace(rows, labels=self.likelihood.observed(labels))
+        self.adapted.likelihood.check_labels(labels, outputs)
+        return replace(rows, labels=self.adapted.likelihood.observed(labels))
 
     @contextmanager
     def _measured(self, seed: int) -> Iterator[_Measured]:
         cost = _Measured()
         start = time.perf_counter()
-        with mode(self.model), seeded(seed), PeakMemory(self.device) as memory:
+        with mode(self.adapted.model), seeded(seed), PeakMemory(self.adapted.device) as memory:
             yield cost
         cost.seconds, cost.peak_memory_bytes = time.perf_counter() - start, memory.peak
 

@@ -307,10 +307,7 @@ def _validator(problem: Problem, held: Examples) -> Callable[[], dict[str, float
     calibrates = _calibrates(problem)
 
     def validate() -> dict[str, float]:
-        predictor = Predictor(
-            problem.model, problem.attachment, problem.approximation, problem.likelihood, problem.device
-        )
-        prediction = predictor.run(held, DRAWS, problem.seed, keep_draws=calibrates)
+        prediction = Predictor(problem).run(held, DRAWS, problem.seed, keep_draws=calibrates)
         figures = prediction.validation_metrics()
         if calibrates:
             nlls = tempered_nlls(prediction.tempered_nll)

@@ -6,7 +6,7 @@ objective: E_q[mean NLL of the examples] + kl_weight * KL(q || prior) / N: with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,55 +15,38 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.infer import TraceMeanField_ELBO
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
-from bayespeft.adapters.attach import Attachment, frozen, mode
+from bayespeft.adapters.attach import frozen, mode
 from bayespeft.config import TrainConfig
 from bayespeft.data.batch import Batch
 from bayespeft.data.examples import Examples
 from bayespeft.guides.base import Values
-from bayespeft.guides.point import Point
 from bayespeft.layers.factors import Pack
-from bayespeft.likelihoods.base import Likelihood
 from bayespeft.prediction.jacobian import Jacobian, jacobians
 from bayespeft.prediction.predictor import Predictor
 from bayespeft.predictive.base import Prediction
-from bayespeft.training.history import History
-from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.adapted import Adapted
 from bayespeft.variational.kl import reported_kl
 from bayespeft.variational.noise import PLATED
 
 
-@dataclass
-class Problem:
-    """All that inference needs to know of a network and its data.
+@dataclass(eq=False, kw_only=True)
+class Problem(Adapted):
+    """An adapted network and its data: the Pyro model, its guide, and the objective.
 
     Attributes:
-        model: the network, untouched.
-        attachment: its hooks, switched on.
-        approximation: q and the priors.
-        likelihood: what the output means.
         examples: the training data.
         train: settings, complete.
-        device: where the network runs.
         seed: of data order and noise.
-        optimiser: runs the loop; set by whoever builds the problem, so that a guide can call it.
-        classes: K, to check labels against; None where labels are no classes.
         packs_of: makes the packs anew from a seed: other initial values, everything else the same.
         started: the packs start at values that were fitted before, so post-hoc guides train no point of their own.
     """
 
-    model: nn.Module
-    attachment: Attachment
-    approximation: Approximation
-    likelihood: Likelihood
     examples: Examples
     train: TrainConfig
-    device: torch.device
     seed: int
-    optimiser: Callable[..., History]
-    classes: int | None = None
     packs_of: Callable[[int], list[Pack]] | None = None
     started: bool = False
 
@@ -75,39 +58,6 @@ class Problem:
     def packs(self) -> tuple[Pack, ...]:
         """Every pack, at its initial values."""
         return self.approximation.packs
-
-    def optimise(self, **options: Any) -> History:
-        """Run the loop on this problem and return its history; options as `bayespeft.training.loop.run`."""
-        return self.optimiser(self, **options)
-
-    def point(self) -> tuple[Values, History]:
-        """Return the point estimate that post-hoc guides build on, by pack, and how it was trained.
-
-        It is the one that the problem starts from, if there is one, and is trained under the same priors if not.
-        """
-        packs = self.approximation.packs
-        if self.started:
-            return {pack.name: pack.init.to(self.device) for pack in packs}, History()
-        return self.train_point(packs, self.seed)
-
-    def train_point(
-        self, packs: Sequence[Pack], seed: int, train: TrainConfig | None = None, **options: Any
-    ) -> tuple[Values, History]:
-        """Train a point estimate of all packs, from their initial values.
-
-        Args:
-            packs: the factors and their priors.
-            seed: of data order and noise.
-            train: settings, where they differ from the problem's.
-            options: as `bayespeft.training.loop.run`.
-
-        Returns:
-            Values by pack (layers, ...), and the history.
-        """
-        approximation = Approximation(packs, Point(), torch.Generator().manual_seed(seed), self.device)
-        problem = replace(self, approximation=approximation, seed=seed, train=train or self.train)
-        history = problem.optimise(**options)
-        return {name: value.detach().clone() for name, value in approximation.mean().items()}, history
 
     def fresh_packs(self, seed: int) -> list[Pack]:
         """Return the packs with initial values drawn anew, heads too (as wide as the head that the network brought).
@@ -139,16 +89,12 @@ class Problem:
 
     def predict(self, draws: int, seed: int = 0) -> Prediction:
         """Return the averaged prediction of the training data under the approximation as it is now."""
-        predictor = Predictor(self.model, self.attachment, self.approximation, self.likelihood, self.device)
-        return predictor.run(self.examples, draws, seed)
+        return Predictor(self).run(self.examples, draws, seed)
 
     def jacobians(self) -> Iterator[Jacobian]:
         """Yield logits and their Jacobian by the random packs at the mean, over the training data, in parts that fit."""
-        predictor = Predictor(
-            self.model, self.attachment, self.approximation, self.likelihood, self.device, classes=self.classes
-        )
         with frozen(self.model), mode(self.model):
-            yield from jacobians(predictor, self.examples, self.train.batch_size)
+            yield from jacobians(self, self.examples, self.train.batch_size)
 
     @property
     def autocast_dtype(self) -> torch.dtype | None:

@@ -7,17 +7,26 @@ A run that is resumed on the same machine is bit-equal to one that was never int
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from bayespeft.data.examples import Examples
 from bayespeft.errors import CheckpointError, ConfigError, FileError
+from bayespeft.layers.fingerprint import digest, fingerprint
+from bayespeft.methods.base import Method
 from bayespeft.training.problem import Problem
-from bayespeft.utils.files import digest, write_atomic
+from bayespeft.utils import files
+from bayespeft.utils.files import write_atomic
 
 MARK = b"bayespeft training state 2\n"
 
@@ -55,7 +64,9 @@ class Checkpoint:
         content = io.BytesIO()
         torch.save({"key": self.key, **state}, content)
         try:
-            write_atomic(self.path, b"".join((MARK, digest(content.getvalue()).encode(), b"\n", content.getvalue())))
+            write_atomic(
+                self.path, b"".join((MARK, files.digest(content.getvalue()).encode(), b"\n", content.getvalue()))
+            )
         except FileError as error:
             raise CheckpointError(f"the state after step {state['done']}: {error}") from None
 
@@ -69,7 +80,7 @@ class Checkpoint:
             return None
         try:
             mark, said, content = self.path.read_bytes().split(b"\n", 2)
-            whole = mark + b"\n" == MARK and digest(content) == said.decode()
+            whole = mark + b"\n" == MARK and files.digest(content) == said.decode()
         except (OSError, ValueError) as error:
             raise CheckpointError(f"'{self.path}' is damaged or no state ({error}): delete it to start anew.") from None
         if not whole:
@@ -83,6 +94,52 @@ class Checkpoint:
             )
         self.carried = float(state["history"]["seconds"])
         return state
+
+
+class States:
+    """The folder of a fit's states: one file for each of its runs, in their order."""
+
+    def __init__(self, directory: str | os.PathLike[str], every: int, method: Method, model: nn.Module) -> None:
+        """Name the folder and what the states belong to.
+
+        Args:
+            directory: the folder.
+            every: optimiser steps between two states.
+            method: the settings.
+            model: the network as it is before the first run: later ones may have merged into its weights.
+        """
+        self._directory, self._every = Path(directory), every
+        self._method = method.model_dump(mode="json")
+        self._base = fingerprint(model, whole=True)
+        self._runs: list[Checkpoint] = []
+        self._digest = cache(Examples.digest)
+
+    @property
+    def carried(self) -> float:
+        """Seconds of training that the states which were read had behind them."""
+        return sum(run.carried for run in self._runs)
+
+    def of_next_run(self, problem: Problem, validation: Examples | None) -> Checkpoint:
+        """Return where the state of the next run is kept; its key says what of: settings, network, data, start."""
+        key = [
+            self._method,
+            problem.train.model_dump(mode="json"),
+            problem.likelihood.model_dump(mode="json"),
+            {p.site.name: p.adapter.model_dump(mode="json") for p in problem.attachment.placements},
+            {pack.name: [digest(pack.init, whole=True), digest(pack.center, whole=True)] for pack in problem.packs},
+            problem.seed,
+            # A head may be fresh; where training begins it stands in its pack.
+            {name: entry for name, entry in self._base.items() if not name.startswith(_heads(problem) or ("\0",))},
+            [self._digest(problem.examples), None if validation is None else self._digest(validation)],
+        ]
+        path = self._directory / f"run-{len(self._runs)}.pt"
+        hashed = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        self._runs.append(Checkpoint(path, self._every, hashed))
+        return self._runs[-1]
+
+
+def _heads(problem: Problem) -> tuple[str, ...]:
+    return tuple(f"{p.site.name}." for p in problem.attachment.placements if p.head)
 
 
 def snapshot(problem: Problem, optimiser: torch.optim.Optimizer) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def main() -> None:
 
         for name in args.methods.split(","):
             method = choose_method(name, None, TrainConfig(batch_size=n))
-            with assemble(base, rows, method, likelihood=likelihood, targets=targets, optimiser=lambda _: None) as made:
+            with assemble(base, rows, method, likelihood=likelihood, targets=targets) as made:
                 problem = made.problem
                 predictor = Predictor(
                     base, problem.attachment, problem.approximation, problem.likelihood, problem.device

@@ -112,7 +112,6 @@ def main() -> None:
                 method,
                 likelihood=LabelTokens(token_ids=LABELS),
                 targets=TARGETS,
-                optimiser=lambda _: None,
             ) as assembly,
             pyro.validation_enabled(False),
         ):

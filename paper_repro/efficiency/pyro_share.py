@@ -28,7 +28,7 @@ def main() -> None:
     model = nn.Sequential(*[nn.Linear(WIDTH, WIDTH) for _ in range(LAYERS)])
     x, y = torch.randn(BATCH, WIDTH), torch.arange(BATCH) % 2
     method = choose_method("melora", None, TrainConfig(batch_size=BATCH))
-    with assemble(model, (x, y), method, targets="all-linear", optimiser=lambda _: None) as assembly:
+    with assemble(model, (x, y), method, targets="all-linear") as assembly:
         problem = assembly.problem
         approximation = problem.approximation
         batch = next(problem.examples.batches(BATCH))

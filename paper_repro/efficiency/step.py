@@ -117,7 +117,7 @@ def main() -> None:
     for name in args.methods.split(","):
         method = choose_method(name, None, TrainConfig(batch_size=args.batch, precision=args.precision))
         with (
-            assemble(base, rows, method, likelihood=likelihood, targets=targets, optimiser=lambda _: None) as assembly,
+            assemble(base, rows, method, likelihood=likelihood, targets=targets) as assembly,
             pyro.validation_enabled(False),
         ):
             batch = next(assembly.problem.examples.batches(args.batch)).to(args.device)

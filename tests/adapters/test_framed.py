@@ -113,12 +113,12 @@ def test_what_a_start_lacks_is_found_in_the_weight(mlp, xy):
     placements, method = start.placements, start.method
     known = {pack.name: pack for pack in start.approximation.packs}
     start.approximation.packs = tuple(pack for pack in known.values() if pack.factor != "B")
-    packs = start_packs(placements, set(), method, torch.Generator(), start)
-    fresh = make_packs(placements, set(), method, torch.Generator())
+    packs = start_packs(placements, method, torch.Generator(), start)
+    fresh = make_packs(placements, method, torch.Generator())
     for ours, theirs in zip(packs, fresh, strict=True):
         assert torch.equal(ours.init, theirs.init)
     start.approximation.packs = tuple(known.values())
-    assert not any(pack.init.any() for pack in start_packs(placements, set(), method, torch.Generator(), start))
+    assert not any(pack.init.any() for pack in start_packs(placements, method, torch.Generator(), start))
 
 
 @pytest.mark.parametrize(("decomposes", "interval"), [(False, None), (True, None), (False, 3)])

@@ -16,7 +16,7 @@ from bayespeft.fitting.assemble import assemble
 from bayespeft.guides.ensemble import Ensemble
 from bayespeft.layers.factors import Factor
 from bayespeft.methods.ensemble import METHOD
-from bayespeft.training.loop import run
+from bayespeft.training.trainer import Trainer
 
 SHORT = TrainConfig(steps=40, lr=1e-2)
 OPTIONS = {"targets": "all-linear", "train": SHORT, "progress": False}
@@ -141,13 +141,13 @@ def test_members_have_heads_of_their_own(bert, tokenizer, sentences):
 
 def test_members_share_what_is_fixed(mlp, xy):
     method = THREE.replace(adapter=Projected())
-    with assemble(mlp, xy, method, targets="all-linear", optimiser=run) as assembly:
+    with assemble(mlp, xy, method, targets="all-linear") as assembly:
         problem = assembly.problem
         fresh = problem.fresh_packs(123)
         for own, other in zip(problem.packs, fresh, strict=True):
             assert (own.name, own.role) == (other.name, other.role)
             assert torch.equal(own.init, other.init) == (own.role == "fixed")
-        problem.approximation.latent.fit(problem)
+        Trainer(problem).fit()
         # Each member, run with the shared frame, has the low NLL that it was trained to.
         found = problem.predict(3)
     assert float(-found.log_probs.gather(-1, found.labels[:, None]).mean()) < 1.5

@@ -17,6 +17,7 @@ from bayespeft.guides.ivon import Ivon
 from bayespeft.methods.ivon import METHOD
 from bayespeft.priors.flat import Flat
 from bayespeft.priors.normal import Normal
+from bayespeft.training.trainer import Trainer
 from tests.training.helpers import Direct, UnitNormal, problem
 
 pytest.importorskip("ivon")
@@ -37,7 +38,7 @@ def test_conjugate_regression_is_recovered():
     spec = Ivon(hess_init=2.0, beta2=0.995)
     with problem(model, (x, y), Direct(), spec, latent_prior=Flat(), likelihood=UnitNormal(), train=train) as p:
         guide = p.approximation.latent
-        guide.fit(p)
+        guide.fit(Trainer(p))
     precision = x.T @ x + torch.eye(3) / 0.7**2
     torch.testing.assert_close(
         guide.mean()["W_1x3"].detach().flatten(), torch.linalg.solve(precision, x.T @ y).flatten(), atol=0.02, rtol=0

@@ -32,6 +32,7 @@ from bayespeft.prediction.predictor import Predictor
 from bayespeft.priors.flat import Flat
 from bayespeft.priors.normal import Normal
 from bayespeft.training.problem import Problem
+from bayespeft.training.trainer import Trainer
 from tests.training.helpers import Direct, problem
 
 SPECS = [LaplaceDiagonal(), LaplaceKronecker(), LaplaceFull()]
@@ -42,7 +43,7 @@ BRIEF = TrainConfig(steps=30, lr=2e-2)
 def fitted(p: Problem) -> LaplaceGuide:
     guide = p.approximation.latent
     assert isinstance(guide, LaplaceGuide)
-    guide.fit(p)
+    guide.fit(Trainer(p))
     return guide
 
 
@@ -190,7 +191,7 @@ def test_the_precision_has_the_highest_evidence(mlp, xy, spec):
         assert math.isfinite(evidence)
         for factor in (0.5, 0.9, 1.1, 2.0):
             guide.prior_precision = best * factor
-            guide.fit(p)
+            guide.fit(Trainer(p))
             assert float(guide.precision) == pytest.approx(best * factor)
             assert float(guide.log_evidence) < evidence
         assert all(torch.equal(value, start[name]) for name, value in guide.mean().items())
@@ -305,7 +306,7 @@ def test_exact_for_bayesian_linear_regression(noise):
         )
         assert float(guide.log_evidence) == pytest.approx(float(marginal.log_prob(yd)), abs=1e-3)
         # And the linearised prediction is the textbook's: N(x m, x S x^T + noise^2).
-        predictor = Predictor(p.model, p.attachment, p.approximation, p.likelihood, p.device)
+        predictor = Predictor(p)
         predictive = predictor.linearised(p.examples, seed=0)
         variance = (xd @ torch.linalg.inv(precision) * xd).sum(-1) + noise**2
         torch.testing.assert_close(predictive.mean[:, 0], xd @ mean, atol=5e-3, rtol=1e-3)
@@ -334,7 +335,7 @@ def test_labels_that_the_likelihood_does_not_know_are_refused(mlp, xy, spec):
     with problem(mlp, data, Core(r=2), spec, train=BRIEF) as p:
         p.started = True
         with pytest.raises(DataError, match="one integer per example"):
-            p.approximation.latent.fit(p)
+            Trainer(p).fit()
 
 
 def test_an_output_that_is_not_a_number_is_an_error(mlp, xy):
@@ -342,7 +343,7 @@ def test_an_output_that_is_not_a_number_is_an_error(mlp, xy):
         p.approximation.packs = tuple(replace(k, init=torch.full_like(k.init, math.nan)) for k in p.approximation.packs)
         p.started = True
         with pytest.raises(FitError, match="log likelihood of the training data is not finite"):
-            p.approximation.latent.fit(p)
+            Trainer(p).fit()
 
 
 @pytest.mark.parametrize(

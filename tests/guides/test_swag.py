@@ -20,6 +20,7 @@ from bayespeft.guides.swag_adapter import SwagAdapter
 from bayespeft.layers.factors import Pack
 from bayespeft.methods.swag import METHOD
 from bayespeft.priors.flat import Flat
+from bayespeft.training.trainer import Trainer
 from tests.training.helpers import Direct, problem
 
 SHORT = TrainConfig(steps=40, lr=1e-2)
@@ -129,8 +130,8 @@ def test_fit_collects_the_snapshots_of_the_constant_rate(mlp, xy):
     train = TrainConfig(steps=20, lr=1e-2, warmup=0.1, kl_warmup=0.5, batch_size=16)
     with problem(mlp, xy, Direct(), spec, latent_prior=Flat(), train=train) as p:
         guide = p.approximation.latent
-        history = guide.fit(p)
-        values, _ = p.point()
+        history = guide.fit(Trainer(p))
+        values, _ = Trainer(p).point()
         seen: list[dict[str, torch.Tensor]] = []
 
         def after(step, approximation):
@@ -138,7 +139,7 @@ def test_fit_collects_the_snapshots_of_the_constant_rate(mlp, xy):
                 seen.append({name: value.detach().clone() for name, value in approximation.latent.mean().items()})
 
         constant = TrainConfig(epochs=3, lr=2e-2, lr_schedule="constant", warmup=0, kl_warmup=0, batch_size=16)
-        p.train_point([replace(pack, init=values[pack.name]) for pack in p.packs], 1, constant, after=after)
+        Trainer(p).train_point([replace(pack, init=values[pack.name]) for pack in p.packs], 1, constant, after=after)
     assert len(seen) == 6
     assert history.steps == 20 + 12
     mean, covariance = stated(seen, 4)

@@ -17,7 +17,7 @@ from bayespeft.guides.training_free import TrainingFree, largest, nll, turn
 from bayespeft.layers.factors import Pack
 from bayespeft.methods.tfb import METHOD
 from bayespeft.priors.flat import Flat
-from bayespeft.training.loop import run
+from bayespeft.training.trainer import Trainer
 
 TRAIN = TrainConfig(steps=80, lr=1e-2)
 OPTIONS = {"targets": "all-linear", "train": TRAIN, "progress": False}
@@ -98,10 +98,10 @@ def test_the_mean_predicts_as_the_start(mle, mlp, xy):
 def test_sigma_is_accepted_and_the_next_one_is_not(mle, mlp, xy, seed):
     spec = TrainingFree(tolerance=0.01, halvings=7)
     method = METHOD.replace(guide=spec)
-    with assemble(mlp, xy, method, targets="all-linear", start=mle, seed=seed, optimiser=run) as assembly:
+    with assemble(mlp, xy, method, targets="all-linear", start=mle, seed=seed) as assembly:
         problem = assembly.problem
         guide = problem.approximation.latent
-        guide.fit(problem)
+        guide.fit(Trainer(problem))
         limit = 1.01 * nll(problem.predict(0))
         sigma = float(guide.sigma)
         assert 1e-4 < sigma < 1

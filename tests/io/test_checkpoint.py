@@ -14,7 +14,7 @@ from torch import nn
 
 from bayespeft.errors import CheckpointError, FileError
 from bayespeft.io import checkpoint
-from bayespeft.io.fingerprint import check_fingerprint, fingerprint
+from bayespeft.layers.fingerprint import check_fingerprint, fingerprint
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.zeros(0)}
 

@@ -90,7 +90,7 @@ def test_the_conjugate_posterior_and_its_predictive():
         assert ((guide.mean()[name].detach().flatten() - mean) / std).abs().max() < 0.1
         assert ((columns.T @ columns - covariance) / std.outer(std)).abs().max() < 0.1
 
-        predictor = Predictor(p.model, p.attachment, p.approximation, p.likelihood, p.device)
+        predictor = Predictor(p)
         closed = predictor.linearised(p.examples, seed=0)
         sampled = predictor.run(p.examples, 4000, seed=0, draws_per_pass=500)
         variance = (fitted[0] @ (columns.T @ columns) * fitted[0]).sum(-1).double()

@@ -29,7 +29,7 @@ from bayespeft.likelihoods.regression import Regression
 from bayespeft.likelihoods.sequence_classification import SequenceClassification
 from bayespeft.prediction.jacobian import jacobian
 from bayespeft.prediction.predictor import Predictor
-from bayespeft.training.loop import run
+from bayespeft.training.trainer import Trainer
 from tests.training.helpers import Direct, problem
 
 ROWS, INPUTS, CLASSES = 6, 3, 4
@@ -43,7 +43,7 @@ LAPLACE = [LaplaceDiagonal(), LaplaceKronecker(), LaplaceFull()]
 
 
 def predictor(p: Any, temperature: float = 1.0) -> Predictor:
-    return Predictor(p.model, p.attachment, p.approximation, p.likelihood, p.device, temperature)
+    return Predictor(p, temperature)
 
 
 def scatter(p: Any, size: float) -> None:
@@ -87,7 +87,7 @@ def test_exact_for_a_network_linear_in_its_latents(spec, temperature):
         if spec.variational:
             scatter(p, 0.3)
         else:
-            p.approximation.latent.fit(p)
+            Trainer(p).fit()
         law = law_of_logits(p, x)
         ready = predictor(p, temperature)
         found = ready.linearised(p.examples, seed=0, keep_draws=True, draws=2**13)
@@ -131,7 +131,7 @@ def test_near_sampling_where_the_spread_is_small(mlp, xy, spec):
     # Averages differ in second order of the spread: a third of it leaves a ninth.
     probs, variances = [], []
     with problem(mlp, xy, Core(r=2), spec(init_std=(0.02, 0.02)), train=TrainConfig(steps=40, lr=3e-2)) as p:
-        run(p)
+        Trainer(p).optimise()
         ready, guide = predictor(p), p.approximation.latent
         for std in (0.03, 0.01):
             with torch.no_grad():
@@ -241,7 +241,7 @@ def one_by_one(p: Any) -> dict[str, Tensor]:
 @pytest.mark.parametrize("spec", LAPLACE[:2], ids=lambda spec: spec.kind)
 def test_jacobians_reach_adapters_heads_and_their_biases(bert, sentences, tokenizer, spec):
     method = registry.get("methods", "laplace_lora").replace(guide=spec)
-    with assemble(bert, sentences, method, tokenizer=tokenizer, optimiser=run) as assembly:
+    with assemble(bert, sentences, method, tokenizer=tokenizer) as assembly:
         p = assembly.problem
         scatter(p, 0.1)
         assert {k.role for k in p.approximation.latent.packs} == {"latent", "point", "head"}
@@ -256,7 +256,7 @@ def test_jacobians_reach_adapters_heads_and_their_biases(bert, sentences, tokeni
 
 @pytest.mark.parametrize("name", ["melora_full", "laplace_lora"])
 def test_jacobians_of_label_tokens(llama, tokenizer, questions, name):
-    with assemble(llama, questions, registry.get("methods", name), tokenizer=tokenizer, optimiser=run) as assembly:
+    with assemble(llama, questions, registry.get("methods", name), tokenizer=tokenizer) as assembly:
         p = assembly.problem
         scatter(p, 0.1)
         expected = one_by_one(p)
@@ -272,7 +272,7 @@ def test_jacobians_of_weights_and_biases_trained_whole(mlp, xy):
         assert {len(value.shape) for value in expected.values()} == {4, 5}
         with frozen(mlp), mode(mlp):
             for batch in p.examples.batches(16):
-                (local,) = jacobian(predictor(p), batch, 1)
+                (local,) = jacobian(p, batch, 1)
                 for name, found in local.by_pack.items():
                     torch.testing.assert_close(found, expected[name][batch.index], atol=1e-5, rtol=1e-4)
 
@@ -288,7 +288,7 @@ def test_a_layer_that_the_output_does_not_use_has_a_jacobian_of_zeros(xy):
             return self.used(x)
 
     with problem(Idle(), xy, Direct(), FullCovariance()) as p:
-        ((local,),) = (jacobian(predictor(p), batch, 1) for batch in p.examples.batches(60))
+        ((local,),) = (jacobian(p, batch, 1) for batch in p.examples.batches(60))
         assert float(local.by_pack["W_7x5"].abs().max()) == 0
         assert float(local.by_pack["W_3x5"].abs().max()) > 0
 

@@ -29,7 +29,7 @@ def predictor(p) -> Predictor:
     with torch.no_grad():
         for name, parameter in p.approximation.points.named_parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name))))
-    return Predictor(p.model, p.attachment, p.approximation, p.likelihood, p.device)
+    return Predictor(p)
 
 
 @pytest.mark.parametrize("adapter", [Core(r=2), Lora(r=2)])

@@ -16,6 +16,7 @@ from bayespeft.guides.laplace_full import LaplaceFull
 from bayespeft.guides.laplace_kronecker import LaplaceKronecker
 from bayespeft.priors.normal import Normal
 from bayespeft.report import metrics
+from bayespeft.training.trainer import Trainer
 from tests.training.helpers import Direct, problem
 
 # laplace-torch 0.3 on torch 2.14.1, subset_of_weights="all", prior_precision=2, BackPACK's GGN: variances of the posterior and
@@ -48,7 +49,7 @@ def test_laplace(spec):
     guide, prior = spec(prior_precision=2.0), Normal(scale=0.5**0.5)
     with problem(model, (x, y), Direct(), guide, latent_prior=prior, train=train) as p:
         latent = p.approximation.latent
-        latent.fit(p)
+        latent.fit(Trainer(p))
         (pushed,) = latent.push(torch.eye(latent.noise_size)).values()
         variances = pushed.flatten(1).square().sum(0)
     expected, evidence = LAPLACE[spec]

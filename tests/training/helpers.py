@@ -21,7 +21,6 @@ from bayespeft.likelihoods.sequence_classification import SequenceClassification
 from bayespeft.priors.base import Prior
 from bayespeft.priors.flat import Flat
 from bayespeft.priors.normal import Normal
-from bayespeft.training.loop import run
 from bayespeft.training.problem import Problem
 from bayespeft.variational.approximation import Approximation
 
@@ -71,5 +70,4 @@ def problem(
             train=train,
             device=torch.device("cpu"),
             seed=seed,
-            optimiser=run,
         )

@@ -12,6 +12,7 @@ from bayespeft.errors import ConfigError
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.guides.mean_field_reversed import MeanFieldReversed
 from bayespeft.priors.normal import Normal
+from bayespeft.training.trainer import Trainer
 from tests.training.helpers import Direct, problem
 
 
@@ -52,7 +53,7 @@ def test_one_step_is_adamw_on_the_nll_and_then_descent_on_the_kl(mlp, xy):
         loc = next(iter(p.approximation.latent.loc.values()))
         with torch.no_grad():
             loc.fill_(0.4)
-        p.optimise()
+        Trainer(p).optimise()
         torch.testing.assert_close(loc, torch.full_like(loc, 0.4 - 0.3 * (2 / 60) * 0.4 / 0.25))
         # d KL / d ln std = std^2 / sd^2 - 1.
         raw = next(iter(p.approximation.latent.raw.values()))

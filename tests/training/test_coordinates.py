@@ -29,9 +29,8 @@ STILL = TrainConfig(steps=1, lr=0, head_lr=0, variational_lr=0)
 
 def found(model, rows):
     """Return initial values of the head's layers, by layer and factor, and rows as token numbers."""
-    placements = tuple(Placement(site, Head()) for site in find_head(model))
-    heads = {p.site.name for p in placements}
-    packs = make_packs(placements, heads, METHOD, torch.Generator().manual_seed(0))
+    placements = tuple(Placement(site, Head(), head=True) for site in find_head(model))
+    packs = make_packs(placements, METHOD, torch.Generator().manual_seed(0))
     examples = prepare(rows, None, padding=Padding(model.config.pad_token_id, "right"))
     packs = measured(packs, placements, model, SequenceClassification(), examples, seed=0)
     return {(site, pack.factor): pack.init[row] for pack in packs for site, row in pack.rows.items()}, examples

@@ -176,7 +176,7 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(mlp, tmp_path):
         return real(problem, counted, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bayespeft.fitting.fit.run_free", dying)
+        patch.setattr("bayespeft.training.trainer.run_free", dying)
         with pytest.raises(Killed):
             bayespeft.fit(mlp, data, "melora", **options, checkpoint=tmp_path, checkpoint_every=25)
     again = bayespeft.fit(mlp, data, "melora", **options, checkpoint=tmp_path, checkpoint_every=25)

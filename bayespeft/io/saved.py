@@ -1,0 +1,85 @@
+"""What `posterior.json` says: one schema, by which a posterior is written and read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+
+from bayespeft.adapters.base import Adapter
+from bayespeft.errors import BayesPeftError, CheckpointError
+from bayespeft.likelihoods.base import Likelihood
+from bayespeft.methods.base import Method
+from bayespeft.training.history import History
+from bayespeft.utils.checks import Seed
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Base(_Part):
+    """The network that a posterior was fitted on.
+
+    Attributes:
+        name: as its configuration calls it.
+        fingerprint: see `bayespeft.layers.fingerprint`.
+    """
+
+    name: str
+    fingerprint: dict[str, str]
+
+
+class Saved(_Part):
+    """A posterior without its tensors.
+
+    Attributes:
+        bayespeft: the version that wrote it.
+        method: with all its settings as they were used.
+        likelihood: what the network's output means.
+        sites: the adapter of each layer, in the order of the fit.
+        heads: those of the layers that are freshly made.
+        idle: freshly made layers that play no part in the network's output.
+        classes: outputs of an example.
+        seed: of the fit.
+        temperature: divides the logits.
+        base: the network.
+        history: how training went.
+        merged: what was merged into the network's weights, step by step; None where the adapters never merge.
+    """
+
+    bayespeft: str
+    method: Method
+    likelihood: SerializeAsAny[Likelihood]
+    sites: dict[str, SerializeAsAny[Adapter]]
+    heads: tuple[str, ...]
+    idle: tuple[str, ...]
+    classes: Annotated[int, Field(ge=1)]
+    seed: Seed
+    temperature: Annotated[float, Field(gt=0)]
+    base: Base
+    history: History
+    merged: dict[str, int | None] | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Return plain containers, for JSON."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], directory: str | os.PathLike[str]) -> Saved:
+        """Read what `settings` returned.
+
+        Raises:
+            CheckpointError: it says something else; the message names what.
+        """
+        fields = {name: value for name, value in settings.items() if name not in ("format", "tensors")}
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise CheckpointError(f"the settings in '{directory}' can't be read: {where}: {first['msg']}.") from None
+        except (BayesPeftError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(f"the settings in '{directory}' can't be read: {error}") from None

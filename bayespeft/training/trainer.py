@@ -1,0 +1,105 @@
+"""The trainer of one fit: it owns the loop, runs it as often as a guide asks, and keeps the state of every run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from bayespeft.config import TrainConfig
+from bayespeft.data.examples import Examples
+from bayespeft.guides.base import Values
+from bayespeft.guides.point import Point
+from bayespeft.layers.factors import Pack
+from bayespeft.prediction.predictor import Predictor
+from bayespeft.training.held_out import check_free, run_free
+from bayespeft.training.history import History
+from bayespeft.training.loop import run
+from bayespeft.training.problem import Problem
+from bayespeft.training.progress import ProgressBar
+from bayespeft.training.resume import States
+from bayespeft.variational.approximation import Approximation
+
+VALIDATION_DRAWS = 5
+
+
+@dataclass
+class Trainer:
+    """Fits a problem: what a guide asks of the loop, and what the user wants to see and to keep of it.
+
+    Attributes:
+        problem: what is fitted.
+        title: stands before a progress bar; None shows none.
+        validation: labelled examples that are no training data; what a run is judged by goes into its history.
+        states: keeps the state of each run, so that one which was interrupted goes on; None keeps none.
+    """
+
+    problem: Problem
+    title: str | None = None
+    validation: Examples | None = None
+    states: States | None = None
+
+    def fit(self) -> History:
+        """Fit the guide, by whatever way it takes, and return the history."""
+        history: History = self.problem.approximation.latent.fit(self)
+        return history
+
+    def optimise(self, problem: Problem | None = None, **options: Any) -> History:
+        """Run the loop, as long as the settings say or as held-out rows do, and return its history.
+
+        Args:
+            problem: what to fit; by default the trainer's own.
+            options: as `bayespeft.training.loop.run`.
+
+        Raises:
+            ConfigError: the settings leave the number of steps to the run, and the guide or the adapter can't.
+        """
+        problem = self.problem if problem is None else problem
+        if isinstance(problem.train.steps, str):
+            check_free(problem, options)
+            return run_free(problem, self._run, self.validation)
+        return self._run(problem, validate=self._validator(problem), **options)
+
+    def point(self) -> tuple[Values, History]:
+        """Return the point estimate that post-hoc guides build on, by pack, and how it was trained.
+
+        It is the one that the problem starts from, if there is one, and is trained under the same priors if not.
+        """
+        packs = self.problem.packs
+        if self.problem.started:
+            return {pack.name: pack.init.to(self.problem.device) for pack in packs}, History()
+        return self.train_point(packs, self.problem.seed)
+
+    def train_point(
+        self, packs: Sequence[Pack], seed: int, train: TrainConfig | None = None, **options: Any
+    ) -> tuple[Values, History]:
+        """Train a point estimate of all packs, from their initial values.
+
+        Args:
+            packs: the factors and their priors.
+            seed: of data order and noise.
+            train: settings, where they differ from the problem's.
+            options: as `bayespeft.training.loop.run`.
+
+        Returns:
+            Values by pack (layers, ...), and the history.
+        """
+        approximation = Approximation(packs, Point(), torch.Generator().manual_seed(seed), self.problem.device)
+        train = train or self.problem.train
+        history = self.optimise(replace(self.problem, approximation=approximation, seed=seed, train=train), **options)
+        return {name: value.detach().clone() for name, value in approximation.mean().items()}, history
+
+    def _run(self, problem: Problem, part: str = "", **options: Any) -> History:
+        """Run the loop once; `part` says which run of several it is."""
+        bar = None if self.title is None else ProgressBar(", ".join(filter(None, (self.title, part))))
+        if self.states is not None:
+            options["checkpoint"] = self.states.of_next_run(problem, self.validation)
+        return run(problem, bar, **options)
+
+    def _validator(self, problem: Problem) -> Callable[[], dict[str, float]] | None:
+        examples = self.validation
+        if examples is None:
+            return None
+        return lambda: Predictor(problem).run(examples, VALIDATION_DRAWS, problem.seed).validation_metrics()

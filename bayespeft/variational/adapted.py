@@ -1,0 +1,33 @@
+"""A network with adapters at work and a posterior over them: what it takes to run a draw, for training and prediction alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from bayespeft.adapters.attach import Attachment
+from bayespeft.likelihoods.base import Likelihood
+from bayespeft.variational.approximation import Approximation
+
+
+@dataclass(eq=False)
+class Adapted:
+    """All that running a draw of the posterior takes.
+
+    Attributes:
+        model: the network, untouched.
+        attachment: its hooks, switched on.
+        approximation: q and the priors.
+        likelihood: what the output means.
+        device: where the network runs.
+        classes: K, to check labels against; None where labels are no classes, or K is not known yet.
+    """
+
+    model: nn.Module
+    attachment: Attachment
+    approximation: Approximation
+    likelihood: Likelihood
+    device: torch.device
+    classes: int | None = None

@@ -107,6 +107,7 @@ class World:
             "prompts": [[5, 6]], "targets": [[7, 8]] if isinstance(thing, bayespeft.Posterior) else np.zeros(4),
             "means": np.zeros((1, 4)), "stds": np.ones((1, 4)), "key": "melora",
             "prediction": self.posterior.predict(self.data), "predict": self.posterior.predict,
+            "alpha": 0.1, "risk": 0.2, "delta": 0.1, "temperature": 1.0,
             "log_probs": np.log(np.full((4, 2), 0.5)), "labels": np.zeros(4, dtype=int),
         }  # fmt: skip
         for name in dir(type(thing)):

@@ -25,7 +25,9 @@ def names_in(data: Any) -> tuple[str, ...]:
     features = getattr(_source(data), "features", None)
     if isinstance(features, Mapping):
         for column in LABELS:
-            names = getattr(features.get(column), "names", None)
+            feature = features.get(column)
+            # A list of classes has the names of its parts.
+            names = getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
             if names:
                 return given(names)
     return ()
@@ -88,7 +90,9 @@ def _told(names: Sequence[str]) -> str:
 
 
 def _renumbered(label: Any, order: Sequence[int]) -> Any:
-    """Return a label in the other order; what is no number of a class, such as None or -1, is found out elsewhere."""
+    """Return a label, or each of a list, in the other order; what is no class, such as None or -1, is found out elsewhere."""
+    if isinstance(label, (list, tuple)):
+        return [_renumbered(part, order) for part in label]
     try:
         number = int(label)
     except (TypeError, ValueError):

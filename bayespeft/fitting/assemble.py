@@ -204,6 +204,8 @@ def _usual(model: nn.Module, rows: Sequence[Row] | None) -> str:
     if callable(getter) and getter() is not None:
         writes = rows is not None and not {"source", "prompt", "messages"}.isdisjoint(rows[0])
         return "language_modelling" if writes else "label_tokens"
+    if problem == "multi_label_classification":
+        return "multi_label"
     # One output is a regression to transformers too.
     measures = problem == "regression" or getattr(config, "num_labels", None) == 1
     return "regression" if measures else "sequence_classification"

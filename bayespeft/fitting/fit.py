@@ -84,7 +84,8 @@ def fit(
         tokenizer: for rows that are still text.
         adapter: overrides the method's adapter.
         likelihood: overrides the choice by the network's type (or by `start`): "sequence_classification", "label_tokens",
-            or "regression" for labels that are quantities; `Regression(noise=...)` says how much they scatter.
+            "multi_label" for rows whose `label` lists the labels that are on (or has a 0 or 1 for each), or "regression" for
+            labels that are quantities; `Regression(noise=...)` says how much they scatter.
         targets: which layers; see `Targets`. What is left out comes from the method.
         train: settings; what is left out comes from the method. Most methods decide the number of steps by rows that they
             hold out, and then fit all rows: see `bayespeft.training.held_out`; `history.ended` says what was decided.

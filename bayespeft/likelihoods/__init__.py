@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from bayespeft.likelihoods.base import Likelihood as Likelihood
     from bayespeft.likelihoods.label_tokens import LabelTokens as LabelTokens
     from bayespeft.likelihoods.language_modelling import LanguageModelling as LanguageModelling
+    from bayespeft.likelihoods.multi_label import MultiLabel as MultiLabel
     from bayespeft.likelihoods.regression import Regression as Regression
     from bayespeft.likelihoods.sequence_classification import SequenceClassification as SequenceClassification
 else:

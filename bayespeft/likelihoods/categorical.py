@@ -75,8 +75,8 @@ def _remedy(labels: Tensor) -> str:
         return "these are one-hot, so take the position of each row's 1 (labels.argmax(1))."
     if several and flags:
         return (
-            "these say of each label whether it is right, and no likelihood here has a probability for each of several labels. "
-            "Fit a classifier of two classes for each label."
+            "these say of each label whether it is right. Load the network with "
+            "problem_type='multi_label_classification', or pass likelihood='multi_label'."
         )
     if not several and bool((labels == labels.round()).all()):
         return "number the classes 0, 1, ... as integers; or, if these are quantities, pass likelihood='regression'."

@@ -45,19 +45,26 @@ class SequenceClassification(TextLikelihood, Categorical):
 
     def label(self, label: Any, row: int) -> Any:
         """Return the class's number: that of its name, where labels are strings."""
-        if not isinstance(label, str):
-            return label
-        if label not in self.label_names:
-            raise DataError(
-                f"row {row}: label {label!r} is not among the network's classes {', '.join(self.label_names) or '(none)'}; "
-                "use integers, or load the network with id2label and label2id."
-            )
-        if self.label_names.count(label) > 1:
-            raise DataError(
-                f"row {row}: label {label!r} is the name of {self.label_names.count(label)} of the network's classes; use "
-                "integers, or give each class a name of its own in model.config.id2label."
-            )
-        return self.label_names.index(label)
+        return number_of(label, self.label_names, row) if isinstance(label, str) else label
+
+
+def number_of(label: str, names: Sequence[str], row: int) -> int:
+    """Return the number of a class that has a name.
+
+    Raises:
+        DataError: none of the network's has it, or several have.
+    """
+    if label not in names:
+        raise DataError(
+            f"row {row}: label {label!r} is not among the network's classes {', '.join(names) or '(none)'}; "
+            "use integers, or load the network with id2label and label2id."
+        )
+    if names.count(label) > 1:
+        raise DataError(
+            f"row {row}: label {label!r} is the name of {names.count(label)} of the network's classes; use "
+            "integers, or give each class a name of its own in model.config.id2label."
+        )
+    return names.index(label)
 
 
 def names_of_outputs(config: Any) -> tuple[str, ...]:

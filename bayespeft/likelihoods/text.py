@@ -31,6 +31,8 @@ class TextLikelihood(Likelihood):
     padding_side: ClassVar[Literal["left", "right"] | None] = "right"
     # What the network must return, for messages.
     outputs: ClassVar[str]
+    # Several labels of an example may be right at once.
+    several: ClassVar[bool] = False
 
     def resolve(self: T, model: nn.Module, tokenizer: Any, rows: Sequence[Row] | None) -> T:
         """Take the length limit from the network.
@@ -40,12 +42,11 @@ class TextLikelihood(Likelihood):
             ConfigError: the network says that several labels may be right at once.
         """
         config = getattr(model, "config", None)
-        if getattr(config, "problem_type", None) == "multi_label_classification":
+        if not self.several and getattr(config, "problem_type", None) == "multi_label_classification":
             raise ConfigError(
                 "the network's config.problem_type is 'multi_label_classification': each label is right or wrong alone, and "
-                "no likelihood here has a probability for each (a softmax would share one among all). Fit a classifier of two "
-                "classes for each label; or, if exactly one label is right, set "
-                "model.config.problem_type = 'single_label_classification'."
+                f"{self.kind} has no probability for each. Take likelihood='multi_label', or leave likelihood= out; or, "
+                "if exactly one label is right, set model.config.problem_type = 'single_label_classification'."
             )
         pads = getattr(tokenizer, "pad_token_id", None), getattr(config, "pad_token_id", None)
         if config is not None and pads[0] is not None and pads[0] != pads[1]:

@@ -10,13 +10,18 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import torch
+from annotated_types import Gt
 from torch import Tensor
 
-from bayespeft.errors import ConfigError, FitError
+from bayespeft.errors import ConfigError, DataError, FitError
 from bayespeft.report.base import Report
+from bayespeft.utils.checks import checked_methods
+
+P = TypeVar("P", bound="Prediction")
+Temperature = Annotated[float, Gt(0)]
 
 Use = Literal["ood", "draws_error", "conformal", "decide", "compare"]
 """What may be asked for besides the law and its report; "compare" is a place in the tables of `bayespeft.compare`."""
@@ -44,6 +49,7 @@ class Details:
 FIGURES_ALONE = Details()
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class Prediction(ABC):
     """A predictive law for each of n examples, on the CPU, in the order of the data.
@@ -88,14 +94,36 @@ class Prediction(ABC):
         Args:
             details: what is asked for besides the figures.
             facts: what the prediction does not know of itself: parameters, method, name; seed and resamples of the bootstrap.
+
+        Raises:
+            DataError: there are no labels.
         """
 
     def validation_metrics(self) -> dict[str, float]:
-        """Return the few numbers that training shows of a prediction with labels: "nll" (nats per example) and others."""
+        """Return the few numbers that training shows of a prediction with labels: "nll" (nats per example) and others.
+
+        Raises:
+            DataError: there are no labels.
+        """
+        self._labelled()
         assert self.log_likelihood is not None
         return {"nll": -float(self.log_likelihood.mean())}
 
-    def tempered_nll(self, temperature: float) -> float:
+    def _labelled(self) -> Tensor:
+        """Return the labels, without which nothing can be measured."""
+        if self.labels is None:
+            raise DataError("a report needs labels: column 'label', 'labels' or 'answer' is missing.")
+        return self.labels
+
+    def _alike(self: P, other: Any) -> P:
+        """Return another prediction that is used with this one: it must be of the same kind."""
+        if not isinstance(other, type(self)):
+            raise ConfigError(
+                f"a {type(other).__name__} can't be used with a {type(self).__name__}: predict both alike."
+            )
+        return other
+
+    def tempered_nll(self, temperature: Temperature) -> float:
         """Return the mean NLL, nats per example, of an average over draws whose outputs are divided by a temperature.
 
         Raises:

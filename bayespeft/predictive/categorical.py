@@ -11,7 +11,17 @@ import torch
 from torch import Tensor
 
 from bayespeft.errors import ConfigError
-from bayespeft.predictive.base import FIGURES_ALONE, Average, Cost, Details, Prediction, Rows, Use, refuse_broken
+from bayespeft.predictive.base import (
+    FIGURES_ALONE,
+    Average,
+    Cost,
+    Details,
+    Prediction,
+    Rows,
+    Temperature,
+    Use,
+    refuse_broken,
+)
 from bayespeft.report.calibration import CalibrationReport
 from bayespeft.report.conformal import Conformal
 from bayespeft.report.decision import Decision, decide
@@ -19,11 +29,13 @@ from bayespeft.report.metrics.proper import accuracy, nll
 from bayespeft.report.ood import separate
 from bayespeft.report.over_draws import of_prediction
 from bayespeft.report.quotes import quoted
+from bayespeft.utils.checks import checked_methods
 
 IGNORED = -100
 """The label of what has none, as in torch's cross entropy: its log-probability counts as 0."""
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class Predictive(Prediction):
     """Predictive distribution of n examples over K classes.
@@ -89,7 +101,7 @@ class Predictive(Prediction):
 
     def report(self, details: Details = FIGURES_ALONE, **facts: Any) -> CalibrationReport:
         """Return a calibration report; arguments as the base. Other data must be predicted with as many draws and classes."""
-        assert self.labels is not None
+        labels = self._labelled()
         if details.others:
             bootstrap = {name: facts[name] for name in ("resamples", "seed") if name in facts}
             facts["ood"] = separate(self, details.others, **bootstrap)
@@ -99,7 +111,7 @@ class Predictive(Prediction):
             facts["quotes"] = quoted(self, details.rows, details.names, details.quotes)
         return CalibrationReport.from_log_probs(
             self.log_probs.numpy(),
-            self.labels.numpy(),
+            labels.numpy(),
             # One network, drawn or the mean, says nothing about how far networks differ.
             mutual_information=float(self.mutual_information.mean()) if self.draws > 1 else None,
             class_names=details.names,
@@ -109,11 +121,10 @@ class Predictive(Prediction):
 
     def validation_metrics(self) -> dict[str, float]:
         """Return NLL and accuracy."""
-        assert self.labels is not None
-        log_probs, labels = self.log_probs.numpy(), self.labels.numpy()
+        log_probs, labels = self.log_probs.numpy(), self._labelled().numpy()
         return {"nll": nll(log_probs, labels), "accuracy": accuracy(log_probs, labels)}
 
-    def tempered_nll(self, temperature: float) -> float:
+    def tempered_nll(self, temperature: Temperature) -> float:
         """As the base: -mean ln mean_draws softmax(logits / T)[label], of the draws' log-probabilities."""
         if self.draw_log_probs is None or self.labels is None:
             raise ConfigError("a temperature needs labels, and what each draw says: predict with keep_draws=True.")
@@ -126,7 +137,7 @@ class Predictive(Prediction):
 
     def decide(self, validation: Any, *, risk: float, delta: float, **settings: Any) -> Decision:
         """Answer with the most probable class; see `bayespeft.report.decision.decide`."""
-        return decide(self, validation, risk=risk, delta=delta, **settings)
+        return decide(self, self._alike(validation), risk=risk, delta=delta, **settings)
 
 
 def entropy(log_probs: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bayespeft.predictive.base import FIGURES_ALONE, Average, Cost, Details, Prediction, Rows, refuse_broken
 from bayespeft.report.language import LanguageReport
+from bayespeft.utils.checks import checked_methods
 
 
 class SequenceLaw(TorchDistribution):  # type: ignore[misc]
@@ -34,6 +35,7 @@ class SequenceLaw(TorchDistribution):  # type: ignore[misc]
         return self._log_p.expand(value.shape)
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class LanguagePredictive(Prediction):
     """What the posterior says of n given targets.

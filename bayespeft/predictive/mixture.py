@@ -14,11 +14,13 @@ from torch.distributions import Distribution
 from bayespeft.predictive.base import FIGURES_ALONE, Average, Cost, Details, Prediction, Rows, refuse_broken
 from bayespeft.predictive.moments import Moments
 from bayespeft.report.mixture import MixtureReport
+from bayespeft.utils.checks import checked_methods
 
 Law = Callable[[Tensor], Distribution]
 """Outputs (n, ...) -> the law of n labels."""
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class MixturePredictive(Prediction):
     """Predictive law of n labels of any kind, the mixture over draws s of p(y | outputs_s), with equal weights.
@@ -46,16 +48,15 @@ class MixturePredictive(Prediction):
 
     def report(self, details: Details = FIGURES_ALONE, **facts: Any) -> MixtureReport:
         """Return a report on NLL and mean; arguments as the base."""
-        assert self.labels is not None
+        labels = self._labelled()
         assert self.log_likelihood is not None
         return MixtureReport.from_log_likelihood(
-            self.log_likelihood.numpy(), self.mean.numpy(), self.labels.double().numpy(), **self.cost, **facts
+            self.log_likelihood.numpy(), self.mean.numpy(), labels.double().numpy(), **self.cost, **facts
         )
 
     def validation_metrics(self) -> dict[str, float]:
         """Return NLL and RMSE of the mean."""
-        assert self.labels is not None
-        return {**super().validation_metrics(), "rmse": float((self.mean - self.labels).square().mean().sqrt())}
+        return {**super().validation_metrics(), "rmse": float((self.mean - self._labelled()).square().mean().sqrt())}
 
 
 class MixtureAverage(Average):

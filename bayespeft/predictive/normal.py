@@ -26,8 +26,10 @@ from bayespeft.predictive.moments import Moments
 from bayespeft.report.conformal_intervals import ConformalIntervals
 from bayespeft.report.decision import Decision, decide_quantities
 from bayespeft.report.regression import RegressionReport
+from bayespeft.utils.checks import checked_methods
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class RegressionPredictive(Prediction):
     """Predictive law of d targets for each of n examples, in the targets' units.
@@ -86,13 +88,13 @@ class RegressionPredictive(Prediction):
 
     def report(self, details: Details = FIGURES_ALONE, **facts: Any) -> RegressionReport:
         """Return a regression report; arguments as the base. Draws must have been kept."""
-        assert self.labels is not None
+        labels = self._labelled()
         assert self.log_likelihood is not None
         means, stds = self.components()
         return RegressionReport.from_mixture(
             means.numpy(),
             stds.numpy(),
-            self.labels.double().numpy(),
+            labels.double().numpy(),
             log_likelihood=self.log_likelihood.numpy(),
             epistemic=float(self.epistemic.mean()) ** 0.5,
             noise=self.noise,
@@ -102,8 +104,7 @@ class RegressionPredictive(Prediction):
 
     def validation_metrics(self) -> dict[str, float]:
         """Return NLL and RMSE."""
-        assert self.labels is not None
-        error = (self.mean - self.labels).square().mean().sqrt()
+        error = (self.mean - self._labelled()).square().mean().sqrt()
         return {**super().validation_metrics(), "rmse": float(error)}
 
     def conformal(self, predict: Callable[[Any], Any], *, alpha: float, **settings: Any) -> ConformalIntervals:
@@ -112,7 +113,7 @@ class RegressionPredictive(Prediction):
 
     def decide(self, validation: Any, *, risk: float, delta: float, **settings: Any) -> Decision:
         """Answer with the mean; see `bayespeft.report.decision.decide_quantities`."""
-        return decide_quantities(self, validation, risk=risk, delta=delta, **settings)
+        return decide_quantities(self, self._alike(validation), risk=risk, delta=delta, **settings)
 
 
 def log_likelihood(means: Tensor, noise: float, labels: Tensor) -> Tensor:

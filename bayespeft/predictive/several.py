@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from bayespeft.errors import ConfigError
-from bayespeft.predictive.base import Average, Cost, Prediction, Rows, refuse_broken, relative
+from bayespeft.predictive.base import Average, Cost, Prediction, Rows, Temperature, refuse_broken, relative
 from bayespeft.predictive.categorical import IGNORED, CategoricalAverage, Predictive, log_likelihood
+from bayespeft.utils.checks import checked_methods
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class SeveralPredictive(Prediction):
     """A predictive law of several labels for each of n examples.
@@ -52,7 +54,7 @@ class SeveralPredictive(Prediction):
         kept = self.each.labels != IGNORED
         return taken(self.each, kept), self.owner[kept]
 
-    def tempered_nll(self, temperature: float) -> float:
+    def tempered_nll(self, temperature: Temperature) -> float:
         """As the base, with each label averaged by itself."""
         each = self.each
         if each.draw_log_probs is None or each.labels is None:

@@ -6,6 +6,8 @@ from bayespeft.report.conformal import Conformal, ConformalReport
 from bayespeft.report.conformal_intervals import ConformalIntervals, IntervalReport
 from bayespeft.report.decision import Decision
 from bayespeft.report.metric import Metric
+from bayespeft.report.mixture import MixtureReport
+from bayespeft.report.multi_label import MultiLabelReport
 from bayespeft.report.regression import Coverage, RegressionReport
 from bayespeft.report.selection import Rule
 from bayespeft.report.verdict import Verdict
@@ -20,6 +22,8 @@ __all__ = [
     "Decision",
     "IntervalReport",
     "Metric",
+    "MixtureReport",
+    "MultiLabelReport",
     "RegressionReport",
     "Rule",
     "Verdict",

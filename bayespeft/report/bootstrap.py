@@ -154,7 +154,7 @@ def mean_intervals(
     _check(level)
     values = np.stack(list(scores.values()), axis=1)
     draws = np.empty((max(resamples, 0), len(scores)))
-    for rows, drawn in _counts(len(values), resamples, np.random.default_rng(seed)):
+    for rows, drawn in resampled_counts(len(values), resamples, np.random.default_rng(seed)):
         draws[rows] = drawn @ values / len(values)
     means = values.mean(axis=0)
     return {name: _interval(float(mean), own, level) for name, mean, own in zip(scores, means, draws.T, strict=True)}
@@ -182,7 +182,7 @@ def explained(
         return None
     draws = np.empty(max(resamples, 0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        for rows, drawn in _counts(len(losses), resamples, np.random.default_rng(seed)):
+        for rows, drawn in resampled_counts(len(losses), resamples, np.random.default_rng(seed)):
             draws[rows] = (1 - (drawn @ losses) / (drawn @ base)).mean(axis=1)
     # A resample without any base loss defines no figure.
     return Interval(
@@ -206,7 +206,7 @@ def basic(tally: Tally) -> dict[str, Floats]:
     return {"accuracy": means[:, 0], "nll": means[:, 1], "brier": means[:, 2], **ece_figures(tally)}
 
 
-def _counts(n: int, resamples: int, rng: np.random.Generator) -> Iterator[tuple[slice, Floats]]:
+def resampled_counts(n: int, resamples: int, rng: np.random.Generator) -> Iterator[tuple[slice, Floats]]:
     """Yield which resamples, and how often each of n examples is in them, (rows, n).
 
     Raises:
@@ -220,7 +220,7 @@ def _counts(n: int, resamples: int, rng: np.random.Generator) -> Iterator[tuple[
 
 def _draws(ordered: Ordered, families: Mapping[Figures, int], seed: int) -> dict[str, Floats]:
     found: dict[str, list[Floats]] = {}
-    for rows, drawn in _counts(len(ordered), max(families.values()), np.random.default_rng(seed)):
+    for rows, drawn in resampled_counts(len(ordered), max(families.values()), np.random.default_rng(seed)):
         tally = Tally(ordered, drawn)
         for family, resamples in families.items():
             if rows.start < resamples:

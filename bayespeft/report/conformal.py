@@ -114,6 +114,10 @@ class Conformal:
             ConfigError: alpha, the method or per can't be used. DataError: there are no labels, or log-probabilities are NaN or
                 none.
         """
+        if not isinstance(prediction, ClassPrediction):
+            raise ConfigError(
+                f"conformal sets are fitted on a prediction of classes, not on a {type(prediction).__name__}."
+            )
         probs, labels = probabilities(prediction), _labels(prediction)
         scores = class_scores(probs, method, _uniforms(probs, seed))
         own = scores[np.arange(len(labels)), labels]

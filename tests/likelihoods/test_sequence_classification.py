@@ -56,12 +56,14 @@ def test_labels_are_checked_with_row_and_remedy():
         assert "num_labels" not in str(told.value)
 
 
-@pytest.mark.parametrize("likelihood", [None, "sequence_classification", "regression"])
+@pytest.mark.parametrize("likelihood", ["sequence_classification", "regression"])
 @pytest.mark.parametrize("label", [1, [1, 1], [1.0, 0.0]])
 def test_several_right_labels_are_refused_and_not_shared_out_by_a_softmax(bert, tokenizer, likelihood, label):
     bert.config.problem_type = "multi_label_classification"
     rows = [{"text": "the cat", "label": label}] * 4
-    with pytest.raises(ConfigError, match=r"problem_type is 'multi_label_classification'.*a classifier of two classes"):
+    with pytest.raises(
+        ConfigError, match=r"problem_type is 'multi_label_classification'.*Take likelihood='multi_label'"
+    ):
         bayespeft.fit(bert, rows, tokenizer=tokenizer, likelihood=likelihood, progress=False)
 
 
@@ -70,7 +72,7 @@ def test_several_right_labels_are_refused_and_not_shared_out_by_a_softmax(bert, 
     [
         (
             [[1, 0, 1], [0, 0, 1]],
-            r"\(2, 3\): these say of each label whether it is right.* a classifier of two classes",
+            r"\(2, 3\): these say of each label whether it is right.*pass likelihood='multi_label'",
         ),
         ([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]], "these say of each label whether it is right"),
         ([[1, 0, 0], [0, 0, 1]], r"these are one-hot, so take the position .*labels.argmax\(1\)"),

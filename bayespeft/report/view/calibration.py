@@ -139,7 +139,7 @@ def _trust(report: CalibrationReport) -> Section:
             (
                 Picture(
                     "reliability",
-                    charts.reliability(report),
+                    charts.reliability(report.bins, report.headline),
                     {
                         "over": "over-confident",
                         "under": "under-confident",

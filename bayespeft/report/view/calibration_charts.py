@@ -24,23 +24,31 @@ SCORES = {
 }
 
 
-def reliability(report: CalibrationReport) -> Markup:
+def reliability(
+    bins: Sequence[Bin], headline: str, claimed: str = "confidence", kept: str = "accuracy", what: str = "example"
+) -> Markup:
     """Accuracy against confidence: a dot for each bin with its 95 % interval, and the band of a calibrated model.
 
     Dots and gaps are larger where a bin has more examples: a bin of one example is never calibrated, and says little.
     The band is where 95 % of samples of so many examples fall, at each bin on its own, if accuracy is the confidence.
+
+    Args:
+        bins: from confidence 0 to 1.
+        headline: of the report, for a description.
+        claimed, kept: what the axes are called.
+        what: is counted.
     """
     chart = Chart(
-        (0, 1), (0, 1), x_label="confidence", y_label="accuracy", x_ticks=SHARES, y_ticks=SHARES, height=340,
-        description=f"Reliability diagram: {report.headline}",
+        (0, 1), (0, 1), x_label=claimed, y_label=kept, x_ticks=SHARES, y_ticks=SHARES, height=340,
+        description=f"Reliability diagram: {headline}",
     )  # fmt: skip
-    for b in report.bins:
+    for b in bins:
         if b.confidence is not None:
             low, high = (float(edge) / b.count for edge in binom.interval(0.95, b.count, min(b.confidence, 1.0)))
             chart.band([(b.low, low, high), (b.high, low, high)])
     chart.line([(0, 0), (1, 1)], "ideal")
-    most = max(b.count for b in report.bins)
-    for b in report.bins:
+    most = max(b.count for b in bins)
+    for b in bins:
         if b.confidence is None or b.accuracy is None:
             continue
         low, high = exact(b.accuracy, b.count)
@@ -49,8 +57,8 @@ def reliability(report: CalibrationReport) -> Markup:
         chart.line([(b.confidence, b.confidence), (b.confidence, b.accuracy)], f"gap {kind}", 2 + 8 * size)
         chart.line([(b.confidence, low), (b.confidence, high)], "whisker")
         tip = (
-            f"confidence {100 * b.confidence:.1f} %, accuracy {100 * b.accuracy:.1f} % [{100 * low:.1f}, "
-            f"{100 * high:.1f}], {b.count:,} example{'s' * (b.count != 1)}"
+            f"{claimed} {100 * b.confidence:.1f} %, {kept} {100 * b.accuracy:.1f} % [{100 * low:.1f}, "
+            f"{100 * high:.1f}], {b.count:,} {what}{'s' * (b.count != 1)}"
         )
         chart.dot(b.confidence, b.accuracy, kind, tip, 2.5 + 2.5 * size)
     return chart.svg()

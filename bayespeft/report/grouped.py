@@ -1,0 +1,110 @@
+"""Figures of labels of which an example has several: examples are resampled, with all their labels.
+
+Labels of one example err together, so that it is the examples which are independent. Whatever is a function of sums over labels
+is computed on the sums of each resample of examples (Efron & Tibshirani 1993, section 8.4, with examples as the units).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from bayespeft.report.binning import N_BINS, Bin, Floats, Ints, bin_index, score_bins
+from bayespeft.report.bootstrap import Interval, ece_noise, ece_power, resampled_counts
+from bayespeft.report.deviation import deviation
+from bayespeft.report.metric import Metric
+from bayespeft.report.verdict import POINTS
+
+# Labels times resamples that are simulated at most, but never fewer resamples than the second number.
+WORK, FEWEST = 100_000_000, 50
+
+
+class Sums:
+    """Sums over examples, and over each of the same resamples of them.
+
+    Args:
+        columns: name -> what each example contributes, (n,) or (n, P).
+        resamples: bootstrap samples.
+        seed: of these.
+
+    Raises:
+        ConfigError: `resamples` is below 1.
+    """
+
+    def __init__(self, columns: Mapping[str, Floats], resamples: int, seed: int) -> None:
+        tables = {name: values.reshape(len(values), -1) for name, values in columns.items()}
+        joint = np.concatenate(list(tables.values()), axis=1)
+        draws = np.empty((max(resamples, 0), joint.shape[1]))
+        for rows, drawn in resampled_counts(len(joint), resamples, np.random.default_rng(seed)):
+            draws[rows] = drawn @ joint
+        ends = np.cumsum([table.shape[1] for table in tables.values()])[:-1]
+        self.n = len(joint)
+        self.whole: dict[str, Floats] = dict(zip(tables, np.split(joint.sum(axis=0)[None], ends, axis=1), strict=True))
+        self.draws: dict[str, Floats] = dict(zip(tables, np.split(draws, ends, axis=1), strict=True))
+
+    def figure(self, of: Callable[[Mapping[str, Floats]], Floats]) -> Metric | None:
+        """Return a function of the sums, (R, P) by name -> (R,), with its percentile interval; None where it is not defined."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return Interval(of(self.whole)[0], of(self.draws), 0.95).optional
+
+    def share(self, part: str, whole: str) -> Metric:
+        """Return the ratio of two sums of one column."""
+        found = self.figure(lambda sums: sums[part][:, 0] / sums[whole][:, 0])
+        assert found is not None
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Whether probabilities of labels are kept: what is claimed, against the share that comes true.
+
+    Attributes:
+        ece: expected calibration error over 15 bins of equal width, as a fraction, with the interval of the population's.
+        noise: the ECE that a perfectly calibrated model exceeds in 5 % of samples of so many labels with these probabilities,
+            if labels were independent of each other.
+        power: share of such samples in which claims that are 5 points too high would exceed `noise`.
+        bins: of the probability, from 0 to 1; the `accuracy` of a bin is the share that came true.
+    """
+
+    ece: Metric
+    noise: float
+    power: float
+    bins: tuple[Bin, ...]
+
+    @property
+    def broken(self) -> bool:
+        """Whether it is shown not to be kept: beyond noise of independent labels, and of labels that come by the example."""
+        return self.ece.value > self.noise + 1e-9 and self.ece.low > 0
+
+
+def promise(claimed: Floats, came: Floats, owner: Ints, n: int, *, resamples: int = 1000, seed: int = 0) -> Promise:
+    """Compare claimed probabilities with what came true.
+
+    Args:
+        claimed: (m,) probabilities of labels.
+        came: (m,) 1.0 where the label came true, else 0.0.
+        owner: (m,) which example each label is of.
+        n: examples.
+        resamples: bootstrap samples of examples, and simulated samples, of which there are fewer where labels are very many.
+        seed: of both.
+
+    Raises:
+        ConfigError: `resamples` is below 1.
+    """
+    m = len(claimed)
+    gaps = np.zeros((n, N_BINS))
+    np.add.at(gaps, (owner, bin_index(claimed)), (came - claimed) / m)
+    sums = Sums({"gaps": gaps}, resamples, seed)
+    found = sums.whole["gaps"]
+    # The error is n times a mean over examples, of which one adds no more than the distances of all its labels.
+    square = float(((n / m * np.bincount(owner, np.abs(came - claimed), n)) ** 2).mean())
+    simulated = min(resamples, max(WORK // m, FEWEST))
+    noise = ece_noise(claimed, resamples=simulated, seed=seed)
+    return Promise(
+        ece=deviation(float(np.abs(found).sum()), np.abs(sums.draws["gaps"] - found).sum(axis=1), square, n),
+        noise=noise,
+        power=ece_power(claimed, noise, POINTS, resamples=simulated, seed=seed),
+        bins=score_bins(claimed, came),
+    )

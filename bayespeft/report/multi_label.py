@@ -1,0 +1,279 @@
+"""`MultiLabelReport`: how good, and how honest, probabilities of labels are of which an example may have several. Numbers only.
+
+A label is predicted where its probability is at least one half. Intervals cover the figure that endlessly many examples of the
+same law would give, and resample examples with all their labels; those of shares of examples are Clopper and Pearson's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from bayespeft.errors import DataError
+from bayespeft.report.base import Report
+from bayespeft.report.binning import Bin, Floats
+from bayespeft.report.bootstrap import explained
+from bayespeft.report.context import Quotes
+from bayespeft.report.grouped import FEWEST, WORK, Promise, Sums, promise
+from bayespeft.report.metric import Metric
+from bayespeft.report.metrics.examples import LOG_FLOOR, SUM_TOLERANCE
+from bayespeft.report.proportions import proportion
+from bayespeft.report.verdict import LEAST_POWER, Verdict, rows, too_few
+from bayespeft.utils.checks import MAYBE_NAN, Resamples, Seed, checked_methods
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFigures:
+    """How one label fares.
+
+    Attributes:
+        name: as the data calls it, or its number.
+        n: examples that have it.
+        predicted: examples that it was predicted for.
+        precision: share of these that have it; None where there is none.
+        recall: share of those that have it for which it was predicted; None where there is none.
+        f1: their harmonic mean, 2 TP / (2 TP + FP + FN); None where it neither occurs nor was predicted.
+        claimed: mean probability: of a calibrated model the share of examples that have it, n / all.
+        ece: expected calibration error of its probability, over 15 bins.
+        noise: what sampling noise alone reaches in 5 % of samples; see `bootstrap.ece_noise`.
+    """
+
+    name: str
+    n: int
+    predicted: int
+    precision: Metric | None
+    recall: Metric | None
+    f1: float | None
+    claimed: float
+    ece: Metric
+    noise: float
+
+
+@checked_methods
+@dataclass(frozen=True, slots=True)
+class MultiLabelReport(Report):
+    """Metrics of predicted probabilities of labels with 95 % intervals, and what the prediction cost.
+
+    Attributes:
+        nll: mean negative log-likelihood, summed over the labels of an example, each taken by itself; nats per example.
+        micro_f1: 2 TP / (2 TP + FP + FN) over all labels together; None where no label occurs or was predicted.
+        macro_f1: mean over the labels that occur or were predicted of each one's; None as above.
+        subset_accuracy: share of examples of which every label is right.
+        label_accuracy: share of single labels that are right.
+        brier: mean squared error of the probabilities, over labels, in [0, 1].
+        promise: calibration of all labels' probabilities together.
+        confidence_gap: mean probability of what is predicted of a label, on or off, less `label_accuracy`: positive is
+            over-confident.
+        excess: mean probability less the share of labels that are on: positive claims labels too often.
+        base_nll: NLL of the base rates of the labels among these rows, nats per example.
+        skill: 1 - NLL / NLL of the base rates: 0 is no better than these. None where no label varies.
+        labels: K.
+        cardinality: mean number of labels of an example.
+        by_label: figures of each.
+        entropy: mean entropy of the predicted probabilities, summed over labels, nats per example.
+        mutual_information: mean mutual information of each label and the weights, summed over labels, nats per example: the
+            epistemic part. None with fewer than two draws.
+        quotes: rows of the data that are worth looking at; None where none were asked for.
+    """
+
+    WHAT: ClassVar[str] = "a report on several labels an example"
+    VIEW: ClassVar[str] = "multi_label"
+
+    nll: Metric
+    micro_f1: Metric | None
+    macro_f1: Metric | None
+    subset_accuracy: Metric
+    label_accuracy: Metric
+    brier: Metric
+    promise: Promise
+    confidence_gap: Metric
+    excess: Metric
+    base_nll: float
+    skill: Metric | None
+    labels: int
+    cardinality: float
+    by_label: tuple[LabelFigures, ...]
+    entropy: float
+    mutual_information: float | None = None
+    quotes: Quotes | None = None
+
+    @classmethod
+    def from_log_probs(
+        cls,
+        on: npt.ArrayLike,
+        off: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        *,
+        names: Sequence[str] = (),
+        mutual_information: Annotated[float, MAYBE_NAN] | None = None,
+        quotes: Quotes | None = None,
+        seed: Seed = 0,
+        resamples: Resamples = 1000,
+        **facts: Any,
+    ) -> MultiLabelReport:
+        """Measure predictions.
+
+        Args:
+            on: (n, K) natural-log probabilities that an example has a label, already averaged over draws as probabilities.
+            off: (n, K) that it has not.
+            labels: (n, K), 1 where it has it, else 0.
+            names: of the labels; numbers where there are none.
+            mutual_information: see the class.
+            quotes: from `bayespeft.report.quotes`.
+            seed: of the bootstrap. The report is a function of the arguments.
+            resamples: bootstrap samples, and simulated samples.
+            facts: the attributes of `Report` from `draws` on.
+
+        Raises:
+            DataError: shapes differ, there is no example, probabilities don't sum to 1, or labels are not 0 or 1.
+            ConfigError: `resamples` is below 1.
+        """
+        log_on, log_off, y = validate(on, off, labels)
+        n, k = y.shape
+        p = np.exp(log_on)
+        predicted = (p >= 0.5).astype(np.float64)
+        nll = -np.where(y == 1, log_on, log_off)
+        rates = y.mean(axis=0)
+        with np.errstate(divide="ignore"):
+            base = -np.where(y == 1, np.log(rates), np.log(1 - rates))
+        right = 1 - np.abs(predicted - y)
+        options: dict[str, Any] = {"resamples": resamples, "seed": seed}
+        fewer = {**options, "resamples": min(resamples, max(WORK // y.size, FEWEST))}
+        sums = Sums(
+            {
+                "rows": np.ones(n), "cells": np.full(n, float(k)), "nll": nll.sum(axis=1), "right": right.sum(axis=1),
+                "brier": ((p - y) ** 2).sum(axis=1), "gap": (np.maximum(p, 1 - p) - right).sum(axis=1),
+                "excess": (p - y).sum(axis=1), "hits": predicted * y, "all": predicted + y,
+            },
+            resamples, seed,
+        )  # fmt: skip
+        return cls(
+            nll=sums.share("nll", "rows"),
+            micro_f1=sums.figure(lambda s: 2 * s["hits"].sum(axis=1) / s["all"].sum(axis=1)),
+            macro_f1=sums.figure(_macro),
+            subset_accuracy=proportion(float(right.all(axis=1).mean()), n),
+            label_accuracy=sums.share("right", "cells"),
+            brier=sums.share("brier", "cells"),
+            promise=promise(p.ravel(), y.ravel(), np.repeat(np.arange(n), k), n, **options),
+            confidence_gap=sums.share("gap", "cells"),
+            excess=sums.share("excess", "cells"),
+            base_nll=max(float(base.sum(axis=1).mean()), 0.0),
+            skill=explained(nll.sum(axis=1)[:, None], base.sum(axis=1)[:, None], **options),
+            labels=k,
+            cardinality=float(y.sum(axis=1).mean()),
+            by_label=tuple(
+                _figures(str(names[i]) if i < len(names) else str(i), p[:, i], y[:, i], **fewer) for i in range(k)
+            ),
+            entropy=float(-(p * log_on + (1 - p) * log_off).sum(axis=1).mean()),
+            mutual_information=None if mutual_information is None else float(mutual_information),
+            quotes=quotes,
+            n=n,
+            **facts,
+        )
+
+    @property
+    def ece(self) -> Metric:
+        """Expected calibration error of all labels' probabilities together."""
+        return self.promise.ece
+
+    @property
+    def bins(self) -> tuple[Bin, ...]:
+        """Bins of all labels' probabilities together."""
+        return self.promise.bins
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the figures say; see `verdict.Verdict` for its kinds.
+
+        Where claims are shown to be broken, it is "over" or "under" if the confidence in what is predicted of single labels is
+        off by at least half of the calibration error; "high" or "low" if the share of labels is; else "both".
+        """
+        error = self.ece.value
+        if self.promise.broken:
+            gap, excess = self.confidence_gap.value, self.excess.value
+            if abs(gap) >= error / 2:
+                kind: Any = "over" if gap > 0 else "under"
+                less = f"Single labels are {'less' if gap > 0 else 'more'} often right than it claims."
+                return Verdict(kind, f"{kind}-confident by {100 * abs(gap):.1f} points", less, abs(gap))
+            if abs(excess) >= error / 2:
+                kind, often = ("high", "more") if excess > 0 else ("low", "less")
+                reason = f"It expects labels {often} often than they occur."
+                return Verdict(
+                    kind, f"probabilities are too {kind} by {100 * abs(excess):.1f} points", reason, abs(excess)
+                )
+            text = f"over- and under-confident by {100 * error:.1f} points"
+            return Verdict("both", text, "It claims too much of some labels and too little of others.", error)
+        if self.promise.power < LEAST_POWER:
+            return too_few(self.n, self.promise.noise, self.promise.power, "a model that claims 5 points too much")
+        if self.skill is None or self.skill.low <= 0:
+            reason = "Its probabilities are not shown to be better than giving every row the base rate of each label."
+            return Verdict("no_skill", "no better than the base rates", reason)
+        reason = f"What it claims is what it keeps, as far as {rows(self.n)} can show."
+        return Verdict("calibrated", f"well calibrated, as far as {rows(self.n)} show{'s' * (self.n == 1)}", reason)
+
+    @property
+    def headline(self) -> str:
+        """The verdict, with the numbers behind it."""
+        f1 = "" if self.micro_f1 is None else f"micro F1 {100 * self.micro_f1.value:.1f} %, "
+        skill = "" if self.skill is None else f", skill {100 * self.skill.value:.0f} %"
+        return (
+            f"{self.verdict} ({f1}all labels of a row right in {100 * self.subset_accuracy.value:.1f} %, ECE "
+            f"{100 * self.ece.value:.1f} %{skill})"
+        )
+
+
+def validate(on: npt.ArrayLike, off: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """Check log-probabilities and labels, and return them as float64 (n, K), probabilities summing to 1.
+
+    Log-probabilities count as no less than `LOG_FLOOR`.
+
+    Raises:
+        DataError: see `MultiLabelReport.from_log_probs`.
+    """
+    p, q, y = (np.asarray(values, dtype=np.float64) for values in (on, off, labels))
+    if p.ndim != 2 or 0 in p.shape or p.shape != q.shape or p.shape != y.shape:
+        raise DataError(
+            f"log-probabilities have the shapes {p.shape} and {q.shape}, and labels {y.shape}: (examples, labels), with "
+            "at least "
+            "one of each, is expected of all."
+        )
+    total = np.logaddexp(p, q)
+    wrong = ~(np.abs(np.expm1(total)) <= SUM_TOLERANCE)
+    if wrong.any():
+        row, label = np.argwhere(wrong)[0]
+        raise DataError(
+            f"the probabilities of label {label} at row {row} sum to {np.exp(total[row, label]):.6g}, not 1."
+        )
+    if not np.isin(y, (0, 1)).all():
+        row, label = np.argwhere(~np.isin(y, (0, 1)))[0]
+        raise DataError(f"row {row} has {y[row, label]:g} at label {label}: 1 where it has the label, else 0.")
+    return np.clip(p - total, LOG_FLOOR, 0), np.clip(q - total, LOG_FLOOR, 0), y
+
+
+def _macro(sums: Mapping[str, Floats]) -> Floats:
+    """Return the mean F1 of the labels that there are, in each resample."""
+    there = sums["all"] > 0
+    f1 = np.where(there, 2 * sums["hits"] / np.where(there, sums["all"], 1), 0.0)
+    found: Floats = f1.sum(axis=1) / there.sum(axis=1)
+    return found
+
+
+def _figures(name: str, p: Floats, y: Floats, *, resamples: int, seed: int) -> LabelFigures:
+    predicted = p >= 0.5
+    hits, given, own = int((y[predicted]).sum()), int(predicted.sum()), int(y.sum())
+    kept = promise(p, y, np.arange(len(y)), len(y), resamples=resamples, seed=seed)
+    return LabelFigures(
+        name=name,
+        n=own,
+        predicted=given,
+        precision=proportion(hits / given, given) if given else None,
+        recall=proportion(hits / own, own) if own else None,
+        f1=2 * hits / (given + own) if given + own else None,
+        claimed=float(p.mean()),
+        ece=kept.ece,
+        noise=kept.noise,
+    )

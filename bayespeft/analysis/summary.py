@@ -18,7 +18,8 @@ from bayespeft.layers.factors import Pack
 from bayespeft.priors.empirical_bayes import EmpiricalBayes
 from bayespeft.utils.checks import checked_methods
 from bayespeft.variational.approximation import Approximation
-from bayespeft.variational.kl import reported_kl
+from bayespeft.variational.kl import Divergence
+from bayespeft.variational.reported import reported_kl
 
 UNKNOWN = "-"
 # The row of what all layers share: it belongs to none of them, and counts once.
@@ -34,8 +35,8 @@ class SiteSummary:
         adapter: its adapter's name.
         random: numbers that q makes random here.
         kl: KL(q || prior) of these, nats, also where training took another (mean_field_reversed), and in expectation where
-            the prior is drawn anew at each step (randomised); None where the guide is not fitted by a KL, or nothing is
-            random.
+            the prior is drawn anew at each step (randomised); None where the guide is not fitted by a KL, where nothing is
+            random, or where q or the prior does not come apart by layer.
         std_mean, std_spread: mean and standard deviation, over these numbers, of their posterior standard deviations; None
             where the guide has none (a point) or none in closed form (an ensemble, dropout).
         deviation: Frobenius norm of mean - center of the prior, over all latent factors; None without one.
@@ -65,6 +66,8 @@ class Summary:
         guide: the guide's name.
         sites: one for each layer, in the order of the network; the last one for what they share, if there is such.
         kl: KL(q || prior) of all that is random, nats, or None.
+        kl_error: standard error of `kl` and of the layers' in all, nats, where it is a Monte Carlo estimate; None for a
+            formula.
         random: numbers that q makes random.
         trained: numbers that were trained by gradients: means, points, and the spreads of variational guides. Those of
             Laplace, SWAG and IVON, which come from curvature or from moments, are not among them.
@@ -75,6 +78,7 @@ class Summary:
     kl: float | None
     random: int
     trained: int
+    kl_error: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers, for JSON."""
@@ -96,7 +100,8 @@ class Summary:
             )
             for site in self.sites
         ]
-        total = ("total", "", f"{self.random:,}", _number(self.kl, ".1f"), *[""] * 5)
+        kl = _number(self.kl, ".1f") + ("" if self.kl_error is None else f" ± {self.kl_error:.1f}")
+        total = ("total", "", f"{self.random:,}", kl, *[""] * 5)
         heads = (
             "layer",
             "adapter",
@@ -109,8 +114,9 @@ class Summary:
             "norms",
         )
         # The first three columns are of every guide.
-        used = [i for i in range(len(heads)) if i < 3 or any(row[i] != UNKNOWN for row in rows)]
-        table = Table(title=f"{self.guide}: {self.trained:,} trained numbers", title_justify="left")
+        used = [i for i in range(len(heads)) if i < 3 or any(row[i] not in (UNKNOWN, "") for row in (*rows, total))]
+        estimated = "" if self.kl_error is None else "; the KL is a Monte Carlo estimate, ± its standard error"
+        table = Table(title=f"{self.guide}: {self.trained:,} trained numbers{estimated}", title_justify="left")
         for i in used:
             words = heads[i] in ("layer", "adapter", "prior sd", "norms")
             table.add_column(heads[i], justify="left" if words else "right", overflow="fold")
@@ -136,14 +142,16 @@ def summarise(approximation: Approximation, placements: Sequence[Placement], spe
         placements: the adapted layers.
         spec: the settings of its guide.
     """
-    rows = _Sites(approximation, spec).summaries(placements)
-    known = [row.kl for row in rows if row.kl is not None]
+    sites = _Sites(approximation, spec)
+    rows = sites.summaries(placements)
+    total, error = sites.total()
     return Summary(
         guide=spec.kind,
         sites=rows,
-        kl=sum(known) if known else None,
+        kl=total,
         random=sum(row.random for row in rows),
         trained=approximation.trainable(),
+        kl_error=error,
     )
 
 
@@ -155,11 +163,12 @@ class _Sites:
         self._packs, self._random, self._mean = approximation.packs, approximation.random, approximation.mean()
         self._centers = {pack.name: approximation.get_buffer(f"center_{pack.name}") for pack in self._packs}
         self._std: dict[str, Tensor] = {}
-        self._kl: dict[str, Tensor] = {}
+        self._kl: dict[str, Divergence] = {}
         if isinstance(guide, GaussianGuide):
             self._std = guide.std()
-            if spec.variational:
-                self._kl = {name: kl for name, kl in reported_kl(approximation).items() if name in self._random}
+        # Dropout has nothing to train: it draws what its prior draws.
+        if spec.variational and any(True for _ in guide.parameters()):
+            self._kl = {name: kl for name, kl in reported_kl(approximation).items() if name in self._random}
         # Only a guide that is fitted by the ELBO has learned a scale; others may have no distribution pack by pack.
         q = {**approximation.points.q(), **(guide.q() if spec.variational else {})}
         self._scales = {
@@ -167,6 +176,14 @@ class _Sites:
             for pack in approximation.sampled
             if isinstance(pack.prior, EmpiricalBayes) and pack.name in q
         }
+
+    def total(self) -> tuple[float | None, float | None]:
+        """Return the KL of all that is random, and its standard error where it is an estimate; None where there is none."""
+        if not self._kl:
+            return None, None
+        errors = [kl.error for kl in self._kl.values() if kl.error is not None]
+        rows = [float(row) for kl in self._kl.values() for row in kl.nats.reshape(-1)]
+        return sum(rows), sum(error**2 for error in errors) ** 0.5 if errors else None
 
     def summaries(self, placements: Sequence[Placement]) -> tuple[SiteSummary, ...]:
         """Return what there is to say about each layer, and about what they share."""
@@ -186,7 +203,7 @@ class _Sites:
             site=name,
             adapter=adapter,
             random=sum(self._mean[pack][row].numel() for pack, row in random),
-            kl=float(sum(self._kl[pack][row] for pack, row in random)) if self._kl and random else None,
+            kl=self._layer_kl(random),
             std_mean=None if std is None else float(std.mean()),
             std_spread=None if std is None else float(std.std(correction=0)),
             deviation=float(self._deviation(latent).norm()) if latent else None,
@@ -200,6 +217,12 @@ class _Sites:
                 if pack.name not in self._random and self._mean[pack.name].is_floating_point()
             },
         )
+
+    def _layer_kl(self, places: Sequence[tuple[str, int]]) -> float | None:
+        """KL of rows of packs, if each comes apart by layer."""
+        if not places or any(pack not in self._kl or self._kl[pack].nats.dim() == 0 for pack, _ in places):
+            return None
+        return float(sum(self._kl[pack].nats[row] for pack, row in places))
 
     def _deviation(self, places: Sequence[tuple[str, int]]) -> Tensor:
         return _flat(self._mean, places) - _flat(self._centers, places)

@@ -128,7 +128,7 @@ def fit(
         posterior.method.title,
         f"{len(rows):,}",
         f"{last.nll:.3f}",
-        f"{last.kl:.1f}" if posterior.method.guide.variational else "-",
+        last.kl_text if posterior.method.guide.variational else "-",
         f"{posterior.history.seconds:.0f}",
         f"{posterior.approximation.trainable():,}",
     )

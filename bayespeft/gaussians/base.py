@@ -1,8 +1,11 @@
-"""What every Gaussian over a pack of layers offers: draws, density, and a closed-form KL to independent normals.
+"""What every Gaussian over a pack of layers offers: draws, density, and a closed-form KL to priors of independent elements.
 
 The layers of a pack are independent; within a layer Sigma = S S^T. Against a prior N(m, diag(sp^2)) the KL needs only the
 marginal variances and the determinant, so one formula serves every family:
 KL = sum [ ln sp + (var + (mean - m)^2) / (2 sp^2) - 1/2 ] - 1/2 ln|Sigma|.
+Against any other prior of independent elements p_i it is that of the marginals and the total correlation of q:
+KL = sum [ KL(N(mean_i, var_i) || p_i) + 1/2 ln var_i ] - 1/2 ln|Sigma|,
+so that a formula for one normal number, as torch.distributions registers them, is one for every family.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from pyro.distributions.util import broadcast_shape
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Normal, constraints, register_kl
+from torch.distributions import Distribution, Independent, Normal, constraints, kl_divergence, register_kl
 
 from bayespeft.errors import GuideError
 
@@ -83,6 +86,20 @@ class PackedGaussian(TorchDistribution, ABC):  # type: ignore[misc]
         terms = torch.log(scale) - self.log_scale + 0.5 * squares - 0.5
         return self._flat(terms).sum(-1)
 
+    def kl_by_layer_to(self, p: Distribution) -> Tensor:
+        """Return KL(q || p) of each layer in nats, (..., layers), to independent elements.
+
+        Args:
+            p: their laws, batch shape (..., layers, *shape).
+
+        Raises:
+            NotImplementedError: torch.distributions has no KL of a normal to such a law: see its `register_kl`.
+        """
+        variance = self.marginal_variance
+        marginals = kl_divergence(Normal(self.loc, variance.sqrt(), validate_args=False), p)
+        terms = marginals + 0.5 * torch.log(variance) - self.log_scale
+        return self._flat(terms).sum(-1)
+
     @property
     def mean(self) -> Tensor:
         """Mean, batch shape + (layers, *shape)."""
@@ -119,6 +136,11 @@ class PackedGaussian(TorchDistribution, ABC):  # type: ignore[misc]
         result = -0.5 * self.squared_distance(value - self.loc).sum(-1) - constant
         return result.expand(broadcast_shape(result.shape, self.batch_shape))
 
+    def log_prob_by_layer(self, value: Tensor) -> Tensor:
+        """Return the log density of each layer, (..., layers), of values (..., layers, *shape)."""
+        constant = self._flat(self.log_scale).sum(-1) + 0.5 * self.size * math.log(2 * math.pi)
+        return -0.5 * self.squared_distance(value - self.loc) - constant
+
     def _flat(self, value: Tensor) -> Tensor:
         """(..., layers, *shape) to (..., layers, d)."""
         return value.reshape(*value.shape[: value.dim() - len(self.layer_shape)], self.size)
@@ -126,6 +148,14 @@ class PackedGaussian(TorchDistribution, ABC):  # type: ignore[misc]
     def _shaped(self, value: Tensor) -> Tensor:
         """(..., layers, d) to (..., layers, *shape)."""
         return value.reshape(*value.shape[:-1], *self.layer_shape)
+
+
+def elements_of(p: Distribution) -> Distribution | None:
+    """Return the laws of the elements, batch shape that of p and its events; None where p does not say them one by one."""
+    base: Any = p
+    while isinstance(base, Independent):
+        base = base.base_dist
+    return None if base.event_shape else base
 
 
 def check_shape(what: str, value: Tensor, shape: Sequence[int]) -> None:
@@ -153,21 +183,23 @@ def kl_by_layer(q: PackedGaussian, p: Distribution) -> Tensor:
 
     Args:
         q: a Gaussian over a pack.
-        p: `Normal(loc, scale).to_event(n)`, all dimensions of a pack as event dimensions.
+        p: a law of independent elements, such as `Normal(loc, scale).to_event(n)`, all dimensions of a pack as event
+            dimensions.
 
     Raises:
-        NotImplementedError: p is no independent normal of q's event shape.
+        NotImplementedError: p is not that, or nobody registered the KL of a normal to the law of its elements.
     """
-    base: Any = p
-    while isinstance(base, Independent):
-        base = base.base_dist
-    if not isinstance(base, Normal) or p.event_shape != q.event_shape:
+    base = elements_of(p)
+    if base is None or p.event_shape != q.event_shape:
         raise NotImplementedError(
-            f"no closed-form KL of {type(q).__name__} {tuple(q.event_shape)} against independent {type(base).__name__} "
+            f"no closed-form KL of {type(q).__name__} {tuple(q.event_shape)} against {type(p).__name__} "
             f"{tuple(p.event_shape)}."
         )
     event_dim = len(q.event_shape)
-    kl = q.kl_by_layer(_unexpanded(base.loc, event_dim), _unexpanded(base.scale, event_dim))
+    if isinstance(base, Normal):
+        kl = q.kl_by_layer(_unexpanded(base.loc, event_dim), _unexpanded(base.scale, event_dim))
+    else:
+        kl = q.kl_by_layer_to(base)
     return kl.expand(*broadcast_shape(q.batch_shape, p.batch_shape), len(q.loc))
 
 

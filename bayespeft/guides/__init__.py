@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bayespeft.guides.point import Point as Point
     from bayespeft.guides.swag import Swag as Swag
     from bayespeft.guides.swag_adapter import SwagAdapter as SwagAdapter
+    from bayespeft.guides.transformed import TransformedGuide as TransformedGuide
     from bayespeft.guides.training_free import TrainingFree as TrainingFree
     from bayespeft.layers.factors import Pack as Pack
 else:
@@ -36,6 +37,7 @@ else:
             "GuideSpec": "bayespeft.guides.base",
             "Noise": "bayespeft.guides.base",
             "Pack": "bayespeft.layers.factors",
+            "TransformedGuide": "bayespeft.guides.transformed",
             "parameters_of": "bayespeft.guides.base",
         },
     )

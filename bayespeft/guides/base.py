@@ -100,11 +100,15 @@ class Guide(nn.Module, ABC):
 
     @abstractmethod
     def q(self) -> dict[str, Distribution]:
-        """Return the distribution of each pack, by name, with every dimension an event dimension: (layers, ...)."""
+        """Return the distribution of each pack, by name, with every dimension an event dimension: (layers, ...).
+
+        A guide that is fitted by the ELBO needs reparameterised draws, `rsample`; and, where its KL has no formula, the
+        density of these, `log_prob`.
+        """
 
     @abstractmethod
     def mean(self) -> dict[str, Tensor]:
-        """Return the posterior mean of each pack, by name: (layers, ...)."""
+        """Return the posterior mean of each pack, by name: (layers, ...); where it is not known, a point in its place."""
 
     @property
     def members(self) -> int | None:
@@ -173,6 +177,10 @@ class GuideSpec(Plugin, ABC):
             and heads too; "adapter", every trained pack but heads; "head", freshly made heads alone.
         prediction: how its posterior predicts, unless the method or the user says otherwise.
         variational: q is fitted by maximising the ELBO; False for a guide that finds its spread after training a point.
+        closed_form: its KL to normal priors is a formula, and that one is missing is an error. False: where none is
+            registered, the KL is estimated by Monte Carlo (see `bayespeft.variational.kl`).
+        symmetric: q stays the same law where any elements change the sign of their deviation from its mean: they are
+            uncorrelated, and none is skewed. Only then may signs be flipped in training ("flipout", "token").
         restarts: it is fitted in one run that can go on from other values, as an adapter that merges asks for.
         discrete: it works with probabilities of classes only, not with densities.
         needs: factors that it can't do without, by name, and their roles; it then takes no other latent. Empty: any.
@@ -182,13 +190,15 @@ class GuideSpec(Plugin, ABC):
         curved: it needs the curvature of the likelihood, `Likelihood.curvature_root`.
 
     Raises:
-        ConfigError: `noise` flips signs, and q has correlations.
+        ConfigError: `noise` flips signs, and q is not symmetric.
     """
 
     room: ClassVar[str] = "guides"
     stochastic: ClassVar[bool] = True
     covers: ClassVar[Literal["latent", "trained", "adapter", "head"]] = "latent"
     variational: ClassVar[bool] = True
+    closed_form: ClassVar[bool] = True
+    symmetric: ClassVar[bool] = False
     prediction: ClassVar[Literal["sampled", "linearised"]] = "sampled"
     restarts: ClassVar[bool] = False
     discrete: ClassVar[bool] = False
@@ -199,17 +209,12 @@ class GuideSpec(Plugin, ABC):
     curved: ClassVar[bool] = False
     noise: Noise = "batch"
 
-    @property
-    def diagonal(self) -> bool:
-        """Elements are uncorrelated under q. Only then may signs be flipped ("flipout", "token")."""
-        return True
-
     @model_validator(mode="after")
     def _check_noise(self) -> GuideSpec:
-        if not self.diagonal and self.noise in ("flipout", "token"):
+        if not self.symmetric and self.noise in ("flipout", "token"):
             raise ConfigError(
-                f"noise='{self.noise}' gives every example random signs, and sign flips kill the off-diagonal covariance "
-                f"that guide '{self.kind}' is there for. Use noise='example'."
+                f"noise='{self.noise}' gives every example random signs, and sign flips kill the off-diagonal covariance, or "
+                f"the skewness, that guide '{self.kind}' is there for. Use noise='example'."
             )
         return self
 

@@ -39,7 +39,6 @@ class FullCovariance(GaussianSpec):
         init_std: standard deviations start uniformly between these two in the unconstrained parameter.
     """
 
-    diagonal: ClassVar[bool] = False
     remedy: ClassVar[str] = (
         "Use guide 'matrix_normal' or 'low_rank', an adapter with fewer latent numbers a layer (core), or a smaller r."
     )

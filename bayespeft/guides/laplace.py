@@ -116,7 +116,6 @@ class LaplaceSpec(GuideSpec):
             trained under the method's priors.
     """
 
-    diagonal: ClassVar[bool] = False
     variational: ClassVar[bool] = False
     curved: ClassVar[bool] = True
     # The Gauss-Newton matrix is the curvature of the linearised network (Immer et al. 2021, arXiv 2008.08400).

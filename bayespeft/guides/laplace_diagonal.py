@@ -48,7 +48,7 @@ class LaplaceDiagonalGuide(LaplaceGuide):
 class LaplaceDiagonal(LaplaceSpec):
     """Diagonal Laplace over every trained factor: adapters and heads."""
 
-    diagonal: ClassVar[bool] = True
+    symmetric: ClassVar[bool] = True
     covers: ClassVar[Literal["latent", "trained", "adapter", "head"]] = "trained"
 
     def build(self, packs: Sequence[Pack], generator: torch.Generator) -> LaplaceDiagonalGuide:

@@ -7,7 +7,6 @@ The family of Ong et al. 2018 (Gaussian variational approximation with a factor 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -47,7 +46,6 @@ class LowRank(GaussianSpec):
         rank: k, common directions in a layer.
     """
 
-    diagonal: ClassVar[bool] = False
     rank: int = Field(default=4, ge=1)
 
     def build(self, packs: Sequence[Pack], generator: torch.Generator) -> LowRankGuide:

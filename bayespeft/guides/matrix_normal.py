@@ -54,7 +54,7 @@ class MatrixNormal(GaussianSpec):
     factors: Literal["dense", "diagonal"] = "dense"
 
     @property
-    def diagonal(self) -> bool:
+    def symmetric(self) -> bool:  # type: ignore[override]
         """Diagonal factors leave no correlations."""
         return self.factors == "diagonal"
 

@@ -57,6 +57,7 @@ class MeanField(GaussianSpec):
     """
 
     restarts: ClassVar[bool] = True
+    symmetric: ClassVar[bool] = True
     std: Literal["square", "exp"] = "exp"
 
     def build(self, packs: Sequence[Pack], generator: torch.Generator) -> MeanFieldGuide:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from bayespeft import gaussians
+from bayespeft.errors import GuideError
 from bayespeft.gaussians import Diagonal
 from bayespeft.guides.mean_field import MeanField, MeanFieldGuide
 from bayespeft.layers.factors import Pack
@@ -40,6 +41,13 @@ class ReversedDiagonal(Diagonal):
         loc, scale = loc + self.moved, scale + self.moved
         squares = (scale.square() + (self.loc - loc).square()) / self.marginal_variance
         return self._flat(self.log_scale - torch.log(scale) + 0.5 * squares - 0.5).sum(-1)
+
+    def kl_by_layer_to(self, p: Distribution) -> Tensor:
+        """Refuse: the reversed KL has a formula for normal priors only, and a Monte Carlo one would be KL(q || p)."""
+        raise GuideError(
+            f"guide 'mean_field_reversed' trains by KL(prior || q), which has a formula for normal priors only, not for "
+            f"{type(p).__name__}. Use guide 'mean_field'."
+        )
 
 
 class MeanFieldReversedGuide(MeanFieldGuide):

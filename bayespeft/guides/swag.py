@@ -163,7 +163,6 @@ class Swag(GuideSpec):
     covers: ClassVar[Literal["latent", "trained", "adapter", "head"]] = "trained"
     variational: ClassVar[bool] = False
     resumable: ClassVar[bool] = False
-    diagonal: ClassVar[bool] = False
     epochs: float = Field(default=4.0, gt=0)
     every: float = Field(default=0.2, gt=0)
     lr_factor: float = Field(default=3.0, gt=0)

@@ -50,6 +50,7 @@ def training(history: History, remedies: Mapping[str, str] | None = None) -> Tra
         history.peak_memory_bytes,
         "" if history.ended is None else str(history.ended),
         dict(remedies or {}),
+        records[-1].kl_error,
     )
 
 

@@ -14,13 +14,17 @@ from bayespeft.config import Plugin
 class Prior(Plugin, ABC):
     """Belief about a factor before the data.
 
-    `proper` is False for a prior without a density (flat): its term is masked out of the ELBO. `needs_spread` is True
-    for a prior whose learned scale would collapse onto a point estimate.
+    Attributes:
+        proper: it has a density; False for a flat prior, whose term is masked out of the ELBO.
+        needs_spread: its learned scale would collapse onto a point estimate.
+        closed_form: every Gaussian q has a KL to it in closed form, and that a formula is missing is an error. False: where
+            none is registered, the KL is estimated by Monte Carlo (see `bayespeft.variational.kl`).
     """
 
     room: ClassVar[str] = "priors"
     proper: ClassVar[bool] = True
     needs_spread: ClassVar[bool] = False
+    closed_form: ClassVar[bool] = True
 
     @abstractmethod
     def distribution(self, center: Tensor) -> Distribution:

@@ -18,6 +18,7 @@ class Training:
         peak_memory_bytes: most memory used, or None where it can't be told.
         ended: why it took as many steps as it did, in words; empty where the number was fixed.
         remedies: kind of verdict -> what to do about it, in words.
+        kl_error: standard error of the last "kl", nats, where it is a Monte Carlo estimate; None where it has a formula.
     """
 
     steps: tuple[int, ...]
@@ -26,6 +27,7 @@ class Training:
     peak_memory_bytes: int | None = None
     ended: str = ""
     remedies: dict[str, str] = field(default_factory=dict)
+    kl_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class Record:
         kl_weight: weight of the last two at the end of the stretch.
         seconds: since the start.
         validation: metrics on the validation data, where they were computed at this step.
+        kl_error: standard error of `kl` in nats, where it is a Monte Carlo estimate; None where it has a formula.
     """
 
     step: int
@@ -37,6 +38,12 @@ class Record:
     kl_weight: float
     seconds: float
     validation: dict[str, float] | None = None
+    kl_error: float | None = None
+
+    @property
+    def kl_text(self) -> str:
+        """The KL as it is shown, with its standard error where there is one."""
+        return f"{self.kl:.1f}" + ("" if self.kl_error is None else f" ± {self.kl_error:.1f}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from bayespeft.utils.interrupts import postponed
 from bayespeft.utils.memory import PeakMemory
 from bayespeft.utils.randomness import seeded
 from bayespeft.variational.approximation import Approximation
-from bayespeft.variational.kl import point_constants
+from bayespeft.variational.reported import point_constants
 
 RECORDS = 100
 
@@ -286,18 +286,19 @@ def run(
                     _finite(problem, mean_loss, done)
                     with average.applied():
                         validated = validate() if validate and looking else None
-                        kl, density = problem.prior_terms()
+                        reported = problem.prior_terms()
                         seconds = time.perf_counter() - start
                         record = Record(
                             done,
                             done * train.accumulate / count,
                             mean_loss,
                             mean_nll,
-                            kl,
-                            density + constant,
+                            reported.kl,
+                            reported.prior + constant,
                             weight,
                             seconds,
                             validated,
+                            reported.kl_error,
                         )
                         history.records.append(record)
                         if lookout and looking:

@@ -16,7 +16,7 @@ import torch
 from pyro import poutine
 from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution
 
 from bayespeft.adapters.attach import frozen, mode
 from bayespeft.config import TrainConfig
@@ -28,8 +28,9 @@ from bayespeft.prediction.jacobian import Jacobian, jacobians
 from bayespeft.prediction.predictor import Predictor
 from bayespeft.predictive.base import Prediction
 from bayespeft.variational.adapted import Adapted
-from bayespeft.variational.kl import reported_kl
+from bayespeft.variational.kl import objective_kl
 from bayespeft.variational.noise import PLATED
+from bayespeft.variational.reported import PriorTerms, prior_terms
 
 
 @dataclass(eq=False, kw_only=True)
@@ -177,17 +178,15 @@ class Problem(Adapted):
     def prior_loss(self, kl_weight: float) -> Tensor:
         """Return what `loss` adds to the mean NLL: kl_weight / N times the KL of latents and -log prior of points.
 
-        It is a constant where every prior is flat.
+        It is a constant where every prior is flat, and of one draw where the KL has no formula.
         """
         q, priors = self.approximation.q(), self.approximation.priors()
-        terms = [kl_divergence(q[name], p) for name, p in priors.items() if name not in self.approximation.improper]
+        terms = [objective_kl(q[name], p) for name, p in priors.items() if name not in self.approximation.improper]
         total = torch.zeros((), device=self.device)
         for term in terms:
             total = total + term
         return total * (kl_weight / len(self.examples))
 
-    def prior_terms(self) -> tuple[float, float]:
-        """Return KL of the latents, and -log prior of the points, in nats, as they are reported: see `reported_kl`."""
-        terms = {name: float(term.sum()) for name, term in reported_kl(self.approximation).items()}
-        kl = sum(term for name, term in terms.items() if name in self.approximation.random)
-        return kl, sum(term for name, term in terms.items() if name not in self.approximation.random)
+    def prior_terms(self) -> PriorTerms:
+        """Return KL of the latents, and -log prior of the points, in nats, as they are reported."""
+        return prior_terms(self.approximation)

@@ -31,7 +31,7 @@ class ProgressBar:
 
     def record(self, record: Record) -> None:
         """Update the numbers."""
-        numbers = f"NLL {record.nll:.3f}  KL {record.kl:.1f} nats"
+        numbers = f"NLL {record.nll:.3f}  KL {record.kl_text} nats"
         if record.validation:
             shown = (f"{name} {value:.3f}" for name, value in record.validation.items() if "=" not in name)
             numbers += "  validation " + "  ".join(shown)

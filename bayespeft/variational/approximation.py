@@ -14,7 +14,7 @@ from bayespeft.guides.base import Guide, GuideSpec, Noise
 from bayespeft.guides.point import Point
 from bayespeft.layers.factors import Pack, Role
 from bayespeft.layers.weights import Grouped, Shared, Weight
-from bayespeft.variational.kl import check_closed_form
+from bayespeft.variational.kl import check_kl
 from bayespeft.variational.noise import spread
 
 COVERED: dict[str, tuple[Role, ...]] = {
@@ -90,10 +90,24 @@ class Approximation(nn.Module):
                     "scale would collapse. Give points another prior, such as Normal or EmpiricalBayes."
                 )
         if spec.variational:
-            q, p = self.q(), self.priors()
-            for name in set(p) - self.improper:
-                check_closed_form(name, q[name], p[name])
+            self._check_kl(spec)
         self.to(device)
+
+    def _check_kl(self, spec: GuideSpec) -> None:
+        """Check that q has a KL to each proper prior, a formula unless guide or prior say that there may be none."""
+        q = self.q()
+        for pack in self.sampled:
+            if pack.name in self.improper:
+                continue
+            try:
+                prior = pack.prior.fitted(self.get_buffer(f"center_{pack.name}"), q[pack.name])
+            except NotImplementedError as error:  # torch's way to say that a law has no such moment
+                raise GuideError(
+                    f"the prior '{pack.prior.kind}' learns a scale from mean and variance of q, and guide '{spec.kind}' has "
+                    "none in closed form. Take a prior whose scale is given, such as Normal or FanIn."
+                ) from error
+            estimable = pack.name in self.random and not (spec.closed_form and pack.prior.closed_form)
+            check_kl(pack.name, q[pack.name], prior, estimable=estimable)
 
     def q(self) -> dict[str, Distribution]:
         """Return q of every sampled pack, by name."""

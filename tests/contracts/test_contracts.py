@@ -21,7 +21,7 @@ from bayespeft.layers.weights import Grouped, Shared
 from bayespeft.methods.base import Method
 from bayespeft.priors.base import Prior
 from bayespeft.priors.normal import Normal
-from bayespeft.variational.kl import check_closed_form
+from bayespeft.variational.kl import check_kl
 
 ADAPTERS, GUIDES = registry.names("adapters"), registry.names("guides")
 METHODS, PRIORS = registry.names("methods"), registry.names("priors")
@@ -147,7 +147,7 @@ class TestGuide:
         prior = a_pack().prior.distribution(a_pack().center)
         if name == "dropout":  # two atoms have a KL against the same two only
             prior = registry.get("priors", name)().distribution(a_pack().init)
-        check_closed_form("C_2x4", guide.q()["C_2x4"], prior)
+        check_kl("C_2x4", guide.q()["C_2x4"], prior)
         kl = kl_divergence(guide.q()["C_2x4"], prior)
         if kl.requires_grad:
             kl.backward()

@@ -214,7 +214,7 @@ def test_other_priors_and_shapes_have_none(family):
         dist.Normal(torch.zeros(2, 4), 1.0).to_event(2),
         dist.Normal(torch.zeros(2, 3), 1.0).to_event(1),
     ):
-        with pytest.raises(NotImplementedError, match="no closed-form KL"):
+        with pytest.raises(NotImplementedError, match=r"no closed-form KL|No KL\(p"):
             kl_divergence(q, p)
 
 

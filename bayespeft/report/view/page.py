@@ -157,6 +157,11 @@ def _curves(training: Training) -> Iterator[Figure]:
     kl = training.curves.get("kl", ())
     if any(kl):
         caption = "How far the posterior has moved from the prior: it should come to rest."
+        if training.kl_error is not None:
+            caption += (
+                " There is no formula for it: these are Monte Carlo estimates, the last one "
+                f"{kl[-1]:.1f} ± {training.kl_error:.1f} nats (standard error)."
+            )
         curve = Picture("training.kl", _curve(training.steps, {"kl": kl}, "nats"), {})
         yield Figure("KL from the prior", (curve,), caption)
 

@@ -88,8 +88,9 @@ class Targets(Config):
         modules: "auto" (query and value projections of the known architectures), "all-linear" (every linear layer but
             the head), a list of module names (whole names or their last parts, as in peft), or one regular
             expression that must match a module's whole name.
-        layers: keep only modules inside these blocks, as (first, last), both included, counted from 0; a module's
-            block is the first number in its dotted name.
+        layers: keep only modules inside these blocks, as (first, last), both included, counted from 0, or, where negative,
+            from the end: (-3, -1) are the last three, whose draws share all that lies below them. A module's block is the
+            first number in its dotted name.
     """
 
     modules: str | list[str] = "auto"

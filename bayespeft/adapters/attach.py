@@ -209,7 +209,7 @@ def mode(model: nn.Module, *, dropout: bool = False, keep_cache: bool = False) -
             module.training = training
 
 
-def _blocks(model: nn.Module) -> list[nn.Module]:
+def blocks_of(model: nn.Module) -> list[nn.Module]:
     """Return the repeated blocks of a network: the members of its outermost lists of several modules of one class."""
     for module in model.children():
         if (
@@ -218,7 +218,7 @@ def _blocks(model: nn.Module) -> list[nn.Module]:
             and len({type(m) for m in module}) == 1
         ):
             return list(module)
-    return [block for module in model.children() for block in _blocks(module)]
+    return [block for module in model.children() for block in blocks_of(module)]
 
 
 @contextmanager
@@ -230,7 +230,7 @@ def recomputing(model: nn.Module, wanted: bool = True) -> Iterator[None]:
     Raises:
         AttachError: the network has no repeated blocks.
     """
-    blocks = _blocks(model) if wanted else []
+    blocks = blocks_of(model) if wanted else []
     if wanted and not blocks:
         raise AttachError(
             f"{type(model).__name__} has no list of repeated blocks whose activations could be recomputed; set "

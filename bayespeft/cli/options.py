@@ -65,7 +65,11 @@ TargetNames = Annotated[
 ]
 Layers = Annotated[
     str | None,
-    typer.Option(metavar="A-B", help="Only blocks A to B, both included, counted from 0.", rich_help_panel=NETWORK),
+    typer.Option(
+        metavar="A-B",
+        help="Only blocks A to B, both included, counted from 0; or the last, such as last-3.",
+        rich_help_panel=NETWORK,
+    ),
 ]
 Epochs = Annotated[float | None, typer.Option(help="Passes over the data.", rich_help_panel=TRAINING)]
 Steps = Annotated[int | None, typer.Option(help="Optimiser steps, instead of epochs.", rich_help_panel=TRAINING)]
@@ -162,9 +166,15 @@ def targets(names: str | None, layers: str | None) -> Targets:
         given["modules"] = names.split(",") if words else names
     if layers is not None:
         bounds = re.fullmatch(r"(\d+)(?:-(\d+))?", layers.strip())
-        if bounds is None:
-            raise ConfigError(f"layers is {layers!r}: one block, such as 7, or a range, such as 4-11.")
-        given["layers"] = (int(bounds[1]), int(bounds[2] or bounds[1]))
+        last = re.fullmatch(r"last-([1-9]\d*)", layers.strip())
+        if last is not None:
+            given["layers"] = (-int(last[1]), -1)
+        elif bounds is not None:
+            given["layers"] = (int(bounds[1]), int(bounds[2] or bounds[1]))
+        else:
+            raise ConfigError(
+                f"layers is {layers!r}: one block, such as 7, a range, such as 4-11, or the last, such as last-3."
+            )
     return Targets(**given)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -162,9 +163,14 @@ def assemble(
 
 
 def as_targets(targets: str | Sequence[str] | Targets | None) -> Targets:
-    """Return targets as settings, whatever form the user chose: names mean those in every block, None says nothing."""
+    """Return targets as settings, whatever form the user chose: names mean those in every block, None says nothing.
+
+    "last-3" means the layers that the method names, in the last three blocks.
+    """
     if targets is None:
         return Targets()
+    if isinstance(targets, str) and (last := re.fullmatch(r"last-([1-9]\d*)", targets)):
+        return Targets(layers=(-int(last[1]), -1))
     if isinstance(targets, Targets):
         return targets
     return Targets(modules=targets if isinstance(targets, str) else list(targets), layers=None)

@@ -86,7 +86,8 @@ def fit(
         likelihood: overrides the choice by the network's type (or by `start`): "sequence_classification", "label_tokens",
             "multi_label" for rows whose `label` lists the labels that are on (or has a 0 or 1 for each), or "regression" for
             labels that are quantities; `Regression(noise=...)` says how much they scatter.
-        targets: which layers; see `Targets`. What is left out comes from the method.
+        targets: which layers; see `Targets`. What is left out comes from the method. "last-3": the method's, in the last three
+            blocks; draws then share what lies below, so that ten cost as much as some three passes.
         train: settings; what is left out comes from the method. Most methods decide the number of steps by rows that they
             hold out, and then fit all rows: see `bayespeft.training.held_out`; `history.ended` says what was decided.
         validation: data whose NLL and accuracy (for a regression: RMSE) are computed while training, into `history`. A

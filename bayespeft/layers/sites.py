@@ -215,11 +215,12 @@ def block_of(name: str) -> int | None:
     return int(number[1]) if number else None
 
 
-def _in_layers(name: str, layers: tuple[int, int] | None) -> bool:
+def _in_layers(name: str, layers: tuple[int, int] | None, blocks: int) -> bool:
     if layers is None:
         return True
+    first, last = (number + blocks if number < 0 else number for number in layers)
     block = block_of(name)
-    return block is not None and layers[0] <= block <= layers[1]
+    return block is not None and first <= block <= last
 
 
 def _by_names(names: Sequence[str], sites: dict[str, Site], others: _Others) -> dict[str, Site]:
@@ -286,7 +287,8 @@ def find_sites(model: nn.Module, targets: Targets, exclude: Sequence[str] = ()) 
         if same := {name: module for name, module in others.alike.items() if pattern.fullmatch(name)}:
             raise TargetError(f"layer {_refused(same)}")
         found = {name: site for name, site in sites.items() if pattern.fullmatch(name)}
-    kept = [site for name, site in found.items() if _in_layers(name, targets.layers)]
+    blocks = 1 + max((block for name in sites if (block := block_of(name)) is not None), default=-1)
+    kept = [site for name, site in found.items() if _in_layers(name, targets.layers, blocks)]
     if not kept:
         where = f" in layers {targets.layers[0]} to {targets.layers[1]}" if targets.layers else ""
         raise TargetError(

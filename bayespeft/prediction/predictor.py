@@ -25,6 +25,7 @@ from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.prediction.folding import Folding
 from bayespeft.prediction.jacobian import jacobians
 from bayespeft.prediction.sampling import Noise, Sampling
+from bayespeft.prediction.trunk import Trunk
 from bayespeft.predictive.base import REPLICATES, Average, Cost, Prediction, Rows, refuse_broken
 from bayespeft.utils.memory import PeakMemory
 from bayespeft.utils.randomness import seeded
@@ -191,6 +192,7 @@ class Predictor:
     ) -> None:
         """Add the predictions of these draws, (draws, layers, ...) by pack, or of the mean, for all examples."""
         average.begin(max(draws, 1))
+        trunk = Trunk(self.adapted)
         for number, batch in enumerate(examples.batches(batch_size)):
             if rounds:
                 rounds.check(number, batch)
@@ -200,22 +202,33 @@ class Predictor:
                 before = folding.allocated()
                 size = min(folding.size(len(batch)), max(draws, 1) - first)
                 chunk = {name: value[first : first + size] for name, value in values.items()}
-                self.adapted.attachment.bind(self.adapted.approximation.folded_weights(chunk, len(batch)))
                 try:
-                    logits = (
-                        self.adapted.likelihood.logits(self.adapted.model, moved.repeat(size)).double()
-                        / self.temperature
-                    )
+                    logits = self._logits(moved, chunk, size, trunk)
                 except MixedRowsError:
                     if not folding.give_up():
                         raise
                     continue
                 self.adapted.attachment.check_ran()
+                logits = logits.double() / self.temperature
                 outputs = logits.reshape(size, len(batch), *logits.shape[1:]).cpu()
                 folding.learn(before)
                 average.add(outputs, self._rows(batch, outputs.shape[-1]), first)
                 first += size
+        trunk.release()
         self.adapted.attachment.bind({})
+
+    def _logits(self, batch: Batch, values: dict[str, Tensor], draws: int, trunk: Trunk) -> Tensor:
+        """Run draws (draws, layers, ...) by pack, or the mean, on a batch; (draws * rows, ...) outputs, draw-major."""
+
+        def bind(some: int, rows: int) -> None:
+            folded = {name: value[:some] for name, value in values.items()}
+            self.adapted.attachment.bind(self.adapted.approximation.folded_weights(folded, rows))
+
+        shared = trunk.logits(batch, draws, bind) if values else None
+        if shared is not None:
+            return shared
+        bind(draws, len(batch))
+        return self.adapted.likelihood.logits(self.adapted.model, batch.repeat(draws))
 
     def _rows(self, batch: Batch, outputs: int) -> Rows:
         """Return the examples of a batch, with their labels on the CPU, checked: a loader's can't be checked beforehand."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from bayespeft.config import TrainConfig
+from bayespeft.config import Targets, TrainConfig
 from bayespeft.fitting.assemble import assemble, choose_method
 from bayespeft.likelihoods.label_tokens import LabelTokens
 from bayespeft.prediction.predictor import Predictor
@@ -32,10 +32,12 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--last", type=int, help="adapt the last so many blocks only")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="of the network's weights")
     args = parser.parse_args()
 
     base, causal, targets = network(args.model, args.device, getattr(torch, args.dtype))
+    where = Targets(modules=list(targets), layers=(-args.last, -1) if args.last else None)
     likelihood = LabelTokens(token_ids=LABELS) if causal else None
     for size in args.sizes.split(","):
         n, length = map(int, size.split("x"))
@@ -46,13 +48,15 @@ def main() -> None:
             with torch.no_grad():
                 return torch.stack([peft.logits().softmax(-1).cpu() for _ in range(args.draws)]).mean(0)
 
+        def one_pass(peft: PeftStep = peft) -> torch.Tensor:
+            with torch.no_grad():
+                return peft.logits().softmax(-1).cpu()
+
         for name in args.methods.split(","):
             method = choose_method(name, None, TrainConfig(batch_size=n))
-            with assemble(base, rows, method, likelihood=likelihood, targets=targets) as made:
+            with assemble(base, rows, method, likelihood=likelihood, targets=where) as made:
                 problem = made.problem
-                predictor = Predictor(
-                    base, problem.attachment, problem.approximation, problem.likelihood, problem.device
-                )
+                predictor = Predictor(problem)
 
                 def predict(
                     per_pass: int | str, predictor: Predictor = predictor, data=problem.examples, n: int = n
@@ -61,6 +65,7 @@ def main() -> None:
 
                 runs: dict[str, Callable[[], object]] = {
                     "passes": passes,
+                    "pass": one_pass,
                     "auto": lambda predict=predict: predict("auto"),
                     "folded": lambda predict=predict: predict(args.draws),
                 }
@@ -72,11 +77,14 @@ def main() -> None:
                 batch=n,
                 length=length,
                 draws=args.draws,
+                last=args.last,
                 dtype=args.dtype,
                 repeats=args.repeats,
                 passes_ms=round(1000 * found["passes"], 2),
                 auto_ms=round(1000 * found["auto"], 2),
                 folded_ms=round(1000 * found["folded"], 2),
+                pass_ms=round(1000 * found["pass"], 2),
+                to_one_pass=round(found["auto"] / found["pass"], 2),
                 ratio=round(found["auto"] / found["passes"], 3),
                 folded_ratio=round(found["folded"] / found["passes"], 3),
             )

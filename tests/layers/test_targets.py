@@ -47,6 +47,9 @@ def test_what_the_user_names_wins(layers_of, everywhere):
     assert layers_of(everywhere, targets=Targets(modules=["key"]))[1:] == ({"key"}, {"0"})
     assert layers_of(everywhere, targets=Targets(layers=(1, 1)))[1:] == ({"query", "key", "value", "dense"}, {"1"})
     assert layers_of("mle", targets=Targets(layers=(1, 1)))[1:] == (QUERY_VALUE, {"1"})
+    assert layers_of("mle", targets=Targets(layers=(-1, -1)))[1:] == (QUERY_VALUE, {"1"})
+    assert layers_of("mle", targets="last-1")[1:] == (QUERY_VALUE, {"1"})
+    assert layers_of("mle", targets="last-2")[1:] == (QUERY_VALUE, {"0", "1"})
 
 
 def test_a_saved_method_says_what_was_fitted(layers_of, bert, tokenizer, tmp_path):

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from bayespeft import registry
+from bayespeft.data.columns import CHOICES, label_of
 from bayespeft.data.load import Row
 from bayespeft.data.load import load as load_rows
 from bayespeft.errors import DataError
@@ -60,7 +61,7 @@ class Task:
         if self.kind is not None:
             return self.kind
         columns = set(self._train[0])
-        if {"question", "choices"} <= columns:
+        if {"question", CHOICES} <= columns:
             return "causal"
         if "text" in columns:
             return "classification"
@@ -99,7 +100,7 @@ class Task:
 
 def _classes(rows: list[Row]) -> tuple[int | None, tuple[str, ...]]:
     """Return how many classes the training data has, if it says so, and what it calls them, if labels are strings."""
-    labels = [row["label"] for row in rows if row.get("label") is not None]
+    labels = [label for number, row in enumerate(rows) if (label := label_of(row, number)) is not None]
     if labels and all(isinstance(label, str) for label in labels):
         names = tuple(sorted(set(labels)))
         return len(names), names

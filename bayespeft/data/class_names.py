@@ -8,10 +8,8 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from bayespeft.data.columns import LABELS
 from bayespeft.errors import DataError
-
-# The columns of rows that hold labels.
-LABELS = ("label", "labels", "answer")
 
 
 def given(names: Iterable[str]) -> tuple[str, ...]:

@@ -11,23 +11,27 @@ from itertools import chain, islice
 from typing import Any
 
 from bayespeft.data.checks import check_label_given
+from bayespeft.data.columns import (
+    CHOICES,
+    FORMS,
+    LABELS,
+    SPOKEN,
+    TEXTS,
+    TOKENISED,
+    TOKENS,
+    Row,
+    expected_in,
+    label_of,
+    without_labels,
+)
 from bayespeft.errors import DataError
 
-Row = Mapping[str, Any]
 Encode = Callable[[Sequence[Row]], list[dict[str, Any]]]
 """Tokenises rows. For each row a dict: `input_ids`, optionally `attention_mask`, `token_type_ids` (lists of integers
 of one length), `labels` (a number, or one number per token) if the row has a label, and whatever else its likelihood
 reads: lists of integers (padded with 0) or integers. `whole` says how many tokens there were where some were cut off; it is
 taken out, and one warning says how many rows were cut."""
 
-FORMS = (
-    "text[, text_pair][, label] | question, choices[, answer] | source[, target] | prompt[, completion] | messages | "
-    "input_ids[, attention_mask][, token_type_ids][, labels]"
-)
-TOKENISED = ("input_ids", "attention_mask", "token_type_ids")
-_TEXTS = ("text", "text_pair", "question", "source", "target")
-_SPOKEN = ("prompt", "completion", "messages")  # texts, or lists of messages
-_LABELS = ("labels", "label", "answer")
 _CHUNK = 1000  # rows given to `encode` at a time: enough for the tokenizer's threads, little in memory
 
 
@@ -40,9 +44,9 @@ class Cut:
     def noted(self, row: dict[str, Any]) -> dict[str, Any]:
         """Take note of a row, and return it without its `whole`."""
         whole = row.pop("whole", 0)
-        if whole > len(row["input_ids"]):
+        if whole > len(row[TOKENS]):
             self._rows += 1
-            self._kept = max(self._kept, len(row["input_ids"]))
+            self._kept = max(self._kept, len(row[TOKENS]))
             self._longest = max(self._longest, whole)
         return row
 
@@ -74,9 +78,9 @@ def encoded_rows(
     first = next(iterator, None)
     if first is None:
         raise DataError("the data is empty: it has no rows.")
-    checked = _checked(chain([first], iterator), tokenised="input_ids" in _mapping(first, 0))
-    if "input_ids" in first:
-        columns = [name for name in first if takes(name) and name not in _LABELS]
+    checked = _checked(chain([first], iterator), tokenised=TOKENS in _mapping(first, 0))
+    if TOKENS in first:
+        columns = [name for name in without_labels(first) if takes(name)]
         yield from (_token_columns(row, columns, number) for number, row in enumerate(checked))
         return
     if encode is None:
@@ -89,7 +93,7 @@ def encoded_rows(
 
 
 def _checked(rows: Iterable[Row], tokenised: bool) -> Iterator[Row]:
-    known = (*(TOKENISED if tokenised else (*_TEXTS, *_SPOKEN, "choices")), *_LABELS)
+    known = (*(TOKENISED if tokenised else (*TEXTS, *SPOKEN, CHOICES)), *LABELS)
     expected: list[str] = []
     for number, row in enumerate(rows):
         columns = [column for column in known if column in _mapping(row, number)]
@@ -98,14 +102,9 @@ def _checked(rows: Iterable[Row], tokenised: bool) -> Iterator[Row]:
         elif columns != expected:
             raise DataError(_uneven(expected, columns, number))
         for column in columns:
-            if column in _LABELS:
+            if column in LABELS:
                 check_label_given(row[column], number, column)
-            elif column in _TEXTS and not isinstance(row[column], str):
-                raise DataError(f"column {column!r} of row {number} is {row[column]!r}: a string is expected.")
-            elif column == "choices" and not _is_choices(row[column]):
-                raise DataError(f"column 'choices' of row {number} is {row[column]!r}: a list of strings is expected.")
-            elif column in _SPOKEN and not _is_spoken(row[column], column):
-                wanted = "a list of messages" if column == "messages" else "a string or a list of messages"
+            elif (wanted := expected_in(column, row[column])) is not None:
                 raise DataError(f"column {column!r} of row {number} is {row[column]!r:.80}: {wanted} is expected.")
         yield row
 
@@ -120,21 +119,8 @@ def _mapping(row: object, number: int) -> Row:
     )
 
 
-def is_conversation(value: object) -> bool:
-    """Whether something is a list of messages, which are mappings."""
-    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(message, Mapping) for message in value)
-
-
-def _is_spoken(value: object, column: str) -> bool:
-    return is_conversation(value) or (column != "messages" and isinstance(value, str))
-
-
-def _is_choices(value: object) -> bool:
-    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(choice, str) for choice in value)
-
-
 def _uneven(expected: list[str], columns: list[str], number: int) -> str:
-    had_label, has_label = ([c for c in names if c in _LABELS] for names in (expected, columns))
+    had_label, has_label = ([c for c in names if c in LABELS] for names in (expected, columns))
     if bool(had_label) != bool(has_label):
         with_label, without = (0, number) if had_label else (number, 0)
         return (
@@ -154,16 +140,13 @@ def _token_columns(row: Row, names: Sequence[str], number: int) -> dict[str, Any
             f"column {lacking!r} of row {number} is missing or None: all rows must have what row 0 has, and a value in it."
         )
     columns = {name: row[name] for name in names}
-    for name in ("labels", "label"):
-        if name in row:
-            columns["labels"] = row[name]
-            break
-    return columns
+    label = label_of(row, number)
+    return columns if label is None else {**columns, "labels": label}
 
 
 def _no_encode(row: Row) -> str:
     found = ", ".join(map(str, row))
-    if {*_TEXTS, *_SPOKEN} & set(row):
+    if {*TEXTS, *SPOKEN} & set(row):
         return f"the rows are raw text (columns {found}) and there is no tokenizer to read them with: pass tokenizer=."
     return (
         f"no known columns: found {found or 'none'}; accepted: {FORMS}. Rename them, or pass a DataLoader of tensors."

@@ -11,6 +11,7 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from bayespeft.data.batch import Batch, Inputs
 from bayespeft.data.checks import check_finite, label_tensor
+from bayespeft.data.columns import LABELS, MASK, TOKENS
 from bayespeft.data.examples import Examples
 from bayespeft.data.passes import batch_sizes, pass_seed, private, read
 from bayespeft.errors import DataError
@@ -87,7 +88,7 @@ class LoaderExamples(Examples):
     def uneven(self) -> Batch | None:
         """Return the longest and the shortest example of the first batch, if `attention_mask` says that they differ."""
         first = next(iter(self.batches(1)))
-        mask = first.inputs.get("attention_mask") if isinstance(first.inputs, Mapping) else None
+        mask = first.inputs.get(MASK) if isinstance(first.inputs, Mapping) else None
         if mask is None or mask.dim() != 2:
             return None
         lengths = mask.ne(0).sum(1)
@@ -137,23 +138,26 @@ def _split(item: object) -> tuple[Inputs, Tensor | None]:
 
 
 def _split_columns(batch: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor | None]:
-    labels = None
-    for name in ("label", "labels"):
-        if name in batch:
-            labels = batch[name]
-            if not isinstance(labels, Tensor):
-                raise DataError(
-                    f"column {name!r} of a DataLoader's batch is a {type(labels).__name__}; a tensor is expected."
-                )
+    found: dict[str, Any] = {name: batch[name] for name in LABELS if name in batch}
+    for name, value in found.items():
+        if not isinstance(value, Tensor):
+            raise DataError(
+                f"column {name!r} of a DataLoader's batch is a {type(value).__name__}; a tensor is expected."
+            )
+    labels: Any = next(iter(found.values()), None)
+    if any(value.shape != labels.shape or bool((value != labels).any()) for value in found.values()):
+        raise DataError(
+            f"a batch of the DataLoader has the labels {', '.join(found)}, which differ: leave all but one of them out."
+        )
     # Columns that are no tensors (texts, names of files) can't reach a network and are left out.
-    inputs = {name: x for name, x in batch.items() if isinstance(x, Tensor) and name not in ("label", "labels")}
+    inputs = {name: x for name, x in batch.items() if isinstance(x, Tensor) and name not in LABELS}
     if not inputs:
         raise DataError(
             f"a batch of the DataLoader has no input tensors: found {', '.join(map(str, batch)) or 'nothing'}. Pass "
             "raw rows themselves, without a DataLoader, or tokenise in its collate_fn."
         )
-    if "input_ids" in inputs:
-        inputs.setdefault("attention_mask", torch.ones_like(inputs["input_ids"]))
+    if TOKENS in inputs:
+        inputs.setdefault(MASK, torch.ones_like(inputs[TOKENS]))
     return inputs, labels
 
 

@@ -8,7 +8,8 @@ from typing import Any, cast
 from torch.utils.data import DataLoader, IterableDataset
 
 from bayespeft.data.arrays import arrays_of
-from bayespeft.data.encode import FORMS, Encode, Row, encoded_rows
+from bayespeft.data.columns import FORMS, TOKENS, Row
+from bayespeft.data.encode import Encode, encoded_rows
 from bayespeft.data.examples import Examples
 from bayespeft.data.loader import LoaderExamples
 from bayespeft.data.padding import NO_TOKEN, Padding
@@ -81,7 +82,7 @@ def raw_rows(data: Any) -> Sequence[Row] | None:
         return None
     rows = _items(data)
     first = rows[0]
-    return cast(Sequence[Row], rows) if isinstance(first, Mapping) and "input_ids" not in first else None
+    return cast(Sequence[Row], rows) if isinstance(first, Mapping) and TOKENS not in first else None
 
 
 def _items(data: Any) -> SizedDataset:

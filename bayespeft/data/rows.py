@@ -12,8 +12,8 @@ from torch import Tensor
 
 from bayespeft.data.batch import Batch
 from bayespeft.data.checks import check_batch_size, label_tensor, label_values
+from bayespeft.data.columns import MASK, TOKENISED, TOKENS
 from bayespeft.data.digest import Digest
-from bayespeft.data.encode import TOKENISED
 from bayespeft.data.examples import Examples
 from bayespeft.data.order import batch_indices
 from bayespeft.data.padding import NO_TOKEN, Arrays, Padding, Ragged
@@ -43,14 +43,14 @@ class RowExamples(Examples):
     def __init__(self, rows: Iterable[Mapping[str, Any]], padding: Padding = NO_TOKEN) -> None:
         self.padding = padding
         self._columns, labels = _collect(rows)
-        self._tokens = self._ragged("input_ids")
+        self._tokens = self._ragged(TOKENS)
         self._lengths = self._tokens.lengths()
         self._uniform = bool((self._lengths == self._lengths[0]).all())
         for name, column in self._columns.items():
             if name in TOKENISED[1:] or (isinstance(column, Arrays) and not column.uniform):
                 self._check_lengths(name)
-        if "attention_mask" in self._columns and self._ragged("attention_mask").all_ones():
-            del self._columns["attention_mask"]  # as good as none
+        if MASK in self._columns and self._ragged(MASK).all_ones():
+            del self._columns[MASK]  # as good as none
         self._labels = None if labels is None else _labels(labels, self._lengths, padding.labels)
         # Labels of a decoder, which have lengths of their own, begin where it begins.
         self._beside = isinstance(self._labels, Ragged) and torch.equal(self._labels.lengths(), self._lengths)
@@ -118,12 +118,12 @@ class RowExamples(Examples):
         side = self.padding.side
         inputs: dict[str, Tensor] = {}
         for name, column in self._columns.items():
-            fill = (self.padding.token_id or 0) if name == "input_ids" else 0
+            fill = (self.padding.token_id or 0) if name == TOKENS else 0
             inputs[name] = column[index] if isinstance(column, Tensor) else column.padded(index, fill, side)
-        if "attention_mask" not in inputs:
-            position = torch.arange(inputs["input_ids"].shape[1])
+        if MASK not in inputs:
+            position = torch.arange(inputs[TOKENS].shape[1])
             mask = (position < self._lengths[index, None]).long()
-            inputs["attention_mask"] = mask.flip(1) if side == "left" else mask
+            inputs[MASK] = mask.flip(1) if side == "left" else mask
         return Batch(inputs, self._label_batch(index), index)
 
     def _label_batch(self, index: Tensor) -> Tensor | None:

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from bayespeft.data.batch import Batch
+from bayespeft.data.columns import TOKENISED, TOKENS
 from bayespeft.data.examples import Examples
 from bayespeft.data.rows import RowExamples
 from bayespeft.errors import DataError
 
 # What tokenizers add of themselves, whether the network has a use for it or not.
-BYPRODUCTS = ("attention_mask", "token_type_ids")
+BYPRODUCTS = TOKENISED[1:]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Takes:
 
     def column(self, name: str) -> bool:
         """Whether a column of tokenised rows is an input."""
-        return name in ("input_ids", *BYPRODUCTS) or (self.names is not None and name in self.names)
+        return name in TOKENISED or (self.names is not None and name in self.names)
 
     def fit(self, batch: Batch) -> Batch:
         """Return a batch as the network takes it.
@@ -74,12 +75,12 @@ class Takes:
         Raises:
             DataError: the network's tables have no row for one; the message names the example.
         """
-        ids, types = inputs.get("input_ids"), inputs.get("token_type_ids")
+        ids, types = inputs.get(TOKENS), inputs.get("token_type_ids")
         if ids is None or ids.dim() != 2 or ids.is_floating_point():
             return
         if self.positions is not None and ids.shape[1] > self.positions:
             raise DataError(self._too_long(int(index[0]), ids.shape[1]))
-        self.check_range("input_ids", self.vocabulary, ids, index)
+        self.check_range(TOKENS, self.vocabulary, ids, index)
         if types is not None:
             self.check_range("token_type_ids", self.token_types, types, index)
         if self.end is not None:
@@ -96,7 +97,7 @@ class Takes:
         token = int(numbers[row][outside[row]].reshape(-1)[0])
         if token < 0:
             remedy = "Negative numbers mark labels, not inputs: fill up with the padding token."
-        elif name == "input_ids":
+        elif name == TOKENS:
             remedy = (
                 "Take the network's own tokenizer; after adding tokens, model.resize_token_embeddings(len(tokenizer))."
             )
@@ -202,10 +203,10 @@ class FittingExamples(Examples):
 
 def _check_rows(rows: RowExamples, takes: Takes) -> None:
     """Check the numbers of all rows at once: what is wrong in the last one is found before the first is used."""
-    numbers, ends = rows.flat("input_ids")
+    numbers, ends = rows.flat(TOKENS)
     takes.check_lengths(ends.diff())
     example = torch.arange(len(rows)).repeat_interleave(ends.diff())
-    takes.check_range("input_ids", takes.vocabulary, numbers, example)
+    takes.check_range(TOKENS, takes.vocabulary, numbers, example)
     if rows.has("token_type_ids"):
         takes.check_range("token_type_ids", takes.token_types, rows.flat("token_type_ids")[0], example)
     if takes.end is not None:

@@ -20,11 +20,11 @@ from bayespeft.adapters.head import Head
 from bayespeft.adapters.subspace import Subspace
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.data.class_names import names_in
-from bayespeft.data.encode import Row
+from bayespeft.data.columns import WRITTEN, Row, missing_labels
 from bayespeft.data.examples import Examples
 from bayespeft.data.load import load as load_rows
 from bayespeft.data.prepare import raw_rows
-from bayespeft.errors import ConfigError, DataError, GuideError
+from bayespeft.errors import ConfigError, GuideError
 from bayespeft.fitting.packing import make_packs
 from bayespeft.fitting.start import start_packs, start_placements, started_at
 from bayespeft.guides.base import GuideSpec
@@ -208,7 +208,7 @@ def _usual(model: nn.Module, rows: Sequence[Row] | None) -> str:
     config = getattr(model, "config", None)
     problem = getattr(config, "problem_type", None)
     if callable(getter) and getter() is not None:
-        writes = rows is not None and not {"source", "prompt", "messages"}.isdisjoint(rows[0])
+        writes = rows is not None and any(name in rows[0] for name in WRITTEN)
         return "language_modelling" if writes else "label_tokens"
     if problem == "multi_label_classification":
         return "multi_label"
@@ -284,7 +284,7 @@ def check_labels(examples: Examples, likelihood: Likelihood, classes: int) -> No
     if labels is None:
         batch = next(iter(examples.batches(1)))
         if batch.labels is None:
-            raise DataError("training needs labels: column 'label', 'labels' or 'answer' is missing.")
+            raise missing_labels("training")
         labels = batch.labels
     likelihood.check_labels(labels, classes)
     likelihood.advise(labels)

@@ -15,6 +15,7 @@ import torch
 
 from bayespeft.adapters.base import Adapter
 from bayespeft.config import Targets, TrainConfig
+from bayespeft.data.columns import missing_labels
 from bayespeft.data.examples import Examples
 from bayespeft.errors import CheckpointError, ConfigError, DataError, FileError
 from bayespeft.fitting.assemble import Assembly, assemble, choose_method
@@ -221,7 +222,7 @@ def _validation(problem: Problem, data: Any, tokenizer: Any) -> Examples | None:
     examples = settled_for(problem.model, problem.likelihood, examples, problem.device)
     labels = examples.labels()
     if labels is None and next(iter(examples.batches(1))).labels is None:
-        raise DataError("validation data needs labels: column 'label', 'labels' or 'answer' is missing.")
+        raise missing_labels("validation data")
     if labels is not None and problem.classes is not None:
         problem.likelihood.check_labels(labels, problem.classes)
     return examples

@@ -13,6 +13,7 @@ from typing import Any
 
 from bayespeft import registry
 from bayespeft.adapters.intrinsic import Intrinsic
+from bayespeft.data.columns import missing_labels
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.fitting.fit import fit
 from bayespeft.methods.base import Method
@@ -134,7 +135,7 @@ def intrinsic_dimension(
         posterior = fit(model, data, candidate, **further)
         predictive = posterior.predict(validation, draws=0)
         if predictive.labels is None:
-            raise DataError("validation data needs labels: column 'label', 'labels' or 'answer' is missing.")
+            raise missing_labels("validation data")
         figures = predictive.validation_metrics()
         if "accuracy" not in figures:
             raise ConfigError(

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field, model_validator
 
-from bayespeft.errors import DataError, FitError
+from bayespeft.data.columns import missing_labels
+from bayespeft.errors import FitError
 from bayespeft.gaussians import Diagonal
 from bayespeft.guides.base import GuideSpec, Trainer, Values
 from bayespeft.guides.gaussian import GaussianGuide
@@ -108,9 +109,7 @@ def nll(prediction: Prediction) -> float:
         DataError: it has no labels.
     """
     if prediction.log_likelihood is None:
-        raise DataError(
-            "guide 'training_free' needs labels to know the NLL: column 'label', 'labels' or 'answer' is missing."
-        )
+        raise missing_labels("the NLL that guide 'training_free' goes by")
     return -float(prediction.log_likelihood.mean())
 
 

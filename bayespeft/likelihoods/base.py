@@ -7,7 +7,7 @@ averaged, measured and linearised as classes are; of any other the mixture over 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -16,12 +16,10 @@ from torch.distributions import Distribution
 
 from bayespeft.config import Plugin
 from bayespeft.data.batch import Batch
-from bayespeft.data.class_names import LABELS
+from bayespeft.data.columns import Row
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.predictive.base import Average, DrawnGaussianAverage, GaussianAverage, Prediction
 from bayespeft.predictive.law import LawAverage, fisher_root, prediction_type
-
-Row = Mapping[str, Any]
 
 
 class Likelihood(Plugin, ABC):
@@ -165,15 +163,3 @@ class Likelihood(Plugin, ABC):
     def prediction_type(self, classes: int) -> type[Prediction]:
         """Return what `average` makes where the network has so many outputs, along the last axis."""
         return prediction_type(self.distribution(torch.zeros(1, classes)))
-
-
-def label_of(row: Row, number: int) -> Any:
-    """Return what a row has in a column `label`, `labels` or `answer`; None if it has no such column.
-
-    Raises:
-        DataError: it has several, and they differ.
-    """
-    found = {name: row[name] for name in LABELS if row.get(name) is not None}
-    if len({repr(value) for value in found.values()}) > 1:
-        raise DataError(f"row {number} has the labels {found}, which differ: leave all but one of these columns out.")
-    return next(iter(found.values()), None)

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from bayespeft.data.batch import Batch
-from bayespeft.data.class_names import LABELS, aligned
+from bayespeft.data.class_names import aligned
+from bayespeft.data.columns import without_labels
 from bayespeft.data.examples import Examples
 from bayespeft.data.load import load as load_rows
 from bayespeft.data.prepare import Padding, prepare, raw_rows
@@ -83,7 +84,7 @@ def unlabelled(data: Any, likelihood: Likelihood, tokenizer: Any, model: nn.Modu
     rows = raw_rows(data)
     if rows is not None:  # names of unknown classes can't even be read
         kept = (rows[i] for i in range(len(rows)))
-        data = [{name: value for name, value in row.items() if name not in LABELS} for row in kept]
+        data = list(map(without_labels, kept))
     return _Unlabelled(_read(data, likelihood, tokenizer, model, split))
 
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bayespeft.data.batch import Batch
+from bayespeft.data.columns import Row, label_of
 from bayespeft.errors import AttachError, DataError
-from bayespeft.likelihoods.base import Row, label_of
 from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.likelihoods.positions import left_positions, token_limit
 from bayespeft.likelihoods.prompts import LETTERS, answer_tokens, multiple_choice

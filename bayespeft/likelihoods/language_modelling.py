@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from bayespeft.data.batch import Batch
+from bayespeft.data.columns import Row
 from bayespeft.errors import AttachError, ConfigError, DataError
-from bayespeft.likelihoods.base import Likelihood, Row
+from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.language_rows import COLUMNS, NO_LOSS, Reader
 from bayespeft.likelihoods.positions import left_positions, token_limit
 from bayespeft.likelihoods.tokens import added

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from bayespeft.data.encode import is_conversation
+from bayespeft.data.columns import Row, is_conversation
 from bayespeft.errors import DataError
-from bayespeft.likelihoods.base import Row
 from bayespeft.likelihoods.chat import prompt_tokens, scored_tokens
 from bayespeft.likelihoods.tokens import continuations, whole_texts
 

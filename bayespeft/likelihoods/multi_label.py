@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from bayespeft.data.class_names import given
+from bayespeft.data.columns import Row, label_of
 from bayespeft.errors import DataError
-from bayespeft.likelihoods.base import Row, label_of
 from bayespeft.likelihoods.sequence_classification import names_of_outputs, number_of
 from bayespeft.likelihoods.text import TextLikelihood
 from bayespeft.predictive.multi_label import MultiLabelAverage, MultiLabelPredictive

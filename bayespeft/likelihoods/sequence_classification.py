@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 from torch import nn
 
 from bayespeft.data.class_names import given
+from bayespeft.data.columns import Row
 from bayespeft.errors import ConfigError, DataError
-from bayespeft.likelihoods.base import Row
 from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.likelihoods.text import TextLikelihood
 

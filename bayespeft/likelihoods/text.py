@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from bayespeft.data.batch import Batch
+from bayespeft.data.columns import Row, label_of
 from bayespeft.errors import AttachError, BayesPeftError, ConfigError, DataError
-from bayespeft.likelihoods.base import Likelihood, Row, label_of
+from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.positions import left_positions, token_limit
 from bayespeft.likelihoods.tokens import added, repeated
 

@@ -11,6 +11,7 @@ from bayespeft.analysis.pruning import prune
 from bayespeft.analysis.summary import Summary, summarise
 from bayespeft.analysis.weight_covariance import WeightCovariance, weight_covariance
 from bayespeft.data.class_names import names_in
+from bayespeft.data.columns import missing_labels
 from bayespeft.data.load import load as load_rows
 from bayespeft.data.prepare import raw_rows
 from bayespeft.errors import ConfigError, DataError
@@ -122,7 +123,7 @@ class Posterior(Fitted):
             )
         found = replace(self, temperature=1.0).predict(validation, draws, seed, keep_draws=True)
         if found.labels is None:
-            raise DataError("a temperature needs labels: column 'label', 'labels' or 'answer' is missing.")
+            raise missing_labels("a temperature")
         return replace(self, temperature=fit_temperature(found.tempered_nll))
 
     @alone()
@@ -185,7 +186,7 @@ class Posterior(Fitted):
             keep_draws=draws_error or kind.keeps_draws,
         )  # fmt: skip
         if predictive.labels is None:
-            raise DataError("a report needs labels: column 'label', 'labels' or 'answer' is missing.")
+            raise missing_labels("a report")
         count = predictive.draws if draws == "auto" else draws
         # A linearised prediction draws logits, in groups of its own.
         unit = predictive.draws // REPLICATES if predictive.backward_passes else UNITS[sampling]

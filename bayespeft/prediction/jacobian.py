@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from bayespeft.data.batch import Batch
+from bayespeft.data.columns import missing_labels
 from bayespeft.data.examples import Examples
-from bayespeft.errors import DataError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.prediction.folding import fitting
 from bayespeft.utils.memory import free_memory
@@ -47,7 +47,7 @@ class Jacobian:
             DataError: there are no labels, or they are none that the likelihood knows.
         """
         if self.labels is None:
-            raise DataError("the curvature needs labels: column 'label', 'labels' or 'answer' is missing.")
+            raise missing_labels("the curvature")
         self.likelihood.check_labels(self.labels, self.logits.shape[-1])
         return self.likelihood.log_likelihood(self.logits, self.labels)
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from bayespeft.adapters.attach import MixedRowsError, frozen, mode
 from bayespeft.data.batch import Batch
+from bayespeft.data.columns import missing_labels
 from bayespeft.data.digest import Digest
 from bayespeft.data.examples import Examples
 from bayespeft.errors import ConfigError, DataError
@@ -94,7 +95,7 @@ class Predictor:
                 if not auto:
                     break
                 if average.labels is None:
-                    raise DataError("draws='auto' needs labels to know the error of the NLL; choose a number of draws.")
+                    raise missing_labels("draws='auto', which goes by the error of the NLL,")
                 error = average.nll_error(unit)
                 enough = unit is not None and average.draws >= UNITS * unit
                 if average.draws >= MOST or (enough and error is not None and error <= tolerance):

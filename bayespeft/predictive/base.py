@@ -16,7 +16,8 @@ import torch
 from annotated_types import Gt
 from torch import Tensor
 
-from bayespeft.errors import ConfigError, DataError, FitError
+from bayespeft.data.columns import missing_labels
+from bayespeft.errors import ConfigError, FitError
 from bayespeft.report.base import Report
 from bayespeft.utils.checks import checked_methods
 
@@ -112,7 +113,7 @@ class Prediction(ABC):
     def _labelled(self) -> Tensor:
         """Return the labels, without which nothing can be measured."""
         if self.labels is None:
-            raise DataError("a report needs labels: column 'label', 'labels' or 'answer' is missing.")
+            raise missing_labels("a report")
         return self.labels
 
     def _alike(self: P, other: Any) -> P:

@@ -10,7 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from bayespeft.errors import ConfigError, DataError
+from bayespeft.data.columns import missing_labels
+from bayespeft.errors import ConfigError
 from bayespeft.report.binning import Floats
 from bayespeft.report.bootstrap import mean_intervals
 from bayespeft.report.metric import Metric
@@ -195,7 +196,5 @@ def _uniforms(probs: Floats, seed: int) -> Floats:
 
 def _labels(prediction: ClassPrediction) -> npt.NDArray[np.int64]:
     if prediction.labels is None:
-        raise DataError(
-            "conformal sets are fitted and measured with labels: column 'label', 'labels' or 'answer' is missing."
-        )
+        raise missing_labels("a conformal set")
     return validate(prediction.log_probs.numpy(), prediction.labels.numpy())[1]

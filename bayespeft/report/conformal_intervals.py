@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bayespeft.errors import DataError
+from bayespeft.data.columns import missing_labels
 from bayespeft.report.binning import Floats
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.conformal import check_alpha, quantile
@@ -148,6 +148,6 @@ def _central(prediction: QuantityPrediction, alpha: float) -> tuple[Floats, Floa
 
 def _labels(prediction: QuantityPrediction) -> Floats:
     if prediction.labels is None:
-        raise DataError("conformal intervals are fitted and measured with targets, and the data has none.")
+        raise missing_labels("a conformal interval")
     labels: Floats = prediction.labels.double().numpy()
     return labels

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bayespeft.data.columns import missing_labels
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.report.binning import Floats
 from bayespeft.report.conformal import Per, check_per
@@ -130,9 +131,7 @@ def decide(
         classes=(prediction.log_probs.shape[-1], classes), consequence=CONSEQUENCE,
     )  # fmt: skip
     if validation.labels is None:
-        raise DataError(
-            "a threshold is fitted on labels: column 'label', 'labels' or 'answer' of validation is missing."
-        )
+        raise missing_labels("a threshold", "validation")
     _, labels = validate(validation.log_probs.numpy(), validation.labels.numpy())
     own, seen = probabilities(prediction), probabilities(validation)
     (top, confidence), (predicted, known) = ((p.argmax(axis=1), p.max(axis=1)) for p in (own, seen))
@@ -179,7 +178,7 @@ def decide_quantities(
     )  # fmt: skip
     limit = _tolerance(tolerance, outputs)
     if validation.labels is None:
-        raise DataError("a threshold is fitted on targets, and validation has none.")
+        raise missing_labels("a threshold", "validation")
     off = np.abs(validation.mean.numpy() - validation.labels.double().numpy())
     seen, own = (-(p.std.numpy() / limit).max(axis=1) for p in (validation, prediction))
     rule = controlled(seen, (off > limit).any(axis=1), risk=risk, delta=delta, seed=seed)

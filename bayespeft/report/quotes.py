@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bayespeft.data.columns import CHOICES, READ
 from bayespeft.errors import ConfigError
 from bayespeft.report.context import Quote, Quotes
 from bayespeft.report.predictions import ClassPrediction
@@ -36,7 +37,7 @@ def quoted(
         return None if rows is None else row_text(rows[row])
 
     def name(row: int, number: int) -> str:
-        choices = rows[row].get("choices") if rows is not None else None
+        choices = rows[row].get(CHOICES) if rows is not None else None
         own = names if choices is None else choices
         return str(own[number]) if number < len(own) else str(number)
 
@@ -45,8 +46,8 @@ def quoted(
 
 def row_text(row: Mapping[str, Any]) -> str | None:
     """Return what is read of a row: its texts, and a question's choices below it; None where it has no text."""
-    parts = [str(row[column]) for column in ("text", "text_pair", "question", "source") if column in row]
-    parts += [f"({chr(ord('A') + i)}) {choice}" for i, choice in enumerate(row.get("choices") or ())]
+    parts = [str(row[column]) for column in READ if column in row]
+    parts += [f"({chr(ord('A') + i)}) {choice}" for i, choice in enumerate(row.get(CHOICES) or ())]
     return "\n".join(parts) if parts else None
 
 

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from bayespeft.adapters.attach import frozen, mode, recomputing
 from bayespeft.config import TrainConfig
 from bayespeft.data.batch import Batch
+from bayespeft.data.columns import missing_labels
 from bayespeft.data.examples import Examples
-from bayespeft.errors import ConfigError, DataError, FitError
+from bayespeft.errors import ConfigError, FitError
 from bayespeft.layers.factors import Pack
 from bayespeft.training.averaging import PathAverage
 from bayespeft.training.history import History, Record
@@ -151,7 +152,7 @@ def _accumulate(problem: Problem, batches: list[Batch], weight: float, rows: flo
     prior, nll_sum = torch.zeros((), device=problem.device), torch.zeros((), device=problem.device)
     for batch in batches:
         if batch.labels is None:
-            raise DataError("training needs labels: column 'label', 'labels' or 'answer' is missing.")
+            raise missing_labels("training")
         if problem.classes is not None:
             # Batch by batch: a loader's labels can't be checked beforehand.
             problem.likelihood.check_labels(batch.labels, problem.classes)

@@ -250,3 +250,13 @@ def bad_batch(batch):
 def test_errors(loader, message):
     with pytest.raises(DataError, match=message):
         list(LoaderExamples(loader).batches(2))
+
+
+def test_labels_under_two_names_must_be_the_same():
+    def loader(second):
+        batch = {"x": torch.ones(2, 3), "label": torch.tensor([0, 1]), "labels": second}
+        return LoaderExamples(DataLoader([0, 1], batch_size=2, collate_fn=lambda items: batch))
+
+    assert next(loader(torch.tensor([0, 1])).batches(2)).labels.tolist() == [0, 1]
+    with pytest.raises(DataError, match="has the labels label, labels, which differ"):
+        next(loader(torch.tensor([1, 1])).batches(2))

@@ -232,7 +232,7 @@ def test_sets_predict_data_that_is_no_prediction(simulate: Any) -> None:
 
 def test_labels_are_needed(simulate: Any) -> None:
     log_probs, labels = simulate(20, 3)
-    with pytest.raises(DataError, match="fitted and measured with labels"):
+    with pytest.raises(DataError, match="a conformal set needs labels"):
         fit(log_probs, None)
-    with pytest.raises(DataError, match="fitted and measured with labels"):
+    with pytest.raises(DataError, match="a conformal set needs labels"):
         fit(log_probs, labels).report(predictive(log_probs, None))

@@ -85,7 +85,7 @@ def test_what_can_not_be_used_is_an_error() -> None:
     means, labels = sample(30, np.random.default_rng(4))
     data = predicted(means, labels)
     found = ConformalIntervals.fit(data, never)
-    with pytest.raises(DataError, match="fitted and measured with targets"):
+    with pytest.raises(DataError, match="a conformal interval needs labels"):
         ConformalIntervals.fit(predicted(means), never)
     with pytest.raises(ConfigError, match="alpha is 1"):
         ConformalIntervals.fit(data, never, alpha=1)

@@ -190,7 +190,7 @@ def test_settings_of_quantities_that_can_not_be_used_are_errors() -> None:
             ConfigError, match="one positive number in the targets' units, or one for each of 2 outputs"
         ):
             decide_quantities(one, one, risk=0.1, delta=0.1, tolerance=tolerance)
-    with pytest.raises(DataError, match="validation has none"):
+    with pytest.raises(DataError, match="of validation is missing"):
         decide_quantities(one, replace(one, labels=None), risk=0.1, delta=0.1, tolerance=1)
     other = quantities(np.zeros((3, 1)), np.ones((3, 1)))
     with pytest.raises(ConfigError, match="data was predicted with 1 outputs, and validation with 2"):

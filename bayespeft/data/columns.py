@@ -1,0 +1,80 @@
+"""The columns of rows: their names, what may stand in them, and what is said where labels are missing.
+
+No other module spells these names out where it could import them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bayespeft.errors import DataError
+
+Row = Mapping[str, Any]
+
+LABELS = ("label", "labels", "answer")
+TOKENS = "input_ids"
+MASK = "attention_mask"
+TOKENISED = (TOKENS, MASK, "token_type_ids")
+# What is read of a row, in this order.
+READ = ("text", "text_pair", "question", "source")
+TEXTS = (*READ, "target")
+# Texts, or lists of messages.
+SPOKEN = ("prompt", "completion", "messages")
+CHOICES = "choices"
+# What says that a row holds something to be written rather than a choice among answers.
+WRITTEN = ("source", "prompt", "messages")
+
+FORMS = (
+    "text[, text_pair][, label] | question, choices[, answer] | source[, target] | prompt[, completion] | messages | "
+    "input_ids[, attention_mask][, token_type_ids][, labels]"
+)
+"""The columns that rows may have, each way of writing them behind a bar; those in brackets may be left out."""
+
+
+def missing_labels(purpose: str, where: str = "") -> DataError:
+    """Return the error that says that data has no labels.
+
+    Args:
+        purpose: what they are needed for.
+        where: which data lacks them, where that is not plain.
+    """
+    names = f"{', '.join(map(repr, LABELS[:-1]))} or {LABELS[-1]!r}"
+    return DataError(f"{purpose} needs labels: column {names}{where and f' of {where}'} is missing.")
+
+
+def label_of(row: Row, number: int) -> Any:
+    """Return what a row has in a column `label`, `labels` or `answer`; None if it has no such column.
+
+    Raises:
+        DataError: it has several, and they differ.
+    """
+    found = {name: row[name] for name in LABELS if row.get(name) is not None}
+    if len(found) > 1 and len({repr(value) for value in found.values()}) > 1:
+        raise DataError(f"row {number} has the labels {found}, which differ: leave all but one of these columns out.")
+    return next(iter(found.values()), None)
+
+
+def without_labels(row: Row) -> dict[str, Any]:
+    """Return a row without its labels, which may be of classes that nobody here knows."""
+    return {name: value for name, value in row.items() if name not in LABELS}
+
+
+def is_conversation(value: object) -> bool:
+    """Whether something is a list of messages, which are mappings."""
+    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(message, Mapping) for message in value)
+
+
+def expected_in(column: str, value: object) -> str | None:
+    """Return what a column must have where a value is something else; None where it is right, or the column is any other."""
+    if column in TEXTS and not isinstance(value, str):
+        return "a string"
+    if column == CHOICES and not _is_choices(value):
+        return "a list of strings"
+    if column in SPOKEN and not (is_conversation(value) or (column != "messages" and isinstance(value, str))):
+        return "a list of messages" if column == "messages" else "a string or a list of messages"
+    return None
+
+
+def _is_choices(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(choice, str) for choice in value)

@@ -21,7 +21,8 @@ from bayespeft import Posterior, TrainConfig
 from bayespeft.compare import held_out
 from bayespeft.likelihoods.label_tokens import LabelTokens
 from bayespeft.likelihoods.sequence_classification import SequenceClassification
-from paper_repro.defaults.tasks import DEVELOPMENT, REPORT, network, rows
+from paper_repro.defaults import tasks as protocol
+from paper_repro.defaults.tasks import DEVELOPMENT, REPORT, rows
 from paper_repro.results import append, read
 
 EXPERIMENT = "defaults"
@@ -55,14 +56,14 @@ def measure(posterior: Posterior, test: Any, **facts: Any) -> None:
     )
 
 
-def maximum_likelihood(model: Any, train: Any, test: Any, options: dict[str, Any], **facts: Any) -> None:
+def maximum_likelihood(network: Any, train: Any, test: Any, options: dict[str, Any], /, **facts: Any) -> None:
     """Fit the reference, and append it with and without its temperature."""
     rest, held = held_out(train, options["seed"])
-    tried = {rate: bayespeft.fit(model, rest, "mle", train=TrainConfig(lr=rate), **options) for rate in RATES}
+    tried = {rate: bayespeft.fit(network, rest, "mle", train=TrainConfig(lr=rate), **options) for rate in RATES}
     accuracies = {rate: fit.report(held, quotes=0, resamples=10).accuracy.value for rate, fit in tried.items()}
     best = max(RATES, key=lambda rate: accuracies[rate])
     temperature = tried[best].with_temperature(held).temperature
-    final = bayespeft.fit(model, train, "mle", train=TrainConfig(lr=best), **options)
+    final = bayespeft.fit(network, train, "mle", train=TrainConfig(lr=best), **options)
     measure(final, test, method="mle", rate=best, **facts)
     measure(replace(final, temperature=temperature), test, method="mle_temperature", rate=best, **facts)
 
@@ -97,7 +98,7 @@ def main() -> None:
                     key = {"model": None, **facts, "method": method}
                     if any(all(record.get(k) == v for k, v in key.items()) for record in read(EXPERIMENT)):
                         continue
-                    model, tokenizer = network(args.model, train + test, seed)
+                    model, tokenizer = protocol.network(args.model, train + test, seed)
                     options = {
                         "tokenizer": tokenizer,
                         "likelihood": LIKELIHOODS["choices" in train[0]](max_length=args.max_length),

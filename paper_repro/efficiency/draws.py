@@ -43,6 +43,8 @@ def main() -> None:
         n, length = map(int, size.split("x"))
         ids, labels, rows = random_batch(n, length, args.device)
         peft = PeftStep(base, ids, labels, targets, causal=causal, bf16=False)
+        # peft makes its factors float32, which would cost it casts.
+        peft.model.to(base.dtype)
 
         def passes(peft: PeftStep = peft) -> torch.Tensor:
             with torch.no_grad():

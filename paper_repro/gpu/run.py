@@ -46,14 +46,14 @@ def efficiency(args: argparse.Namespace) -> Iterator[Job]:
     for precision, dtype in (("bf16", "bfloat16"), ("float32", "float32")):
         minilm, smollm2 = args.minilm, args.smollm2_shape
         few = (*SMALL, "--steps", "2") if smoke else ()
-        sizes = ("--sizes", "1x8", "--repeats", "2") if smoke else ("--repeats", "6")
+        sizes = ("--sizes", "1x8", "--repeats", "2") if smoke else ("--repeats", "5")
         step, draws = "paper_repro.efficiency.step", "paper_repro.efficiency.draws"
         text = (
             "--dtype",
             dtype,
             *(("--tokens", "3", "--repeats", "1") if smoke else ("--tokens", "12", "--repeats", "3")),
         )
-        yield _alone(draws, 16, smollm2, *device, "--dtype", dtype, *sizes)
+        yield _alone(draws, 22, smollm2, *device, "--dtype", dtype, *sizes)
         yield _alone(step, 16, smollm2, *device, "--precision", precision, *(few or ("--batch", "8", "--steps", "12")))
         yield _alone(draws, 10, minilm, *device, "--dtype", dtype, *sizes)
         yield _alone(step, 9, minilm, *device, "--precision", precision, *(few or ("--steps", "20")))
@@ -70,7 +70,7 @@ def large(args: argparse.Namespace) -> Iterator[Job]:
 
 def equality(args: argparse.Namespace) -> Iterator[Job]:
     """Whether a GPU computes what a CPU computes."""
-    few = ("--steps", "5", "--methods", "melora") if args.scale == "smoke" else ()
+    few = ("--steps", "5", "--methods", "melora") if args.scale == "smoke" else ("--steps", "40")
     yield _job("paper_repro.gpu.equality", 60, 0, "--model", args.minilm, "--device", args.device, *few)
 
 

@@ -22,9 +22,10 @@ from bayespeft.layers.fingerprint import fingerprint
 from bayespeft.layers.merged import Merged, times_merged
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.methods.base import Method
+from bayespeft.prediction.frozen import Frozen, sharing_copy
 from bayespeft.prediction.predictor import Predictor
 from bayespeft.training.history import History
-from bayespeft.utils.checks import Draw, Seed, checked_methods
+from bayespeft.utils.checks import Draw, Draws, Seed, checked_methods
 from bayespeft.utils.threads import alone, alone_at_the_ends
 from bayespeft.variational.adapted import Adapted
 from bayespeft.variational.approximation import Approximation
@@ -216,6 +217,31 @@ class Fitted:
         network = merged_copy(self.model, self.placements, self._one_network(draw, seed), self.merged)
         name_outputs(network, self.likelihood.class_names)
         return network
+
+    @alone()
+    @torch.no_grad()
+    def freeze(self, draws: Draws = 8, seed: Seed = 0) -> Frozen:
+        """Return a plain module for serving: it takes a batch and gives averaged probabilities, without Pyro, tokenizer, state.
+
+        `frozen(**inputs)` (or `frozen(x)`) gives (n, K) probabilities, those of `predict` with as many draws of this seed, a
+        fitted temperature included. It shares the network's weights, so it costs the draws' factors alone. Several threads may
+        call it at once.
+
+        Args:
+            draws: how many; 0 is the posterior mean. An ensemble has its members.
+            seed: of the draws.
+
+        Raises:
+            ConfigError: labels are no classes, or an ensemble is asked for its mean.
+        """
+        with self._predictor() as predictor:
+            count = predictor.check(draws, "plain", 1.0) or 0
+            values = self.approximation.latent.draws(count, torch.Generator().manual_seed(seed)) if count else {}
+            weights = self.approximation.folded_weights(values, 1)
+        # What was merged stands in a copy's own weights.
+        network = sharing_copy(self.model) if self.merged is None else merged_copy(self.model, (), {}, self.merged)
+        adapters = {p.site.name: p.adapter for p in self.placements}
+        return Frozen(network, adapters, weights, self.likelihood, max(count, 1), self.temperature)
 
     @alone()
     def export_merged(self, directory: str | os.PathLike[str], draw: Draw = "mean", seed: Seed = 0) -> None:

@@ -1,0 +1,126 @@
+"""A posterior for serving: a plain module of PyTorch with so many draws in it, which takes a batch and gives probabilities.
+
+No Pyro and no reading of data stand between a batch and its answer, and a call leaves no state behind: several threads may use
+one module. Weights of the network are shared with the one that was fitted, not copied.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bayespeft.adapters.attach import SiteWeights
+from bayespeft.adapters.base import Adapter
+from bayespeft.data.batch import Batch, Inputs
+from bayespeft.errors import ConfigError, DataError
+from bayespeft.layers.sites import Site, all_sites
+from bayespeft.layers.weights import Grouped, Shared, Weight
+from bayespeft.likelihoods.base import Likelihood
+from bayespeft.predictive.law import classes_of
+
+
+class FrozenAdapter(nn.Module):
+    """One layer's adapter with its draws: buffers, and a forward hook on the layer.
+
+    Args:
+        adapter: what is done with the factors.
+        site: the layer.
+        weights: of all draws, folded: each factor as (draws, ...) or shared.
+    """
+
+    def __init__(self, adapter: Adapter, site: Site, weights: Mapping[str, Weight]) -> None:
+        super().__init__()
+        self._adapter, self._site = adapter, site
+        self._grouped = {name for name, weight in weights.items() if isinstance(weight, Grouped)}
+        for name, weight in weights.items():
+            assert isinstance(weight, (Grouped, Shared))
+            self.register_buffer(name, weight.value.detach().clone())
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the adapted output of inputs (rows, ..., in) and outputs (rows, ..., out) of the layer."""
+        weights: dict[str, Weight] = {
+            name: Grouped(value) if name in self._grouped else Shared(value) for name, value in self.named_buffers()
+        }
+        return self._adapter.apply(weights, x, y, self._site)
+
+    def hook(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
+        """Adapt the output of the layer: a forward hook."""
+        adapted: Tensor = self(args[0] if args else next(iter(kwargs.values())), output)
+        return adapted
+
+
+class Frozen(nn.Module):
+    """Averaged probabilities of so many draws, without a posterior: `frozen(**inputs)` or `frozen(x)` -> (n, K).
+
+    `Posterior.freeze` makes it. Its `state_dict` is that of the network and of the draws.
+
+    Args:
+        network: a copy of the network, which no adapter is on; gets hooks.
+        adapters: what is done at which of its layers.
+        weights: of each layer, of all draws: each factor as (draws, ...) or shared.
+        likelihood: what the network's output means.
+        draws: how many there are.
+        temperature: divides the logits of each draw.
+
+    Raises:
+        ConfigError: labels are no classes.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        adapters: Mapping[str, Adapter],
+        weights: SiteWeights,
+        likelihood: Likelihood,
+        draws: int,
+        temperature: float,
+    ) -> None:
+        super().__init__()
+        law = likelihood.distribution(torch.zeros(1, 2))
+        if classes_of(law) is None or law.batch_shape != (1,):
+            raise ConfigError(
+                f"freeze gives one label's probabilities, and likelihood '{likelihood.kind}' speaks of something else: predict "
+                "with the posterior."
+            )
+        self.draws, self.temperature, self._likelihood = draws, temperature, likelihood
+        self.network, self.adapters = network, nn.ModuleList()
+        sites = all_sites(network)
+        for name, adapter in adapters.items():
+            layer = FrozenAdapter(adapter, sites[name], weights[name])
+            sites[name].module.register_forward_hook(layer.hook, with_kwargs=True)
+            self.adapters.append(layer)
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Frozen:
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    def forward(self, *args: Tensor, **inputs: Tensor) -> Tensor:
+        """Return the averaged probabilities (n, K), float32.
+
+        Args:
+            args: one tensor (n, ...), for a network that takes one.
+            inputs: keyword arguments of the network, each (n, ...).
+
+        Raises:
+            DataError: there is no input, or more than one tensor.
+        """
+        if len(args) + bool(inputs) != 1:
+            raise DataError("a frozen posterior is called with one tensor, or with keyword arguments of the network.")
+        given: Inputs = args[0] if args else inputs
+        # By `shape`: `len` would make a constant of the number of rows where the module is exported.
+        rows = (args[0] if args else next(iter(inputs.values()))).shape[0]
+        batch = Batch(given, None, torch.arange(rows)).repeat(self.draws)
+        logits = self._likelihood.logits(self.network, batch).double() / self.temperature
+        log_probs = torch.log_softmax(logits, -1).reshape(self.draws, rows, logits.shape[-1])
+        return (torch.logsumexp(log_probs, 0) - math.log(self.draws)).exp().float()
+
+
+def sharing_copy(model: nn.Module) -> nn.Module:
+    """Return a copy of a network that shares its tensors."""
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})

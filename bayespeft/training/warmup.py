@@ -22,7 +22,8 @@ from bayespeft.guides.base import GuideSpec
 from bayespeft.guides.point import Point
 from bayespeft.layers.factors import Pack
 from bayespeft.priors.flat import Flat
-from bayespeft.training.loop import make_optimiser, run
+from bayespeft.training.loop import run
+from bayespeft.training.optimiser import make_optimiser
 from bayespeft.training.problem import Problem
 from bayespeft.utils.memory import free_memory
 from bayespeft.variational.approximation import Approximation

@@ -23,7 +23,7 @@ from bayespeft.config import TrainConfig
 from bayespeft.fitting.assemble import assemble, choose_method
 from bayespeft.likelihoods.label_tokens import LabelTokens
 from bayespeft.pretrained.load import load
-from bayespeft.training.loop import make_optimiser
+from bayespeft.training.optimiser import make_optimiser
 from paper_repro.efficiency.timing import medians
 from paper_repro.results import append
 

@@ -17,7 +17,8 @@ from bayespeft.guides.mean_field import MeanField
 from bayespeft.guides.point import Point
 from bayespeft.priors.normal import Normal
 from bayespeft.training.layerwise import in_turn, resting_rows, stages
-from bayespeft.training.loop import make_optimiser, run
+from bayespeft.training.loop import run
+from bayespeft.training.optimiser import make_optimiser
 from tests.training.helpers import Direct, problem
 
 TRAIN = TrainConfig(steps=6, batch_size=20, lr=0.05, variational_lr=0.05, weight_decay=0.3, layers_at_once=1)

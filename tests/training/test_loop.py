@@ -14,7 +14,9 @@ from bayespeft.errors import DataError, FitError
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.guides.point import Point
 from bayespeft.priors.normal import Normal
-from bayespeft.training.loop import _rate, make_optimiser, run, total_steps
+from bayespeft.training.loop import run
+from bayespeft.training.optimiser import _rate, make_optimiser
+from bayespeft.training.steps import total_steps
 from tests.training.helpers import Direct, UnitNormal, problem
 
 PRIOR_SD = 0.7

@@ -23,8 +23,9 @@ from bayespeft.guides.mean_field import MeanField
 from bayespeft.guides.point import Point
 from bayespeft.priors.flat import Flat
 from bayespeft.priors.normal import Normal
-from bayespeft.training.loop import _accumulate, _endless, run
+from bayespeft.training.loop import _endless, run
 from bayespeft.training.problem import Problem
+from bayespeft.training.steps import Steps
 from tests.training.helpers import Direct, UnitNormal, problem
 
 MODES = ["batch", "example", "flipout", "token"]
@@ -97,7 +98,9 @@ def test_gradient_does_not_depend_on_how_a_batch_is_split(mlp, xy):
                 cut = slice(start, start + size)
                 parts.append(type(whole)(whole.inputs[cut], whole.labels[cut], whole.index[cut]))
                 start += size
-            prior, nll, rows = _accumulate(p, parts, 1.0, 24 / len(sizes))
+            steps = Steps(p, total=1)
+            steps.backward(parts, 24 / len(sizes))
+            prior, nll, rows = steps.terms()
             assert rows == 24
             gradients.append(
                 torch.cat([g.grad.flatten() for g in p.approximation.parameters()] + [prior[None], nll[None]])
@@ -172,11 +175,11 @@ def weights_of_examples(data, n: int, batch_size: int, accumulate: int, epochs: 
     nn.init.zeros_(linear[0].weight)
     with problem(linear, data, Direct(), Point(), latent_prior=Flat(), likelihood=UnitNormal()) as p:
         batches = _endless(p.examples, batch_size, torch.Generator().manual_seed(0))
-        steps = epochs * p.examples.batch_count(batch_size) // accumulate
-        for _ in range(steps):
-            _accumulate(p, list(islice(batches, accumulate)), 1.0, p.examples.rows_per_batch(batch_size))
+        count = epochs * p.examples.batch_count(batch_size) // accumulate
+        for _ in range(count):
+            Steps(p, count).backward(list(islice(batches, accumulate)), p.examples.rows_per_batch(batch_size))
         # d/dw_i of (w_i - 1)^2 / 2 is -1 at w_i = 0, once for each time that example i counts.
-        return -p.approximation.latent.mean()["W_1x" + str(n)].grad.flatten() * n / steps
+        return -p.approximation.latent.mean()["W_1x" + str(n)].grad.flatten() * n / count
 
 
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=40), st.integers(1, 12), st.integers(1, 3))

@@ -1,0 +1,52 @@
+"""The optimiser of a fit: AdamW with a group for each learning rate of factors, for the spread, and for each head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from bayespeft.config import TrainConfig
+from bayespeft.layers.factors import Pack
+from bayespeft.training.problem import Problem
+
+
+def parameter_groups(problem: Problem) -> list[dict[str, Any]]:
+    """Return what is trained as groups that every torch optimiser takes.
+
+    Each has `params`, the peak learning rate `lr`, `weight_decay`, and as `name` what it holds: "factors", "spread", "head".
+    """
+    train, approximation = problem.train, problem.approximation
+    spread = {id(parameter) for parameter in approximation.latent.spread()}
+    packs = {pack.name: pack for pack in approximation.packs}
+    found: dict[tuple[str, float, float], list[nn.Parameter]] = {}
+    for name, parameter in approximation.named_parameters():
+        pack = packs.get(name.rsplit(".", 1)[-1])
+        if id(parameter) in spread:
+            key = "spread", train.variational_lr, 0.0
+        elif pack is not None:
+            key = "head" if pack.role == "head" else "factors", _rate(train, pack), train.weight_decay
+        else:
+            key = "factors", train.lr, train.weight_decay
+        found.setdefault(key, []).append(parameter)
+    return [
+        {"params": group, "lr": lr, "weight_decay": decay, "name": name} for (name, lr, decay), group in found.items()
+    ]
+
+
+def make_optimiser(problem: Problem) -> torch.optim.Optimizer:
+    """Return AdamW over `parameter_groups`."""
+    return torch.optim.AdamW(parameter_groups(problem))
+
+
+def _rate(train: TrainConfig, pack: Pack) -> float:
+    """Return the peak learning rate of a pack's elements.
+
+    A step of Adam moves every element by about its rate, so that an output moves by the rate times the number of inputs.
+    """
+    inputs = pack.init.shape[-1] if pack.init.dim() > 2 else 1
+    if pack.role == "head":
+        return train.head_lr / inputs
+    lr = train.factor_lr.get(pack.factor, train.lr)
+    return lr if train.width is None or inputs <= train.width else lr * train.width / inputs

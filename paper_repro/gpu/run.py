@@ -57,6 +57,9 @@ def efficiency(args: argparse.Namespace) -> Iterator[Job]:
         yield _alone(step, 16, smollm2, *device, "--precision", precision, *(few or ("--batch", "8", "--steps", "12")))
         yield _alone(draws, 10, minilm, *device, "--dtype", dtype, *sizes)
         yield _alone(step, 9, minilm, *device, "--precision", precision, *(few or ("--steps", "20")))
+        # The top quarter of the blocks.
+        yield _alone(draws, 12, smollm2, *device, "--dtype", dtype, "--last", "8", *sizes, "--methods", "melora")
+        yield _alone(draws, 5, minilm, *device, "--dtype", dtype, "--last", "2", *sizes, "--methods", "melora")
         yield _alone("paper_repro.efficiency.generation", 20, "--model", smollm2, *device, *text)
 
 

@@ -27,6 +27,7 @@ MARKS = {
     "methods": "METHOD",
     "data.builtin": "DATASET",
     "pretrained": "PRETRAINED",
+    "report.metrics": "METRICS",
     "report.view": "VIEW",
 }
 

@@ -18,16 +18,16 @@ from bayespeft.compare.groups import Group, groups
 from bayespeft.compare.layout import grid
 from bayespeft.compare.results import NAME, Results
 from bayespeft.compare.run import Failure
-from bayespeft.compare.scores import HIGHER_IS_BETTER
+from bayespeft.compare.scores import tested
 from bayespeft.compare.study import Run
 from bayespeft.posterior.account import training
 from bayespeft.report.calibration import CalibrationReport
 from bayespeft.report.context import Setup
+from bayespeft.report.metric import value_of
 from bayespeft.training.history import History
 from bayespeft.utils.checks import checked_methods
 from bayespeft.utils.files import write_atomic
 
-METRICS = ("accuracy", "nll", "ece", "ece_equal_mass", "brier")
 TABLES = {"table.md": formats.markdown, "table.tex": formats.latex, "table.html": formats.page}
 FAILURES = "failures.txt"
 
@@ -65,10 +65,17 @@ class Comparison:
         `bayespeft.compare.significance`.
         """
         return [
-            {"model": group.model, "data": group.label, "metric": metric, "best": verdict.best, "method": other, "p": p}
+            {
+                "model": group.model,
+                "data": group.label,
+                "metric": spec.name,
+                "best": verdict.best,
+                "method": other,
+                "p": p,
+            }
             for group in self.groups
-            for metric in HIGHER_IS_BETTER
-            for verdict in [group.verdict(metric)]
+            for spec in tested()
+            for verdict in [group.verdict(spec.name)]
             for other, p in verdict.p.items()
         ]
 
@@ -191,7 +198,7 @@ def _row(group: Group, run: Run) -> dict[str, Any]:
         "method": run["method"],
         "title": run["title"],
         "seed": run["seed"],
-        **{name: getattr(report, name).value for name in METRICS},
+        **{name: value_of(figure) for name, figure in report.metrics.items()},
         "confidence": report.confidence,
         "mutual_information": report.mutual_information,
         "fit_seconds": run["history"]["seconds"],

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from bayespeft.compare.scores import HIGHER_IS_BETTER, Floats, decode
+from bayespeft.compare.scores import Floats, decode, tested
 from bayespeft.compare.significance import Verdict, judge
 from bayespeft.compare.study import Run
 
@@ -38,9 +38,10 @@ class Group:
         return titles if len(set(titles.values())) == len(titles) else {name: name for name in titles}
 
     def verdict(self, metric: str) -> Verdict:
-        """Return which method is best by a metric of `HIGHER_IS_BETTER`, and whether it differs from the others.
+        """Return which method is best by a metric of `scores.tested`, and whether it differs from the others.
 
-        None is where a run of an earlier version lacks the metric's contributions: the others are not all of the table.
+        None is where a run lacks the metric's contributions, as one made before the metric was registered does: the others
+        are not all of the table.
         """
         return self._verdicts[metric]
 
@@ -48,8 +49,10 @@ class Group:
     def _verdicts(self) -> dict[str, Verdict]:
         scores = {name: {run["seed"]: decode(run["scores"]) for run in runs} for name, runs in self.runs.items()}
         return {
-            metric: judge({name: _of(metric, by_seed) for name, by_seed in scores.items()}, higher)
-            for metric, higher in HIGHER_IS_BETTER.items()
+            spec.name: judge(
+                {name: _of(spec.name, by_seed) for name, by_seed in scores.items()}, bool(spec.higher_is_better)
+            )
+            for spec in tested()
         }
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from bayespeft.compare.groups import Group
-from bayespeft.compare.scores import HIGHER_IS_BETTER
+from bayespeft.compare.scores import columns, tested
 from bayespeft.compare.significance import LEVEL
-
-COLUMNS = {"accuracy": "accuracy (%)", "nll": "NLL (nats)", "brier": "Brier score", "ece": "ECE (%)"}
-PERCENT = ("accuracy", "ece")
+from bayespeft.report.calibration import CalibrationReport
+from bayespeft.report.metric import Figure, value_of
+from bayespeft.report.metrics.spec import MetricSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def grid(groups: Sequence[Group]) -> Grid:
     blocks = []
     for group in groups:
         where = [Cell(text) for text, shown in zip((group.model, group.label), several.values(), strict=True) if shown]
-        best = {name: v.best for name in HIGHER_IS_BETTER if (v := group.verdict(name)).significant}
+        best = {spec.name: v.best for spec in tested() if (v := group.verdict(spec.name)).significant}
         blocks.append(
             tuple(
                 (*where, Cell(title), *_numbers(name, group.runs[name], best)) for name, title in group.titles.items()
@@ -58,7 +58,7 @@ def grid(groups: Sequence[Group]) -> Grid:
         )
     return Grid(
         title=f"{_several(models, 'networks')} on {_several(data, 'data sets')}",
-        header=(*labels, *COLUMNS.values(), "fit (s)", "trainable"),
+        header=(*labels, *(spec.heading for spec in columns()), "fit (s)", "trainable"),
         labels=len(labels),
         blocks=tuple(blocks),
         caption=_caption(groups),
@@ -67,20 +67,25 @@ def grid(groups: Sequence[Group]) -> Grid:
 
 def _numbers(method: str, runs: Sequence[Mapping[str, Any]], best: Mapping[str, str | None]) -> list[Cell]:
     seconds = statistics.mean(run["history"]["seconds"] for run in runs)
+    reports = [CalibrationReport.from_dict(run["report"]) for run in runs]
     return [
-        *(Cell(_metric(name, [run["report"][name] for run in runs]), best.get(name) == method) for name in COLUMNS),
+        *(
+            Cell(_metric(spec, [report.metrics.get(spec.name) for report in reports]), best.get(spec.name) == method)
+            for spec in columns()
+        ),
         Cell(f"{seconds:.0f}"),
         Cell(f"{runs[0]['report']['trainable_parameters']:,}"),
     ]
 
 
-def _metric(name: str, metrics: Sequence[Mapping[str, float]]) -> str:
-    scale, digits = (100, 1) if name in PERCENT else (1, 3)
-    values = [scale * metric["value"] for metric in metrics]
-    if len(values) == 1:
-        low, high = (scale * metrics[0][end] for end in ("low", "high"))
-        return f"{values[0]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-    return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
+def _metric(spec: MetricSpec, figures: Sequence[Figure]) -> str:
+    """A metric over several seeds, or of one with its interval; unknown where a run lacks it."""
+    values = [spec.scale * value for figure in figures if (value := value_of(figure)) is not None]
+    if len(values) < len(figures):
+        return "-"
+    if len(values) > 1:
+        return f"{statistics.mean(values):.{spec.digits}f} ± {statistics.stdev(values):.{spec.digits}f}"
+    return " ".join(filter(None, spec.cells(figures[0])))
 
 
 def _caption(groups: Sequence[Group]) -> str:
@@ -117,22 +122,18 @@ def _unlike(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _test(groups: Sequence[Group], seeds: int) -> list[str]:
     several = [group for group in groups if len(group.titles) > 1]
-    tested = {name: [group.verdict(name).best is not None for group in several] for name in HIGHER_IS_BETTER}
     if not several:
         return []
-    if not any(map(any, tested.values())):
-        return ["Not tested: runs of an earlier version have no scores of single examples"]
-    untested = [COLUMNS[name].partition(" (")[0] for name, found in tested.items() if not all(found)]
+    known = {spec.title: all(group.verdict(spec.name).best is not None for group in several) for spec in tested()}
+    if not any(known.values()):
+        return ["Not tested: runs lack scores of single examples"]
+    lacking = [title for title, found in known.items() if not found]
     over = "test examples, for this one seed," if seeds == 1 else "seeds and test examples (min F')"
     return [
         f"Bold: the best, where it differs from every other method by a paired t-test over {over} "
-        f"with Holm's correction for all pairs, p < {LEVEL}. ECE is not tested: binning biases it by noise that differs "
-        "between methods",
-        *(
-            [f"Not tested where runs of an earlier version lack scores of single examples: {', '.join(untested)}"]
-            if untested
-            else []
-        ),
+        f"with Holm's correction for all pairs, p < {LEVEL}",
+        *(f"{spec.title} is not tested: {spec.untested}" for spec in columns() if spec not in tested()),
+        *([f"Not tested where runs lack scores of single examples: {', '.join(lacking)}"] if lacking else []),
     ]
 
 

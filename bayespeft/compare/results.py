@@ -17,8 +17,8 @@ from bayespeft.errors import DataError
 from bayespeft.report.calibration import CalibrationReport
 from bayespeft.training.history import History
 
-FORMAT = 2
-NAME, EARLIER = "results.jsonl", "results.json"
+FORMAT = 3
+NAME = "results.jsonl"
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Results:
         return self.folder / NAME
 
     def read(self) -> dict[str, Run]:
-        """Return key -> run; of those with one key the last. Those of an earlier version, in `results.json`, come first.
+        """Return key -> run; of those with one key the last.
 
         Raises:
             DataError: a file is not what it should be; the message names the line.
         """
-        return {key(run): run for run in (*_earlier(self.folder / EARLIER), *self._lines())}
+        return {key(run): run for run in self._lines()}
 
     def append(self, run: Run) -> None:
         """Add a run.
@@ -103,19 +103,6 @@ def _whole(file: Any) -> int:
             return start + found + 1
         end = start
     return 0
-
-
-def _earlier(path: Path) -> list[Run]:
-    """Read the one JSON document that an earlier version kept: its runs have no scores of single examples."""
-    if not path.is_file():
-        return []
-    try:
-        return [
-            _check({"format": FORMAT, "data": run["settings"]["data"], "scores": {}, **run})
-            for run in json.loads(path.read_bytes())["runs"]
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _bad(str(path), error) from error
 
 
 def _checked(line: bytes, where: str) -> Run:

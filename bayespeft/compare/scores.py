@@ -1,7 +1,7 @@
 """What each test example contributes to a metric, kept with a run: paired tests need it, as averages are not enough.
 
-A metric is the mean of its contributions. Three numbers an example are kept as float32, compressed, in base64: some 15
-bytes an example, or 150 kB in a run's line of the results file for 10,000 test examples.
+A metric is the mean of its contributions. A number an example for each is kept as float32, compressed, in base64: for three
+metrics some 15 bytes an example, or 150 kB in a run's line of the results file for 10,000 test examples.
 """
 
 from __future__ import annotations
@@ -16,15 +16,23 @@ import numpy.typing as npt
 
 from bayespeft.errors import DataError
 from bayespeft.report.metrics.examples import example_scores
+from bayespeft.report.metrics.spec import MetricSpec, table
 
 Floats = npt.NDArray[np.float64]
 
-HIGHER_IS_BETTER = {"accuracy": True, "nll": False, "brier": False}
-"""The metrics that are tested, and which way they go.
 
-Not the ECE: it is no mean over examples, and noise in its bins biases it by an amount that goes by how a method's
-confidences are spread. Of two calibrated methods one would often look better.
-"""
+def tested() -> list[MetricSpec]:
+    """Return the metrics that methods are tested by: those columns that are means over examples, and have a better end.
+
+    Not the ECE: it is no such mean, and noise in its bins biases it by an amount that goes by how a method's confidences are
+    spread. Of two calibrated methods one would often look better.
+    """
+    return [spec for spec in columns() if spec.contribution is not None and spec.higher_is_better is not None]
+
+
+def columns() -> list[MetricSpec]:
+    """Return the metrics that tables of methods show."""
+    return [spec for spec in table() if spec.compared]
 
 
 def contributions(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> dict[str, Floats]:
@@ -38,7 +46,7 @@ def contributions(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> dict[str, 
         DataError: see `bayespeft.report.metrics.examples.validate`.
     """
     scores = example_scores(log_probs, labels)
-    return {"accuracy": scores.correct, "nll": scores.nll, "brier": scores.brier}
+    return {spec.name: spec.contribution(scores) for spec in tested() if spec.contribution is not None}
 
 
 def encode(scores: Mapping[str, npt.ArrayLike]) -> dict[str, str]:

@@ -18,6 +18,11 @@ Ints = npt.NDArray[np.int64]
 N_BINS = 15
 """Bins of both calibration errors, as in Guo et al. 2017."""
 
+CELLS = 1024
+"""Cells of the smooth calibration error, which confidences are rounded to: its bandwidth, and so the error, are known to about
+1 / 1024.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Bin:
@@ -94,3 +99,9 @@ def score_bins(confidence: Floats, correct: Floats, n_bins: int = N_BINS) -> tup
         )
         for i, count in enumerate(counts)
     )
+
+
+def kept_at(coverage: float, n: int) -> int:
+    """Return how many of n examples a coverage keeps: ceil(coverage n)."""
+    # 0.8 * 5 is above 4 in floating point; no fraction that is meant is so near to a whole number.
+    return int(np.ceil(coverage * n - 1e-9))

@@ -1,140 +1,99 @@
-"""Intervals for all metrics at once, by resampling examples with replacement (Efron & Tibshirani 1993, chapter 13).
+"""Metrics with their intervals, by resampling examples with replacement (Efron & Tibshirani 1993, chapter 13).
 
-A mean over examples, and a smooth function of such means, gets the percentile interval: it covers the population's figure.
-Proportions have an interval of their own (`proportions`), and so have calibration errors, which resampling biases upward
-(`deviation`). Figures that neither fits, such as the largest error of a bin, have none. In how many of simulated samples each
-interval covers its target stands in paper_repro.
+Which metrics there are says `metrics.spec`, and what their intervals cover `metrics.intervals`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from bayespeft.errors import ConfigError
 from bayespeft.report.binning import N_BINS, Floats, bin_index
-from bayespeft.report.deviation import deviation
 from bayespeft.report.fractions import check_fraction
-from bayespeft.report.metric import Metric
-from bayespeft.report.metrics.calibration import ece_figures
+from bayespeft.report.metric import Figure, Metric
 from bayespeft.report.metrics.examples import Scores
-from bayespeft.report.metrics.tally import Ordered, Tally
-from bayespeft.report.proportions import proportion
-
-METRICS = ("accuracy", "nll", "ece", "ece_equal_mass", "brier")
+from bayespeft.report.metrics.intervals import percentile
+from bayespeft.report.metrics.spec import MetricSpec, table
+from bayespeft.report.metrics.tally import Function, Ordered, Tally
 
 # Random numbers and sums are made for this many examples at a time: it bounds memory, and stays within the cache.
 CHUNK = 1 << 17
 
-Figures = Callable[[Tally], dict[str, Floats]]
-"""A family of figures: (R,) or (R, P) each, NaN where a resample does not define one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """Figures of the sample and of its resamples.
-
-    Attributes:
-        values: () or (P,).
-        draws: (R,) or (R, P).
-        level: coverage that each interval aims at.
-    """
-
-    values: Floats
-    draws: Floats
-    level: float
-
-    @property
-    def metric(self) -> Metric:
-        """The one figure with its interval.
-
-        Raises:
-            ValueError: the sample does not define it; see `optional`.
-        """
-        metric = self.optional
-        if metric is None:
-            raise ValueError("the sample does not define this figure.")
-        return metric
-
-    @property
-    def optional(self) -> Metric | None:
-        """The one figure with its interval over the resamples that define it, or None where the sample does not."""
-        return self._metric(float(self.values), self.draws)
-
-    @property
-    def metrics(self) -> tuple[Metric, ...]:
-        """All P figures."""
-        found = (self._metric(float(v), d) for v, d in zip(self.values, self.draws.T, strict=True))
-        return tuple(metric for metric in found if metric is not None)
-
-    def _metric(self, value: float, draws: Floats) -> Metric | None:
-        if math.isnan(value):
-            return None
-        defined = draws[~np.isnan(draws)]
-        return _interval(value, defined if len(defined) else np.array([value]), self.level)
+# Products of numbers that class-wise metrics may take: with many examples and classes they are computed on fewer
+# resamples, but on no less than the second number, so that a report takes seconds.
+WORK, FEWEST = 500_000_000, 50
 
 
 def intervals(
-    scores: Scores, *, n_bins: int = N_BINS, level: float = 0.95, resamples: int = 1000, seed: int = 0
-) -> dict[str, Metric]:
-    """Return all of `METRICS` with intervals, from the same resamples.
+    scores: Scores,
+    specs: Sequence[MetricSpec] | None = None,
+    *,
+    n_bins: int = N_BINS,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Figure]:
+    """Return metrics by name, from the same resamples: with an interval where there is one, None where it is not defined.
 
     Args:
         scores: per-example scores, from `metrics.example_scores`.
-        n_bins: bins of the two calibration errors.
+        specs: which metrics; left out, all there are.
+        n_bins: bins of the binned ones.
         level: coverage that each interval aims at.
-        resamples: number of bootstrap samples.
+        resamples: number of bootstrap samples. Class-wise metrics, which take n K numbers each time, are computed on the first
+            of them only where all would take too long.
         seed: the result is a function of the scores and of this.
 
     Raises:
         ConfigError: `level` is not in (0, 1), or `resamples` or `n_bins` is below 1.
     """
+    _check(level)
+    specs = table() if specs is None else specs
     ordered = Ordered.of(scores, n_bins)
-    return headline(ordered, measure(ordered, {basic: resamples}, level=level, seed=seed))
-
-
-def headline(ordered: Ordered, found: Mapping[str, Interval]) -> dict[str, Metric]:
-    """Return `METRICS` with their intervals, from what `measure` found of the family `basic`."""
-    n, level = len(ordered), found["accuracy"].level
-    square = float(((ordered.correct - ordered.confidence) ** 2).mean())
-    errors = {
-        name: deviation(float(found[name].values), found[f"{name}_distance"].draws, square, n, level)
-        for name in ("ece", "ece_equal_mass")
+    few = min(resamples, max(WORK // scores.probs.size, FEWEST))
+    resampled = {spec.name: spec.interval.resampled(spec) for spec in specs if spec.interval is not None}
+    wanted = {
+        spec.name: (function, few if spec.classwise else resamples)
+        for spec in specs
+        if (function := resampled.get(spec.name)) is not None
     }
-    return {
-        "accuracy": proportion(float(found["accuracy"].values), n, level),
-        "nll": found["nll"].metric,
-        **errors,
-        "brier": found["brier"].metric,
-    }
+    draws = replicates(ordered, wanted, resamples=resamples, seed=seed)
+    whole = Tally(ordered, np.ones((1, len(ordered))))
+    found: dict[str, Figure] = {}
+    for spec in specs:
+        value = float(spec(whole)[0])
+        if np.isnan(value):
+            found[spec.name] = None
+        elif spec.interval is None:
+            found[spec.name] = value
+        else:
+            found[spec.name] = spec.interval(value, draws.get(spec.name, np.empty(0)), ordered, level)
+    return found
 
 
-def measure(
-    ordered: Ordered,
-    families: Mapping[Figures, int],
-    *,
-    level: float = 0.95,
-    seed: int = 0,
-) -> dict[str, Interval]:
-    """Return the figures of several families on the sample and on the same resamples, by name.
+def replicates(
+    ordered: Ordered, functions: Mapping[str, tuple[Function, int]], *, resamples: int, seed: int = 0
+) -> dict[str, Floats]:
+    """Return figures on bootstrap samples, by name.
 
     Args:
         ordered: the examples.
-        families: family of figures -> on how many of the resamples it is computed.
-        level: coverage that each interval aims at.
-        seed: the result is a function of the scores and of this.
+        functions: name -> the figure, and on how many of the samples, the first ones, it is computed.
+        resamples: number of samples.
+        seed: the result is a function of the examples and of this.
 
     Raises:
-        ConfigError: `level` is not in (0, 1), or there is no resample.
+        ConfigError: `resamples` is below 1.
     """
-    _check(level)
-    whole = Tally(ordered, np.ones((1, len(ordered))))
-    values = {name: value[0] for family in families for name, value in family(whole).items()}
-    draws = _draws(ordered, families, seed)
-    return {name: Interval(values[name], draws[name], level) for name in values}
+    parts: dict[str, list[Floats]] = {name: [] for name in functions}
+    for rows, drawn in resampled_counts(len(ordered), resamples, np.random.default_rng(seed)):
+        tally = Tally(ordered, drawn)
+        for name, (function, most) in functions.items():
+            if rows.start < most:
+                parts[name].append(function(tally))
+    return {name: np.concatenate(found) for name, found in parts.items()}
 
 
 def mean_intervals(
@@ -157,7 +116,7 @@ def mean_intervals(
     for rows, drawn in resampled_counts(len(values), resamples, np.random.default_rng(seed)):
         draws[rows] = drawn @ values / len(values)
     means = values.mean(axis=0)
-    return {name: _interval(float(mean), own, level) for name, mean, own in zip(scores, means, draws.T, strict=True)}
+    return {name: percentile(float(mean), own, level) for name, mean, own in zip(scores, means, draws.T, strict=True)}
 
 
 def explained(
@@ -185,25 +144,8 @@ def explained(
         for rows, drawn in resampled_counts(len(losses), resamples, np.random.default_rng(seed)):
             draws[rows] = (1 - (drawn @ losses) / (drawn @ base)).mean(axis=1)
     # A resample without any base loss defines no figure.
-    return Interval(
-        np.array((1 - losses.mean(0) / base.mean(0)).mean()), np.where(np.isfinite(draws), draws, np.nan), level
-    ).metric
-
-
-def replicates(scores: Scores, *, n_bins: int = N_BINS, resamples: int = 1000, seed: int = 0) -> dict[str, Floats]:
-    """Return each of `METRICS` on each bootstrap sample, arrays of shape (resamples,).
-
-    Raises:
-        ConfigError: `resamples` or `n_bins` is below 1.
-    """
-    found = _draws(Ordered.of(scores, n_bins), {basic: resamples}, seed)
-    return {name: found[name] for name in METRICS}
-
-
-def basic(tally: Tally) -> dict[str, Floats]:
-    """Return `METRICS`, and what `deviation` wants of the errors among them, in each resample: (R,) each."""
-    means = tally.means
-    return {"accuracy": means[:, 0], "nll": means[:, 1], "brier": means[:, 2], **ece_figures(tally)}
+    value = float((1 - losses.mean(0) / base.mean(0)).mean())
+    return percentile(value, np.where(np.isfinite(draws), draws, np.nan), level)
 
 
 def resampled_counts(n: int, resamples: int, rng: np.random.Generator) -> Iterator[tuple[slice, Floats]]:
@@ -216,17 +158,6 @@ def resampled_counts(n: int, resamples: int, rng: np.random.Generator) -> Iterat
         size = rows.stop - rows.start
         picks = rng.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
         yield rows, np.bincount(picks.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
-
-
-def _draws(ordered: Ordered, families: Mapping[Figures, int], seed: int) -> dict[str, Floats]:
-    found: dict[str, list[Floats]] = {}
-    for rows, drawn in resampled_counts(len(ordered), max(families.values()), np.random.default_rng(seed)):
-        tally = Tally(ordered, drawn)
-        for family, resamples in families.items():
-            if rows.start < resamples:
-                for name, values in family(tally).items():
-                    found.setdefault(name, []).append(values)
-    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
 def ece_noise(
@@ -275,12 +206,6 @@ def _simulated(confidence: Floats, points: float, n_bins: int, resamples: int, s
 
 def _check(level: float) -> None:
     check_fraction("level", level, "an interval's coverage", 0.95)
-
-
-def _interval(value: float, draws: Floats, level: float) -> Metric:
-    low, high = (float(q) for q in np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]))
-    # A very skewed metric (one example with a huge loss), few resamples or rounding can leave the value just outside.
-    return Metric(value, min(low, value), max(high, value))
 
 
 def _chunks(resamples: int, n: int) -> Iterator[slice]:

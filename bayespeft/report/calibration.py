@@ -1,7 +1,6 @@
 """`CalibrationReport`: how good, and how honest, a set of predicted probabilities is. Numbers only.
 
-It is made from log-probabilities and labels, whatever produced them; it reads and writes JSON, prints as a table, and
-draws itself through `plots`.
+It is made from log-probabilities and labels, whatever produced them.
 """
 
 from __future__ import annotations
@@ -11,26 +10,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import numpy as np
 import numpy.typing as npt
 
+from bayespeft.errors import ConfigError
 from bayespeft.report.base import DrawnReport
-from bayespeft.report.baseline import Baseline, baseline
 from bayespeft.report.binning import Bin, score_bins
-from bayespeft.report.bootstrap import ece_noise, ece_power
+from bayespeft.report.bootstrap import ece_noise, ece_power, intervals
 from bayespeft.report.classes import Classes, by_class
 from bayespeft.report.context import Quotes
-from bayespeft.report.metric import Metric
-from bayespeft.report.metrics.examples import example_scores, validate
+from bayespeft.report.metric import Figure, Metric, value_of
+from bayespeft.report.metrics.examples import example_scores
+from bayespeft.report.metrics.selective import Curve, curve
+from bayespeft.report.metrics.spec import FIRST, table
 from bayespeft.report.ood import Separation
 from bayespeft.report.over_draws import OverDraws
-from bayespeft.report.sections import CalibrationErrors, Selective, sections
 from bayespeft.report.verdict import LEAST_POWER, POINTS, Kind, Verdict, rows, too_few
 from bayespeft.utils.checks import MAYBE_NAN, Resamples, Seed, checked_methods
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Drawing
 
 
 @checked_methods
@@ -38,51 +37,41 @@ if TYPE_CHECKING:
 class CalibrationReport(DrawnReport):
     """Metrics of predicted probabilities with 95 % intervals, and what the prediction cost.
 
-    An interval covers the figure that endlessly many examples of the same law would give: see `bootstrap`, `proportions` of
-    the accuracy, and `deviation` of calibration errors, whose bins stay the same.
+    An interval covers the figure that endlessly many examples of the same law would give: see `metrics.intervals`.
 
     Attributes:
-        accuracy: fraction of examples whose most probable class is the label.
-        nll: mean negative log-likelihood, in nats per example.
-        ece: expected calibration error over 15 bins of equal width, as a fraction.
-        ece_equal_mass: the same over 15 bins of equal mass.
-        brier: mean squared error of the probabilities summed over classes, in [0, 2].
+        metrics: every metric of `metrics.spec.table` by name; a number where it has no interval, None where these examples do
+            not define it. In JSON and CSV each stands for itself.
         ece_noise: the ECE that a perfectly calibrated model exceeds in 5 % of samples of this size and with these
             confidences; see `bootstrap.ece_noise`.
-        bins: the equal-width bins, from confidence 0 to 1.
         power: the share of samples of this size in which an over-confidence of 5 points would exceed `ece_noise`; see
-            `bootstrap.ece_power`. None in reports of an earlier version, as are the next two.
-        baseline: the trivial answer, and how much better this one is.
-        by_class: figures of each class and the confusion table; None also of more than `classes.MOST`.
+            `bootstrap.ece_power`.
+        bins: the equal-width bins, from confidence 0 to 1.
+        curve: risk against the share that is answered.
         classes: number of classes.
+        majority: the most frequent class, the lowest of equals.
         entropy: mean entropy of the predicted probabilities, in nats: the total uncertainty.
         mutual_information: mean mutual information of label and weights, in nats: the epistemic part of `entropy`.
             None with fewer than two draws, or where draws were not told apart.
-        errors: further calibration errors and the parts of the Brier score; None in reports of an earlier version.
-        selective: what refusing the least certain examples does; None in reports of an earlier version.
+        by_class: figures of each class and the confusion table; None of more than `classes.MOST`.
         ood: how uncertainty tells other sets from this one, one for each set and score; empty where none was given.
-        over_draws: Monte Carlo errors of figures, and figures by number of draws; None where draws were not kept.
+        over_draws: Monte Carlo errors of metrics, and metrics by number of draws; None where draws were not kept.
         quotes: rows of the data that are worth looking at; None where none were asked for.
     """
 
-    accuracy: Metric
-    nll: Metric
-    ece: Metric
-    ece_equal_mass: Metric
-    brier: Metric
-    ece_noise: float
-    bins: tuple[Bin, ...]
     WHAT: ClassVar[str] = "a calibration report"
     VIEW: ClassVar[str] = "calibration"
 
+    metrics: dict[str, Figure]
+    ece_noise: float
+    power: float
+    bins: tuple[Bin, ...]
+    curve: Curve
     classes: int
+    majority: int
     entropy: float
     mutual_information: float | None = None
-    power: float | None = None
-    baseline: Baseline | None = None
     by_class: Classes | None = None
-    errors: CalibrationErrors | None = None
-    selective: Selective | None = None
     ood: tuple[Separation, ...] = ()
     over_draws: OverDraws | None = None
     quotes: Quotes | None = None
@@ -121,28 +110,78 @@ class CalibrationReport(DrawnReport):
             ConfigError: `resamples` is below 1.
         """
         scores = example_scores(log_probs, labels)
-        headline, errors, selective = sections(scores, log_probs, labels, resamples=resamples, seed=seed)
-        figures: dict[str, Any] = {**headline, **facts}
         noise = ece_noise(scores.confidence, resamples=resamples, seed=seed)
-        probs, checked = validate(log_probs, labels)
-        probs = np.exp(probs)
         return cls(
-            **figures,
+            metrics=intervals(scores, resamples=resamples, seed=seed),
             ece_noise=noise,
             power=ece_power(scores.confidence, noise, POINTS, resamples=resamples, seed=seed),
-            baseline=baseline(scores.nll, checked, scores.classes, resamples=resamples, seed=seed),
-            by_class=by_class(probs / probs.sum(axis=1, keepdims=True), checked, class_names),
             bins=score_bins(scores.confidence, scores.correct),
+            curve=curve(scores),
             n=len(scores),
             classes=scores.classes,
+            majority=scores.majority,
             entropy=float(scores.entropy.mean()),
             mutual_information=None if mutual_information is None else float(mutual_information),
-            errors=errors,
-            selective=selective,
+            by_class=by_class(scores.probs, scores.labels, class_names),
             ood=tuple(ood),
             over_draws=over_draws,
             quotes=quotes,
+            **facts,
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the base, with each metric under its own name."""
+        plain = super(CalibrationReport, self).to_dict()  # by name: slots make the class anew
+        return {**plain.pop("metrics"), **plain}
+
+    @classmethod
+    def _read(cls, values: dict[str, Any]) -> CalibrationReport:
+        """As the base; metrics that were registered after the report was written are left out."""
+        own = {spec.name for spec in table(FIRST)}
+        metrics = {}
+        for spec in table():
+            if spec.name in values or spec.name in own:
+                metrics[spec.name] = figure = values[spec.name]
+                if figure is not None and isinstance(figure, dict) != (spec.interval is not None):
+                    raise TypeError(f"{spec.name} is {figure!r}")
+        return super(CalibrationReport, cls)._read({**values, "metrics": metrics})
+
+    def metric(self, name: str) -> Metric:
+        """Return a metric with its interval.
+
+        Raises:
+            ConfigError: there is none of that name, or it has no interval here.
+        """
+        found = self.metrics.get(name)
+        if not isinstance(found, Metric):
+            known = ", ".join(key for key, value in self.metrics.items() if isinstance(value, Metric))
+            raise ConfigError(f"there is no metric {name!r} with an interval, but {known}.")
+        return found
+
+    @property
+    def accuracy(self) -> Metric:
+        """Fraction of examples whose most probable class is the label."""
+        return self.metric("accuracy")
+
+    @property
+    def nll(self) -> Metric:
+        """Mean negative log-likelihood, in nats per example."""
+        return self.metric("nll")
+
+    @property
+    def ece(self) -> Metric:
+        """Expected calibration error over 15 bins of equal width, as a fraction."""
+        return self.metric("ece")
+
+    @property
+    def ece_equal_mass(self) -> Metric:
+        """The same over 15 bins of equal mass."""
+        return self.metric("ece_equal_mass")
+
+    @property
+    def brier(self) -> Metric:
+        """Mean squared error of the probabilities summed over classes, in [0, 2]."""
+        return self.metric("brier")
 
     @property
     def confidence(self) -> float:
@@ -164,9 +203,10 @@ class CalibrationReport(DrawnReport):
             kind: Kind = "over" if gap > 0 else "under"
             less = f"It is {'less' if gap > 0 else 'more'} often right than it claims."
             return Verdict(kind, f"{kind}-confident by {100 * abs(gap):.1f} points", less, abs(gap))
-        if self.power is not None and self.power < LEAST_POWER:
+        if self.power < LEAST_POWER:
             return too_few(self.n, self.ece_noise, self.power, "a model that claims 5 points too much")
-        if self.baseline is not None and not self.baseline.beaten:
+        skill = self.metrics["skill"]
+        if not isinstance(skill, Metric) or skill.low <= 0:
             reason = (
                 f"Its probabilities are not shown to be better than giving every row the base rates ({self.trivial})."
             )
@@ -177,27 +217,32 @@ class CalibrationReport(DrawnReport):
     @property
     def trivial(self) -> str:
         """What the trivial answer reaches, in words."""
-        base = self.baseline
-        if base is None:
-            return "unknown"
-        if base.skill is None:
+        skill, share = (value_of(self.metrics[name]) for name in ("skill", "base_accuracy"))
+        if skill is None or share is None:
             return "all rows are of one class"
-        name = f"{base.majority}" if self.by_class is None else self.by_class.figures[base.majority].name
-        return (
-            f"always answering {name!r} is right in {100 * base.accuracy:.1f} %, skill {100 * base.skill.value:.0f} %"
-        )
+        name = f"{self.majority}" if self.by_class is None else self.by_class.figures[self.majority].name
+        return f"always answering {name!r} is right in {100 * share:.1f} %, skill {100 * skill:.0f} %"
+
+    @property
+    def refusing(self) -> str:
+        """What refusing the least certain fifth does to accuracy, in words."""
+        kept, gain = self.metric("accuracy_at_coverage.0.8").value, self.metric("refusal_gain")
+        before, after = 100 * (kept - gain.value), 100 * kept
+        if gain.low > 0:
+            return f"refuse the least certain 20 % and accuracy rises from {before:.1f} to {after:.1f} %"
+        if gain.high < 0:
+            return f"refusing the least certain 20 % lowers accuracy from {before:.1f} to {after:.1f} %"
+        return f"refusing the least certain 20 % does not clearly help: accuracy {before:.1f} to {after:.1f} %"
 
     @property
     def headline(self) -> str:
         """The verdict with the numbers behind it, the trivial answer, and what refusing the least certain fifth would do."""
-        text = (
+        return (
             f"{self.verdict} (confidence {100 * self.confidence:.1f} %, accuracy {100 * self.accuracy.value:.1f} %, "
-            f"ECE {100 * self.ece.value:.1f} %)"
+            f"ECE {100 * self.ece.value:.1f} %); {self.trivial}; {self.refusing}"
         )
-        text += "" if self.baseline is None else f"; {self.trivial}"
-        return text if self.selective is None else f"{text}; {self.selective.sentence}"
 
-    def plot(self, path: str | os.PathLike[str] | None = None, ax: Axes | None = None) -> Figure:
+    def plot(self, path: str | os.PathLike[str] | None = None, ax: Axes | None = None) -> Drawing:
         """Draw the reliability diagram and return its figure.
 
         Args:
@@ -207,5 +252,5 @@ class CalibrationReport(DrawnReport):
         Raises:
             ConfigError: the suffix of `path` is none of these.
         """
-        figure: Figure = self.view.plot(self, path, ax=ax)
+        figure: Drawing = self.view.plot(self, path, ax=ax)
         return figure

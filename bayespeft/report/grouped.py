@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayespeft.report.binning import N_BINS, Bin, Floats, Ints, bin_index, score_bins
-from bayespeft.report.bootstrap import Interval, ece_noise, ece_power, resampled_counts
+from bayespeft.report.bootstrap import ece_noise, ece_power, resampled_counts
 from bayespeft.report.deviation import deviation
 from bayespeft.report.metric import Metric
+from bayespeft.report.metrics.intervals import percentile
 from bayespeft.report.verdict import POINTS
 
 # Labels times resamples that are simulated at most, but never fewer resamples than the second number.
@@ -47,7 +48,8 @@ class Sums:
     def figure(self, of: Callable[[Mapping[str, Floats]], Floats]) -> Metric | None:
         """Return a function of the sums, (R, P) by name -> (R,), with its percentile interval; None where it is not defined."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return Interval(of(self.whole)[0], of(self.draws), 0.95).optional
+            value, draws = float(of(self.whole)[0]), of(self.draws)
+        return None if np.isnan(value) else percentile(value, draws, 0.95)
 
     def share(self, part: str, whole: str) -> Metric:
         """Return the ratio of two sums of one column."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+UNKNOWN = "-"
+"""What stands where a number is not known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -19,3 +22,12 @@ class Metric:
     def to_dict(self) -> dict[str, float]:
         """Return value, low and high."""
         return {"value": self.value, "low": self.low, "high": self.high}
+
+
+Figure = Metric | float | None
+"""A number with its interval, or without one, or none: these examples do not define it."""
+
+
+def value_of(figure: Figure) -> float | None:
+    """Return the number alone."""
+    return figure.value if isinstance(figure, Metric) else figure

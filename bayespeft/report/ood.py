@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.report.binning import Floats
-from bayespeft.report.bootstrap import Interval
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.detection import order, ranked
+from bayespeft.report.metrics.intervals import percentile
 from bayespeft.report.predictions import ClassPrediction, check_alike
 
 FIGURES = ("auroc", "aupr", "fpr95")
@@ -47,7 +47,7 @@ class Separation:
         auroc: P(one of the other set is more uncertain than one of the test set), ties count half; 1/2 is no skill.
         aupr: average precision; no skill gives n / (n + size of the test set).
         fpr95: share of the test set that is flagged where 95 % of the other set are.
-        overlap: how the scores of both are spread; None in reports of an earlier version, and where a score is infinite.
+        overlap: how the scores of both are spread; None where a score is infinite.
     """
 
     data: str
@@ -169,6 +169,6 @@ def _figures(places: list[_Places], resamples: int, seed: int) -> list[tuple[Met
         row[:] = [place.figures(inside, outside) for place in places]
     rows = []
     for i in range(len(places)):
-        auroc, aupr, fpr95 = (Interval(values[i, j], draws[:, i, j], 0.95).metric for j in range(len(FIGURES)))
+        auroc, aupr, fpr95 = (percentile(float(values[i, j]), draws[:, i, j], 0.95) for j in range(len(FIGURES)))
         rows.append((auroc, aupr, fpr95))
     return rows

@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from bayespeft.errors import DataError
-from bayespeft.report.bootstrap import METRICS, basic
-from bayespeft.report.metrics.calibration import calibration_figures
-from bayespeft.report.metrics.cells import Cells
+from bayespeft.report.binning import Floats
 from bayespeft.report.metrics.examples import example_scores
-from bayespeft.report.metrics.selective import COVERAGES, RISKS, selective_figures
+from bayespeft.report.metrics.spec import MetricSpec, table
 from bayespeft.report.metrics.tally import Tally
 from bayespeft.report.predictions import ClassPrediction
-
-POINTS = {"accuracy_at_coverage": COVERAGES, "coverage_at_risk": RISKS}
-FIGURES = (
-    *METRICS, "confidence_gap", "ece_classwise", "ece_debiased", "rms_debiased", "mce", "smooth_ece", "brier_reliability",
-    "brier_resolution", "brier_within", "aurc", "excess_aurc", "augrc", "error_auroc",
-    "error_average_precision", "refusal_gain", *(f"{name}.{at:g}" for name, points in POINTS.items() for at in points),
-)  # fmt: skip
-"""Figures of a report that draws can change; those at a coverage or a risk have it in their names: "coverage_at_risk.0.05"."""
 
 
 @dataclass(frozen=True, slots=True)
 class ByDraws:
-    """Figures of an average over so many draws: means over all blocks of so many draws in a row that there are."""
+    """Metrics of an average over so many draws, by name: means over all blocks of so many draws in a row that there are."""
 
     draws: int
-    accuracy: float
-    nll: float
-    ece: float
-    brier: float
+    metrics: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +29,12 @@ class OverDraws:
     """What draws do to figures.
 
     Attributes:
-        errors: figure, of `FIGURES` -> Monte Carlo standard error over draws, by the jackknife (Efron & Tibshirani 1993,
-            eq. 11.5): the averaged prediction without each draw in turn. None where draws are not independent of each other.
-            NLL and Brier score are smooth in the averaged probabilities, as the jackknife wants it; the others count examples
-            that cross an edge, take a largest value or are cut off at 0, and theirs is rough where few do or where that
-            happens.
-        by_draws: figures at 1, 2, 5, 10, ... draws, and at all.
+        errors: metric that draws can change -> Monte Carlo standard error over draws, by the jackknife (Efron & Tibshirani
+            1993, eq. 11.5): the averaged prediction without each draw in turn. None where draws are not independent of each
+            other. NLL and Brier score are smooth in the averaged probabilities, as the jackknife wants it; the others count
+            examples that cross an edge, take a largest value or are cut off at 0, and theirs is rough where few do or where
+            that happens.
+        by_draws: metrics at 1, 2, 5, 10, ... draws, and at all.
     """
 
     errors: dict[str, float] | None
@@ -86,12 +73,12 @@ def over_draws(draw_log_probs: npt.ArrayLike, labels: npt.ArrayLike, unit: int |
         raise DataError(f"draw_log_probs has shape {logs.shape}; (draws, examples, classes) is expected.")
     probs = np.exp(logs)
     size = len(probs)
+    shown = [spec for spec in table() if spec.by_draws]
     rows = []
     for draws in _numbers(size):
-        averages = (probs[i : i + draws].mean(axis=0) for i in range(0, size - draws + 1, draws))
-        blocks = [basic(_tally(_log(average), labels)) for average in averages]
-        mean = {name: float(np.mean([block[name] for block in blocks])) for name in METRICS}
-        rows.append(ByDraws(draws, mean["accuracy"], mean["nll"], mean["ece"], mean["brier"]))
+        starts = range(0, size - draws + 1, draws)
+        values = np.mean([_values(probs[i : i + draws].mean(axis=0), labels, shown) for i in starts], axis=0)
+        rows.append(ByDraws(draws, {spec.name: float(value) for spec, value in zip(shown, values, strict=True)}))
     units = 0 if unit is None else size // unit
     return OverDraws(_jackknife(probs, labels, units) if units > 1 else None, tuple(rows))
 
@@ -100,30 +87,18 @@ def _jackknife(probs: npt.NDArray[np.float32], labels: npt.ArrayLike, units: int
     width = len(probs) // units
     left_out = np.repeat(np.arange(units), width)
     used = probs[: units * width]
-    found = [_figures(used[left_out != i].mean(axis=0), labels) for i in range(units)]
-    values = np.array([[figures[name] for name in FIGURES] for figures in found])
+    specs = [spec for spec in table() if not spec.of_labels]
+    values = np.stack([_values(used[left_out != i].mean(axis=0), labels, specs) for i in range(units)])
     # About their first, or figures that are all the same would differ from their mean by its rounding.
     errors = np.sqrt((units - 1) * (values - values[0]).var(axis=0))
-    return {name: float(error) for name, error in zip(FIGURES, errors, strict=True) if not np.isnan(error)}
+    return {spec.name: float(error) for spec, error in zip(specs, errors, strict=True) if not np.isnan(error)}
 
 
-def _figures(probs: npt.NDArray[np.float32], labels: npt.ArrayLike) -> dict[str, float]:
-    logs = _log(probs)
-    tally = _tally(logs, labels)
-    cells = Cells(logs, labels, tally.ordered.order)
-    found = {**basic(tally), **calibration_figures(tally), **selective_figures(tally), **cells(tally)}
-    for name, points in POINTS.items():
-        found |= {f"{name}.{at:g}": found[name][:, i] for i, at in enumerate(points)}
-    return {name: float(found[name][0]) for name in FIGURES}
-
-
-def _log(probs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _values(probs: npt.NDArray[np.float32], labels: npt.ArrayLike, specs: Sequence[MetricSpec]) -> Floats:
+    """The metrics of averaged probabilities, (metrics,)."""
     with np.errstate(divide="ignore"):
-        return np.log(probs)
-
-
-def _tally(logs: npt.NDArray[np.float32], labels: npt.ArrayLike) -> Tally:
-    return Tally.whole(example_scores(logs, labels))
+        tally = Tally.whole(example_scores(np.log(probs), labels))
+    return np.array([spec(tally)[0] for spec in specs])
 
 
 def _numbers(most: int) -> Iterator[int]:

@@ -46,17 +46,21 @@ class Record:
     def from_dict(cls: type[R], values: Annotated[dict[str, Any], ELSEWHERE]) -> R:
         """Return the report that `to_dict` wrote. Unknown keys are ignored: they come from a later version.
 
-        A report of an earlier version is read: what it lacks has its default, and prints as unknown.
-
         Raises:
             DataError: a key is missing, or a value is not what it should be.
         """
         try:
-            found: R = _decode(cls, values)
+            found = cls._read(values)
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"this is not {cls.WHAT}: {type(error).__name__} {error}. Pass what to_json or to_dict wrote."
             ) from error
+        return found
+
+    @classmethod
+    def _read(cls: type[R], values: dict[str, Any]) -> R:
+        """Return what `to_dict` wrote, or raise what comes of it if that is something else."""
+        found: R = _decode(cls, values)
         return found
 
     @classmethod
@@ -80,7 +84,9 @@ class Record:
 def _decode(kind: Any, value: Any) -> Any:
     arguments = get_args(kind)
     if NoneType in arguments:
-        return None if value is None else _decode(next(a for a in arguments if a is not NoneType), value)
+        if value is None or (float in arguments and isinstance(value, (int, float))):
+            return value
+        return _decode(next(a for a in arguments if a is not NoneType), value)
     if get_origin(kind) is tuple:
         return tuple(_decode(arguments[0], item) for item in value)
     if get_origin(kind) is dict:

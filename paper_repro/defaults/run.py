@@ -21,6 +21,7 @@ from bayespeft import Posterior, TrainConfig
 from bayespeft.compare import held_out
 from bayespeft.likelihoods.label_tokens import LabelTokens
 from bayespeft.likelihoods.sequence_classification import SequenceClassification
+from bayespeft.report.metric import value_of
 from paper_repro.defaults import tasks as protocol
 from paper_repro.defaults.tasks import DEVELOPMENT, REPORT, rows
 from paper_repro.results import append, read
@@ -35,7 +36,6 @@ def measure(posterior: Posterior, test: Any, **facts: Any) -> None:
     """Append what a posterior says of test rows."""
     report = posterior.report(test, quotes=0, resamples=400)
     ended = posterior.history.ended
-    auroc = report.selective and report.selective.error_auroc
     append(
         EXPERIMENT,
         **facts,
@@ -43,7 +43,7 @@ def measure(posterior: Posterior, test: Any, **facts: Any) -> None:
         nll=report.nll.value,
         ece=report.ece.value,
         ece_noise=report.ece_noise,
-        auroc_errors=auroc.value if auroc else None,
+        auroc_errors=value_of(report.metrics["error_auroc"]),
         mutual_information=report.mutual_information,
         temperature=posterior.temperature,
         ended=str(ended),

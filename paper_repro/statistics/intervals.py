@@ -6,15 +6,13 @@ python -m paper_repro.statistics.intervals
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bayespeft.report.baseline import baseline
+from bayespeft.report.bootstrap import intervals
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.examples import example_scores
-from bayespeft.report.sections import sections
 from paper_repro.results import append
 
 EXPERIMENT = "interval_coverage"
@@ -43,20 +41,11 @@ def figures(sample: Sample, resamples: int) -> Iterator[tuple[str, Metric]]:
     """All figures of a report that have an interval."""
     log_probs, labels = sample
     scores = example_scores(log_probs, labels)
-    headline, errors, selective = sections(scores, log_probs, labels, resamples=resamples, seed=0)
-    yield from headline.items()
-    yield "confidence_gap", errors.confidence_gap
-    yield "ece_classwise", errors.ece_classwise
-    skill = baseline(scores.nll, labels, scores.classes, resamples=resamples).skill
-    named: dict[str, Any] = {
-        "skill": skill,
-        "aurc": selective.aurc,
-        "augrc": selective.augrc,
-        "error_auroc": selective.error_auroc,
-        "refusal_gain": selective.refusal_gain,
-        "accuracy at 80 % coverage": selective.accuracy_at_coverage[1].figure,
-    }
-    yield from ((name, metric) for name, metric in named.items() if metric is not None)
+    for name, figure in intervals(scores, resamples=resamples).items():
+        if isinstance(figure, Metric) and not name.startswith("accuracy_at_coverage"):
+            yield name, figure
+        elif isinstance(figure, Metric) and name.endswith(".0.8"):
+            yield "accuracy at 80 % coverage", figure
 
 
 def measure(law: str, n: int, repeats: int) -> None:

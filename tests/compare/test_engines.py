@@ -90,7 +90,7 @@ def test_a_killed_comparison_goes_on(study, network, data, tmp_path):
     done = lines(out)
     assert 1 <= len(done) < 4, "killed between its runs"
     with open(out / "results.jsonl", "a") as file:
-        file.write('{"format": 2, "method": "mel')  # as if the kill had come while it wrote
+        file.write('{"format": 3, "method": "mel')  # as if the kill had come while it wrote
     comparison = compare_study(study, Execution(out=str(out)), progress=False)
     after = lines(out)
     assert after[: len(done)] == done

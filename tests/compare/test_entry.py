@@ -296,10 +296,10 @@ def test_bad_calls(quick, tmp_path):
         quick(workers=0)
     with pytest.raises(ConfigError, match=r"draws is -1"):
         quick(draws=-1)
-    (tmp_path / "results.json").write_text('{"runs": [1]}')
-    with pytest.raises(DataError, match=r"results.json is no file of results"):
+    (tmp_path / "results.jsonl").write_text("[1]\n")
+    with pytest.raises(DataError, match=r"results.jsonl, line 1 is no file of results"):
         quick(out=tmp_path)
-    assert (tmp_path / "results.json").read_text() == '{"runs": [1]}'
+    assert (tmp_path / "results.jsonl").read_text() == "[1]\n"
 
 
 @pytest.mark.usefixtures("_no_plots")

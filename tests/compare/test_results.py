@@ -92,32 +92,8 @@ def test_several_processes_write_and_one_is_killed(results):
     assert late == list(range(1000, 1000 + len(late)))
 
 
-def earlier(run):
-    return {name: value for name, value in run.items() if name not in ("format", "data", "scores")}
-
-
-def test_results_of_an_earlier_version_are_read_and_not_tested(results, monkeypatch):
-    results.folder.mkdir(parents=True)
-    runs = [made_up("a"), made_up("b")]
-    text = json.dumps({"format": 1, "runs": [earlier(run) for run in runs]})
-    (results.folder / "results.json").write_text(text)
-    read = results.read()
-    assert list(read) == [key(run) for run in runs]
-    comparison = Comparison(tuple(read.values()))
-    assert "Not tested: runs of an earlier version" in comparison.to_markdown()
-    assert comparison.tests == []
-    # A newer line goes over the older document, which stays as it is.
-    results.append(runs[0])
-    assert results.read()[key(runs[0])] == runs[0]
-    assert (results.folder / "results.json").read_text() == text
-    # Saved elsewhere, they are lines like the others.
-    other = Results(results.folder / "other")
-    other.add(read.values())
-    assert other.read() == read
-
-
-def test_runs_without_brier_scores_are_read_shown_and_not_tested_by_it(results):
-    """Those of an earlier version, in one table with those of this one."""
+def test_runs_without_scores_of_a_metric_are_read_shown_and_not_tested_by_it(results):
+    """As those are that were made before it was registered."""
     old, new = made_up("a"), made_up("b")
     old["scores"].pop("brier")
     results.add([old, new])
@@ -125,7 +101,7 @@ def test_runs_without_brier_scores_are_read_shown_and_not_tested_by_it(results):
     assert {row["metric"] for row in comparison.tests} == {"accuracy", "nll"}
     text = comparison.to_markdown()
     assert text.count(f"{old['report']['brier']['value']:.3f} ") == 2
-    assert "Not tested where runs of an earlier version lack scores of single examples: Brier score" in text
+    assert "Not tested where runs lack scores of single examples: Brier score" in text
     # One seed of several that lacks them: the means of the table are not those that a test would see.
     seeds = [made_up("a", 1), made_up("b", 1)]
     assert {row["metric"] for row in Comparison((old, new, *seeds)).tests} == {"accuracy", "nll"}

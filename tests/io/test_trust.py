@@ -39,7 +39,7 @@ def test_report_compares_other_sets_and_leaves_the_rest_as_it_is(posterior: Any,
     assert report.ood[2].auroc.value == pytest.approx(expected)
     plain = posterior.report(xy, draws=3, resamples=20)
     assert plain.ood == ()
-    assert (plain.nll, plain.errors, plain.selective) == (report.nll, report.errors, report.selective)
+    assert plain.metrics == report.metrics
 
 
 def test_labels_of_other_sets_are_not_used(posterior: Any, xy: Any) -> None:
@@ -86,7 +86,7 @@ def test_draws_are_kept_only_where_their_error_is_asked_for(posterior: Any, xy: 
     assert posterior.report(xy, draws=4, resamples=5).over_draws is None
     report = posterior.report(xy, draws=4, resamples=5, draws_error=True)
     assert [row.draws for row in report.over_draws.by_draws] == [1, 2, 4]
-    assert report.over_draws.by_draws[-1].nll == pytest.approx(report.nll.value, abs=1e-5)
+    assert report.over_draws.by_draws[-1].metrics["nll"] == pytest.approx(report.nll.value, abs=1e-5)
     # To first order the jackknife is the delta method that the prediction has.
     assert report.over_draws.errors["nll"] == pytest.approx(report.nll_error, rel=0.2)
     pairs = posterior.report(xy, draws=4, resamples=5, draws_error=True, sampling="antithetic")

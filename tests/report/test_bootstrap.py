@@ -10,9 +10,18 @@ from scipy.stats import binom
 
 from bayespeft.errors import ConfigError
 from bayespeft.report import bootstrap, metrics
-from bayespeft.report.bootstrap import METRICS, ece_noise, ece_power, explained, intervals, replicates
+from bayespeft.report.bootstrap import ece_noise, ece_power, explained, replicates
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics import example_scores
+from bayespeft.report.metrics.spec import table
+from bayespeft.report.metrics.tally import Ordered
+
+METRICS = ("accuracy", "nll", "brier", "ece", "ece_equal_mass")
+SPECS = [spec for spec in table() if spec.name in METRICS]
+
+
+def intervals(scores: Any, **settings: Any) -> Any:
+    return bootstrap.intervals(scores, SPECS, **settings)
 
 
 def binary(confidence: Any) -> Any:
@@ -26,9 +35,9 @@ def test_replicates_are_the_metrics_of_the_resampled_examples(digits: int, simul
     log_probs, labels = simulate(97, 3, temperature=0.7)
     probs = np.round(np.exp(log_probs), digits) + 1e-3
     log_probs = np.log(probs / probs.sum(axis=1, keepdims=True))
-    found = replicates(example_scores(log_probs, labels), resamples=20, seed=3)
-    order = np.argsort(example_scores(log_probs, labels).confidence, kind="stable")
-    picks = order[np.random.default_rng(3).integers(0, 97, size=(20, 97))]
+    ordered = Ordered.of(example_scores(log_probs, labels))
+    found = replicates(ordered, {spec.name: (spec, 20) for spec in SPECS}, resamples=20, seed=3)
+    picks = ordered.order[np.random.default_rng(3).integers(0, 97, size=(20, 97))]
     assert tuple(found) == METRICS
     for name in METRICS:
         expected = [getattr(metrics, name)(log_probs[rows], labels[rows]) for rows in picks]

@@ -11,7 +11,7 @@ import pytest
 
 from bayespeft.errors import ConfigError, DataError, FileError
 from bayespeft.report import CalibrationReport, Metric, metrics
-from bayespeft.report.bootstrap import METRICS, ece_noise, intervals
+from bayespeft.report.bootstrap import ece_noise, intervals
 
 FACTS: dict[str, Any] = {
     "mutual_information": 0.03,
@@ -44,10 +44,11 @@ def report(data: Any) -> CalibrationReport:
 
 
 def test_numbers_are_those_of_the_metrics(report: CalibrationReport, data: Any) -> None:
-    for name in METRICS:
+    for name in ("accuracy", "nll", "ece", "ece_equal_mass", "brier"):
+        assert getattr(report, name) == report.metrics[name]
         assert getattr(report, name).value == pytest.approx(getattr(metrics, name)(*data), abs=1e-12)
     scores = metrics.example_scores(*data)
-    assert {name: getattr(report, name) for name in METRICS} == intervals(scores)
+    assert report.metrics == intervals(scores)
     assert report.ece_noise == ece_noise(scores.confidence)
     assert report.bins == metrics.bins(*data)
     assert (report.n, report.classes) == (300, 4)
@@ -146,23 +147,20 @@ def test_what_is_not_a_report_is_an_error(report: CalibrationReport, tmp_path: P
         CalibrationReport.from_json(tmp_path / "absent.json")
 
 
-def test_a_report_of_an_earlier_version_is_read_without_what_it_lacks(report: CalibrationReport) -> None:
-    later = ("errors", "selective", "ood", "over_draws", "baseline", "by_class", "power")
-    values = {name: value for name, value in report.to_dict().items() if name not in later}
-    old = CalibrationReport.from_dict(values)
-    assert (old.errors, old.selective, old.ood, old.over_draws) == (None, None, (), None)
-    assert (old.baseline, old.by_class, old.power) == (None, None, None)
-    assert old.headline == report.headline.split(";")[0]
-    assert old.accuracy == report.accuracy
-    assert any(line.split() == ["AUROC", "of", "errors", "-"] for line in str(old).splitlines())
-    assert CalibrationReport.from_json(old.to_json()) == old
-
-
-def test_a_part_that_is_incomplete_is_an_error(report: CalibrationReport) -> None:
+def test_a_report_that_lacks_a_metric_is_an_error(report: CalibrationReport) -> None:
     values = report.to_dict()
-    del values["selective"]["aurc"]
+    del values["aurc"]
     with pytest.raises(DataError, match="not a calibration report: KeyError 'aurc'"):
         CalibrationReport.from_dict(values)
+
+
+def test_a_metric_is_asked_for_by_name(report: CalibrationReport) -> None:
+    assert report.metric("aurc") == report.metrics["aurc"]
+    for name in ("mce", "nonsense"):
+        with pytest.raises(
+            ConfigError, match=f"no metric '{name}' with an interval, but accuracy, nll, skill, brier, ece"
+        ):
+            report.metric(name)
 
 
 # Words
@@ -170,8 +168,7 @@ def test_a_part_that_is_incomplete_is_an_error(report: CalibrationReport) -> Non
 
 def test_refusing_is_said_to_help_only_where_it_does(simulate: Any) -> None:
     useful = CalibrationReport.from_log_probs(*simulate(2000, 4, sharpness=3), resamples=100)
-    assert useful.selective is not None
-    kept = 100 * useful.selective.accuracy_at_coverage[1].figure.value
+    kept = 100 * useful.metric("accuracy_at_coverage.0.8").value
     before = 100 * useful.accuracy.value
     assert useful.headline.endswith(
         f"; refuse the least certain 20 % and accuracy rises from {before:.1f} to {kept:.1f} %"
@@ -220,7 +217,6 @@ def test_a_few_rows_say_that_they_are_few() -> None:
     confidence = rng.uniform(0.6, 0.99, 11)
     report = CalibrationReport.from_log_probs(np.log(np.stack([confidence, 1 - confidence], 1)), [0] * 9 + [1] * 2)
     assert str(report.verdict) == "too few rows to tell: 11"
-    assert report.power is not None
     assert report.power < 0.3
     noise = f"a calibration error of up to {100 * report.ece_noise:.1f} % among 11 rows"
     assert noise in report.verdict.reason

@@ -14,10 +14,9 @@ from scipy.stats import norm
 
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.report import metrics
-from bayespeft.report.binning import bin_index
+from bayespeft.report.binning import CELLS, bin_index
 from bayespeft.report.metrics.calibration import folded_mean
 from bayespeft.report.metrics.cells import PARTS
-from bayespeft.report.metrics.smooth import CELLS
 
 ERRORS = (metrics.ece_classwise, metrics.ece_debiased, metrics.rms_debiased, metrics.mce, metrics.smooth_ece)
 

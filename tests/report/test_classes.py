@@ -1,4 +1,4 @@
-"""What the trivial answer is, and how each class fares."""
+"""How each class fares."""
 
 from __future__ import annotations
 
@@ -9,33 +9,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
 from bayespeft.report import CalibrationReport
-from bayespeft.report.baseline import baseline
 from bayespeft.report.classes import MOST, by_class
-
-
-def test_base_rates_are_the_entropy_of_the_labels() -> None:
-    labels = np.repeat([0, 1, 2], [50, 30, 20])
-    shares = np.array([0.5, 0.3, 0.2])
-    found = baseline(np.full(100, 0.3), labels, 3)
-    assert (found.majority, found.accuracy) == (0, 0.5)
-    assert found.nll == pytest.approx(-(shares * np.log(shares)).sum())
-    assert found.skill is not None
-    assert found.skill.value == pytest.approx(1 - 0.3 / found.nll)
-    assert found.beaten
-
-
-def test_base_rates_themselves_have_no_skill() -> None:
-    labels = np.repeat([0, 1], [70, 30])
-    own = -np.log(np.where(labels == 0, 0.7, 0.3))
-    found = baseline(own, labels, 2)
-    assert found.skill is not None
-    assert found.skill.value == pytest.approx(0)
-    assert not found.beaten
-
-
-def test_where_all_rows_are_of_one_class_nothing_can_be_beaten() -> None:
-    found = baseline(np.zeros(5), np.zeros(5, dtype=np.int64), 2)
-    assert (found.skill, found.nll, found.accuracy, found.beaten) == (None, 0, 1, False)
 
 
 def test_class_figures_are_scikit_learns(simulate: Any) -> None:

@@ -7,7 +7,10 @@ import pytest
 
 from bayespeft.errors import DataError
 from bayespeft.report import metrics
-from bayespeft.report.over_draws import FIGURES, over_draws
+from bayespeft.report.metrics.spec import table
+from bayespeft.report.over_draws import over_draws
+
+FIGURES = [spec.name for spec in table() if not spec.of_labels]
 
 
 def draws(size: int, n: int, classes: int = 3, spread: float = 1.0, seed: int = 0) -> Any:
@@ -35,7 +38,7 @@ def test_figures_by_draws_are_means_over_blocks(size: int, numbers: list[int]) -
         blocks = [average(logs[i : i + row.draws]) for i in range(0, size - row.draws + 1, row.draws)]
         for name in ("accuracy", "nll", "ece", "brier"):
             expected = np.mean([getattr(metrics, name)(block, labels) for block in blocks])
-            assert getattr(row, name) == pytest.approx(expected, abs=1e-5), name
+            assert row.metrics[name] == pytest.approx(expected, abs=1e-5), name
 
 
 def test_averaging_more_draws_never_hurts_a_proper_score_on_average() -> None:
@@ -43,7 +46,7 @@ def test_averaging_more_draws_never_hurts_a_proper_score_on_average() -> None:
     rows = over_draws(*draws(20, 100)).by_draws
     assert [row.draws for row in rows] == [1, 2, 5, 10, 20]
     for name in ("nll", "brier"):
-        values = [getattr(row, name) for row in rows]
+        values = [row.metrics[name] for row in rows]
         assert values[0] > values[1] > values[3] > values[4]
 
 

@@ -11,8 +11,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.report import metrics
-from bayespeft.report.bootstrap import measure
-from bayespeft.report.metrics.selective import COVERAGES, CURVE, RISKS, selective_figures
+from bayespeft.report.bootstrap import intervals, replicates
+from bayespeft.report.metrics.intervals import percentile
+from bayespeft.report.metrics.selective import COVERAGES, CURVE, METRICS, RISKS, curve
 from bayespeft.report.metrics.tally import Ordered
 
 scores = st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.7, 1.0, 3.0]), min_size=1, max_size=15)
@@ -172,28 +173,34 @@ def test_figures_of_resamples_are_those_of_the_resampled_examples(digits: int, s
     probs = np.round(np.exp(log_probs), digits) + 1e-3
     log_probs = np.log(probs / probs.sum(axis=1, keepdims=True))
     ordered = Ordered.of(metrics.example_scores(log_probs, labels))
-    found = measure(ordered, {selective_figures: 20}, seed=3)
+    found = replicates(ordered, {spec.name: (spec, 20) for spec in METRICS}, resamples=20, seed=3)
     picks = ordered.order[np.random.default_rng(3).integers(0, 53, size=(20, 53))]
     for name in ("aurc", "excess_aurc", "augrc", "error_auroc", "error_average_precision"):
         expected = [getattr(metrics, name)(log_probs[rows], labels[rows]) for rows in picks]
-        assert found[name].draws == pytest.approx(expected, abs=1e-12)
-    for name, at in (("accuracy_at_coverage", COVERAGES), ("coverage_at_risk", RISKS)):
-        table = [[getattr(metrics, name)(log_probs[rows], labels[rows], x) for x in at] for rows in picks]
-        assert found[name].draws == pytest.approx(np.array(table), abs=1e-12)
-    curve = [[1 - metrics.accuracy_at_coverage(log_probs[rows], labels[rows], c) for c in CURVE] for rows in picks]
-    assert found["risk_at_coverage"].draws == pytest.approx(np.array(curve), abs=1e-12)
+        assert found[name] == pytest.approx(expected, abs=1e-12)
+    for name, points in (("accuracy_at_coverage", COVERAGES), ("coverage_at_risk", RISKS)):
+        for at in points:
+            expected = [getattr(metrics, name)(log_probs[rows], labels[rows], at) for rows in picks]
+            assert found[f"{name}.{at:g}"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_curve_is_the_accuracy_that_is_kept(simulate: Any) -> None:
+    data = simulate(53, 3)
+    found = curve(metrics.example_scores(*data))
+    assert found.coverage == CURVE
+    assert found.risk == pytest.approx([1 - metrics.accuracy_at_coverage(*data, at) for at in CURVE], abs=1e-12)
+    assert all(low <= risk <= high for low, risk, high in zip(found.low, found.risk, found.high, strict=True))
 
 
 def test_an_interval_is_over_the_resamples_that_define_the_figure() -> None:
-    found = measure(Ordered.of(metrics.example_scores(*FOUR)), {selective_figures: 500})["error_auroc"]
-    assert np.isnan(found.draws).any()
-    assert found.metric.value == 0.75
-    assert 0 <= found.metric.low < 0.75 < found.metric.high <= 1
+    (auroc,) = (spec for spec in METRICS if spec.name == "error_auroc")
+    draws = replicates(Ordered.of(metrics.example_scores(*FOUR)), {"a": (auroc, 500)}, resamples=500)["a"]
+    assert np.isnan(draws).any()
+    found = intervals(metrics.example_scores(*FOUR), [auroc], resamples=500)["error_auroc"]
+    assert found == percentile(0.75, draws[~np.isnan(draws)], 0.95)
+    assert 0 <= found.low < 0.75 < found.high <= 1
     data = binary([0.9, 0.8], [1, 1])
-    found = measure(Ordered.of(metrics.example_scores(*data)), {selective_figures: 5})["error_auroc"]
-    assert found.optional is None
-    with pytest.raises(ValueError, match="does not define"):
-        _ = found.metric
+    assert intervals(metrics.example_scores(*data), [auroc], resamples=5) == {"error_auroc": None}
 
 
 @given(n=st.integers(1, 40), classes=st.integers(1, 4), seed=st.integers(0, 100))

@@ -18,8 +18,10 @@ from bayespeft.report.binning import (
     score_bins,
 )
 from bayespeft.report.metrics.examples import example_scores
+from bayespeft.report.metrics.intervals import Deviation, Percentile
 from bayespeft.report.metrics.smooth import smooth_error
-from bayespeft.report.metrics.tally import Tally
+from bayespeft.report.metrics.spec import MetricSpec
+from bayespeft.report.metrics.tally import Ordered, Tally, part
 
 
 def ece(log_probs: npt.ArrayLike, labels: npt.ArrayLike, n_bins: int = N_BINS) -> float:
@@ -124,7 +126,8 @@ def confidence_gap(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     Raises:
         DataError: see `validate`.
     """
-    return _one("confidence_gap", log_probs, labels, N_BINS)
+    scores = example_scores(log_probs, labels)
+    return float((scores.confidence - scores.correct).mean())
 
 
 def calibration_figures(tally: Tally) -> dict[str, Floats]:
@@ -141,7 +144,6 @@ def calibration_figures(tally: Tally) -> dict[str, Floats]:
     # Differences of running sums are 0 up to rounding only.
     residuals[np.abs(residuals) < 1e-12] = 0
     return {
-        "confidence_gap": tally.means[:, 3],
         "ece_debiased": np.maximum(debiased, 0),
         "rms_debiased": np.sqrt(np.maximum((share * squared).sum(axis=1), 0)),
         "mce": np.abs(gap).max(axis=1),
@@ -177,3 +179,40 @@ def folded_mean(mean: Floats, std: Floats) -> Floats:
 
 def _one(name: str, log_probs: npt.ArrayLike, labels: npt.ArrayLike, n_bins: int) -> float:
     return float(calibration_figures(Tally.whole(example_scores(log_probs, labels), n_bins))[name][0])
+
+
+def _square(ordered: Ordered) -> float:
+    """What `deviation` wants of an error that compares each outcome with its confidence."""
+    return float(((ordered.correct - ordered.confidence) ** 2).mean())
+
+
+METRICS = (
+    MetricSpec(
+        name="ece", title="ECE", function=part(ece_figures, "ece"), unit="%", higher_is_better=False,
+        interval=Deviation(part(ece_figures, "ece_distance"), _square), remark="15 bins of equal width",
+        printed=lambda report: f"sampling noise alone reaches {100 * report.ece_noise:.1f} %",
+        tile=lambda report: f"noise alone reaches {100 * report.ece_noise:.1f} %", compared=True, by_draws=True,
+        untested="binning biases it by noise that differs between methods",
+    ),
+    MetricSpec(
+        name="ece_equal_mass", title="ECE, equal mass", function=part(ece_figures, "ece_equal_mass"), unit="%",
+        interval=Deviation(part(ece_figures, "ece_equal_mass_distance"), _square), higher_is_better=False,
+        remark="15 bins of equally many examples", printed="",
+    ),
+    MetricSpec(
+        name="confidence_gap", title="confidence less accuracy", unit="%", interval=Percentile(),
+        contribution=lambda scores: scores.confidence - scores.correct, remark="positive is over-confident",
+    ),
+    *(
+        MetricSpec(
+            name=name, title=title, function=part(calibration_figures, name), unit="%", higher_is_better=False,
+            remark=remark,
+        )
+        for name, title, remark in (
+            ("ece_debiased", "ECE, debiased", "less what noise in bins adds"),
+            ("rms_debiased", "RMS calibration error, debiased", ""),
+            ("mce", "MCE", "the bin that is most wrong, however few are in it"),
+            ("smooth_ece", "smooth ECE", "without bins"),
+        )
+    ),
+)  # fmt: skip

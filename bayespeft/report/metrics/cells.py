@@ -18,8 +18,10 @@ import numpy.typing as npt
 from scipy import sparse
 
 from bayespeft.report.binning import N_BINS, Floats, bin_index
-from bayespeft.report.metrics.examples import example_scores, validate
-from bayespeft.report.metrics.tally import Tally
+from bayespeft.report.metrics.examples import example_scores
+from bayespeft.report.metrics.intervals import Deviation
+from bayespeft.report.metrics.spec import MetricSpec
+from bayespeft.report.metrics.tally import Ordered, Tally, part
 
 PARTS = ("reliability", "resolution", "uncertainty", "within")
 
@@ -51,34 +53,18 @@ def brier_parts(log_probs: npt.ArrayLike, labels: npt.ArrayLike, n_bins: int = N
 
 
 class Cells:
-    """Sums over cells of resamples of examples in a given order.
-
-    Args:
-        log_probs: (n, K).
-        labels: (n,).
-        order: (n,) which example stands where in the tallies.
-        n_bins: bins of each class.
+    """Sums over cells of resamples of ordered examples.
 
     Attributes:
-        classes: K.
         square: what `deviation` wants of `ece_classwise`.
-
-    Raises:
-        DataError: see `validate`.
-        ConfigError: fewer than one bin.
     """
 
-    def __init__(
-        self, log_probs: npt.ArrayLike, labels: npt.ArrayLike, order: npt.NDArray[np.intp], n_bins: int = N_BINS
-    ) -> None:
-        log_p, y = validate(log_probs, labels)
-        p = np.exp(log_p[order])
-        p /= p.sum(axis=1, keepdims=True)
-        y = y[order]
+    def __init__(self, ordered: Ordered) -> None:
+        p, y = ordered.scores.probs, ordered.scores.labels
         n, self.classes = p.shape
-        cell = bin_index(p.ravel(), n_bins).reshape(n, -1).astype(np.int32)
-        cell += n_bins * np.arange(self.classes, dtype=np.int32)
-        shape, starts = (n, self.classes * n_bins), np.arange(n + 1) * self.classes
+        cell = bin_index(p.ravel(), ordered.n_bins).reshape(n, -1).astype(np.int32)
+        cell += ordered.n_bins * np.arange(self.classes, dtype=np.int32)
+        shape, starts = (n, self.classes * ordered.n_bins), np.arange(n + 1) * self.classes
         self._sums = sparse.csr_matrix((p.ravel(), cell.ravel(), starts), shape=shape).T
         self._counts = sparse.csr_matrix((np.ones(p.size), cell.ravel(), starts), shape=shape).T
         own = cell[np.arange(n), y]
@@ -86,11 +72,6 @@ class Cells:
         self._gaps = np.asarray((self._sums - self._right) @ np.ones(n))
         # Each class's error of an example is |p_ik - y_ik|, and the sum of these over classes 2 (1 - p_iy).
         self.square = float(((2 * (1 - p[np.arange(n), y]) / self.classes) ** 2).mean())
-
-    @property
-    def size(self) -> int:
-        """Products that one resample takes."""
-        return int(self._sums.nnz)
 
     def __call__(self, tally: Tally) -> dict[str, Floats]:
         """Return `ece_classwise`, its distance from the sample's gaps, and the parts of the Brier score, `brier_...`, in each
@@ -110,10 +91,35 @@ class Cells:
             "brier_reliability": reliability,
             "brier_resolution": resolution,
             "brier_uncertainty": np.maximum(uncertainty, 0),
-            "brier_within": tally.means[:, 2] - (reliability - resolution + uncertainty),
+            "brier_within": tally.mean(tally.ordered.scores.brier) - (reliability - resolution + uncertainty),
         }
 
 
+def cell_figures(tally: Tally) -> dict[str, Floats]:
+    """Return what `Cells` measures on these resamples."""
+    return tally.ordered.once(Cells)(tally)
+
+
 def _figures(log_probs: npt.ArrayLike, labels: npt.ArrayLike, n_bins: int) -> dict[str, Floats]:
-    tally = Tally.whole(example_scores(log_probs, labels), n_bins)
-    return Cells(log_probs, labels, tally.ordered.order, n_bins)(tally)
+    return cell_figures(Tally.whole(example_scores(log_probs, labels), n_bins))
+
+
+METRICS = (
+    MetricSpec(
+        name="ece_classwise", title="ECE, class-wise", function=part(cell_figures, "ece_classwise"), unit="%",
+        interval=Deviation(part(cell_figures, "ece_classwise_distance"), lambda ordered: ordered.once(Cells).square),
+        higher_is_better=False, remark="of each class's probability, averaged", classwise=True,
+    ),
+    *(
+        MetricSpec(
+            name=f"brier_{name}", title=f"Brier: {title}", function=part(cell_figures, f"brier_{name}"),
+            higher_is_better=better, remark=remark, of_labels=name == "uncertainty", classwise=True,
+        )
+        for name, title, better, remark in (
+            ("reliability", "reliability", False, "of each class's probability, in bins; less is better"),
+            ("resolution", "resolution", True, "more is better"),
+            ("uncertainty", "uncertainty", None, "of labels alone"),
+            ("within", "within bins", None, "what bins hide"),
+        )
+    ),
+)  # fmt: skip

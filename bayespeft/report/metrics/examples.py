@@ -7,7 +7,7 @@ lowest class among equals), as in `argmax`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ SUM_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What each example contributes to the metrics: arrays of shape (n,).
+    """What each example contributes to the metrics: arrays of shape (n,), but for the probabilities.
 
     Attributes:
         confidence: largest probability, in (0, 1].
@@ -33,7 +33,8 @@ class Scores:
         nll: minus the log-probability of the label, in nats, at most `-LOG_FLOOR`.
         brier: squared distance of the probabilities from the label's one-hot vector, in [0, 2].
         entropy: entropy of the probabilities, in nats, in [0, log classes].
-        classes: number of classes.
+        probs: (n, classes), rows sum to 1.
+        labels: int64, in [0, classes).
     """
 
     confidence: Floats
@@ -41,10 +42,25 @@ class Scores:
     nll: Floats
     brier: Floats
     entropy: Floats
-    classes: int
+    probs: Floats
+    labels: Ints
 
     def __len__(self) -> int:
         return len(self.confidence)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return int(self.probs.shape[1])
+
+    @property
+    def majority(self) -> int:
+        """The most frequent class, the lowest of equals."""
+        return int(np.bincount(self.labels).argmax())
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Scores:
+        """Return those of some rows, in their order."""
+        return Scores(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def validate(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floats, Ints]:
@@ -118,15 +134,16 @@ def example_scores(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> Scores:
     nll = np.maximum(-log_p[rows, y], 0.0)
     entropy = np.maximum(-np.einsum("nk,nk->n", p, log_p), 0.0)
     top = p.argmax(axis=1)
-    confidence = p[rows, top]
-    p[rows, y] -= 1
+    off = p.copy()
+    off[rows, y] -= 1
     return Scores(
-        confidence=confidence,
+        confidence=p[rows, top],
         correct=(top == y).astype(np.float64),
         nll=nll,
-        brier=np.einsum("nk,nk->n", p, p),
+        brier=np.einsum("nk,nk->n", off, off),
         entropy=entropy,
-        classes=p.shape[1],
+        probs=p,
+        labels=y,
     )
 
 

@@ -1,10 +1,19 @@
-"""Accuracy and the proper scores: each is an average over examples, never an average over batches."""
+"""Accuracy and the proper scores: each is an average over examples, never an average over batches.
+
+The trivial answer gives every row the base rates, the frequencies of the classes among these rows: the best that knows nothing
+of them. Its NLL is the entropy of the frequencies. Skill is 1 - NLL / NLL of the base rates.
+"""
 
 from __future__ import annotations
 
+import numpy as np
 import numpy.typing as npt
 
-from bayespeft.report.metrics.examples import example_scores
+from bayespeft.report.binning import Floats
+from bayespeft.report.metrics.examples import Scores, example_scores
+from bayespeft.report.metrics.intervals import Exact, Percentile
+from bayespeft.report.metrics.spec import MetricSpec
+from bayespeft.report.metrics.tally import Tally
 
 
 def accuracy(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -38,3 +47,70 @@ def brier(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
         DataError: see `validate`.
     """
     return float(example_scores(log_probs, labels).brier.mean())
+
+
+def skill(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Return 1 - NLL / NLL of the base rates: 1 is perfect, 0 no better than these, below 0 worse.
+
+    NaN where all rows are of one class.
+
+    Raises:
+        DataError: see `validate`.
+    """
+    return float(_skill(Tally.whole(example_scores(log_probs, labels)))[0])
+
+
+def _frequencies(scores: Scores) -> Floats:
+    """The frequency of each row's class, (n,)."""
+    shares: Floats = np.bincount(scores.labels) / len(scores)
+    found: Floats = shares[scores.labels]
+    return found
+
+
+def _base_nll(scores: Scores) -> Floats:
+    found: Floats = np.abs(np.log(_frequencies(scores)))
+    return found
+
+
+def _base_accuracy(scores: Scores) -> Floats:
+    found: Floats = (scores.labels == scores.majority).astype(np.float64)
+    return found
+
+
+def _skill(tally: Tally) -> Floats:
+    scores = tally.ordered.scores
+    base, own = tally.mean(_base_nll(scores)), tally.mean(scores.nll)
+    return 1 - np.divide(own, base, out=np.full_like(own, np.nan), where=base > 0)
+
+
+METRICS = (
+    MetricSpec(
+        name="accuracy", title="accuracy", contribution=lambda scores: scores.correct, interval=Exact(), unit="%",
+        higher_is_better=True, printed="", compared=True, by_draws=True,
+        tile=lambda report: f"right answers; the trivial answer: {100 * report.metrics['base_accuracy']:.1f} %",
+    ),
+    MetricSpec(
+        name="nll", title="NLL", contribution=lambda scores: scores.nll, interval=Percentile(), unit="nats",
+        higher_is_better=False, remark="nats per example", printed="nats", tile="nats; surprise at the right answers",
+        compared=True, by_draws=True,
+    ),
+    MetricSpec(
+        name="skill", title="skill", function=_skill, interval=Percentile(), unit="%", higher_is_better=True,
+        remark="1 - NLL / NLL of the base rates: 0 is no better than these, 100 % perfect",
+        printed=lambda report: f"1 - NLL / NLL of the base rates ({report.metrics['base_nll']:.3f} nats)",
+        tile="of its probabilities, over base rates",
+    ),
+    MetricSpec(
+        name="base_accuracy", title="accuracy of the trivial answer", contribution=_base_accuracy, unit="%",
+        remark="always the most frequent class", of_labels=True,
+    ),
+    MetricSpec(
+        name="base_nll", title="NLL of the base rates", contribution=_base_nll, unit="nats", remark="nats per example",
+        of_labels=True,
+    ),
+    MetricSpec(
+        name="brier", title="Brier score", contribution=lambda scores: scores.brier, interval=Percentile(),
+        higher_is_better=False, remark="squared error of probabilities, summed over classes", short="Brier",
+        printed="from 0 to 2", tile="from 0 to 2; error of its probabilities", compared=True, by_draws=True,
+    ),
+)  # fmt: skip

@@ -8,19 +8,44 @@ matters. Where a threshold is asked for, it can't part them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 
 from bayespeft.errors import ConfigError
-from bayespeft.report.binning import Floats
+from bayespeft.report.binning import Floats, kept_at
 from bayespeft.report.metrics.detection import ranked
-from bayespeft.report.metrics.examples import example_scores
-from bayespeft.report.metrics.tally import Tally
+from bayespeft.report.metrics.examples import Scores, example_scores
+from bayespeft.report.metrics.intervals import Exact, Percentile
+from bayespeft.report.metrics.spec import MetricSpec
+from bayespeft.report.metrics.tally import Tally, part
+from bayespeft.report.proportions import proportion
 
 COVERAGES = (0.5, 0.8, 0.9, 0.95)
 RISKS = (0.01, 0.05, 0.1)
 CURVE = tuple(i / 50 for i in range(1, 51))
 """Coverages of the report's figures, risks of the report's, and coverages of its curve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The risk-coverage curve at coverages of 2, 4, ..., 100 %, with pointwise intervals of the risk."""
+
+    coverage: tuple[float, ...]
+    risk: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+def curve(scores: Scores) -> Curve:
+    """Return the curve with exact 95 % intervals, of the risk as a proportion among the examples that are kept."""
+    found = [
+        proportion(float(accuracy), kept_at(at, len(scores)))
+        for at, accuracy in zip(CURVE, _accuracies(Tally.whole(scores), CURVE)[0], strict=True)
+    ]
+    return Curve(CURVE, *(tuple(1 - getattr(kept, end) for kept in found) for end in ("value", "high", "low")))
 
 
 def risk_coverage(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floats, Floats]:
@@ -100,7 +125,7 @@ def accuracy_at_coverage(log_probs: npt.ArrayLike, labels: npt.ArrayLike, covera
     """
     if not 0 < coverage <= 1:
         raise ConfigError(f"coverage is {coverage}: the share of examples to keep is above 0 and at most 1.")
-    return float(_accuracies(_tally(log_probs, labels), (coverage,))[0, 0])
+    return float(_accuracy_at(_tally(log_probs, labels), coverage=coverage)[0])
 
 
 def coverage_at_risk(log_probs: npt.ArrayLike, labels: npt.ArrayLike, risk: float) -> float:
@@ -114,14 +139,11 @@ def coverage_at_risk(log_probs: npt.ArrayLike, labels: npt.ArrayLike, risk: floa
     """
     if not 0 <= risk <= 1:
         raise ConfigError(f"risk is {risk}: an error rate is between 0 and 1.")
-    return float(_coverage(_tally(log_probs, labels), risk)[0])
+    return float(_coverage(_tally(log_probs, labels), risk=risk)[0])
 
 
 def selective_figures(tally: Tally) -> dict[str, Floats]:
-    """Return all of these in each resample: (R,) each, and (R, P) at the coverages and risks of the report.
-
-    `refusal_gain` is the accuracy at a coverage of 80 % less that of all.
-    """
+    """Return the areas, and how well confidence ranks errors, in each resample: (R,) each."""
     n, harmonic = tally.n, tally.ordered.harmonic
     kept, wrong = tally.kept, tally.wrong
     sizes, errors = -np.diff(kept, axis=1), -np.diff(wrong, axis=1)
@@ -132,17 +154,12 @@ def selective_figures(tally: Tally) -> dict[str, Floats]:
     right = n - total
     least = (total - right * (harmonic[n] - harmonic[right.astype(np.intp)])) / n
     auroc, precision, _ = ranked(total[:, None] - wrong, (n - kept) - (total[:, None] - wrong))
-    at, curve = np.split(_accuracies(tally, COVERAGES + CURVE), [len(COVERAGES)], axis=1)
     return {
         "aurc": area,
         "excess_aurc": np.maximum(area - least, 0),
         "augrc": ((wrong[:, 1:] + wrong[:, :-1]) / 2 * sizes).sum(axis=1) / n**2,
         "error_auroc": auroc,
         "error_average_precision": precision,
-        "accuracy_at_coverage": at,
-        "coverage_at_risk": np.stack([_coverage(tally, risk) for risk in RISKS], axis=1),
-        "refusal_gain": at[:, COVERAGES.index(0.8)] - right / n,
-        "risk_at_coverage": 1 - curve,
     }
 
 
@@ -161,19 +178,58 @@ def _errors(tally: Tally, kept: npt.NDArray[np.int64]) -> Floats:
     return errors
 
 
-def kept_at(coverage: float, n: int) -> int:
-    """Return how many of n examples a coverage keeps: ceil(coverage n)."""
-    # 0.8 * 5 is above 4 in floating point; no fraction that is meant is so near to a whole number.
-    return int(np.ceil(coverage * n - 1e-9))
-
-
 def _accuracies(tally: Tally, coverages: tuple[float, ...]) -> Floats:
     kept = np.array([kept_at(coverage, tally.n) for coverage in coverages], dtype=np.int64)
     return 1 - _errors(tally, kept) / kept
 
 
-def _coverage(tally: Tally, risk: float) -> Floats:
+def _accuracy_at(tally: Tally, *, coverage: float) -> Floats:
+    return _accuracies(tally, (coverage,))[:, 0]
+
+
+def _gain(tally: Tally) -> Floats:
+    return _accuracy_at(tally, coverage=0.8) - tally.mean(tally.ordered.correct)
+
+
+def _coverage(tally: Tally, *, risk: float) -> Floats:
     allowed = tally.wrong <= risk * tally.kept + 1e-9
     # From the least confident up, the first edge that may stand has the most examples; the last one keeps none.
     found: Floats = np.take_along_axis(tally.kept, allowed.argmax(axis=1)[:, None], axis=1)[:, 0] / tally.n
     return found
+
+
+METRICS = (
+    *(
+        MetricSpec(
+            name=name, title=title, function=part(selective_figures, name), interval=interval, higher_is_better=better,
+            remark=remark, printed="by confidence; 0.5 is no skill" if name == "error_auroc" else None,
+            tile="0.5 is no skill" if name == "error_auroc" else None,
+        )
+        for name, title, interval, better, remark in (
+            ("aurc", "AURC", Percentile(), False, "area under the risk-coverage curve"),
+            ("excess_aurc", "excess AURC", None, False, "less the least that so many errors allow"),
+            ("augrc", "AUGRC", Percentile(), False, "area under the generalised risk"),
+            ("error_auroc", "AUROC of errors", Percentile(), True, "an error is less confident than a right answer"),
+            ("error_average_precision", "average precision of errors", None, True, ""),
+        )
+    ),
+    MetricSpec(
+        name="refusal_gain", title="accuracy gained by refusing 20 %", function=_gain, interval=Percentile(), unit="%",
+        higher_is_better=True, remark="the least certain",
+    ),
+    *(
+        MetricSpec(
+            name=f"accuracy_at_coverage.{at:g}", title=f"accuracy at {100 * at:g} % coverage", unit="%",
+            function=partial(_accuracy_at, coverage=at), interval=Exact(at), higher_is_better=True,
+            short=f"Accuracy, top {100 * at:g} %", printed="of the most confident" if at == 0.8 else None,
+        )
+        for at in COVERAGES
+    ),
+    *(
+        MetricSpec(
+            name=f"coverage_at_risk.{at:g}", title=f"coverage at {100 * at:g} % risk", unit="%",
+            function=partial(_coverage, risk=at), higher_is_better=True, remark="optimistic: chosen on these rows",
+        )
+        for at in RISKS
+    ),
+)  # fmt: skip

@@ -14,9 +14,6 @@ from scipy.fft import dct, idct
 
 from bayespeft.report.binning import Floats
 
-CELLS = 1024
-"""Confidences are rounded to this many cells: the bandwidth, and the error, are then known to about 1 / 1024."""
-
 HALVINGS = 12
 
 

@@ -7,16 +7,18 @@ line of R * n examples: one running sum, one interpolation for all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from bayespeft.report.binning import N_BINS, Floats, Ints, bin_edges, bin_index, mass_edges, tie_ends
+from bayespeft.report.binning import CELLS, N_BINS, Floats, Ints, bin_edges, bin_index, mass_edges, tie_ends
 from bayespeft.report.metrics.examples import Scores
-from bayespeft.report.metrics.smooth import CELLS
 
+T = TypeVar("T")
 Positions = npt.NDArray[np.intp]
 
 
@@ -26,19 +28,14 @@ class Ordered:
 
     Attributes:
         order: (n,) which example stands where.
-        confidence: (n,) ascending.
-        correct: (n,) 1.0 or 0.0.
-        means: (n, 4) correct, nll, brier and confidence - correct.
-        ends: (G,) the last example of each group.
+        scores: of the examples, in that order.
         n_bins: bins of the binned figures.
     """
 
     order: Positions
-    confidence: Floats
-    correct: Floats
-    means: Floats
-    ends: Ints
+    scores: Scores
     n_bins: int = N_BINS
+    _found: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, scores: Scores, n_bins: int = N_BINS) -> Ordered:
@@ -49,12 +46,32 @@ class Ordered:
         """
         bin_edges(n_bins)
         order = np.argsort(scores.confidence, kind="stable")
-        confidence, correct = scores.confidence[order], scores.correct[order]
-        means = np.stack([correct, scores.nll[order], scores.brier[order], confidence - correct], axis=1)
-        return cls(order, confidence, correct, means, tie_ends(confidence), n_bins)
+        return cls(order, scores.take(order), n_bins)
+
+    @property
+    def confidence(self) -> Floats:
+        """(n,) ascending."""
+        return self.scores.confidence
+
+    @property
+    def correct(self) -> Floats:
+        """(n,) 1.0 or 0.0."""
+        return self.scores.correct
+
+    def once(self, make: Callable[[Ordered], T]) -> T:
+        """Return what a function makes of these, made once."""
+        if make not in self._found:
+            self._found[make] = make(self)
+        found: T = self._found[make]
+        return found
 
     def __len__(self) -> int:
-        return len(self.confidence)
+        return len(self.order)
+
+    @cached_property
+    def ends(self) -> Ints:
+        """(G,) the last example of each group."""
+        return tie_ends(self.confidence)
 
     @cached_property
     def harmonic(self) -> Floats:
@@ -94,17 +111,24 @@ class Tally:
         self.ordered, self.counts = ordered, counts
         self.n = len(ordered)
         self._starts = self.n * np.arange(len(counts))[:, None]
+        self._found: dict[Any, Any] = {}
 
     @classmethod
     def whole(cls, scores: Scores, n_bins: int = N_BINS) -> Tally:
         """The sample itself: R = 1."""
         return cls(Ordered.of(scores, n_bins), np.ones((1, len(scores))))
 
-    @cached_property
-    def means(self) -> Floats:
-        """(R, 4) means of `Ordered.means`."""
-        result: Floats = self.counts @ self.ordered.means / self.n
+    def mean(self, values: Floats) -> Floats:
+        """Return the mean in each resample of what the ordered examples contribute, (n,): (R,)."""
+        result: Floats = self.counts @ values / self.n
         return result
+
+    def once(self, family: Callable[[Tally], dict[str, Floats]]) -> dict[str, Floats]:
+        """Return what a function measures on these resamples, measured once: figures that share their sums come together."""
+        if family not in self._found:
+            self._found[family] = family(self)
+        found: dict[str, Floats] = self._found[family]
+        return found
 
     @cached_property
     def passed(self) -> Floats:
@@ -144,6 +168,15 @@ class Tally:
         """(R, G + 1) how many of `kept` are wrong."""
         right = self.at(self.hits, self.ordered.groups)
         return self.kept - (right[:, -1:] - right)
+
+
+Function = Callable[[Tally], Floats]
+"""A figure in each of R resamples, (R,); NaN where a resample does not define it."""
+
+
+def part(family: Callable[[Tally], dict[str, Floats]], name: str) -> Function:
+    """Return one figure of a family that is measured together."""
+    return lambda tally: tally.once(family)[name]
 
 
 def _running(values: Floats) -> Floats:

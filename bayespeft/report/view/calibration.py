@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bayespeft.report.calibration import CalibrationReport
-from bayespeft.report.sections import Selective
+from bayespeft.report.metric import UNKNOWN
+from bayespeft.report.metrics.selective import COVERAGES
+from bayespeft.report.metrics.spec import MetricSpec, table
 from bayespeft.report.view import calibration_charts as charts
-from bayespeft.report.view.calibration_table import all_figures
+from bayespeft.report.view.calibration_table import all_figures, metric_cells
 from bayespeft.report.view.page import (
     Figure,
     Page,
@@ -22,7 +24,7 @@ from bayespeft.report.view.page import (
     tile,
     title,
 )
-from bayespeft.report.view.table import UNKNOWN, capital, lay_out, number, percent_cells, plain_cells
+from bayespeft.report.view.table import capital, lay_out, number, percent_cells, plain_cells
 from bayespeft.report.view.view import View
 
 if TYPE_CHECKING:
@@ -38,13 +40,10 @@ def text(report: CalibrationReport) -> str:
     """Return the report as `table.lay_out` lays it out."""
     rows = [
         ("", "value", "95 % interval", ""),
-        ("Accuracy", *percent_cells(report.accuracy), ""),
-        ("NLL", *plain_cells(report.nll), "nats"),
-        *_skill_rows(report),
-        ("ECE", *percent_cells(report.ece), f"sampling noise alone reaches {100 * report.ece_noise:.1f} %"),
-        ("ECE, equal mass", *percent_cells(report.ece_equal_mass), ""),
-        ("Brier", *plain_cells(report.brier), "from 0 to 2"),
-        *_selective_rows(report),
+        *(
+            (spec.short or capital(spec.title), *metric_cells(spec, report.metrics.get(spec.name)), said)
+            for spec, said in shown(report, "printed")
+        ),
         *(
             (f"OOD {s.data}", *plain_cells(s.auroc), f"AUROC by entropy, {s.n:,} examples")
             for s in report.ood
@@ -52,32 +51,22 @@ def text(report: CalibrationReport) -> str:
         ),
         ("Mean confidence", f"{100 * report.confidence:.1f} %", "", ""),
         ("Entropy", f"{report.entropy:.3f}", "", "nats"),
-        ("Mutual information", number(report.mutual_information, ".3f"), "", "nats, the epistemic part of the entropy"),
+        (
+            "Mutual information",
+            number(report.mutual_information, ".3f"),
+            "",
+            "nats, the epistemic part of the entropy",
+        ),
     ]
     return lay_out(report, rows, f"{report.n:,} in {report.classes:,} class{'es' * (report.classes > 1)}")
 
 
-def _skill_rows(report: CalibrationReport) -> list[tuple[str, str, str, str]]:
-    if report.baseline is None:
-        return []
-    skill = report.baseline.skill
-    cells = (UNKNOWN, "") if skill is None else percent_cells(skill)
-    return [("Skill", *cells, f"1 - NLL / NLL of the base rates ({report.baseline.nll:.3f} nats)")]
-
-
-def _selective_rows(report: CalibrationReport) -> list[tuple[str, str, str, str]]:
-    if report.selective is None:
-        return [("AUROC of errors", UNKNOWN, "", "")]
-    kept = next(at.figure for at in report.selective.accuracy_at_coverage if at.at == 0.8)
-    auroc = report.selective.error_auroc
-    return [
-        ("Accuracy, top 80 %", *percent_cells(kept), "of the most confident"),
-        (
-            "AUROC of errors",
-            *((UNKNOWN, "") if auroc is None else plain_cells(auroc)),
-            "by confidence; 0.5 is no skill",
-        ),
-    ]
+def shown(report: CalibrationReport, where: Literal["printed", "tile"]) -> Iterator[tuple[MetricSpec, str]]:
+    """Yield the metrics that are shown there, with what is said of them."""
+    for spec in table():
+        words = getattr(spec, where)
+        if words is not None:
+            yield spec, words(report) if callable(words) else words
 
 
 def page(report: CalibrationReport) -> Page:
@@ -108,80 +97,66 @@ def _lede(report: CalibrationReport) -> Iterator[str]:
         f"It claims {100 * report.confidence:.1f} % on average, and is right in {share(report.accuracy)} of "
         f"{report.n:,} example{'s' * (report.n != 1)} in {report.classes:,} class{'es' * (report.classes != 1)}."
     )
-    if report.baseline is not None:
-        yield f"{capital(report.trivial)}: a skill of 0 % is no better than knowing each class's frequency, 100 % is perfect."
-    if report.selective is not None:
-        yield f"{capital(report.selective.sentence)}."
+    yield f"{capital(report.trivial)}: a skill of 0 % is no better than knowing each class's frequency, 100 % is perfect."
+    yield f"{capital(report.refusing)}."
 
 
 def _tiles(report: CalibrationReport) -> Iterator[Tile]:
-    base = report.baseline
-    yield tile(
-        "Accuracy",
-        percent_cells(report.accuracy),
-        "right answers" if base is None else f"right answers; the trivial answer: {100 * base.accuracy:.1f} %",
-    )
-    yield tile("ECE", percent_cells(report.ece), f"noise alone reaches {100 * report.ece_noise:.1f} %")
-    if report.baseline is not None and report.baseline.skill is not None:
-        yield tile("Skill", percent_cells(report.baseline.skill), "of its probabilities, over base rates")
-    yield tile("NLL", plain_cells(report.nll), "nats; surprise at the right answers")
-    yield tile("Brier score", plain_cells(report.brier), "from 0 to 2; error of its probabilities")
-    if report.selective is not None and report.selective.error_auroc is not None:
-        yield tile("AUROC of errors", plain_cells(report.selective.error_auroc), "0.5 is no skill")
+    for spec, said in shown(report, "tile"):
+        found = report.metrics.get(spec.name)
+        if found is not None:
+            yield tile(capital(spec.title), metric_cells(spec, found), said)
     if report.mutual_information is not None and report.draws > 1:
         yield Tile("Mutual information", f"{report.mutual_information:.3f}", "nats", f"of {report.entropy:.3f} entropy")
 
 
 def _trust(report: CalibrationReport) -> Section:
-    figures = [
-        Figure(
-            "Does it keep its word?",
-            (
-                Picture(
-                    "reliability",
-                    charts.reliability(report.bins, report.headline),
-                    {
-                        "over": "over-confident",
-                        "under": "under-confident",
-                        "ideal": "perfect calibration",
-                        "band": "where dots of a calibrated model fall, 95 %",
-                    },
-                ),
-                Picture("confidence", charts.histogram(report), {"right": "right answers", "wrong": "wrong answers"}),
+    reliability = Picture(
+        "reliability",
+        charts.reliability(report.bins, report.headline),
+        {
+            "over": "over-confident",
+            "under": "under-confident",
+            "ideal": "perfect calibration",
+            "band": "where dots of a calibrated model fall, 95 %",
+        },
+    )
+    refusing = Picture(
+        "risk_coverage",
+        charts.risk_coverage(report),
+        {
+            "under": "refusing the least certain",
+            "band": "95 % interval",
+            "ideal": "refusing at random",
+            "dotted": "the best possible order",
+        },
+    )
+    answers = {"right": "right answers", "wrong": "wrong answers"}
+    return Section(
+        "Can it be trusted?",
+        figures=(
+            Figure(
+                "Does it keep its word?",
+                (reliability, Picture("confidence", charts.histogram(report), answers)),
+                "A dot for each of 15 bins of confidence: below the diagonal it claims more than it keeps. Whiskers are 95 % "
+                "intervals. Below, how many examples have such a confidence.",
             ),
-            "A dot for each of 15 bins of confidence: below the diagonal it claims more than it keeps. Whiskers are 95 % "
-            "intervals. Below, how many examples have such a confidence.",
-        )
-    ]
-    if report.selective is not None:
-        figures.append(
             Figure(
                 "Does it know when it doesn't know?",
-                (
-                    Picture(
-                        "risk_coverage",
-                        charts.risk_coverage(report.selective),
-                        {
-                            "under": "refusing the least certain",
-                            "band": "95 % interval",
-                            "ideal": "refusing at random",
-                            "dotted": "the best possible order",
-                        },
-                    ),
-                ),
+                (refusing,),
                 "Errors that are left where only the most confident share is answered. A curve that falls to the left "
                 "says that confidence tells right from wrong; the dot is at 80 %.",
-                _kept(report.selective),
-            )
-        )
-    return Section("Can it be trusted?", figures=tuple(figures))
+                _kept(report),
+            ),
+        ),
+    )
 
 
-def _kept(selective: Selective) -> Table:
-    rows = [
-        (f"the top {100 * at.at:g} %", "", (interval_below(percent_cells(at.figure)),))
-        for at in selective.accuracy_at_coverage
-    ]
+def _kept(report: CalibrationReport) -> Table:
+    rows = (
+        (f"the top {100 * at:g} %", "", (interval_below(percent_cells(report.metric(f"accuracy_at_coverage.{at:g}"))),))
+        for at in COVERAGES
+    )
     return Table(("answered", "accuracy, 95 % interval"), tuple(rows))
 
 
@@ -263,10 +238,13 @@ def _draws(report: CalibrationReport) -> Iterator[Section]:
     over = report.over_draws
     if over is None or len(over.by_draws) < 2:
         return
-    shown = (("nll", "NLL", "nats per example"), ("ece", "ECE", "15 bins"), ("accuracy", "Accuracy", "of all examples"))
     figures = tuple(
-        Figure(words, (Picture(f"draws.{name}", charts.by_draws(over.by_draws, name, label, name != "nll"), {}),))
-        for name, words, label in shown
+        Figure(
+            capital(spec.title),
+            (Picture(f"draws.{spec.name}", charts.by_draws(over.by_draws, spec), {}),),
+        )
+        for spec in table()
+        if spec.by_draws
     )
     yield Section(
         "What draws do",

@@ -9,10 +9,10 @@ from scipy.stats import binom
 
 from bayespeft.report.binning import Bin
 from bayespeft.report.calibration import CalibrationReport
+from bayespeft.report.metrics.spec import MetricSpec
 from bayespeft.report.ood import Separation
 from bayespeft.report.over_draws import ByDraws
 from bayespeft.report.proportions import exact
-from bayespeft.report.sections import Selective
 from bayespeft.report.view.svg import Chart, percent, ticks
 from bayespeft.report.view.table import short_count
 
@@ -83,14 +83,14 @@ def histogram(report: CalibrationReport) -> Markup:
     return chart.svg()
 
 
-def risk_coverage(selective: Selective) -> Markup:
+def risk_coverage(report: CalibrationReport) -> Markup:
     """Errors among answers against the share that is answered, most confident first, with its 95 % band."""
-    curve = selective.curve
+    curve = report.curve
     overall = curve.risk[-1]
     top = max(*curve.high, 0.01) * 1.08
     chart = Chart(
         (0, 1), (0, top), x_label="answered, most confident first", y_label="errors among answers",
-        x_ticks=SHARES, y_ticks=_percent_ticks(top), description=f"Risk-coverage curve: {selective.sentence}",
+        x_ticks=SHARES, y_ticks=_percent_ticks(top), description=f"Risk-coverage curve: {report.refusing}",
     )  # fmt: skip
     chart.band(list(zip(curve.coverage, curve.low, curve.high, strict=True)))
     chart.line([(0, overall), (1, overall)], "ideal")
@@ -123,20 +123,22 @@ def overlap(separation: Separation) -> Markup:
     return chart.svg()
 
 
-def by_draws(rows: Sequence[ByDraws], figure: str, label: str, share: bool) -> Markup:
-    """A figure by the number of draws that are averaged; numbers of draws are spaced evenly."""
-    values = [float(getattr(row, figure)) for row in rows]
-    spread = max(max(values) - min(values), 0.02 * max(values), 1e-6)
-    y = (max(0.0, min(values) - spread), max(values) + spread)
+def by_draws(rows: Sequence[ByDraws], spec: MetricSpec) -> Markup:
+    """A metric by the number of draws that are averaged; numbers of draws are spaced evenly."""
+    values = [row.metrics[spec.name] for row in rows]
+    share, label = spec.unit == "%", spec.remark or spec.title
+    low, high = min(values), max(values)
+    spread = max(high - low, 0.02 * abs(high), 1e-6)
+    y = (low - spread if low < 0 else max(0.0, low - spread), high + spread)
     chart = Chart(
         (-0.3, len(rows) - 0.7), y, x_label="draws", y_label=label, height=210,
         x_ticks={i: f"{row.draws:,}" for i, row in enumerate(rows)}, y_ticks=_percent_ticks(y[1], y[0]) if share else None,
-        description=f"{label} from {values[0]:.4g} at {rows[0].draws} to {values[-1]:.4g} at {rows[-1].draws} draws",
+        description=f"{spec.title} from {values[0]:.4g} at {rows[0].draws} to {values[-1]:.4g} at {rows[-1].draws} draws",
     )  # fmt: skip
     chart.line(list(enumerate(values)), "under")
     for i, (row, value) in enumerate(zip(rows, values, strict=True)):
-        shown = f"{100 * value:.2f} %" if share else f"{value:.4f}"
-        chart.dot(i, value, "under", f"{row.draws:,} draw{'s' * (row.draws != 1)}: {shown}")
+        told = f"{100 * value:.2f} %" if share else f"{value:.4f}"
+        chart.dot(i, value, "under", f"{row.draws:,} draw{'s' * (row.draws != 1)}: {told}")
     return chart.svg()
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bayespeft.report.metric import UNKNOWN
 from bayespeft.report.mixture import MixtureReport
 from bayespeft.report.view.page import Page, closing, tile, title
-from bayespeft.report.view.table import UNKNOWN, capital, lay_out, measured_cells, plain_cells
+from bayespeft.report.view.table import capital, lay_out, measured_cells, plain_cells
 from bayespeft.report.view.view import View
 
 

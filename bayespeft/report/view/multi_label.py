@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bayespeft.report.metric import Metric
+from bayespeft.report.metric import UNKNOWN, Metric
 from bayespeft.report.multi_label import LabelFigures, MultiLabelReport
 from bayespeft.report.view import calibration_charts as charts
 from bayespeft.report.view.page import (
@@ -20,7 +20,7 @@ from bayespeft.report.view.page import (
     tile,
     title,
 )
-from bayespeft.report.view.table import UNKNOWN, capital, lay_out, number, percent_cells, plain_cells
+from bayespeft.report.view.table import capital, lay_out, number, percent_cells, plain_cells
 from bayespeft.report.view.view import View
 
 MOST = 100

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from bayespeft.report.context import Quote, Setup, Training
-from bayespeft.report.metric import Metric
+from bayespeft.report.metric import UNKNOWN, Metric
 from bayespeft.report.view.pages import render
 from bayespeft.report.view.svg import Chart
-from bayespeft.report.view.table import UNKNOWN, byte_text, draw_text, parameter_text
+from bayespeft.report.view.table import byte_text, draw_text, parameter_text
 
 if TYPE_CHECKING:
     from bayespeft.report.base import Report

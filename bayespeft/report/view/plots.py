@@ -23,8 +23,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from bayespeft.errors import ConfigError, DataError
+from bayespeft.report.metrics.spec import table
 from bayespeft.report.proportions import exact
-from bayespeft.report.view.table import short_count
+from bayespeft.report.view.table import capital, short_count
 from bayespeft.utils.checks import checked
 from bayespeft.utils.files import write_atomic
 
@@ -33,8 +34,12 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 COLUMNS = 4
-# Of the x-axes of a comparison, in drawn units (percent, nats).
-LEAST_SPAN = {"accuracy": 10.0, "nll": 0.2, "ece": 10.0, "ece_equal_mass": 10.0, "brier": 0.1}
+# Of the x-axes of a comparison, by the metric's unit, in drawn units.
+LEAST_SPAN = {"%": 10.0, "nats": 0.2, "": 0.1}
+
+DIRECTIONS = {
+    True: "higher is better \N{RIGHTWARDS ARROW}", False: "\N{LEFTWARDS ARROW} lower is better", None: "",
+}  # fmt: skip
 
 BLUE, VERMILION, SKY, GREY, INK = "#0072B2", "#D55E00", "#56B4E9", "#8C8C8C", "#222222"
 BARS = "#C9D3DC"
@@ -161,7 +166,7 @@ def comparison(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("acc
 
     Args:
         rows: one per run, with the keys "method" and "seed", and each of `metrics` as a finite float.
-        metrics: which metrics, from left to right. "accuracy", "ece" and "ece_equal_mass" are drawn in percent.
+        metrics: which metrics, from left to right. Those that reports have are drawn in their units, shares in percent.
 
     Raises:
         DataError: there is no row, a row lacks a key, or a metric is not a finite number.
@@ -175,22 +180,26 @@ def comparison(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("acc
         facecolor="white",
     )
     panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    known = {spec.name: spec for spec in table()}
     for ax, metric in zip(panels, metrics, strict=True):
+        spec = known.get(metric)
+        scale, digits = (1, 3) if spec is None else (spec.scale, spec.digits)
         for y, method in enumerate(methods):
             own = [row for row in rows if str(row["method"]) == method]
-            values = [_scale(metric) * float(row[metric]) for row in own]
+            values = [scale * float(row[metric]) for row in own]
             heights = [y + offsets[str(row["seed"])] for row in own]
             mean = sum(values) / len(values)
             ax.plot(mean, y, zorder=2, **MEAN)
             ax.plot(
                 values, heights, "o", color=BLUE, markersize=4, markeredgecolor="white", markeredgewidth=0.5, zorder=3
             )
-            ax.annotate(_number(metric, mean), (mean, y), (0, 8), fontsize=7.5, **ABOVE)
-        label, direction = _names(metric)
-        ax.set_title(label, fontsize=10, fontweight="bold", color=INK)
-        ax.set_xlabel(direction, fontsize=8)
+            ax.annotate(f"{mean:.{digits}f}", (mean, y), (0, 8), fontsize=7.5, **ABOVE)
+        title = metric if spec is None else capital(spec.heading)
+        ax.set_title(title, fontsize=10, fontweight="bold", color=INK)
+        if spec is not None:
+            ax.set_xlabel(DIRECTIONS[spec.higher_is_better], fontsize=8)
         ax.margins(x=0.14)
-        _widen(ax, LEAST_SPAN.get(metric, 0.0))
+        _widen(ax, 0.0 if spec is None else LEAST_SPAN[spec.unit])
         ax.xaxis.set_major_locator(MaxNLocator(5))
         _tidy(ax)
         ax.grid(axis="y", color="#EEEEEE")
@@ -234,26 +243,6 @@ def _check(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> tuple[l
 
 def _percent(metric: Any) -> str:
     return f"{100 * metric.value:.1f} % [{100 * metric.low:.1f}, {100 * metric.high:.1f}]"
-
-
-def _scale(metric: str) -> float:
-    return 100.0 if metric in ("accuracy", "ece", "ece_equal_mass") else 1.0
-
-
-def _number(metric: str, value: float) -> str:
-    return f"{value:.1f}" if _scale(metric) == 100 else f"{value:.3f}"
-
-
-def _names(metric: str) -> tuple[str, str]:
-    lower, higher = "\N{LEFTWARDS ARROW} lower is better", "higher is better \N{RIGHTWARDS ARROW}"
-    known = {
-        "accuracy": ("Accuracy (%)", higher),
-        "nll": ("NLL (nats)", lower),
-        "ece": ("ECE (%)", lower),
-        "ece_equal_mass": ("ECE, equal mass (%)", lower),
-        "brier": ("Brier score", lower),
-    }
-    return known.get(metric, (metric, ""))
 
 
 def _style() -> dict[str, Any]:

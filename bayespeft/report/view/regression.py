@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup
 from scipy.stats import binom
 
+from bayespeft.report.metric import UNKNOWN
 from bayespeft.report.regression import RegressionReport
 from bayespeft.report.view.page import (
     Figure,
@@ -23,7 +24,7 @@ from bayespeft.report.view.page import (
     title,
 )
 from bayespeft.report.view.svg import Chart, percent, ticks
-from bayespeft.report.view.table import UNKNOWN, capital, lay_out, measured_cells, number, percent_cells, plain_cells
+from bayespeft.report.view.table import capital, lay_out, measured_cells, number, percent_cells, plain_cells
 from bayespeft.report.view.view import View
 
 if TYPE_CHECKING:

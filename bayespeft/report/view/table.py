@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bayespeft.report.metric import UNKNOWN, Metric
+
 if TYPE_CHECKING:
     from bayespeft.report.base import Report
-    from bayespeft.report.metric import Metric
-
-UNKNOWN = "-"
 
 
 def lay_out(report: Report, rows: list[tuple[str, str, str, str]], examples: str) -> str:

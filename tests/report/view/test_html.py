@@ -35,6 +35,7 @@ from bayespeft.report.view.svg import Chart, ticks
 
 EVIL = """<script>alert('x')</script><img src=x onerror="alert(1)"> & "quotes" {{ 7 * 7 }} </svg></title>"""
 VOID = {"meta", "br", "img", "link", "hr", "input"}
+DRAWN = ("accuracy", "nll", "brier", "ece")
 SECTIONS = {
     "ood": "Does it notice other data?",
     "quotes": "The most confident mistakes",
@@ -169,8 +170,7 @@ def test_the_page_is_whole_and_needs_nothing_else(full: CalibrationReport, tmp_p
 def test_the_headline_comes_first_in_words(full: CalibrationReport) -> None:
     text = " ".join(Reader(full.to_html()).text.split())
     verdict = str(full.verdict)[0].upper() + str(full.verdict)[1:]
-    assert full.selective is not None
-    sentence = full.selective.sentence[0].upper() + full.selective.sentence[1:]
+    sentence = full.refusing[0].upper() + full.refusing[1:]
     trust = text.index("Can it be trusted?")
     assert full.verdict.reason in text
     said = [f"{verdict} {full.verdict.reason} It claims", "a skill of 0 %", f"{sentence}."]
@@ -196,11 +196,10 @@ def test_every_figure_has_its_error_over_draws(full: CalibrationReport) -> None:
     assert table.header[-1] == "± over draws"
     assert full.over_draws is not None
     assert full.over_draws.errors is not None
-    # All that is measured is shown but the gain by refusing, which is said in words; labels alone make the uncertainty and
-    # the trivial answer, and the skill goes with the NLL.
+    # Labels alone make the others.
     bare = [title for title, _, cells in table.rows if not cells[-1]]
-    assert bare == ["Skill", "Accuracy of the trivial answer", "NLL of the base rates", "Brier: uncertainty"]
-    assert len(table.rows) - len(bare) == len(full.over_draws.errors) - 1
+    assert bare == ["Accuracy of the trivial answer", "NLL of the base rates", "Brier: uncertainty"]
+    assert len(table.rows) - len(bare) == len(full.over_draws.errors)
 
 
 def test_what_data_contain_stays_text(full: CalibrationReport) -> None:
@@ -221,27 +220,6 @@ def test_a_section_is_there_where_its_part_is(full: CalibrationReport, name: str
     assert SECTIONS[name] in headings
     assert SECTIONS[name] not in without
     assert len(without) < len(headings)
-
-
-def test_an_old_report_has_a_page(full: CalibrationReport) -> None:
-    values = {
-        k: v
-        for k, v in full.to_dict().items()
-        if k not in ("errors", "selective", "baseline", "by_class", "power", *SECTIONS)
-    }
-    old = CalibrationReport.from_dict(values)
-    assert (old.quotes, old.training, old.setup, old.ood) == (None, None, None, ())
-    assert Reader(old.to_html()).headings == ["Can it be trusted?", "All figures", "Parameters and cost"]
-    check_alone(old._repr_html_())
-
-
-def test_separations_of_an_earlier_version_have_no_picture(full: CalibrationReport) -> None:
-    values = full.to_dict()
-    for row in values["ood"]:
-        del row["overlap"]
-    old = CalibrationReport.from_dict(values)
-    assert old.to_html().count("<svg") == full.to_html().count("<svg") - 1
-    assert SECTIONS["ood"] in Reader(old.to_html()).headings
 
 
 def test_extremes_have_pages() -> None:
@@ -328,10 +306,9 @@ def test_csv_has_every_number_and_no_text(full: CalibrationReport, tmp_path: Pat
     assert (tmp_path / "r.csv").read_text(encoding="utf-8") == text
     rows = {row["figure"]: row for row in csv.DictReader(io.StringIO(text))}
     assert len(rows) == text.count("\n") - 1
-    assert full.selective is not None
     for name, metric in (
         ("nll", full.nll),
-        ("selective.aurc", full.selective.aurc),
+        ("aurc", full.metric("aurc")),
         (f"ood.{full.ood[0].data}.{full.ood[0].score}.auroc", full.ood[0].auroc),
     ):
         assert [float(rows[name][key]) for key in ("value", "low", "high")] == [metric.value, metric.low, metric.high]
@@ -350,7 +327,7 @@ def test_pictures_by_name_of_the_form(full: CalibrationReport, tmp_path: Path) -
 
 
 def test_each_figure_of_a_page_is_a_file(full: CalibrationReport, tmp_path: Path) -> None:
-    names = ("reliability", "confidence", "risk_coverage", f"ood.{EVIL}", "draws.nll", "draws.ece", "draws.accuracy")
+    names = ("reliability", "confidence", "risk_coverage", f"ood.{EVIL}", *(f"draws.{name}" for name in DRAWN))
     assert full.figures == (*names, "training.nll", "training.kl")
     assert regression().figures == ("pit", "quantiles")
     for report in (full, regression()):

@@ -7,6 +7,7 @@ from bayespeft import registry
 if TYPE_CHECKING:
     from bayespeft.adapters.base import Adapter as Adapter, WarmUp as WarmUp, kaiming_rows as kaiming_rows
     from bayespeft.adapters.core import Core as Core
+    from bayespeft.adapters.dora import Dora as Dora
     from bayespeft.adapters.frozen_core import FrozenCore as FrozenCore
     from bayespeft.adapters.full import Full as Full
     from bayespeft.adapters.head import Head as Head
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from bayespeft.adapters.scaled_rows import ScaledRows as ScaledRows
     from bayespeft.adapters.sparse_low_rank import SparseLowRank as SparseLowRank
     from bayespeft.adapters.subspace_core import SubspaceCore as SubspaceCore
+    from bayespeft.adapters.vera import Vera as Vera
     from bayespeft.layers.factors import Factor as Factor
     from bayespeft.layers.sites import Site as Site
     from bayespeft.layers.weights import Weight as Weight

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from bayespeft.config import Plugin
-from bayespeft.errors import AttachError
+from bayespeft.errors import AttachError, GuideError
 from bayespeft.layers.factors import Factor
 from bayespeft.layers.sites import Site
-from bayespeft.layers.weights import Weight
+from bayespeft.layers.weights import Weight, combined
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,30 @@ class Adapter(Plugin, ABC):
         """Return tensors as `factors` does, of any values where it `decomposes`: what was fitted before takes their place."""
         return self.factors(site, generator)
 
-    @abstractmethod
     def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
-        """Return the adapted output (..., m), from the layer's input x (..., n) and its own output y (..., m)."""
+        """Return the adapted output (..., m), from the layer's input x (..., n) and its own output y (..., m).
+
+        Here it is y + delta x, with the dense `delta` of each group of rows that share a draw: m n numbers for each example
+        where examples have draws of their own. An adapter whose change has a structure that x can be led through overrides
+        it: that saves the memory, and works where signs are flipped, if the change is linear in each matrix.
+
+        Raises:
+            GuideError: a matrix has flipped signs, of which `delta` is no linear function that could be told.
+        """
+        try:
+            change = combined(lambda values: self.delta(values, site), factors)
+        except GuideError as error:
+            raise GuideError(
+                f"adapter '{self.kind}' changes layer '{site.name}' by a function of all its factors together: {error}"
+            ) from error
+        return y + change.linear(x)
 
     @abstractmethod
     def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
-        """Return the change of the weight, dense (m, n), for plain factor values: `apply` adds `delta @ x`."""
+        """Return the change of the weight, dense (m, n), for plain factor values, that `apply` makes.
+
+        It is a function of the values that torch.func can map and differentiate: no value decides which way it goes.
+        """
 
     def to_lora(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor, float] | None:
         """Return A (r, n), B (m, r) and s with `delta` = s B A exactly, or None where the adapter has no such form."""

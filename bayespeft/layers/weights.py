@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.func import vmap
 
 from bayespeft.errors import GuideError
 from bayespeft.layers.sparse import Pattern, pattern_of, sparse_linear
@@ -228,6 +229,32 @@ class TokenFlipped(Weight):
         if (end, x.shape) not in self._signs:
             self._signs[end, x.shape] = random_signs(x.shape, x)
         return x * self._signs[end, x.shape]
+
+
+def combined(f: Callable[[dict[str, Tensor]], Tensor], weights: Mapping[str, Weight]) -> Shared | Grouped:
+    """Return f of the plain values of several weights as one weight: one value, or one for each group of rows.
+
+    Args:
+        f: a function of the values by name that torch.func.vmap can map. It runs in the precision of the values.
+        weights: by name; groups, where there are any, are the same in each.
+
+    Raises:
+        GuideError: a weight is a mean with a deviation of random sign, which a function of the value does not keep.
+    """
+    values: dict[str, Tensor] = {}
+    groups: dict[str, int | None] = {}
+    rows: int | None = None
+    for name, weight in weights.items():
+        # Whatever kind of weight can be mapped at all is one of values: a vector with signs has one for each example.
+        found = weight.map(lambda value: value)
+        assert isinstance(found, (Shared, Grouped))
+        values[name], groups[name] = found.value, 0 if isinstance(found, Grouped) else None
+        rows = found.rows or rows
+    device = next(iter(values.values())).device
+    with torch.autocast(device.type, enabled=False):
+        if all(group is None for group in groups.values()):
+            return Shared(f(values))
+        return Grouped(vmap(f, in_dims=(groups,))(values), rows)
 
 
 def random_signs(shape: torch.Size | tuple[int, ...], like: Tensor) -> Tensor:

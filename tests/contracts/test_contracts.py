@@ -310,8 +310,8 @@ def test_every_method_takes_every_adapter(method, adapter, mlp, xy):
         with pytest.raises(GuideError, match="merges into the weights"):
             bayespeft.fit(mlp, xy, quick(method), **options)
         return
-    if adapter == "intrinsic" and guide.noise == "token":
-        # theta makes one matrix a draw; signs for each token would need one a token.
+    if adapter in ("intrinsic", "dora") and guide.noise == "token":
+        # They make one matrix, or one norm, a draw; signs for each token would need one a token.
         with pytest.raises(GuideError, match="noise='example' or noise='batch'"):
             bayespeft.fit(mlp, xy, quick(method), **options)
         return

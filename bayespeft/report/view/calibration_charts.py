@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from markupsafe import Markup
-from scipy.stats import binom
 
 from bayespeft.report.binning import Bin
 from bayespeft.report.calibration import CalibrationReport
 from bayespeft.report.metrics.spec import MetricSpec
 from bayespeft.report.ood import Separation
 from bayespeft.report.over_draws import ByDraws
-from bayespeft.report.proportions import exact
+from bayespeft.report.series import dots
 from bayespeft.report.view.svg import Chart, percent, ticks
 from bayespeft.report.view.table import short_count
 
@@ -42,44 +41,38 @@ def reliability(
         (0, 1), (0, 1), x_label=claimed, y_label=kept, x_ticks=SHARES, y_ticks=SHARES, height=340,
         description=f"Reliability diagram: {headline}",
     )  # fmt: skip
-    for b in bins:
-        if b.confidence is not None:
-            low, high = (float(edge) / b.count for edge in binom.interval(0.95, b.count, min(b.confidence, 1.0)))
-            chart.band([(b.low, low, high), (b.high, low, high)])
+    found = dots(bins)
+    for dot in found:
+        chart.band([(dot.left, *dot.expected), (dot.right, *dot.expected)])
     chart.line([(0, 0), (1, 1)], "ideal")
-    most = max(b.count for b in bins)
-    for b in bins:
-        if b.confidence is None or b.accuracy is None:
-            continue
-        low, high = exact(b.accuracy, b.count)
-        kind = "over" if b.confidence > b.accuracy else "under"
-        size = (b.count / most) ** 0.5
-        chart.line([(b.confidence, b.confidence), (b.confidence, b.accuracy)], f"gap {kind}", 2 + 8 * size)
-        chart.line([(b.confidence, low), (b.confidence, high)], "whisker")
+    most = max(dot.count for dot in found)
+    for dot in found:
+        size = (dot.count / most) ** 0.5
+        low, high = dot.interval
+        chart.line([(dot.confidence, dot.confidence), (dot.confidence, dot.accuracy)], f"gap {dot.kind}", 2 + 8 * size)
+        chart.line([(dot.confidence, low), (dot.confidence, high)], "whisker")
         tip = (
-            f"{claimed} {100 * b.confidence:.1f} %, {kept} {100 * b.accuracy:.1f} % [{100 * low:.1f}, "
-            f"{100 * high:.1f}], {b.count:,} {what}{'s' * (b.count != 1)}"
+            f"{claimed} {100 * dot.confidence:.1f} %, {kept} {100 * dot.accuracy:.1f} % [{100 * low:.1f}, "
+            f"{100 * high:.1f}], {dot.count:,} {what}{'s' * (dot.count != 1)}"
         )
-        chart.dot(b.confidence, b.accuracy, kind, tip, 2.5 + 2.5 * size)
+        chart.dot(dot.confidence, dot.accuracy, dot.kind, tip, 2.5 + 2.5 * size)
     return chart.svg()
 
 
 def histogram(report: CalibrationReport) -> Markup:
     """How many examples have which confidence: right ones below, wrong ones on top."""
-    most = max(b.count for b in report.bins)
+    found = dots(report.bins)
+    most = max(dot.count for dot in found)
     chart = Chart(
         (0, 1), (0, 1.12 * most), x_label="confidence", y_label="examples", x_ticks=SHARES, height=170,
         description="Histogram of confidence, right answers against wrong ones",
     )  # fmt: skip
-    for b in report.bins:
-        if b.accuracy is None:
-            continue
-        right, wrong = _right_and_wrong(b)
-        tip = f"{100 * b.low:.0f} to {100 * b.high:.0f} %: {right:,} right, {wrong:,} wrong"
-        inner = (b.low + 0.004, b.high - 0.004)
-        chart.bar(inner, (0, right), "right", tip)
-        chart.bar(inner, (right, b.count), "wrong", tip)
-        chart.text((b.low + b.high) / 2, b.count, short_count(b.count), "count")
+    for dot in found:
+        tip = f"{100 * dot.left:.0f} to {100 * dot.right:.0f} %: {dot.hits:,} right, {dot.count - dot.hits:,} wrong"
+        inner = (dot.left + 0.004, dot.right - 0.004)
+        chart.bar(inner, (0, dot.hits), "right", tip)
+        chart.bar(inner, (dot.hits, dot.count), "wrong", tip)
+        chart.text((dot.left + dot.right) / 2, dot.count, short_count(dot.count), "count")
     return chart.svg()
 
 
@@ -140,11 +133,6 @@ def by_draws(rows: Sequence[ByDraws], spec: MetricSpec) -> Markup:
         told = f"{100 * value:.2f} %" if share else f"{value:.4f}"
         chart.dot(i, value, "under", f"{row.draws:,} draw{'s' * (row.draws != 1)}: {told}")
     return chart.svg()
-
-
-def _right_and_wrong(b: Bin) -> tuple[int, int]:
-    right = round(b.count * (b.accuracy or 0.0))
-    return right, b.count - right
 
 
 def _percent_ticks(high: float, low: float = 0.0) -> dict[float, str]:

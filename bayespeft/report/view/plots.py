@@ -24,7 +24,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.report.metrics.spec import table
-from bayespeft.report.proportions import exact
+from bayespeft.report.series import dots
 from bayespeft.report.view.table import capital, short_count
 from bayespeft.utils.checks import checked
 from bayespeft.utils.files import write_atomic
@@ -73,7 +73,7 @@ def reliability(reports: Mapping[str, CalibrationReport]) -> Figure:
 
     In each bin the bar is the accuracy, and the hatched part its gap to the mean confidence (where the diagonal is):
     vermilion where confidence is too high, blue where it is too low. The gaps, weighted by the shares below, add up
-    to the ECE (Guo et al. 2017, figure 1). Whiskers are 95 % Wilson intervals. Empty bins are not drawn.
+    to the ECE (Guo et al. 2017, figure 1). Whiskers are exact 95 % intervals. Empty bins are not drawn.
 
     Args:
         reports: title -> report, one panel each, in this order.
@@ -86,7 +86,7 @@ def reliability(reports: Mapping[str, CalibrationReport]) -> Figure:
     columns = min(len(reports), COLUMNS)
     rows = math.ceil(len(reports) / columns)
     size = (3.2 * columns + 0.6 + 0.8 * (columns == 1), 5.0 * rows + 0.4)
-    figure = Figure(figsize=size, **_style())
+    figure = Figure(figsize=size, **style())
     grid = figure.add_gridspec(2 * rows, columns, height_ratios=[3.2, 1] * rows)
     most = max(b.count / report.n for report in reports.values() for b in report.bins)
     for i, (title, report) in enumerate(reports.items()):
@@ -120,19 +120,17 @@ def draw_reliability(ax: Axes, report: CalibrationReport) -> Figure:
         The figure that the axes belong to.
     """
     ax.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, zorder=3)
-    for b in report.bins:
-        if b.confidence is None or b.accuracy is None:
-            continue
-        width, middle = b.high - b.low, (b.low + b.high) / 2
-        ax.bar(middle, b.accuracy, width, facecolor=BARS, edgecolor=GREY, linewidth=0.6, zorder=1)
-        gap = b.confidence - b.accuracy
-        ax.bar(middle, gap, width, bottom=b.accuracy, zorder=2, **(OVER if gap > 0 else UNDER))
+    for dot in dots(report.bins):
+        width, middle = dot.right - dot.left, (dot.left + dot.right) / 2
+        ax.bar(middle, dot.accuracy, width, facecolor=BARS, edgecolor=GREY, linewidth=0.6, zorder=1)
+        gap = dot.confidence - dot.accuracy
+        ax.bar(middle, gap, width, bottom=dot.accuracy, zorder=2, **(OVER if dot.kind == "over" else UNDER))
         line: dict[str, Any] = {"color": INK, "zorder": 4, "clip_on": False}
-        ax.plot([b.low, b.high], [b.accuracy] * 2, linewidth=1.4, solid_capstyle="butt", **line)
-        ax.plot([middle] * 2, exact(b.accuracy, b.count), linewidth=0.9, **line)
+        ax.plot([dot.left, dot.right], [dot.accuracy] * 2, linewidth=1.4, solid_capstyle="butt", **line)
+        ax.plot([middle] * 2, dot.interval, linewidth=0.9, **line)
     ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="Confidence", ylabel="Accuracy")
     ax.set_title(str(report.verdict), loc="left", fontsize=8.5, color=INK)
-    _tidy(ax)
+    tidy(ax)
     figure = ax.figure
     while isinstance(figure, SubFigure):
         figure = figure.figure
@@ -150,15 +148,15 @@ def _head(ax: Axes, title: str, report: CalibrationReport) -> None:
 
 
 def _draw_counts(ax: Axes, report: CalibrationReport, most: float) -> None:
-    wide = any(b.count >= 1000 for b in report.bins)
-    for b in report.bins:
-        if b.count:
-            middle, share = (b.low + b.high) / 2, 100 * b.count / report.n
-            ax.bar(middle, share, b.high - b.low, facecolor=SKY, edgecolor=BLUE, linewidth=0.6)
-            ax.annotate(short_count(b.count), (middle, share), (0, 2), fontsize=6, rotation=90 if wide else 0, **ABOVE)
+    found = dots(report.bins)
+    wide = any(dot.count >= 1000 for dot in found)
+    for dot in found:
+        middle, share = (dot.left + dot.right) / 2, 100 * dot.count / report.n
+        ax.bar(middle, share, dot.right - dot.left, facecolor=SKY, edgecolor=BLUE, linewidth=0.6)
+        ax.annotate(short_count(dot.count), (middle, share), (0, 2), fontsize=6, rotation=90 if wide else 0, **ABOVE)
     ax.set(xlim=(0, 1), ylim=(0, 135 * most), xlabel="Confidence", ylabel="Examples (%)")
     ax.yaxis.set_major_locator(MaxNLocator(3))
-    _tidy(ax)
+    tidy(ax)
 
 
 def comparison(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("accuracy", "nll", "ece")) -> Figure:
@@ -201,7 +199,7 @@ def comparison(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("acc
         ax.margins(x=0.14)
         _widen(ax, 0.0 if spec is None else LEAST_SPAN[spec.unit])
         ax.xaxis.set_major_locator(MaxNLocator(5))
-        _tidy(ax)
+        tidy(ax)
         ax.grid(axis="y", color="#EEEEEE")
     panels[0].set_yticks(range(len(methods)), methods)
     panels[0].set_ylim(len(methods) - 0.5, -0.65)
@@ -245,11 +243,13 @@ def _percent(metric: Any) -> str:
     return f"{100 * metric.value:.1f} % [{100 * metric.low:.1f}, {100 * metric.high:.1f}]"
 
 
-def _style() -> dict[str, Any]:
+def style() -> dict[str, Any]:
+    """Return the settings of a figure."""
     return {"layout": ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06), "facecolor": "white"}
 
 
-def _tidy(ax: Axes) -> None:
+def tidy(ax: Axes) -> None:
+    """Give axes the looks that all have: no frame, small grey ticks, a grid behind."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(labelsize=8, color=GREY)
     ax.xaxis.label.set_fontsize(9)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
 from markupsafe import Markup
-from scipy.stats import binom
 
 from bayespeft.report.metric import UNKNOWN
 from bayespeft.report.regression import RegressionReport
+from bayespeft.report.series import pit, quantiles
 from bayespeft.report.view.page import (
     Figure,
     Page,
@@ -116,32 +115,31 @@ def _trust(report: RegressionReport) -> Section:
 
 def histogram(report: RegressionReport) -> Markup:
     """Counts of the targets' probability integral transforms, with the band of a calibrated law."""
-    bins, total = len(report.pit), sum(report.pit)
-    low, high = (edge / report.n for edge in binom.interval(0.95, report.n, 1 / bins))
-    top = 1.1 * max(high, max(report.pit) / total)
+    found = pit(report.pit, report.n)
+    width, low, high = 1 / len(found.x), found.low[0], found.high[0]
+    top = 1.1 * max(high, *found.y)
     chart = Chart(
         (0, 1), (0, top), x_label="place of the target in its law (PIT)", y_label="share of targets", x_ticks=SHARES,
         y_ticks={y / 100: f"{label} %" for y, label in ticks((0, 100 * top)).items()},
         description=f"Histogram of PIT values: {report.verdict}",
     )  # fmt: skip
-    for i, count in enumerate(report.pit):
-        chart.bar((i / bins + 0.003, (i + 1) / bins - 0.003), (0, count / total), "inside", f"{count:,} targets")
+    for left, share, count in zip(found.x, found.y, report.pit, strict=True):
+        chart.bar((left + 0.003, left + width - 0.003), (0, share), "inside", f"{count:,} targets")
     chart.band([(0, low, high), (1, low, high)], "band clear")
-    chart.line([(0, 1 / bins), (1, 1 / bins)], "ideal")
+    chart.line([(0, width), (1, width)], "ideal")
     return chart.svg()
 
 
 def curve(report: RegressionReport) -> Markup:
     """The share of targets below each predicted quantile, with the band of a calibrated law."""
-    levels = np.linspace(0, 1, len(report.curve))
-    low, high = (edge / report.n for edge in binom.interval(0.95, report.n, levels))
+    found = quantiles(report.curve, report.n)
     chart = Chart(
         (0, 1), (0, 1), x_label="level of the quantile", y_label="targets below it", x_ticks=SHARES, y_ticks=SHARES,
         description=f"Calibration curve: error {100 * report.calibration_error:.1f} %",
     )  # fmt: skip
-    chart.band([(float(x), float(a), float(b)) for x, a, b in zip(levels, low, high, strict=True)])
+    chart.band(list(zip(found.x, found.low, found.high, strict=True)))
     chart.line([(0, 0), (1, 1)], "ideal")
-    chart.line([(float(x), y) for x, y in zip(levels, report.curve, strict=True)], "under")
+    chart.line(list(zip(found.x, found.y, strict=True)), "under")
     return chart.svg()
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from scipy.stats import binom
 
-from bayespeft.report.view.plots import ABOVE, BARS, BLUE, GREY, INK, VERMILION, _style, _tidy
+from bayespeft.report.series import pit, quantiles
+from bayespeft.report.view.plots import ABOVE, BARS, BLUE, GREY, INK, VERMILION, style, tidy
 
 if TYPE_CHECKING:
     from bayespeft.report.regression import RegressionReport
@@ -23,7 +23,7 @@ def calibration(report: RegressionReport) -> Figure:
     of n independent examples fall, at each bin and each level on its own. A U in the histogram says over-confident, a hump
     under-confident, a slope too high or too low.
     """
-    figure = Figure(figsize=(7.6, 4.4), **_style())
+    figure = Figure(figsize=(7.6, 4.4), **style())
     left, right = figure.subplots(1, 2)
     title = ", ".join(filter(None, (report.name, report.method)))
     above = {**ABOVE, "ha": "left", "va": "bottom", "xycoords": "axes fraction"}
@@ -36,23 +36,21 @@ def calibration(report: RegressionReport) -> Figure:
 
 
 def _histogram(ax: Axes, report: RegressionReport) -> None:
-    bins = len(report.pit)
-    edges = np.linspace(0, 1, bins + 1)
-    share = 100 * np.asarray(report.pit) / sum(report.pit)
-    low, high = (100 * edge / report.n for edge in binom.interval(0.95, report.n, 1 / bins))
+    found = pit(report.pit, report.n)
+    width, share = 1 / len(found.x), [100 * y for y in found.y]
+    low, high = 100 * found.low[0], 100 * found.high[0]
     ax.axhspan(low, high, color=BARS, linewidth=0, zorder=1, alpha=0.7)
-    ax.axhline(100 / bins, color=INK, linestyle="--", linewidth=1, zorder=3)
-    ax.bar(edges[:-1], share, 1 / bins, align="edge", facecolor=BLUE, edgecolor="white", linewidth=0.8, zorder=2)
-    ax.set(xlim=(0, 1), ylim=(0, 1.15 * max(share.max(), high)))
+    ax.axhline(100 * width, color=INK, linestyle="--", linewidth=1, zorder=3)
+    ax.bar(found.x, share, width, align="edge", facecolor=BLUE, edgecolor="white", linewidth=0.8, zorder=2)
+    ax.set(xlim=(0, 1), ylim=(0, 1.15 * max(*share, high)))
     ax.set(xlabel="Place of the target in its predicted law (PIT)", ylabel="Targets (%)")
     ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
-    _tidy(ax)
+    tidy(ax)
 
 
 def _curve(ax: Axes, report: RegressionReport) -> None:
-    curve = 100 * np.asarray(report.curve)
-    levels = np.linspace(0, 100, len(curve))
-    low, high = (100 * edge / report.n for edge in binom.interval(0.95, report.n, levels / 100))
+    found = quantiles(report.curve, report.n)
+    levels, curve, low, high = (100 * np.asarray(part) for part in (found.x, found.y, found.low, found.high))
     ax.fill_between(levels, low, high, color=BARS, linewidth=0, alpha=0.7, zorder=1, label="sampling noise, 95 %")
     ax.plot([0, 100], [0, 100], color=INK, linestyle="--", linewidth=1, zorder=3, label="perfect calibration")
     ax.plot(levels, curve, "o-", color=VERMILION, markersize=3, linewidth=1.2, zorder=4, label="targets", clip_on=False)
@@ -62,4 +60,4 @@ def _curve(ax: Axes, report: RegressionReport) -> None:
         f"calibration error {100 * report.calibration_error:.1f} %\nnoise reaches {100 * report.calibration_noise:.1f} %",
         (0.97, 0.04), xycoords="axes fraction", ha="right", va="bottom", fontsize=8, color=GREY,
     )  # fmt: skip
-    _tidy(ax)
+    tidy(ax)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from bayespeft.report.view.plots import ABOVE, BLUE, GREY, INK, VERMILION, _style, _tidy
+from bayespeft.report.view.plots import ABOVE, BLUE, GREY, INK, VERMILION, style, tidy
 
 # Eigenvalues that are drawn where there are too many to compute them all.
 LEADING = 64
@@ -78,7 +78,7 @@ def weight_law(posterior: Posterior, site: str) -> Figure:
     covariance: Covariance = posterior.weight_covariance(site)
     law: CoreLaw | None = covariance.q_law
     columns = 2 if law is None else 3
-    figure = Figure(figsize=(0.4 + 3.7 * columns, 3.9), **_style())
+    figure = Figure(figsize=(0.4 + 3.7 * columns, 3.9), **style())
     panels = figure.subplots(1, columns)
     _draw_spectrum(panels[0], covariance)
     _draw_std(figure, panels[1], covariance)
@@ -102,7 +102,7 @@ def _draw_spectrum(ax: Axes, covariance: Covariance) -> None:
         ax.annotate("none: every draw\ngives the same weight", xytext=(0, 0), fontsize=9, **middle)
         ax.set(xticks=[], yticks=[])
     ax.set(xlabel="Index", ylabel="Variance along the direction")
-    _tidy(ax)
+    tidy(ax)
 
 
 def _draw_std(figure: Figure, ax: Axes, covariance: Covariance) -> None:
@@ -113,7 +113,7 @@ def _draw_std(figure: Figure, ax: Axes, covariance: Covariance) -> None:
     bar = figure.colorbar(image, ax=ax, fraction=0.05, pad=0.02)
     bar.ax.tick_params(labelsize=8, color=GREY)
     bar.outline.set_visible(False)
-    _tidy(ax)
+    tidy(ax)
     ax.grid(visible=False)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(5, integer=True))
@@ -131,7 +131,7 @@ def _draw_core(ax: Axes, law: CoreLaw) -> None:
     ax.set(xlim=(0, most), ylim=(0, most), xlabel="Correct", ylabel="As printed, \N{GREEK CAPITAL LETTER OMEGA}|A|")
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.yaxis.set_major_locator(MaxNLocator(4))
-    _tidy(ax)
+    tidy(ax)
 
 
 def _head(ax: Axes, title: str, note: str) -> None:

@@ -242,6 +242,8 @@ def compare(
     test_limit: what.TestLimit = None,
     max_length: opt.MaxLength = None,
     draws: what.Draws = None,
+    ood: opt.Ood = None,
+    tune: what.Tune = None,
     workers: what.Workers = None,
     engine: what.Engine = None,
     again: what.Again = False,
@@ -266,6 +268,8 @@ def compare(
         max_length=max_length,
         limit=limit,
         test_limit=test_limit,
+        ood=opt.other_data(ood) or None,
+        tuning=opt.multiples(tune),
     )
     execution = what.execution(execution, out, device=device, workers=workers, engine=engine)
     assert execution.out is not None

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from bayespeft.compare import Tuning
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.errors import ConfigError
 
@@ -234,6 +235,21 @@ def _pairs(texts: list[str] | None, what: str, expected: str) -> list[tuple[str,
 def names(text: str) -> list[str]:
     """Read a list with commas."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def multiples(text: str | None) -> Tuning | None:
+    """Read `--tune`: positive numbers with commas.
+
+    Raises:
+        ConfigError: a part is no positive number, or one stands there twice.
+    """
+    if text is None:
+        return None
+    try:
+        found = [float(part) for part in names(text)]
+    except ValueError:
+        raise ConfigError(f"{text!r}: numbers with commas between are expected, such as 0.5,1,2.") from None
+    return Tuning(multiples=tuple(found))
 
 
 def numbers(text: str) -> list[int]:

@@ -69,6 +69,14 @@ Engine = Annotated[
         rich_help_panel=opt.OUTPUT,
     ),
 ]
+Tune = Annotated[
+    str | None,
+    typer.Option(
+        metavar="0.5,1,2",
+        help="Multiples of each method's own rates, of which held-out training rows choose one for each method and seed.",
+        rich_help_panel=opt.TRAINING,
+    ),
+]
 Again = Annotated[bool, typer.Option("--again", help="Do finished runs once more.", rich_help_panel=opt.OUTPUT)]
 
 

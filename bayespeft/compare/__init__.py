@@ -8,15 +8,18 @@ from bayespeft.compare.comparison import Comparison
 from bayespeft.compare.entry import compare, compare_study
 from bayespeft.compare.file import Execution
 from bayespeft.compare.file import read as read_study
-from bayespeft.compare.run import Failure, held_out, versions
-from bayespeft.compare.study import DataSet, Study
+from bayespeft.compare.run import Failure, versions
+from bayespeft.compare.study import DataSet, OtherData, Study
+from bayespeft.compare.tuning import Tuning, held_out
 
 __all__ = [
     "Comparison",
     "DataSet",
     "Execution",
     "Failure",
+    "OtherData",
     "Study",
+    "Tuning",
     "compare",
     "compare_study",
     "held_out",

@@ -14,12 +14,14 @@ from urllib.parse import quote
 from rich.table import Table
 
 from bayespeft.compare import formats
+from bayespeft.compare.columns import SCORE
 from bayespeft.compare.groups import Group, groups
 from bayespeft.compare.layout import grid
 from bayespeft.compare.results import NAME, Results
 from bayespeft.compare.run import Failure
 from bayespeft.compare.scores import tested
 from bayespeft.compare.study import Run
+from bayespeft.compare.tuning import Tuned
 from bayespeft.posterior.account import training
 from bayespeft.report.calibration import CalibrationReport
 from bayespeft.report.context import Setup
@@ -40,7 +42,7 @@ class Comparison:
     Attributes:
         runs: plain JSON: `method` (its name), `title`, `data` (the name of the data set), `seed`, `settings` (all that
             decides the result), `report` (`CalibrationReport.to_dict`), `history` (`History.to_dict`), `scores` (see
-            `bayespeft.compare.scores`), `device`, `versions`.
+            `bayespeft.compare.scores`), `device`, `versions`; where rates were searched for `tuned` (`Tuned.to_dict`).
         failures: runs that failed, which are in no table.
     """
 
@@ -54,7 +56,11 @@ class Comparison:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """One flat row per run: model, data, method, title, seed, the metrics (fractions and nats), costs."""
+        """One flat row per run: model, data, method, title, seed, the metrics (fractions and nats), costs.
+
+        `ood_auroc` is of each other data by name, by the predictive entropy; `rate_multiple`, `lr` and `search_seconds` are
+        those of a search for the rates, and None where there was none.
+        """
         return [_row(group, run) for group in self.groups for run in group.all]
 
     @property
@@ -192,6 +198,7 @@ def _first(group: Group) -> dict[str, CalibrationReport]:
 
 def _row(group: Group, run: Run) -> dict[str, Any]:
     report = CalibrationReport.from_dict(run["report"])
+    tuned = Tuned.from_dict(run["tuned"]) if run.get("tuned") else None
     return {
         "model": group.model,
         "data": group.label,
@@ -201,6 +208,10 @@ def _row(group: Group, run: Run) -> dict[str, Any]:
         **{name: value_of(figure) for name, figure in report.metrics.items()},
         "confidence": report.confidence,
         "mutual_information": report.mutual_information,
+        "ood_auroc": {row.data: row.auroc.value for row in report.ood if row.score == SCORE},
+        "rate_multiple": None if tuned is None else tuned.multiple,
+        "lr": None if tuned is None else tuned.lr,
+        "search_seconds": None if tuned is None else tuned.seconds,
         "fit_seconds": run["history"]["seconds"],
         "predict_seconds": report.seconds,
         "trainable_parameters": report.trainable_parameters,

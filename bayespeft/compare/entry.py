@@ -15,7 +15,8 @@ from bayespeft.compare.file import Execution
 from bayespeft.compare.results import Results
 from bayespeft.compare.run import Failure, Worker
 from bayespeft.compare.slurm import by_slurm
-from bayespeft.compare.study import METHODS, Draws, Job, Run, Study, key
+from bayespeft.compare.study import METHODS, Draws, Job, OtherData, Run, Study, key
+from bayespeft.compare.tuning import Tuning, as_tuning
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.errors import BayesPeftError, ConfigError, RunError
 from bayespeft.fitting.assemble import as_targets
@@ -37,6 +38,8 @@ def compare(
     test_limit: int | None = None,
     train: TrainConfig = TrainConfig(),
     targets: str | Sequence[str] | Targets | None = None,
+    ood: Mapping[str, str | OtherData] | None = None,
+    tune: Sequence[float] | Tuning | None = None,
     again: bool = False,
     progress: bool = True,
     workers: int | None = None,
@@ -60,6 +63,9 @@ def compare(
         test_limit: test rows; None for all.
         train: settings that go over those of every method.
         targets: which layers, for every method; see `Targets`. What is left out is each method's own.
+        ood: name -> other data, or its name: how well does uncertainty tell its test rows from those of every data set?
+        tune: multiples of each method's own rates, such as (0.5, 1, 2), of which held-out training rows choose one for each
+            method and seed: see `bayespeft.compare.tuning`. None takes the rates as they are.
         again: do runs that `out` holds already once more.
         progress: show on standard error how far it is.
         workers: processes that make runs; None is one for each GPU, or one. A script that asks for several has to
@@ -74,7 +80,7 @@ def compare(
     """
     study = Study.of(model, data, methods).over(
         seeds=seeds, draws=draws, train=train, targets=as_targets(targets), options=data_options, limit=limit,
-        test_limit=test_limit, **task,
+        test_limit=test_limit, ood=ood, tuning=as_tuning(tune), **task,
     )  # fmt: skip
     return compare_study(study, Execution(device=device, workers=workers), out=out, again=again, progress=progress)
 

@@ -5,7 +5,9 @@
     methods = ["mle", "melora"]
     seeds = [0, 1, 2]
     draws = 10
-    limit = 400                         # as test_limit, max_length, kind, data_dir: of every data set that says nothing
+    limit = 400                         # as test_limit, max_length, kind, data_dir, ood: of every data set that says nothing
+    ood.films = "sst2"                  # other data, which uncertainty should tell from the test rows; several if named
+    tune = [0.5, 1, 2]                  # multiples of each method's own rates, chosen by held-out training rows
 
     [train]                             # over every method's own; [targets] likewise
     epochs = 12
@@ -43,6 +45,7 @@ from pydantic import Field
 
 from bayespeft import registry
 from bayespeft.compare.study import METHODS, DataSet, Draws, Study
+from bayespeft.compare.tuning import Tuning
 from bayespeft.config import Config, Plugin, Targets, TrainConfig
 from bayespeft.errors import ConfigError
 from bayespeft.methods.base import Method
@@ -53,7 +56,7 @@ else:  # the same, for Python 3.10
     import tomli as tomllib
 
 T = TypeVar("T", bound=Config)
-DATA = ("data_dir", "kind", "max_length", "limit", "test_limit")
+DATA = ("data_dir", "kind", "max_length", "limit", "test_limit", "ood")
 
 
 class Execution(Config):
@@ -86,6 +89,8 @@ class _File(Config):
     max_length: Any = None
     limit: Any = None
     test_limit: Any = None
+    ood: Any = None
+    tune: list[float] | dict[str, Any] | None = None
     train: dict[str, Any] = Field(default_factory=dict)
     targets: dict[str, Any] = Field(default_factory=dict)
     run: dict[str, Any] = Field(default_factory=dict)
@@ -113,6 +118,8 @@ def read(path: str | os.PathLike[str]) -> tuple[Study, Execution]:
     tables = _named(sources, f"{path}: data")
     train = _table(TrainConfig, file.train, f"{path}, [train]")
     targets = _table(Targets, file.targets, f"{path}, [targets]")
+    tune = file.tune if file.tune is None or isinstance(file.tune, dict) else {"multiples": file.tune}
+    tuning = None if tune is None else _table(Tuning, tune, f"{path}, tune")
     data = {
         name: _table(DataSet, {"source": name, **common, **table}, f"{path}, [data.{name}]")
         for name, table in tables.items()
@@ -128,6 +135,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Study, Execution]:
             methods=tuple(methods),
             seeds=tuple(file.seeds),
             draws=file.draws,
+            tuning=tuning,
         )
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error

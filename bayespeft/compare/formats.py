@@ -45,7 +45,9 @@ def terminal(grid: Grid) -> Table:
         table.add_column(Text(name), justify="left" if i < grid.labels else "right", overflow="fold")
     for block in grid.blocks:
         for row in block:
-            table.add_row(*(Text(cell.text, style="bold" if cell.bold else "") for cell in row))
+            # An interval goes below its figure, or it would be broken wherever there is no room.
+            texts = (cell.text.replace(" [", "\n[") if i >= grid.labels else cell.text for i, cell in enumerate(row))
+            table.add_row(*(Text(t, style="bold" if cell.bold else "") for t, cell in zip(texts, row, strict=True)))
         table.add_section()
     return table
 

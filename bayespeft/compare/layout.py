@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bayespeft.compare.columns import Column, further, rates, rates_note
 from bayespeft.compare.groups import Group
 from bayespeft.compare.scores import columns, tested
 from bayespeft.compare.significance import LEVEL
 from bayespeft.report.calibration import CalibrationReport
-from bayespeft.report.metric import Figure, value_of
+from bayespeft.report.metric import UNKNOWN, Figure, value_of
 from bayespeft.report.metrics.spec import MetricSpec
 
 
@@ -47,25 +48,41 @@ def grid(groups: Sequence[Group]) -> Grid:
     models, data = (list(dict.fromkeys(getattr(g, name) for g in groups)) for name in ("model", "label"))
     several = {"model": len(models) > 1, "data": len(data) > 1}
     labels = [*(name for name, shown in several.items() if shown), "method"]
+    runs = [run for group in groups for run in group.all]
+    others = further([CalibrationReport.from_dict(run["report"]) for run in runs])
+    tuned = any(run.get("tuned") for run in runs)
     blocks = []
     for group in groups:
         where = [Cell(text) for text, shown in zip((group.model, group.label), several.values(), strict=True) if shown]
         best = {spec.name: v.best for spec in tested() if (v := group.verdict(spec.name)).significant}
         blocks.append(
             tuple(
-                (*where, Cell(title), *_numbers(name, group.runs[name], best)) for name, title in group.titles.items()
+                (*where, Cell(title), *_numbers(name, group.runs[name], best, others, tuned))
+                for name, title in group.titles.items()
             )
         )
     return Grid(
         title=f"{_several(models, 'networks')} on {_several(data, 'data sets')}",
-        header=(*labels, *(spec.heading for spec in columns()), "fit (s)", "trainable"),
+        header=(
+            *labels,
+            *(spec.heading for spec in (*columns(), *others)),
+            *(("rate", "search (s)") if tuned else ()),
+            "fit (s)",
+            "trainable",
+        ),
         labels=len(labels),
         blocks=tuple(blocks),
-        caption=_caption(groups),
+        caption=_caption(groups, others),
     )
 
 
-def _numbers(method: str, runs: Sequence[Mapping[str, Any]], best: Mapping[str, str | None]) -> list[Cell]:
+def _numbers(
+    method: str,
+    runs: Sequence[Mapping[str, Any]],
+    best: Mapping[str, str | None],
+    others: Sequence[Column],
+    tuned: bool,
+) -> list[Cell]:
     seconds = statistics.mean(run["history"]["seconds"] for run in runs)
     reports = [CalibrationReport.from_dict(run["report"]) for run in runs]
     return [
@@ -73,22 +90,24 @@ def _numbers(method: str, runs: Sequence[Mapping[str, Any]], best: Mapping[str, 
             Cell(_metric(spec, [report.metrics.get(spec.name) for report in reports]), best.get(spec.name) == method)
             for spec in columns()
         ),
+        *(Cell(_metric(column, [column.figure(report) for report in reports])) for column in others),
+        *(map(Cell, rates(runs)) if tuned else ()),
         Cell(f"{seconds:.0f}"),
         Cell(f"{runs[0]['report']['trainable_parameters']:,}"),
     ]
 
 
-def _metric(spec: MetricSpec, figures: Sequence[Figure]) -> str:
-    """A metric over several seeds, or of one with its interval; unknown where a run lacks it."""
-    values = [spec.scale * value for figure in figures if (value := value_of(figure)) is not None]
+def _metric(spec: MetricSpec | Column, figures: Sequence[Figure]) -> str:
+    """A figure over several seeds, or of one with its interval; unknown where a run lacks it."""
+    values = [value for figure in figures if (value := value_of(figure)) is not None]
     if len(values) < len(figures):
-        return "-"
+        return UNKNOWN
     if len(values) > 1:
-        return f"{statistics.mean(values):.{spec.digits}f} ± {statistics.stdev(values):.{spec.digits}f}"
+        return " ± ".join(spec.cells(of(values))[0] for of in (statistics.mean, statistics.stdev))
     return " ".join(filter(None, spec.cells(figures[0])))
 
 
-def _caption(groups: Sequence[Group]) -> str:
+def _caption(groups: Sequence[Group], others: Sequence[Column]) -> str:
     runs = [run for group in groups for run in group.all]
     seeds = len({run["seed"] for run in runs})
     spread = "one seed [95 % interval]" if seeds == 1 else f"mean ± standard deviation over {seeds} seeds"
@@ -99,7 +118,8 @@ def _caption(groups: Sequence[Group]) -> str:
         for name, title in group.titles.items()
         if len(group.runs[name]) < seeds
     ]
-    return ". ".join(_upper(part) for part in (*parts, *fewer, *_unlike(runs), *_test(groups, seeds))) + "."
+    notes = [*(column.note for column in others), *rates_note(runs)]
+    return ". ".join(_upper(part) for part in (*parts, *fewer, *_unlike(runs), *notes, *_test(groups, seeds))) + "."
 
 
 def _facts(group: Group, named: bool) -> str:
@@ -128,10 +148,10 @@ def _test(groups: Sequence[Group], seeds: int) -> list[str]:
     if not any(known.values()):
         return ["Not tested: runs lack scores of single examples"]
     lacking = [title for title, found in known.items() if not found]
-    over = "test examples, for this one seed," if seeds == 1 else "seeds and test examples (min F')"
+    one = "a paired test over test examples, for this one seed (of accuracy McNemar's exact test, else a t-test),"
+    over = one if seeds == 1 else "a paired test over seeds and test examples (Behrens-Fisher)"
     return [
-        f"Bold: the best, where it differs from every other method by a paired t-test over {over} "
-        f"with Holm's correction for all pairs, p < {LEVEL}",
+        f"Bold: the best, where it differs from every other method by {over} with Holm's correction for all pairs, p < {LEVEL}",
         *(f"{spec.title} is not tested: {spec.untested}" for spec in columns() if spec not in tested()),
         *([f"Not tested where runs lack scores of single examples: {', '.join(lacking)}"] if lacking else []),
     ]

@@ -13,6 +13,7 @@ from filelock import BaseFileLock, FileLock
 
 from bayespeft.compare.scores import decode
 from bayespeft.compare.study import Run, key
+from bayespeft.compare.tuning import Tuned
 from bayespeft.errors import DataError
 from bayespeft.report.calibration import CalibrationReport
 from bayespeft.training.history import History
@@ -120,6 +121,8 @@ def _check(run: Run) -> Run:
     key(run)
     CalibrationReport.from_dict(run["report"])
     History.from_dict(run["history"])
+    if run.get("tuned"):
+        Tuned.from_dict(run["tuned"])
     return run
 
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import platform
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-import torch
 from torch import nn
 
 from bayespeft.compare.results import FORMAT, Results
 from bayespeft.compare.scores import contributions, encode
 from bayespeft.compare.study import DataSet, Job, Run
+from bayespeft.compare.tuning import Trial, Tuned, held_out, search
+from bayespeft.data.load import Row
 from bayespeft.errors import ConfigError
 from bayespeft.fitting.fit import fit
+from bayespeft.likelihoods.inputs import unlabelled
+from bayespeft.methods.base import Method
+from bayespeft.posterior.posterior import Posterior
+from bayespeft.predictive.base import Details, Prediction
 from bayespeft.task import Task
 from bayespeft.version import __version__
 
@@ -47,7 +52,7 @@ class Failure:
 
 @dataclass
 class Worker:
-    """Makes runs one after the other, and keeps what the next one can use: test rows and the network.
+    """Makes runs one after the other, and keeps what the next one can use: test rows, other data and the network.
 
     Attributes:
         results: where finished runs are appended, or None.
@@ -60,7 +65,7 @@ class Worker:
     progress: bool = False
 
     def __post_init__(self) -> None:
-        self._data: tuple[Place, Task, list[Any]] | None = None
+        self._data: tuple[Place, Task, list[Row], dict[str, list[Row]]] | None = None
         self._network: tuple[tuple[Place, int], nn.Module, Any] | None = None
 
     def attempt(self, job: Job) -> Run | Failure:
@@ -77,44 +82,29 @@ class Worker:
     def run(self, job: Job) -> Run:
         """Fit and evaluate: the job's plan with `report`, `history`, `scores`, `device` and `versions`.
 
+        Where the study tunes, also `tuned`: see `bayespeft.compare.tuning.Tuned`.
+
         Raises:
-            ConfigError: the task has no classes. And what `Task`, `fit` and `Posterior.predict` raise.
+            ConfigError: the task has no classes. DataError: other data can't be read as its rows are. And what `Task`, `fit`
+                and `Posterior.predict` raise.
         """
-        place, seed = (job.model, job.data, job.device), job.seed
-        if self._data is None or self._data[0] != place:
-            found = job.data.task(job.model, job.device)
-            self._data = place, found, found.rows("test", limit=job.data.test_limit)
-        _, task, test = self._data
-        # One network serves all methods that leave it as it was; its fresh head goes by the seed.
-        if self._network is None or self._network[0] != (place, seed):
-            self._network = None  # before the next one is loaded: two may be more than memory holds
-            self._network = (place, seed), *task.network(seed)
-        rows = task.rows("train", limit=job.data.limit, seed=seed)
-        kept, validation = held_out(rows, seed) if job.method.temperature else (rows, None)
-        self.say(f"{job.title}: fitting to {len(kept):,} examples")
-        posterior = fit(
-            self._network[1],
-            kept,
-            job.method,
-            validation=validation,
-            tokenizer=self._network[2],
-            likelihood=task.likelihood(),
-            seed=seed,
-            progress=self.progress,
-        )
+        task, test, others = self._rows(job)
+        rows = task.rows("train", limit=job.data.limit, seed=job.seed)
+        self._check(job, task, rows, others)
+        method, tuned = self._tuned(job, task, rows) if job.tuning else (job.method, None)
+        posterior = self._fit(job, task, method, rows)
         self.say(f"{job.title}: predicting {len(test):,} test examples")
-        predictive = posterior.predict(test, job.draws, seed)
+        predictive = posterior.predict(test, job.draws, job.seed)
         if "compare" not in predictive.uses or predictive.labels is None:
             raise ConfigError(f"{job.label}: methods are compared on test rows with classes as labels.")
         report = predictive.report(
+            Details(others=self._others(job, posterior, predictive, others)),
             trainable_parameters=posterior.approximation.trainable(),
             total_parameters=posterior.total_parameters,
             method=job.method.title,
             name=f"{job.label} test",
-            seed=seed,
+            seed=job.seed,
         )
-        if posterior.merged is not None and posterior.merged.in_place:
-            self._network = None  # the next method needs one that nothing was merged into
         return {
             "format": FORMAT,
             **job.plan,
@@ -123,14 +113,83 @@ class Worker:
             "scores": encode(contributions(predictive.log_probs.numpy(), predictive.labels.numpy())),
             "device": str(posterior.device),
             "versions": versions(),
+            **({} if tuned is None else {"tuned": tuned.to_dict()}),
         }
 
+    def _rows(self, job: Job) -> tuple[Task, list[Row], dict[str, list[Row]]]:
+        """Return the job's task, its test rows, and the other data's rows by name."""
+        place = _place(job)
+        if self._data is None or self._data[0] != place:
+            task = job.data.task(job.model, job.device)
+            others = {name: other.rows(job.data.data_dir) for name, other in job.data.ood.items()}
+            self._data = place, task, task.rows("test", limit=job.data.test_limit), others
+        return self._data[1:]
 
-def held_out(rows: Sequence[Any], seed: int) -> tuple[list[Any], list[Any]]:
-    """Return the rows to train on, and a random fifth for what must not be trained on, such as a temperature."""
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
-    count = max(1, len(rows) // 5)
-    return [rows[i] for i in sorted(order[count:])], [rows[i] for i in sorted(order[:count])]
+    def _base(self, job: Job, task: Task) -> tuple[nn.Module, Any]:
+        """Return the network, as it was given, and its tokenizer."""
+        # One network serves all methods that leave it as it was; its fresh head goes by the seed.
+        key = _place(job), job.seed
+        if self._network is None or self._network[0] != key:
+            self._network = None  # before the next one is loaded: two may be more than memory holds
+            self._network = key, *task.network(job.seed)
+        return self._network[1:]
+
+    def _check(self, job: Job, task: Task, rows: list[Row], others: dict[str, list[Row]]) -> None:
+        """Read other data once before the fit is paid for, so that what can't be read is found out now."""
+        if others:
+            model, tokenizer = self._base(job, task)
+            likelihood = task.likelihood().resolve(model, tokenizer, rows)
+            for other in others.values():
+                unlabelled(other, likelihood, tokenizer, model, split="test")
+
+    def _fit(self, job: Job, task: Task, method: Method, rows: list[Row], part: str = "") -> Posterior:
+        """Fit a method to rows; one that fits a temperature holds a fifth of them out for it."""
+        model, tokenizer = self._base(job, task)
+        kept, validation = held_out(rows, job.seed) if method.temperature else (rows, None)
+        self.say(f"{job.title}: fitting to {len(kept):,} examples{part and f', {part}'}")
+        posterior = fit(
+            model,
+            kept,
+            method,
+            validation=validation,
+            tokenizer=tokenizer,
+            likelihood=task.likelihood(),
+            seed=job.seed,
+            progress=self.progress,
+        )
+        if posterior.merged is not None and posterior.merged.in_place:
+            self._network = None  # the next fit needs one that nothing was merged into
+        return posterior
+
+    def _tuned(self, job: Job, task: Task, rows: list[Row]) -> tuple[Method, Tuned]:
+        """Return the method at the rates that held-out training rows choose."""
+        assert job.tuning is not None
+        kept, held = held_out(rows, job.seed, job.tuning.share)
+
+        def attempt(method: Method) -> Trial:
+            part = f"lr {method.train.lr:.3g}"
+            posterior = self._fit(job, task, method, kept, part)
+            nll = posterior.predict(held, job.draws, job.seed).validation_metrics()["nll"]
+            ended = posterior.history.ended
+            return Trial(nll, posterior.history.steps + (0 if ended is None else ended.search_steps))
+
+        return search(job.method, job.tuning, len(held), attempt)
+
+    def _others(
+        self, job: Job, posterior: Posterior, predictive: Prediction, others: dict[str, list[Row]]
+    ) -> dict[str, Prediction]:
+        """Predict other data, with as many draws as the test rows."""
+        draws = predictive.draws if job.draws == "auto" else job.draws
+        found: dict[str, Prediction] = {}
+        for name, rows in others.items():
+            self.say(f"{job.title}: predicting {len(rows):,} examples of {name}")
+            examples = unlabelled(rows, posterior.likelihood, posterior.tokenizer, posterior.model, split="test")
+            found[name] = posterior.predict(examples, draws, job.seed)
+        return found
+
+
+def _place(job: Job) -> Place:
+    return job.model, job.data, job.device
 
 
 def versions() -> dict[str, str]:

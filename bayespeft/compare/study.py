@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bayespeft import registry
 from bayespeft.compare.code import code
+from bayespeft.compare.tuning import Tuning
 from bayespeft.config import Config, Targets, TrainConfig
-from bayespeft.data.load import Row
+from bayespeft.data.load import Row, load
 from bayespeft.errors import ConfigError
 from bayespeft.methods.base import Method
 from bayespeft.pretrained.load import Task as Kind
@@ -23,6 +24,30 @@ Run = dict[str, Any]
 Draws = int | Literal["auto"]
 
 METHODS = ("mle", "melora")
+
+
+class OtherData(Config):
+    """Rows of another kind, by which uncertainty is judged; their labels are not used.
+
+    Attributes:
+        source: as a data set's; its test split is used.
+        data_dir: see `DataSet`; None is that of the data set that it is compared with.
+        options: the data's own.
+        limit: rows; None for all.
+    """
+
+    source: str
+    data_dir: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    limit: int | None = Field(default=None, ge=1)
+
+    def rows(self, data_dir: str | None) -> list[Row]:
+        """Return the rows; `data_dir` is that of the data set beside it.
+
+        Raises:
+            As `bayespeft.data.load.load`.
+        """
+        return load(self.source, "test", data_dir=self.data_dir or data_dir, limit=self.limit, **self.options)
 
 
 class DataSet(Config):
@@ -36,6 +61,7 @@ class DataSet(Config):
         max_length: longest input in tokens; None for what network and tokenizer allow.
         limit: training rows; None for all.
         test_limit: test rows; None for all.
+        ood: name -> other data (or the name of its source), which uncertainty should tell from the test rows.
     """
 
     source: str
@@ -45,6 +71,14 @@ class DataSet(Config):
     max_length: int | None = Field(default=None, ge=1)
     limit: int | None = Field(default=None, ge=1)
     test_limit: int | None = Field(default=None, ge=1)
+    ood: dict[str, OtherData] = Field(default_factory=dict)
+
+    @field_validator("ood", mode="before")
+    @classmethod
+    def _by_name(cls, ood: Any) -> Any:
+        if not isinstance(ood, Mapping):
+            return ood
+        return {name: {"source": other} if isinstance(other, str) else other for name, other in ood.items()}
 
     def task(self, model: str, device: str = "auto") -> Task:
         """Return it with a network."""
@@ -72,6 +106,7 @@ class Job:
         draws: posterior draws averaged in a prediction.
         plan: the run without its result: `method`, `title`, `data`, `seed`, and `settings`, all that decides the result.
         device: where to run.
+        tuning: a search for the method's rates, or None.
     """
 
     model: str
@@ -82,6 +117,7 @@ class Job:
     draws: Draws
     plan: Run
     device: str = "auto"
+    tuning: Tuning | None = None
 
     @property
     def title(self) -> str:
@@ -99,6 +135,7 @@ class Study:
         methods: with all their settings; names must differ.
         seeds: a seed decides training rows (with a limit), the fresh head, and all of the fit and of the prediction.
         draws: posterior draws averaged in a prediction.
+        tuning: a search for the rates of every method, with the same budget; None: each has its own rates.
 
     Raises:
         ConfigError: none of one of these, or one twice.
@@ -109,6 +146,7 @@ class Study:
     methods: tuple[Method, ...]
     seeds: tuple[int, ...] = (0,)
     draws: Draws = field(default=10)
+    tuning: Tuning | None = None
 
     def __post_init__(self) -> None:
         names = [method.name for method in self.methods]
@@ -145,6 +183,7 @@ class Study:
         draws: Draws | None = None,
         train: TrainConfig = TrainConfig(),
         targets: Targets | None = None,
+        tuning: Tuning | None = None,
         options: Mapping[str, Any] | None = None,
         **data: Any,
     ) -> Study:
@@ -152,7 +191,7 @@ class Study:
 
         Args:
             methods: a name is looked up among the study's own methods first.
-            seeds, draws: see the class; None keeps them.
+            seeds, draws, tuning: see the class; None keeps them.
             train, targets: what is set explicitly goes over every method's.
             options: of every data set, over its own.
             data: further fields of every `DataSet`; None keeps what it has.
@@ -167,6 +206,7 @@ class Study:
             ),
             seeds=self.seeds if seeds is None else tuple(seeds),
             draws=self.draws if draws is None else draws,
+            tuning=self.tuning if tuning is None else tuning,
             data={
                 label: one.replace(options={**one.options, **(options or {})}, **changes)
                 for label, one in self.data.items()
@@ -183,7 +223,10 @@ class Study:
         """
         read = {label: self._read(data) for label, data in self.data.items()}
         jobs = [
-            Job(model, label, data, method, seed, self.draws, self._plan(model, label, method, seed, read[label]), device)
+            Job(
+                model, label, data, method, seed, self.draws, self._plan(model, label, method, seed, read[label]), device,
+                self.tuning,
+            )
             for model in self.models
             for label, data in self.data.items()
             for seed in self.seeds
@@ -201,11 +244,13 @@ class Study:
         """Those settings that the rows decide. Runs on other rows are other runs, which pair with none of these."""
         task = data.task(self.models[0])
         test, train = task.rows("test", limit=data.test_limit), task.rows("train")
+        others = {name: _digest(other.rows(data.data_dir)) for name, other in data.ood.items()}
         return {
             "task": task.resolved_kind,
             "examples": len(train) if data.limit is None else min(data.limit, len(train)),
             "train_rows": _digest(train),
             "test_rows": _digest(test),
+            **({"ood_rows": others} if others else {}),
         }
 
     def _plan(self, model: str, label: str, method: Method, seed: int, read: Run) -> Run:
@@ -220,6 +265,9 @@ class Study:
             "method": method.model_dump(mode="json"),
             "code": code(method),
         }
+        # Where nothing was asked for nothing is said, so that earlier results without it still count.
+        if self.tuning is not None:
+            settings["tuning"] = self.tuning.model_dump(mode="json")
         return {
             "method": method.name,
             "title": method.title,

@@ -242,6 +242,11 @@ class GuideSpec(Plugin, ABC):
                 f"{self.remedy}"
             )
 
+    def rates(self, train: TrainConfig) -> dict[str, float]:
+        """Return the peak learning rates that a training has, by setting, but those of single factors."""
+        rates = {"lr": train.lr, "head_lr": train.head_lr, "variational_lr": train.variational_lr}
+        return rates if train.kl_lr is None else {**rates, "kl_lr": train.kl_lr}
+
     @abstractmethod
     def build(self, packs: Sequence[Pack], generator: torch.Generator) -> Guide:
         """Make the guide for these packs, drawing initial values from `generator` (on the CPU)."""

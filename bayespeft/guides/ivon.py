@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import Field
 
+from bayespeft.config import TrainConfig
 from bayespeft.errors import ConfigError, MissingPackageError
 from bayespeft.gaussians import Diagonal
 from bayespeft.guides.base import GuideSpec, Problem, Trainer, Values
@@ -76,9 +77,10 @@ class IvonGuide(GaussianGuide):
             head = {id(parameter) for parameter in approximation.head_parameters()}
             body = [parameter for parameter in parameters.values() if id(parameter) not in head]
             heads = [parameter for parameter in parameters.values() if id(parameter) in head]
+            rates = self.spec.rates(train)
             groups = [
                 {"params": body, "lr": train.lr},
-                {"params": heads, "lr": train.head_lr if "head_lr" in train.model_fields_set else train.lr},
+                {"params": heads, "lr": rates.get("head_lr", train.lr)},
             ]
             own: torch.optim.Optimizer = optimiser(
                 [group for group in groups if group["params"]],
@@ -220,6 +222,10 @@ class Ivon(GuideSpec):
     clip_radius: float | None = Field(default=None, gt=0)
     rescale_lr: bool = True
     verify: bool = True
+
+    def rates(self, train: TrainConfig) -> dict[str, float]:
+        """Return `lr`, and `head_lr` where it is set: a head learns at `lr` too unless somebody says otherwise."""
+        return {"lr": train.lr, **({"head_lr": train.head_lr} if "head_lr" in train.model_fields_set else {})}
 
     def averaged(self, steps: int) -> tuple[float, float]:
         """Return how many steps' worth of estimates the running mean holds after a run, and the weight of its start."""

@@ -297,6 +297,15 @@ def test_compare_what_a_file_says(network, data, tmp_path, monkeypatch):
     assert (settings["method"]["adapter"]["r"], settings["method"]["train"]["steps"], settings["limit"]) == (3, 2, 8)
 
 
+def test_compare_with_other_data_and_searches(network, data, tmp_path):
+    options = ("--ood", f"same={data}", "--tune", "2,1", "--methods", "mle", "--draws", 2, "--limit", 12)
+    told = ok("compare", network, data, "--out", tmp_path / "runs", *options, *QUICK)
+    assert "same AUROC" in " ".join(told.stdout.split())
+    run = json.loads((tmp_path / "runs" / "results.jsonl").read_text())
+    assert run["tuned"]["multiples"] == [1, 2]
+    assert {row["data"] for row in run["report"]["ood"]} == {"same"}
+
+
 def test_compare_tells_what_failed(network, data, tmp_path, monkeypatch):
     def fit(model, rows, method, **options):
         if method.name == "mle":
@@ -365,6 +374,9 @@ def test_errors_are_one_line(network, data, fitted, tmp_path):
     assert "no saved posterior" in refused("report", tmp_path, network, data)
     assert "'0,x'" in refused("compare", network, data, "--seeds", "0,x", *out)
     assert "Did you mean 'melora'" in refused("compare", network, data, "--methods", "melorra", *out)
+    assert "such as 0.5,1,2" in refused("compare", network, data, "--tune", "1,x", *out)
+    assert "each multiple once" in refused("compare", network, data, "--tune", "1,1", *out)
+    assert "NAME=DATA is expected" in refused("compare", network, data, "--ood", "x", *out)
     assert "--out is missing" in refused("compare", network, data)
     assert "MODEL DATA... or FILE.toml" in refused("compare", network, *out)
     assert "no other names" in refused("compare", "runs.toml", data, *out)

@@ -48,12 +48,12 @@ def lines(folder):
     return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
 
 
-def made_up(method, seed=0, *, data="made-up", title=None, logits=None, labels=None):
-    """A run on two classes, as if it had been made."""
+def made_up(method, seed=0, *, data="made-up", title=None, logits=None, labels=None, tuned=None, **facts):
+    """A run on two classes, as if it had been made; `facts` are of the report."""
     labels = np.arange(20) % 2 if labels is None else labels
     logits = np.linspace(-2, 2, len(labels)) if logits is None else logits
     log_probs = np.stack([-np.logaddexp(0, logits), -np.logaddexp(0, -logits)], 1)
-    report = CalibrationReport.from_log_probs(log_probs, labels, resamples=20, trainable_parameters=1234)
+    report = CalibrationReport.from_log_probs(log_probs, labels, resamples=20, trainable_parameters=1234, **facts)
     return {
         "format": FORMAT,
         "method": method,
@@ -66,4 +66,5 @@ def made_up(method, seed=0, *, data="made-up", title=None, logits=None, labels=N
         "scores": encode(contributions(log_probs, labels)),
         "device": "cpu",
         "versions": {},
+        **({} if tuned is None else {"tuned": tuned.to_dict()}),
     }

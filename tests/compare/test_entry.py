@@ -117,6 +117,43 @@ def test_a_head_of_another_number_of_classes_is_made_anew(quick, network, data, 
     assert [run["report"]["nll"] for run in found.runs] == [run["report"]["nll"] for run in expected.runs]
 
 
+def test_other_data_are_what_report_says(quick, network, data, sentences, tmp_path):
+    """Their labels, of other classes than the network's, are not used; methods without draws have no mutual information."""
+    (tmp_path / "others").mkdir()
+    others = [{"text": f"{row['text']} {i}", "label": 7} for i, row in enumerate(sentences[:6])]
+    (tmp_path / "others" / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in others))
+    comparison = quick(["mle", "melora"], [1], limit=12, ood={"numbered": str(tmp_path / "others")})
+    model, tokenizer = load_network(network, "classification", 2, seed=1)
+    rows = load_rows(data, limit=12, seed=1)
+    posterior = bayespeft.fit(model, rows, "melora", tokenizer=tokenizer, train=QUICK, seed=1, progress=False)
+    report = posterior.report(load_rows(data, "test"), draws=2, seed=1, ood={"numbered": others}).to_dict()
+    mle, melora = comparison.runs
+    assert melora["report"]["ood"] == report["ood"]
+    assert "ood_rows" in mle["settings"]
+    auroc = next(row["auroc"]["value"] for row in report["ood"] if row["score"] == "entropy")
+    assert comparison.rows[1]["ood_auroc"] == {"numbered": auroc}
+    text = shown(comparison)
+    assert f"{auroc:.3f}" in text
+    assert "The chance that a row of numbered has a larger predictive entropy than a test row" in text.replace(
+        "the c", "The c"
+    )
+    header, _, *table = [line for line in comparison.to_markdown().splitlines() if line.startswith("|")]
+    at = [cell.strip() for cell in header.split("|")].index("MI (nats)")
+    cells = [row.split("|")[at].strip() for row in table]
+    assert cells == ["-", f"{report['mutual_information']:.3f}"]
+
+
+@pytest.mark.usefixtures("_no_plots")
+def test_other_data_that_cannot_be_read_is_found_out_before_the_fit(quick, counted, tmp_path):
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "test.jsonl").write_text('{"label": 1}\n')
+    with pytest.raises(RunError, match=r"DataError: row 0.*'text'"):
+        quick(["mle"], [0], ood={"others": str(tmp_path / "others")})
+    assert counted == []
+    with pytest.raises(UnknownNameError):
+        quick(["mle"], [0], ood={"others": "no such data"})
+
+
 def test_methods_do_not_disturb_each_other(quick):
     together = quick(["mle", "melora"], [0, 1])
     alone = quick(["melora"], [1])

@@ -8,7 +8,7 @@ import pytest
 
 import bayespeft
 from bayespeft import Targets, TrainConfig
-from bayespeft.compare import DataSet, Execution, Study, read_study
+from bayespeft.compare import DataSet, Execution, OtherData, Study, Tuning, read_study
 from bayespeft.compare import file as module
 from bayespeft.errors import ConfigError
 from bayespeft.guides.full_covariance import FullCovariance
@@ -51,11 +51,14 @@ def test_the_example_of_the_documentation(read):
     assert (study.seeds, study.draws, study.data["sst2"].limit) == ((0, 1, 2), 10, 400)
     assert {method.train.epochs for method in study.methods} == {12}
     assert execution == Execution(out="runs/first", workers=2)
+    assert study.tuning == Tuning(multiples=(0.5, 1, 2))
 
     without = re.sub(r"^(data|methods) = .*$", "", lists, flags=re.M)
     study, _ = read(f"{without}\n{tables}")
     assert study.data == {
-        "space": DataSet(source="newsgroups", limit=400, options={"groups": ["sci.med", "sci.space"]})
+        "space": DataSet(
+            source="newsgroups", limit=400, options={"groups": ["sci.med", "sci.space"]}, ood={"films": "sst2"}
+        )
     }
     melora, wide = study.methods
     base = bayespeft.methods()["melora"]
@@ -115,6 +118,14 @@ def test_options_go_over_a_file(read):
     assert study.over() == study
 
 
+def test_other_data_and_searches(read):
+    study, _ = read('model = "minilm"\nood.a = "x"\n[tune]\nmultiples = [2, 1]\nshare = 0.5\n[data.p]\n'
+                    '[data.q.ood.b]\nsource = "y"\nlimit = 3')  # fmt: skip
+    assert study.tuning == Tuning(multiples=(1, 2), share=0.5)
+    assert study.data["p"].ood == {"a": OtherData(source="x")}
+    assert study.data["q"].ood == {"b": OtherData(source="y", limit=3)}
+
+
 @pytest.mark.parametrize(
     ("text", "where", "what"),
     [
@@ -128,6 +139,10 @@ def test_options_go_over_a_file(read):
         (HEAD + "seeds = []", "", "seeds is []: at least one"),
         (HEAD + "draws = -1", "", "draws is -1"),
         (HEAD + 'draws = "many"', "", "draws"),
+        (HEAD + "tune = [1, 1]", "tune", "each multiple once"),
+        (HEAD + "[tune]\nmultiples = [1]\nshare = 2", "tune", "share: Input should be less than 1"),
+        (HEAD + "ood.x = 3", "", "ood.x"),
+        (HEAD + "ood.x.sauce = 'sst2'", "", "ood.x: Value error, OtherData: source: Field required"),
         (HEAD + "limit = 0", "", "limit: Input should be greater than or equal to 1 (got 0)"),
         (HEAD + "[train]\nepochs = -1", "[train]", "epochs: Input should be greater than 0 (got -1)"),
         (HEAD + "[train]\nepoch = 1", "[train]", "epoch: Extra inputs"),

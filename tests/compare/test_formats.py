@@ -50,7 +50,8 @@ def cells(markdown):
 
 def test_all_formats_say_the_same(two):
     header, _, *rows = [[cell.strip() for cell in row] for row in cells(two.to_markdown())]
-    assert header == ["method", "accuracy (%)", "NLL (nats)", "Brier score", "ECE (%)", "fit (s)", "trainable"]
+    figures = ["accuracy (%)", "NLL (nats)", "Brier score", "ECE (%)", "error AUROC"]
+    assert header == ["method", *figures, "fit (s)", "trainable"]
     assert [row[0] for row in rows] == ["A", "B"]
     assert rows[0][-2:] == ["3", "1,234"]
     page, tex = Texts(two.to_html()), two.to_latex()
@@ -62,15 +63,15 @@ def test_all_formats_say_the_same(two):
             assert cell in page.texts
             assert cell in console.file.getvalue()
     assert tex.count(r"\midrule") == 1
-    assert r"\begin{tabular}{lrrrrrr}" in tex
+    assert r"\begin{tabular}{lrrrrrrr}" in tex
 
 
 def test_names_go_on_below_where_there_is_no_room():
-    """Four figures with intervals and two names are wider than 120."""
+    """Five figures with intervals and two names are wider than 120."""
     runs = (made_up(method, data=data, title=f"{method} of long") for data in ("newsgroups", "sst2") for method in "ab")
     console = Console(file=io.StringIO(), width=120)
     console.print(Comparison(tuple(runs)).table())
-    rows = [line.split("│")[1:-1] for line in console.file.getvalue().splitlines() if line.count("│") == 9]
+    rows = [line.split("│")[1:-1] for line in console.file.getvalue().splitlines() if line.count("│") == 10]
     assert rows[0][0].strip() == "newsgroups"
     assert "".join(row[1].strip() for row in rows[:2]).startswith("a of")
     assert "…" not in console.file.getvalue()
@@ -101,7 +102,7 @@ def test_a_page_is_well_formed(nasty):
     page = page.replace(" scope=col", "").replace(" class=bp-grid", "")
     page = re.sub(r"<(meta[^>]*)>", r"<\1/>", page)
     root = xml.etree.ElementTree.fromstring(page)
-    assert [len(row) for row in root.iter("tr")] == [7, 7, 7]
+    assert [len(row) for row in root.iter("tr")] == [8, 8, 8]
     assert not re.search(r"(src|href)=", page)
 
 
@@ -129,7 +130,7 @@ def test_captions_say_what_the_numbers_are(two):
     assert "8 training examples, 20 test examples in 2 classes" in text
     one = Comparison((made_up("a"), made_up("b"))).to_markdown()
     assert r"One seed \[95 % interval\]" in one
-    assert "over test examples, for this one seed, with Holm" in one
+    assert "over test examples, for this one seed (of accuracy McNemar's exact test, else a t-test), with Holm" in one
     assert "Bold" not in Comparison((made_up("a"),)).to_markdown()
 
 

@@ -203,7 +203,7 @@ METRICS = (
         MetricSpec(
             name=name, title=title, function=part(selective_figures, name), interval=interval, higher_is_better=better,
             remark=remark, printed="by confidence; 0.5 is no skill" if name == "error_auroc" else None,
-            tile="0.5 is no skill" if name == "error_auroc" else None,
+            tile="0.5 is no skill" if name == "error_auroc" else None, compared=name == "error_auroc",
         )
         for name, title, interval, better, remark in (
             ("aurc", "AURC", Percentile(), False, "area under the risk-coverage curve"),

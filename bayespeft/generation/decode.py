@@ -16,7 +16,7 @@ from bayespeft.generation.constraints import Constraints
 from bayespeft.generation.settings import Decoding
 from bayespeft.generation.stops import Stops
 from bayespeft.generation.stream import Stream
-from bayespeft.predictive.categorical import entropy, log_likelihood
+from bayespeft.predictive.categorical import entropy, information_bias, log_likelihood
 
 # Which draws, and their weights for the rows of one stream.
 Voice = tuple[SiteWeights, Stream]
@@ -58,7 +58,7 @@ def decode(
     stops: Stops,
     *,
     fill: int,
-    temperature: float,
+    members: int | None,
 ) -> Written:
     """Write texts.
 
@@ -72,7 +72,7 @@ def decode(
         choice: of a token from its law; of as many.
         stops: when to end.
         fill: the token that is written behind an end.
-        temperature: that was fitted to this posterior; divides the logits of each draw.
+        members: how many draws there are at all, for an ensemble.
 
     Raises:
         FitError: an output of the network is not a number. ConfigError: every token is forbidden.
@@ -89,7 +89,7 @@ def decode(
     )  # fmt: skip
     going = torch.ones(rows, dtype=torch.bool, device=device)
     for step in range(settings.max_new_tokens):
-        logits = (logits / temperature).reshape(-1, rows, logits.shape[-1])
+        logits = logits.reshape(-1, rows, logits.shape[-1])
         by_draw = torch.log_softmax(logits, -1)
         law = torch.logsumexp(by_draw, 0) - math.log(len(by_draw))
         if not torch.isfinite(law.amax(-1)).all():
@@ -107,6 +107,8 @@ def decode(
         tokens = torch.where(going, choice(scores, step), fill)
         spread = entropy(law)
         information = (spread - entropy(by_draw).mean(0)).clamp_min(0)
+        if len(by_draw) > 1:
+            information += information_bias(law.exp(), (2 * by_draw).exp().mean(0), len(by_draw), members)
         written.tokens.append(tokens)
         written.log_probs.append(log_likelihood(law, tokens).where(going, 0.0))
         written.entropy.append(spread.where(going, 0.0))

@@ -35,7 +35,8 @@ class Generation:
         token_log_probs: (m, T) log-probability of each token, nats.
         entropy: (m, T) of the next token's law, nats: all the uncertainty.
         mutual_information: (m, T) of the next token and the draw, nats: the entropy of the averaged law less the average
-            entropy of the draws' laws, the epistemic part. None where each draw wrote a text of its own.
+            entropy of the draws' laws, the epistemic part, with what so few draws lack on average
+            (`bayespeft.predictive.categorical.information_bias`). None where each draw wrote a text of its own.
         draw_log_probs: (S, m) float64, log-probability of each whole text under each draw, nats; (1, m) where each draw wrote
             its own, or the mean wrote.
         draws: S; 0 for the posterior mean.

@@ -29,7 +29,7 @@ from bayespeft.generation.prompts import (
 from bayespeft.likelihoods.language_modelling import LanguageModelling
 from bayespeft.likelihoods.language_rows import NO_LOSS, Written
 from bayespeft.prediction.predictor import Predictor
-from bayespeft.predictive.categorical import entropy, log_likelihood
+from bayespeft.predictive.categorical import entropy, information_bias, log_likelihood
 from bayespeft.utils.checks import ELSEWHERE
 from bayespeft.utils.randomness import seeded
 
@@ -44,7 +44,8 @@ class Score:
         draw_log_probs: (S, n) float64, log p(target | prompt) under each draw, nats; S is 1 for the posterior mean.
         tokens: (n,) int64, scored tokens of each target.
         token_log_probs: of each target, (tokens,) log of the mean over draws of p(token | what comes before), nats.
-        token_mutual_information: of each target, (tokens,) mutual information of the next token and the draw, nats.
+        token_mutual_information: of each target, (tokens,) mutual information of the next token and the draw, nats; as
+            `Generation.mutual_information`.
         draws: S; 0 for the posterior mean.
     """
 
@@ -154,7 +155,7 @@ def _batch(
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Return for each example (S,) log-probabilities of its target, and (tokens,) those and the information of its tokens."""
     moved, count = batch.to(predictor.adapted.device), max((len(value) for value in values.values()), default=1)
-    wholes, law, spread = [], None, torch.zeros(())
+    wholes, law, squares, spread = [], None, torch.zeros(()), torch.zeros(())
     # One draw a pass: the logits of all positions are wide enough.
     for s in range(count):
         one = {name: value[s : s + 1] for name, value in values.items()}
@@ -169,8 +170,11 @@ def _batch(
         wholes.append(own.double().sum(1).cpu())
         law = log_probs if law is None else torch.logaddexp(law, log_probs)
         spread = spread + entropy(log_probs) / count
+        squares = squares + (2 * log_probs).exp() / count
     assert law is not None
     law = law - math.log(count)
     tokens, information = log_likelihood(law, labels.clamp_min(0)), (entropy(law) - spread).clamp_min(0)
+    if count > 1:
+        information += information_bias(law.exp(), squares, count, predictor.adapted.approximation.latent.members)
     by_draw = torch.stack(wholes, 1)
     return [(by_draw[i], tokens[i][real[i]].cpu(), information[i][real[i]].cpu()) for i in range(len(batch))]

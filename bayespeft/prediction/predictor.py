@@ -27,7 +27,7 @@ from bayespeft.prediction.folding import Folding
 from bayespeft.prediction.jacobian import jacobians
 from bayespeft.prediction.sampling import Noise, Sampling
 from bayespeft.prediction.trunk import Trunk
-from bayespeft.predictive.base import REPLICATES, Average, Cost, Prediction, Rows, refuse_broken
+from bayespeft.predictive.base import REPLICATES, Average, Cost, Groups, Prediction, Rows, refuse_broken
 from bayespeft.utils.memory import PeakMemory
 from bayespeft.utils.randomness import seeded
 from bayespeft.variational.adapted import Adapted
@@ -91,6 +91,7 @@ class Predictor:
             while True:
                 count = ROUND if wanted is None else wanted
                 values = latent.transform(noise.take(count).to(self.adapted.device)) if count else {}
+                average.begin(max(count, 1), Groups(unit or 1, latent.members))
                 self._pass(examples, values, count, folding, average, batch_size, rounds)
                 if not auto:
                     break
@@ -191,8 +192,7 @@ class Predictor:
         batch_size: int,
         rounds: _SameRounds | None,
     ) -> None:
-        """Add the predictions of these draws, (draws, layers, ...) by pack, or of the mean, for all examples."""
-        average.begin(max(draws, 1))
+        """Add the predictions of these announced draws, (draws, layers, ...) by pack, or of the mean, for all examples."""
         trunk = Trunk(self.adapted)
         for number, batch in enumerate(examples.batches(batch_size)):
             if rounds:

@@ -192,6 +192,22 @@ class Cost:
     peak_memory_bytes: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Which draws depend on each other.
+
+    Attributes:
+        unit: so many draws in a row belong together, such as 2 for antithetic pairs.
+        members: how many draws there are at all, if they end, as those of an ensemble do.
+    """
+
+    unit: int = 1
+    members: int | None = None
+
+
+ALONE = Groups()
+
+
 class Average(ABC):
     """Running sums over draws, for each of n examples. What outputs are shaped like is the business of each kind.
 
@@ -207,14 +223,20 @@ class Average(ABC):
     def __init__(self, n: int, keep: bool = False) -> None:
         self.draws = 0
         self.labels: Tensor | None = None
-        self._n, self._keep = n, keep
+        self._n, self._keep, self._groups = n, keep, ALONE
         self._begun: list[int] = []
         self._kept: list[Tensor] = []
         self._scores: list[Tensor] = []
 
-    def begin(self, draws: int) -> None:
-        """Announce draws; `add` then fills in their predictions, in any order of rows."""
+    def begin(self, draws: int, groups: Groups = ALONE) -> None:
+        """Announce draws; `add` then fills in their predictions, in any order of rows, those of a row in their order.
+
+        Args:
+            draws: how many more.
+            groups: how they depend on each other; the same each time.
+        """
         self.draws += draws
+        self._groups = groups
         self._begun.append(draws)
 
     @abstractmethod
@@ -336,7 +358,7 @@ class DrawnGaussianAverage(GaussianAverage):
         """Add examples with outputs ~ N(mean, covariance); arguments as the base."""
         noise = self._normals(mean.shape[-1]).to(mean)
         if not self._outputs:
-            self._average.begin(len(noise))
+            self._average.begin(len(noise), Groups(max(len(noise) // REPLICATES, 1)))
         self._outputs = max(self._outputs, mean[0].numel())
         drawn = mean + torch.einsum("...kl,sl->s...k", _root(covariance), noise)
         self._average.add(drawn, rows, 0)

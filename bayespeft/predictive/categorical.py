@@ -45,10 +45,9 @@ class Predictive(Prediction):
         expected_entropy: (n,) mean entropy of the single draws, nats: the aleatoric part.
         labels: (n,) int64, or None where the data has none.
         draw_log_probs: (draws, n, K) float32, only where asked for.
-        information_bias: (n,) float64, nats: by how much so few draws make entropy - expected entropy too small on average,
-            sum_k var_k / p_k / (2 draws) with the variance of class k's probability over draws: the leading term, which the
-            jackknife removes, too. None where draws are not independent of each other, as those of a Sobol sequence or
-            antithetic pairs, or are all there are.
+        information_bias: (n,) float64, nats: by how much so few draws make entropy - expected entropy too small on average, see
+            `information_bias`. None where that can't be told: with one draw, or one independent group of draws, such as a
+            single Sobol sequence. The difference is then a lower estimate.
     """
 
     uses: ClassVar[frozenset[Use]] = frozenset({"ood", "draws_error", "conformal", "decide", "compare"})
@@ -80,10 +79,16 @@ class Predictive(Prediction):
     def mutual_information(self) -> Tensor:
         """(n,) of label and weights, nats: the epistemic part, what more data could remove (Houlsby et al. 2011).
 
-        entropy - expected entropy, which is exact for infinitely many draws, less `information_bias` where that is known.
+        entropy - expected entropy, which is exact for infinitely many draws, and of an ensemble for all its members, less its
+        `information_bias`; a lower estimate where that is not known: see `information_is_low`.
         """
         bias = 0.0 if self.information_bias is None else self.information_bias
         return (self.entropy - self.expected_entropy).clamp_min(0) + bias
+
+    @property
+    def information_is_low(self) -> bool:
+        """Whether `mutual_information` is too small on average by an amount that its draws don't tell."""
+        return self.draws > 1 and self.information_bias is None
 
     def of_mean_logits(self) -> Predictive:
         """Return the prediction of the draws' mean logits, softmax(mean over draws of logits), in place of mean probabilities.
@@ -114,6 +119,7 @@ class Predictive(Prediction):
             labels.numpy(),
             # One network, drawn or the mean, says nothing about how far networks differ.
             mutual_information=float(self.mutual_information.mean()) if self.draws > 1 else None,
+            information_is_low=self.information_is_low,
             class_names=details.names,
             **self.cost,
             **facts,
@@ -154,6 +160,25 @@ def log_likelihood(log_probs: Tensor, labels: Tensor) -> Tensor:
     return found.masked_fill(known == IGNORED, 0.0)
 
 
+def information_bias(probs: Tensor, squares: Tensor, units: int, members: int | None = None) -> Tensor:
+    """Return by how much the entropy of an average over few draws is too small on average, nats: (...).
+
+    With p the average over u independent units, E[H(p)] = H(E p) - sum_k var(p_k) / (2 E p_k) + O(u^-2), the term that the
+    jackknife removes, too (Efron & Stein 1981). var(p_k) is that of single units over u; of an ensemble, whose members are
+    drawn without replacement, times 1 - u / members, so that nothing is missing where all are there.
+
+    Args:
+        probs: (..., K) averages.
+        squares: (..., K) means over units of their squares.
+        units: u, at least 2.
+        members: how many there are at all, if they end.
+    """
+    variance = (squares - probs.square()).clamp_min(0) / (units - 1)
+    if members is not None:
+        variance = variance * (1 - units / members)
+    return torch.where(probs > 0, variance / probs, 0.0).sum(-1) / 2
+
+
 class CategoricalAverage(Average):
     """Averages softmax probabilities.
 
@@ -168,18 +193,19 @@ class CategoricalAverage(Average):
         self._logits = logits
         self._log_sum: Tensor | None = None
         self._entropy = torch.zeros(n, dtype=torch.float64)
-        self._squares = torch.empty(0)
+        # Of the mean probabilities of each unit; `_part` is the sum of the one that is not complete.
+        self._squares = self._part = torch.empty(0)
 
     def add(self, outputs: Tensor, rows: Rows, first: int) -> None:
         """Add outputs (draws, rows, ...); arguments as the base."""
         log_probs = torch.log_softmax(outputs if self._logits is None else self._logits(outputs), -1)
         if self._log_sum is None:
             self._log_sum = torch.full((self._n, log_probs.shape[-1]), -math.inf, dtype=torch.float64)
-            self._squares = torch.zeros_like(self._log_sum)
+            self._squares, self._part = torch.zeros_like(self._log_sum), torch.zeros_like(self._log_sum)
         index = rows.index
         self._log_sum[index] = torch.logaddexp(self._log_sum[index], torch.logsumexp(log_probs, 0))
         self._entropy[index] += entropy(log_probs).sum(0)
-        self._squares[index] += torch.exp(2 * log_probs).sum(0)
+        self._add_squares(torch.exp(log_probs), index, first)
         self._note(log_probs, rows, first)
         if rows.labels is not None:
             self._score(log_likelihood(log_probs, rows.labels), rows, first)
@@ -190,22 +216,38 @@ class CategoricalAverage(Average):
         assert self._log_sum is not None
         return self._log_sum.isnan().any(-1)
 
+    def _add_squares(self, probs: Tensor, index: Tensor, first: int) -> None:
+        unit = self._groups.unit
+        if unit == 1:
+            self._squares[index] += probs.square().sum(0)
+            return
+        while len(probs):
+            missing = unit - first % unit
+            self._part[index] += probs[:missing].sum(0)
+            first += len(probs[:missing])
+            probs = probs[missing:]
+            if first % unit == 0:
+                self._squares[index] += (self._part[index] / unit).square()
+                self._part[index] = 0.0
+
     def result(self, cost: Cost, unit: int | None = None) -> Predictive:
         """Return the averaged probabilities; arguments and errors as the base."""
         assert self._log_sum is not None
         refuse_broken(self.broken)
+        known = cost.draws > 0 and (unit is not None or self._groups.members is not None)
         return Predictive(
             log_probs=self._log_sum - math.log(self.draws),
             expected_entropy=self._entropy / self.draws,
             **self._stated(cost, unit),
             draw_log_probs=self.kept,
-            information_bias=self._bias() if unit == 1 and cost.draws > 1 else None,
+            information_bias=self._bias() if known else None,
         )
 
-    def _bias(self) -> Tensor:
-        """`Predictive.information_bias` of independent draws."""
+    def _bias(self) -> Tensor | None:
+        """`Predictive.information_bias`; None of a single unit, and where one is not complete."""
         assert self._log_sum is not None
+        units, rest = divmod(self.draws, self._groups.unit)
+        if units < 2 or rest:
+            return None
         probs = torch.exp(self._log_sum - math.log(self.draws))
-        variance = ((self._squares - self.draws * probs.square()) / (self.draws - 1)).clamp_min(0)
-        ratio = torch.where(probs > 0, variance / probs, 0.0)
-        return ratio.sum(-1) / (2 * self.draws)
+        return information_bias(probs, self._squares / units, units, self._groups.members)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from bayespeft.predictive.base import Average, Cost, Prediction, Rows
+from bayespeft.predictive.base import ALONE, Average, Cost, Groups, Prediction, Rows
 from bayespeft.predictive.categorical import CategoricalAverage, Predictive
 from bayespeft.predictive.mixture import Law, MixtureAverage, MixturePredictive
 
@@ -43,17 +43,17 @@ class LawAverage(Average):
         self._law = law
         self._own: Average | None = None
 
-    def begin(self, draws: int) -> None:
+    def begin(self, draws: int, groups: Groups = ALONE) -> None:
         """As the base."""
-        super().begin(draws)
+        super().begin(draws, groups)
         if self._own is not None:
-            self._own.begin(draws)
+            self._own.begin(draws, groups)
 
     def add(self, outputs: Tensor, rows: Rows, first: int) -> None:
         """Add outputs (draws, rows, ...); arguments as the base."""
         if self._own is None:
             self._own = self._made(outputs[0])
-            self._own.begin(self._begun[-1])
+            self._own.begin(self._begun[-1], self._groups)
         self._own.add(outputs, rows, first)
         self.labels = self._own.labels
 

@@ -15,7 +15,17 @@ import torch
 from torch import Tensor
 
 from bayespeft.errors import ConfigError
-from bayespeft.predictive.base import Average, Cost, Prediction, Rows, Temperature, refuse_broken, relative
+from bayespeft.predictive.base import (
+    ALONE,
+    Average,
+    Cost,
+    Groups,
+    Prediction,
+    Rows,
+    Temperature,
+    refuse_broken,
+    relative,
+)
 from bayespeft.predictive.categorical import IGNORED, CategoricalAverage, Predictive, log_likelihood
 from bayespeft.utils.checks import checked_methods
 
@@ -93,11 +103,11 @@ class SeveralAverage(Average):
         self._logits = logits
         self._parts: dict[int, tuple[CategoricalAverage, Tensor]] = {}
 
-    def begin(self, draws: int) -> None:
+    def begin(self, draws: int, groups: Groups = ALONE) -> None:
         """As the base."""
-        super().begin(draws)
+        super().begin(draws, groups)
         for part, _ in self._parts.values():
-            part.begin(draws)
+            part.begin(draws, groups)
 
     def add(self, outputs: Tensor, rows: Rows, first: int) -> None:
         """Add outputs (draws, rows, ...); labels are (rows, T), `IGNORED` where there is none."""
@@ -110,7 +120,7 @@ class SeveralAverage(Average):
         if key not in self._parts:
             owners = torch.repeat_interleave(rows.index, counted.sum(1))
             self._parts[key] = CategoricalAverage(len(owners), self._keep), owners
-            self._parts[key][0].begin(self._begun[-1])
+            self._parts[key][0].begin(self._begun[-1], self._groups)
         part, owners = self._parts[key]
         labels = None if rows.labels is None else rows.labels[counted].long()
         part.add(flat, Rows(torch.arange(len(owners)), labels), first)

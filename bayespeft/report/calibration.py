@@ -53,6 +53,7 @@ class CalibrationReport(DrawnReport):
         entropy: mean entropy of the predicted probabilities, in nats: the total uncertainty.
         mutual_information: mean mutual information of label and weights, in nats: the epistemic part of `entropy`.
             None with fewer than two draws, or where draws were not told apart.
+        information_is_low: that is too small on average, by an amount that its draws don't tell (`Predictive`).
         by_class: figures of each class and the confusion table; None of more than `classes.MOST`.
         ood: how uncertainty tells other sets from this one, one for each set and score; empty where none was given.
         over_draws: Monte Carlo errors of metrics, and metrics by number of draws; None where draws were not kept.
@@ -71,6 +72,7 @@ class CalibrationReport(DrawnReport):
     majority: int
     entropy: float
     mutual_information: float | None = None
+    information_is_low: bool = False
     by_class: Classes | None = None
     ood: tuple[Separation, ...] = ()
     over_draws: OverDraws | None = None
@@ -83,6 +85,7 @@ class CalibrationReport(DrawnReport):
         labels: npt.ArrayLike,
         *,
         mutual_information: Annotated[float, MAYBE_NAN] | None = None,
+        information_is_low: bool = False,
         ood: Sequence[Separation] = (),
         over_draws: OverDraws | None = None,
         quotes: Quotes | None = None,
@@ -96,7 +99,7 @@ class CalibrationReport(DrawnReport):
         Args:
             log_probs: (n, classes), natural-log probabilities, already averaged over draws as probabilities.
             labels: (n,), integers in [0, classes).
-            mutual_information: see the class.
+            mutual_information, information_is_low: see the class.
             ood: from `ood.separations`.
             over_draws: from `over_draws.over_draws`.
             quotes: from `context.quotes`.
@@ -122,6 +125,7 @@ class CalibrationReport(DrawnReport):
             majority=scores.majority,
             entropy=float(scores.entropy.mean()),
             mutual_information=None if mutual_information is None else float(mutual_information),
+            information_is_low=information_is_low,
             by_class=by_class(scores.probs, scores.labels, class_names),
             ood=tuple(ood),
             over_draws=over_draws,

@@ -120,6 +120,9 @@ def test_what_it_reports():
         assert 0 < found.nll_error < 0.01
         torch.testing.assert_close(found.probs.sum(-1), torch.ones(ROWS).double())
         assert (found.mutual_information > 0).all()
+        assert not found.information_is_low
+        # Groups of a scrambled sequence are nearly alike, so that little is lacking.
+        assert 0 < float(found.information_bias.max()) < 1e-3
         again = predictor(p).linearised(p.examples, seed=0, batch_size=4)
         other = predictor(p).linearised(p.examples, seed=1, batch_size=4)
         assert torch.equal(found.log_probs, again.log_probs)

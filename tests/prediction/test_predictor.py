@@ -76,6 +76,22 @@ def test_batch_size_and_folding_do_not_matter(mlp, xy, batch_size, per_pass, dra
         assert base.forward_passes == draws
 
 
+@pytest.mark.parametrize(("sampling", "unit"), [("antithetic", 2), ("sobol", None)])
+@pytest.mark.parametrize("per_pass", [1, 3])
+def test_draws_that_belong_together_are_counted_together(mlp, xy, sampling, unit, per_pass):
+    with problem(mlp, xy, Core(r=2), SPEC) as p:
+        found = predictor(p).run(
+            p.examples, draws=6, seed=0, draws_per_pass=per_pass, sampling=sampling, keep_draws=True
+        )
+    assert found.information_is_low == (unit is None)
+    if unit is None:
+        assert found.information_bias is None
+        return
+    pairs = found.draw_log_probs.exp().double().reshape(3, 2, *found.log_probs.shape).mean(1)
+    bias = (pairs.var(0) / pairs.mean(0)).sum(-1) / 6
+    torch.testing.assert_close(found.information_bias, bias, atol=1e-6, rtol=1e-3)
+
+
 def test_the_first_draws_do_not_depend_on_how_many_follow(mlp, xy):
     with problem(mlp, xy, Core(r=2), SPEC) as p:
         ready = predictor(p)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bayespeft.errors import ConfigError, FitError
-from bayespeft.predictive.base import Cost, Rows
+from bayespeft.predictive.base import ALONE, Cost, Groups, Rows
 from bayespeft.predictive.categorical import CategoricalAverage
 
 
@@ -23,9 +23,11 @@ def log_probs(draws: int, n: int, classes: int, seed: int = 0) -> torch.Tensor:
     )
 
 
-def averaged(values: torch.Tensor, pieces: int = 1, labels: torch.Tensor | None = None, **options):
+def averaged(
+    values: torch.Tensor, pieces: int = 1, labels: torch.Tensor | None = None, groups: Groups = ALONE, **options
+):
     average = CategoricalAverage(values.shape[1], keep=True)
-    average.begin(len(values))
+    average.begin(len(values), groups)
     for rows in torch.arange(values.shape[1]).chunk(pieces):
         average.add(values[:, rows], Rows(rows, None if labels is None else labels[rows]), 0)
     return average.result(Cost(len(values), len(values), 0.0), **options)
@@ -116,10 +118,84 @@ def test_mutual_information_of_few_draws_is_that_of_many(draws):
     torch.testing.assert_close(found, raw + result.information_bias)
 
 
-def test_draws_that_depend_on_each_other_or_are_all_there_are_keep_the_plain_difference():
+def jackknifed(values, unit, members=None):
+    """E - (u - 1) x mean of (E without each unit - E): the same leading term, found by leaving units out."""
+    probs = values.exp().reshape(-1, unit, *values.shape[1:]).mean(1)
+    units = len(probs)
+
+    def spread(p):
+        return -torch.special.xlogy(p, p).sum(-1)
+
+    whole = spread(probs.mean(0))
+    others = torch.stack([spread(torch.cat([probs[:i], probs[i + 1 :]]).mean(0)) for i in range(units)])
+    return (units - 1) * (whole - others.mean(0)) * (1 if members is None else 1 - units / members)
+
+
+@pytest.mark.parametrize(("draws", "unit", "members"), [(200, 1, None), (200, 2, None), (320, 8, None), (150, 1, 200)])
+def test_what_few_draws_lack_is_what_the_jackknife_finds(draws, unit, members):
+    values = log_probs(draws, 5, 3).mul(0.3).log_softmax(-1)
+    average = CategoricalAverage(5)
+    average.begin(draws, Groups(unit, members))
+    average.add(values, Rows(torch.arange(5)), 0)
+    found = average.result(Cost(draws, draws, 0.0), unit if members is None else None).information_bias
+    torch.testing.assert_close(found, jackknifed(values, unit, members), rtol=0.05, atol=1e-6)
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.lists(st.integers(1, 5), min_size=1, max_size=8))
+def test_units_count_whole_whatever_the_pieces_that_draws_come_in(unit, rows, sizes):
+    """Draws of a pass end anywhere in a unit; batches of rows come one after the other, and rounds are whole units."""
+    draws = sum(sizes) // unit * unit
+    values = log_probs(2 * draws, 3, 4) if draws else log_probs(2, 3, 4)
+    average, whole = CategoricalAverage(3), CategoricalAverage(3)
+    for part in values.chunk(2):
+        average.begin(len(part), Groups(unit))
+        for index in torch.arange(3).split(rows):
+            first = 0
+            for size in (*sizes, len(part)):
+                piece = part[first : first + size, index]
+                if len(piece):
+                    average.add(piece, Rows(index), first)
+                first += size
+        whole.begin(len(part), Groups(unit))
+        whole.add(part, Rows(torch.arange(3)), 0)
+    cost = Cost(len(values), len(values), 0.0)
+    found, expected = average.result(cost, unit), whole.result(cost, unit)
+    torch.testing.assert_close(found.mutual_information, expected.mutual_information)
+    torch.testing.assert_close(found.log_probs, expected.log_probs)
+
+
+def test_antithetic_pairs_are_told_as_pairs():
+    """Closed form: p = 1/2 + e / 4 and its mirror image, e normal and cut off, average to 1/2 whatever e."""
+    e = torch.randn(6, 50, generator=torch.Generator().manual_seed(0)).double().clamp(-1.5, 1.5) / 4
+    probs = torch.stack([torch.stack([0.5 + e, 0.5 - e]), torch.stack([0.5 - e, 0.5 + e])], 1).permute(2, 1, 3, 0)
+    values = probs.flatten(0, 1).log()
+    average = CategoricalAverage(50)
+    average.begin(12, Groups(2))
+    average.add(values, Rows(torch.arange(50)), 0)
+    pairs = average.result(Cost(12, 12, 0.0), 2)
+    assert float(pairs.information_bias.abs().max()) < 1e-12
+    assert float(averaged(values, unit=1).information_bias.min()) > 1e-3
+    assert not pairs.information_is_low
+
+
+def test_what_cannot_be_told_is_called_a_lower_estimate():
     values = log_probs(4, 5, 3)
-    for unit in (None, 2):
-        result = averaged(values, unit=unit)
-        assert result.information_bias is None
-        torch.testing.assert_close(result.mutual_information, (result.entropy - result.expected_entropy).clamp_min(0))
-    assert averaged(values[:1], unit=1).information_bias is None
+    one = averaged(values, unit=None)
+    assert one.information_bias is None
+    assert one.information_is_low
+    torch.testing.assert_close(one.mutual_information, (one.entropy - one.expected_entropy).clamp_min(0))
+    for draws, unit in ((4, 4), (5, 2), (2, 2)):
+        average = CategoricalAverage(5)
+        average.begin(draws, Groups(unit))
+        average.add(log_probs(draws, 5, 3), Rows(torch.arange(5)), 0)
+        found = average.result(Cost(draws, draws, 0.0), unit)
+        assert (found.information_bias, found.information_is_low) == (None, True)
+    single = averaged(values[:1], unit=1)
+    assert (single.information_bias, single.information_is_low) == (None, False)
+
+
+def test_all_members_of_an_ensemble_lack_nothing():
+    values = log_probs(4, 5, 3)
+    assert not averaged(values, unit=None, groups=Groups(members=4)).information_bias.any()
+    assert averaged(values[:3], unit=None, groups=Groups(members=4)).information_bias.all()
+    assert averaged(values, unit=None, groups=Groups(members=4)).nll_error is None

@@ -24,4 +24,13 @@ def test_several_draws_have_a_mutual_information():
     logs = torch.tensor([[[0.9, 0.1]], [[0.1, 0.9]]], dtype=torch.float64).log()
     entropy = -(logs.exp() * logs).sum(-1).mean(0)
     found = replace(predictive(logs.exp().mean(0).log(), [0]), draws=2, expected_entropy=entropy)
-    assert found.report(resamples=10).mutual_information == pytest.approx(np.log(2) - float(entropy[0]))
+    low = found.report(resamples=10)
+    assert low.mutual_information == pytest.approx(np.log(2) - float(entropy[0]))
+    # Nobody says what two draws lack; where somebody does, the figure is no lower estimate.
+    assert low.information_is_low
+    assert "epistemic part of the entropy; a lower estimate" in str(low)
+    known = replace(found, information_bias=torch.tensor([0.1], dtype=torch.float64)).report(resamples=10)
+    assert known.mutual_information == pytest.approx(low.mutual_information + 0.1)
+    assert not known.information_is_low
+    assert "lower estimate" not in str(known)
+    assert known == type(known).from_dict(known.to_dict())

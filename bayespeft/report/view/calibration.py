@@ -55,7 +55,7 @@ def text(report: CalibrationReport) -> str:
             "Mutual information",
             number(report.mutual_information, ".3f"),
             "",
-            "nats, the epistemic part of the entropy",
+            "nats, the epistemic part of the entropy" + "; a lower estimate" * report.information_is_low,
         ),
     ]
     return lay_out(report, rows, f"{report.n:,} in {report.classes:,} class{'es' * (report.classes > 1)}")
@@ -107,7 +107,10 @@ def _tiles(report: CalibrationReport) -> Iterator[Tile]:
         if found is not None:
             yield tile(capital(spec.title), metric_cells(spec, found), said)
     if report.mutual_information is not None and report.draws > 1:
-        yield Tile("Mutual information", f"{report.mutual_information:.3f}", "nats", f"of {report.entropy:.3f} entropy")
+        low = "; a lower estimate" * report.information_is_low
+        yield Tile(
+            "Mutual information", f"{report.mutual_information:.3f}", "nats", f"of {report.entropy:.3f} entropy{low}"
+        )
 
 
 def _trust(report: CalibrationReport) -> Section:

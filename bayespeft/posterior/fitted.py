@@ -21,6 +21,7 @@ from bayespeft.io.saved import Base, Saved
 from bayespeft.layers.fingerprint import fingerprint
 from bayespeft.layers.merged import Merged, times_merged
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.methods.base import Method
 from bayespeft.prediction.frozen import Frozen, sharing_copy
 from bayespeft.prediction.predictor import Predictor
@@ -55,7 +56,8 @@ class Fitted:
         classes: K.
         seed: of the fit.
         tokenizer: for data that is still text, or None.
-        temperature: divides the logits of every draw in prediction; 1 unless it was fitted to validation data.
+        temperature: divides the logits of classes, or of answers, of every draw in prediction; 1 unless it was fitted to data
+            that was held out. `generate` and `score`, whose laws are over the whole vocabulary, don't use it.
         merged: what the adapters merged into the network's own weights, or None where they never do.
         base: the fingerprint of the network as the fit was given it.
         merges: how often the network had been merged into when this posterior was made: after that it is another network.
@@ -78,6 +80,11 @@ class Fitted:
     idle: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
+        if self.temperature != 1 and not isinstance(self.likelihood, Categorical):
+            raise ConfigError(
+                f"temperature={self.temperature}: it divides logits of classes, and likelihood "
+                f"'{self.likelihood.kind}' has none."
+            )
         self.base = self.base or fingerprint(self.model, exclude=self.heads | self.idle)
         self.merges = times_merged(self.model) if self.merges < 0 else self.merges
 
@@ -115,8 +122,7 @@ class Fitted:
         """Give the network one draw's weights inside a `with` block: `with posterior.using("mean") as model: ...`.
 
         It is in evaluation mode there, and as it was afterwards. Its logits are not yet divided by a fitted `temperature`.
-        Other threads may not use the network with a posterior
-        meanwhile, and are told so.
+        Other threads may not use the network with a posterior meanwhile, and are told so.
 
         Args:
             draw: "mean", or the number of a draw, as in `predict` with the same seed.

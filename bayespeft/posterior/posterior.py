@@ -107,7 +107,8 @@ class Posterior(Fitted):
     def with_temperature(self, validation: Any, draws: Draws = 10, seed: Seed = 0) -> Posterior:
         """Return this posterior with the temperature that minimises the NLL of its averaged prediction on other data.
 
-        Guo et al. 2017, arXiv 1706.04599, on every draw's logits, so that it goes over any method.
+        Guo et al. 2017, arXiv 1706.04599, on every draw's logits, so that it goes over any method. It is fitted for classes, or
+        for answers of "label_tokens", and holds for these alone: `generate` and `score` are as without it.
 
         Args:
             validation: labelled data that training has not seen.

@@ -97,6 +97,7 @@ def assemble(
         chosen, examples = settled(model, chosen, examples, device)
     first = next(iter(examples.batches(min(2, method.train.batch_size)))).to(device)
     idle = frozenset[str]() if start is None else start.idle
+    random = fresh_parameters(model)
     if start is None:
         if times_merged(model):
             raise ConfigError(
@@ -111,7 +112,6 @@ def assemble(
             own = in_use(fresh, lambda: chosen.logits(model, next(first.parts(1)))) if fresh else []
         idle = frozenset(site.name for site in fresh) - {head.name for head in own}
         warn_of_random(model, {site.name for site in fresh})
-        random = fresh_parameters(model)
         # What gives the outputs starts at none, unless somebody trained it; layers before it must let something through.
         last = {head.name for head in own[-1:] if f"{head.name}.weight" in random}
         placements = tuple(Placement(s, method.adapter) for s in sites)
@@ -156,6 +156,7 @@ def assemble(
             seed=seed,
             packs_of=packs_of,
             started=start is not None,
+            random=frozenset(name.removesuffix(".weight") for name in random if name.endswith(".weight")),
         )
         if start is None or method.guide.differentiates:
             check_gradients(problem, next(first.parts(2)))

@@ -1,7 +1,8 @@
 """Ensemble: q is K networks, each trained on its own, with equal weight.
 
-Lakshminarayanan et al. 2017, arXiv 1612.01474: members differ by initial values, head, data order and optimiser. Under a
-flat prior they are maximum-likelihood networks, under a normal one MAP.
+Lakshminarayanan et al. 2017, arXiv 1612.01474: members differ by initial values and data order, and by the head where it is
+fresh; a head that somebody trained is where all of them begin. Under a flat prior they are maximum-likelihood networks, under
+a normal one MAP.
 """
 
 from __future__ import annotations

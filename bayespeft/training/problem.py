@@ -43,6 +43,7 @@ class Problem(Adapted):
         seed: of data order and noise.
         packs_of: makes the packs anew from a seed: other initial values, everything else the same.
         started: the packs start at values that were fitted before, so post-hoc guides train no point of their own.
+        random: layers whose own values are random, as those of a head that nobody has trained.
     """
 
     examples: Examples
@@ -50,6 +51,7 @@ class Problem(Adapted):
     seed: int
     packs_of: Callable[[int], list[Pack]] | None = None
     started: bool = False
+    random: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self._elbo = TraceMeanField_ELBO()
@@ -61,10 +63,11 @@ class Problem(Adapted):
         return self.approximation.packs
 
     def fresh_packs(self, seed: int) -> list[Pack]:
-        """Return the packs with initial values drawn anew, heads too (as wide as the head that the network brought).
+        """Return the packs with initial values drawn anew.
 
-        Fixed packs stay: every draw of a posterior shares them. So does all that an adapter found by decomposing a layer,
-        whose fixed factors belong to it.
+        Heads that are random are drawn anew, too, as wide as the network brought them; one that somebody trained is where all
+        begin. Fixed packs stay: every draw of a posterior shares them. So does all that an adapter found by decomposing a
+        layer, whose fixed factors belong to it.
         """
         assert self.packs_of is not None
         generator = torch.Generator().manual_seed(seed)
@@ -72,8 +75,13 @@ class Problem(Adapted):
 
         def fresh(pack: Pack, own: Pack) -> Pack:
             if pack.role == "head" and pack.init.numel() > 1:
-                return replace(pack, init=pack.init.std() * torch.randn(pack.init.shape, generator=generator))
-            if pack.role == "fixed":
+                noise = torch.randn(pack.init.shape, generator=generator)
+                random = torch.tensor([site in self.random for site in pack.owners])
+                if not random.any():
+                    return own
+                drawn = pack.init[random].std() * noise
+                return replace(pack, init=torch.where(random.reshape(-1, *[1] * (noise.dim() - 1)), drawn, own.init))
+            if pack.role in ("fixed", "head"):
                 return own
             rows = zip(pack.owners, pack.init, own.init, strict=True)
             return replace(

@@ -16,6 +16,7 @@ from bayespeft.fitting.assemble import assemble
 from bayespeft.guides.ensemble import Ensemble
 from bayespeft.layers.factors import Factor
 from bayespeft.methods.ensemble import METHOD
+from bayespeft.pretrained.base import quiet
 from bayespeft.training.trainer import Trainer
 
 SHORT = TrainConfig(steps=40, lr=1e-2)
@@ -124,18 +125,43 @@ def test_neighbouring_seeds_share_no_member(mlp, xy):
         assert not any(torch.equal(a, b) for a in values[0][name] for b in values[1][name])
 
 
-def test_members_have_heads_of_their_own(bert, tokenizer, sentences):
+def heads(network, tokenizer, sentences):
+    """The weights of the classifier that members begin with, in the coordinates of its inputs, and its own there."""
     still = TrainConfig(steps=1, lr=0, head_lr=0)
-    posterior = bayespeft.fit(bert, sentences, THREE, tokenizer=tokenizer, train=still, progress=False)
+    posterior = bayespeft.fit(network, sentences, THREE, tokenizer=tokenizer, train=still, progress=False)
     pack = next(p for p in posterior.approximation.packs if p.role == "head" and p.factor == "W")
-    first, second, third = posterior.approximation.latent.value[pack.name].detach()
-    head = next(p for p in posterior.placements if p.site.name == "classifier")
-    values = posterior.approximation.by_site()["classifier"] | {"W": first[0]}
-    torch.testing.assert_close(head.adapter.layer(values)["W"], bert.classifier.weight)
-    assert not torch.equal(first, second)
-    assert not torch.equal(second, third)
+    placement = next(p for p in posterior.placements if p.site.name == "classifier")
+    values = posterior.approximation.latent.value[pack.name].detach()[:, 0]
+    at = posterior.approximation.by_site()["classifier"]
+    return values, [placement.adapter.layer(at | {"W": value})["W"] for value in values]
+
+
+def test_members_begin_at_a_head_that_was_trained(bert, tokenizer, sentences, tmp_path):
+    with torch.no_grad():
+        bert.classifier.weight.copy_(torch.randn(bert.classifier.weight.shape))
+        bert.classifier.bias.copy_(torch.randn(bert.classifier.bias.shape))
+    bert.save_pretrained(tmp_path)
+    for network in (bert, type(bert).from_pretrained(tmp_path).eval()):
+        _, plain = heads(network, tokenizer, sentences)
+        for weight in plain:
+            torch.testing.assert_close(weight, bert.classifier.weight)
+    # What they learn differs all the same, by adapters and the order of the data.
+    posterior = bayespeft.fit(bert, sentences, THREE, tokenizer=tokenizer, train=SHORT, progress=False)
+    for value in posterior.approximation.latent.value.values():
+        assert not torch.equal(value[0], value[1])
+
+
+def test_members_have_fresh_heads_of_their_own(bert, tokenizer, sentences, tmp_path):
+    with quiet():
+        bert.bert.save_pretrained(tmp_path)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            network = type(bert).from_pretrained(tmp_path, num_labels=2).eval()
+    values, _ = heads(network, tokenizer, sentences)
+    assert not values[0].any()
+    assert not torch.equal(values[1], values[2])
     # As wide, in the coordinates of its inputs, as the head that the network brought, within 4 standard errors of ln sd.
-    ratio = torch.stack([second, third]).std() / bert.classifier.weight.detach().std()
+    ratio = values[1:].std() / network.classifier.weight.detach().std()
     assert abs(float(ratio.log())) < 4 * (1 / (2 * 31) + 1 / (2 * 63)) ** 0.5
 
 

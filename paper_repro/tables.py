@@ -122,6 +122,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "results: interval coverage": statistics.coverage,
     "results: conformal": statistics.conformal,
     "results: paired test": statistics.paired,
+    "results: mutual information": statistics.information,
 }
 
 

@@ -65,7 +65,8 @@ def grid(groups: Sequence[Group]) -> Grid:
         title=f"{_several(models, 'networks')} on {_several(data, 'data sets')}",
         header=(
             *labels,
-            *(spec.heading for spec in (*columns(), *others)),
+            *(spec.heading for spec in columns()),
+            *(column.heading for column in others),
             *(("rate", "search (s)") if tuned else ()),
             "fit (s)",
             "trainable",

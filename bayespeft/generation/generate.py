@@ -82,7 +82,7 @@ def _generate(predictor: Predictor, prompts: Prompts, draws: int, settings: Deco
             constraints = Constraints(model, settings, asked * own, stops.tokens, begin_with, device)
             written = decode(
                 voices, predictor.adapted.attachment.bind, len(part), voices_of, settings, constraints, choice, stops,
-                fill=fill, temperature=predictor.temperature, members=predictor.adapted.approximation.latent.members,
+                fill=fill, members=predictor.adapted.approximation.latent.members,
             )  # fmt: skip
             predictor.adapted.attachment.check_ran()
             pieces.append((written, len(part)))

@@ -162,7 +162,7 @@ def _batch(
         predictor.adapted.attachment.bind(predictor.adapted.approximation.folded_weights(one, len(batch)))
         logits, labels = language.target_logits(predictor.adapted.model, moved)
         predictor.adapted.attachment.check_ran()
-        log_probs = torch.log_softmax(logits.float() / predictor.temperature, -1)
+        log_probs = torch.log_softmax(logits.float(), -1)
         if not torch.isfinite(log_probs.amax(-1)).all():
             raise FitError("the network's output is not a number; run it in float32, or check the prompts.")
         real = labels != NO_LOSS

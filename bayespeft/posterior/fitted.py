@@ -21,7 +21,6 @@ from bayespeft.io.saved import Base, Saved
 from bayespeft.layers.fingerprint import fingerprint
 from bayespeft.layers.merged import Merged, times_merged
 from bayespeft.likelihoods.base import Likelihood
-from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.methods.base import Method
 from bayespeft.prediction.frozen import Frozen, sharing_copy
 from bayespeft.prediction.predictor import Predictor
@@ -80,7 +79,7 @@ class Fitted:
     idle: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        if self.temperature != 1 and not isinstance(self.likelihood, Categorical):
+        if self.temperature != 1 and not self.likelihood.tempers:
             raise ConfigError(
                 f"temperature={self.temperature}: it divides logits of classes, and likelihood "
                 f"'{self.likelihood.kind}' has none."

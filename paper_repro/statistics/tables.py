@@ -7,6 +7,7 @@ from typing import Any
 from paper_repro.results import read
 from paper_repro.statistics.conformal import EXPERIMENT as CONFORMAL
 from paper_repro.statistics.decisions import EXPERIMENT as DECIDE
+from paper_repro.statistics.information import EXPERIMENT as INFORMATION
 from paper_repro.statistics.intervals import EXPERIMENT as INTERVALS
 from paper_repro.statistics.paired import EXPERIMENT as PAIRED
 
@@ -108,20 +109,48 @@ def conformal() -> str:
     return "\n".join(lines)
 
 
-def paired() -> str:
-    """How often the paired test of `compare` rejects differences that are 0."""
-    records = newest(PAIRED, "seeds", "of_seeds", "of_examples", "of_both")
+def information() -> str:
+    """What a stated mutual information is off by, for each way to draw."""
+    records = newest(INFORMATION, "kind", "draws")
     if not records:
         return "not measured yet"
     lines = [
-        f"{records[0]['repeats']:,} comparisons on {records[0]['rows']} rows; spread of effects of seeds, of examples and of "
-        f"both together as stated; standard error {100 * records[0]['error']:.1f}. `paper_repro/statistics/paired.py`.",
+        f"Mean over {records[0]['repeats']:,} predictions of {records[0]['rows']} rows by draws of their own (linearised: "
+        f"{records[-1]['repeats']}), less the value, in 0.001 nats ± standard error; spread is the standard deviation of one "
+        "prediction. `paper_repro/statistics/information.py`.",
         "",
-        f"| seeds | of seeds | of examples | of both | rejected at {100 * records[0]['level']:g} %, % |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {r['seeds']} | {r['of_seeds']:g} | {r['of_examples']:g} | {r['of_both']:g} | {100 * r['rejected']:.1f} |"
-            for r in records
-        ),
+        "| draws | number | value, nats | plain difference | stated | spread | stated as |",
+        "|---|---|---|---|---|---|---|",
     ]
+    for r in records:
+        plain = f"{1000 * r['plain']:.1f}" if "plain" in r else "-"
+        lines.append(
+            f"| {r['kind']} | {r['draws']} | {r['value']:.4f} | {plain} | {1000 * r['stated']:.2f} ± {1000 * r['error']:.2f} | "
+            f"{1000 * r['spread']:.1f} | {'a lower estimate' if r['is_low'] else 'an estimate'} |"
+        )
+    return "\n".join(lines)
+
+
+def paired() -> str:
+    """How often the paired test of `compare` rejects differences that are 0."""
+    keys = ("seeds", "of_seeds", "of_examples", "of_both")
+    records = [r for r in newest(PAIRED, *keys, "level") if "weighted" in r]
+    if not records:
+        return "not measured yet"
+    cases: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for r in records:
+        cases.setdefault(tuple(r[key] for key in keys), []).append(r)
+    levels = [f"{100 * r['level']:g} %" for r in records[:2]]
+    errors = " and ".join(f"{100 * r['error']:.2g}" for r in records[:2])
+    lines = [
+        f"Share rejected, %, of {records[0]['repeats']:,} comparisons on {records[0]['rows']} rows of methods that are equal; "
+        f"spread of effects of seeds, of examples and of both together as stated; standard errors {errors}. Beside the test, "
+        "weighted quantiles (Cochran and Cox). `paper_repro/statistics/paired.py`.",
+        "",
+        f"| seeds | of seeds | of examples | of both | at {levels[0]} | weighted | at {levels[1]} | weighted |",
+        "|" + "---|" * 8,
+    ]
+    for case, found in cases.items():
+        rates = [f"{100 * r[rule]:.2f}" for r in found for rule in ("rejected", "weighted")]
+        lines.append("| " + " | ".join([*(f"{value:g}" for value in case), *rates]) + " |")
     return "\n".join(lines)

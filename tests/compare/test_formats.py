@@ -50,7 +50,7 @@ def cells(markdown):
 
 def test_all_formats_say_the_same(two):
     header, _, *rows = [[cell.strip() for cell in row] for row in cells(two.to_markdown())]
-    figures = ["accuracy (%)", "NLL (nats)", "Brier score", "ECE (%)", "error AUROC"]
+    figures = ["accuracy (%)", "NLL (nats)", "Brier score", "ECE (%)", "AUROC of errors"]
     assert header == ["method", *figures, "fit (s)", "trainable"]
     assert [row[0] for row in rows] == ["A", "B"]
     assert rows[0][-2:] == ["3", "1,234"]

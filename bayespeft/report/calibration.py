@@ -141,6 +141,8 @@ class CalibrationReport(DrawnReport):
     @classmethod
     def _read(cls, values: dict[str, Any]) -> CalibrationReport:
         """As the base; metrics that were registered after the report was written are left out."""
+        if not isinstance(values, dict):
+            raise TypeError(f"a dictionary is expected, this is {values!r}")
         own = {spec.name for spec in table(FIRST)}
         metrics = {}
         for spec in table():

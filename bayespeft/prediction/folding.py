@@ -7,8 +7,8 @@ import torch
 from bayespeft.errors import ConfigError
 from bayespeft.utils.memory import free_memory
 
-# On a CPU, one pass over more rows than this is no faster, and needs more memory.
-CPU_ROWS_PER_PASS = 64
+# On a CPU, one pass over more rows than this is no faster, and needs more memory; on a GPU the first pass takes no more.
+ROWS_PER_PASS = 64
 # Part of the free memory that a pass may fill: an allocator fragments.
 SHARE = 0.7
 
@@ -21,8 +21,8 @@ def fitting(wanted: int, bytes_each: int, free: int) -> int:
 class Folding:
     """Decides the draws of the next pass.
 
-    A number that the user chose is kept. "auto" on a CPU keeps the rows of a pass about constant; on a GPU the first pass,
-    over the longest examples, takes one draw, and what it used decides about the rest.
+    A number that the user chose is kept. "auto" on a CPU keeps the rows of a pass about constant; on a GPU the first pass is
+    over the longest examples, and what it used decides about the rest.
 
     Raises:
         ConfigError: `wanted` is neither "auto" nor a whole number of at least 1.
@@ -39,20 +39,18 @@ class Folding:
         """Return the draws of the next pass over `batch` examples."""
         if isinstance(self._wanted, int):
             return min(self._wanted, self._draws)
-        if self._device.type != "cuda":
-            return max(1, min(self._draws, CPU_ROWS_PER_PASS // batch))
-        return self._fitting or 1
+        return self._fitting or max(1, min(self._draws, ROWS_PER_PASS // batch))
 
     def give_up(self) -> bool:
-        """Take one draw a pass from now on, since a layer can't have several; whether that changes anything here."""
+        """Take one draw a pass from now on, since a layer, or the memory, can't have several; whether that changes anything."""
         possible = self._wanted == "auto"
         self._wanted = 1
         return possible
 
-    def learn(self, allocated_before: int) -> None:
-        """Take note of the memory that the first pass, with one draw, used on a GPU; later calls do nothing."""
+    def learn(self, allocated_before: int, draws: int) -> None:
+        """Take note of the memory that the first pass, of so many draws, used on a GPU; later calls do nothing."""
         if self._device.type == "cuda" and self._fitting is None:
-            used = torch.cuda.max_memory_allocated(self._device) - allocated_before
+            used = (torch.cuda.max_memory_allocated(self._device) - allocated_before) // draws
             self._fitting = fitting(self._draws, used, free_memory(self._device))
 
     def allocated(self) -> int:

@@ -205,14 +205,14 @@ class Predictor:
                 chunk = {name: value[first : first + size] for name, value in values.items()}
                 try:
                     logits = self._logits(moved, chunk, size, trunk)
-                except MixedRowsError:
-                    if not folding.give_up():
+                except (MixedRowsError, torch.OutOfMemoryError):
+                    if size == 1 or not folding.give_up():
                         raise
                     continue
                 self.adapted.attachment.check_ran()
                 logits = logits.double() / self.temperature
                 outputs = logits.reshape(size, len(batch), *logits.shape[1:]).cpu()
-                folding.learn(before)
+                folding.learn(before, size)
                 average.add(outputs, self._rows(batch, outputs.shape[-1]), first)
                 first += size
         trunk.release()

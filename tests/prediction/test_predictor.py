@@ -199,3 +199,26 @@ def test_rounds_of_draws_over_data_that_does_not_stay_are_refused(mlp, xy):
         ready.run(prepare(Restless(*xy)), draws=16, seed=0)  # one pass needs no second
         with pytest.raises(DataError, match="batch 0 of the data is another one when it is read again"):
             ready.run(prepare(Restless(*xy)), draws="auto", seed=0, tolerance=1e-9)
+
+
+def test_memory_that_several_draws_exceed_is_tried_with_one(mlp, xy):
+    rows = []
+
+    def limited(_, args):
+        rows.append(len(args[0]))
+        if len(args[0]) > 20:
+            raise torch.OutOfMemoryError
+
+    with problem(mlp, xy, Core(r=2), SPEC) as p:
+        ready = predictor(p)
+        wanted = ready.run(p.examples, draws=4, seed=0, draws_per_pass=1, batch_size=16)
+        handle = mlp.register_forward_pre_hook(limited)
+        try:
+            found = ready.run(p.examples, draws=4, seed=0, batch_size=16)
+            assert rows[0] == 64, "as many draws as are usual"
+            assert set(rows[1:]) <= {16, 60 % 16}
+            torch.testing.assert_close(found.probs, wanted.probs, atol=1e-6, rtol=1e-5)
+            with pytest.raises(torch.OutOfMemoryError):
+                ready.run(p.examples, draws=4, seed=0, batch_size=32)
+        finally:
+            handle.remove()

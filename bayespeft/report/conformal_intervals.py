@@ -20,7 +20,7 @@ import numpy as np
 
 from bayespeft.data.columns import missing_labels
 from bayespeft.report.binning import Floats
-from bayespeft.report.metric import Metric
+from bayespeft.report.metric import Metric, measured
 from bayespeft.report.metrics.conformal import check_alpha, quantile
 from bayespeft.report.predictions import QuantityPrediction, check_alike
 from bayespeft.report.proportions import proportion
@@ -53,7 +53,7 @@ class IntervalReport(Record):
     def __str__(self) -> str:
         low, high = 100 * self.coverage.low, 100 * self.coverage.high
         return (
-            f"Intervals of mean width {self.width:.4g} hold the targets of {100 * self.coverage.value:.1f} % [{low:.1f}, "
+            f"Intervals of mean width {measured(self.width)} hold the targets of {100 * self.coverage.value:.1f} % [{low:.1f}, "
             f"{high:.1f}] of {self.n:,} examples (promised: {100 * self.target:.4g} %, fitted on {self.validation:,}; the "
             f"predictive law's own hold {100 * self.unadjusted.value:.1f} %)"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 UNKNOWN = "-"
@@ -31,3 +32,11 @@ Figure = Metric | float | None
 def value_of(figure: Figure) -> float | None:
     """Return the number alone."""
     return figure.value if isinstance(figure, Metric) else figure
+
+
+def measured(value: float) -> str:
+    """Return a number in units that may be any, such as those of targets: four digits, and more where they are all whole."""
+    size = abs(value)
+    if not 1e-4 <= size < 1e7:
+        return f"{value:.4g}"
+    return f"{value:,.{max(0, 3 - math.floor(math.log10(size)))}f}"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from bayespeft.errors import DataError
 from bayespeft.report.base import Report
 from bayespeft.report.bootstrap import mean_intervals
-from bayespeft.report.metric import Metric
+from bayespeft.report.metric import Metric, measured
 from bayespeft.utils.checks import Resamples, Seed, checked_methods
 
 
@@ -84,5 +84,5 @@ class MixtureReport(Report):
     @property
     def headline(self) -> str:
         """The NLL, and the error of the mean where there is one."""
-        error = "" if self.rmse is None else f", RMSE {self.rmse.value:.4g}"
+        error = "" if self.rmse is None else f", RMSE {measured(self.rmse.value)}"
         return f"NLL {self.nll.value:.3f} nats per example{error} over {self.n:,} examples"

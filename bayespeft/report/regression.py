@@ -16,7 +16,7 @@ import numpy.typing as npt
 from bayespeft.report import regression_metrics as metrics
 from bayespeft.report.base import DrawnReport
 from bayespeft.report.bootstrap import explained, mean_intervals
-from bayespeft.report.metric import Metric
+from bayespeft.report.metric import Metric, measured
 from bayespeft.report.proportions import proportion
 from bayespeft.report.verdict import LEAST_POWER, POINTS, Kind, Verdict, rows, too_few
 from bayespeft.utils.checks import Resamples, Seed, checked_methods
@@ -189,4 +189,7 @@ class RegressionReport(DrawnReport):
     @property
     def headline(self) -> str:
         """The verdict, with the numbers behind it."""
-        return f"{self.verdict} (RMSE {self.rmse.value:.4g}, CRPS {self.crps.value:.4g}, NLL {self.nll.value:.3f} nats)"
+        return (
+            f"{self.verdict} (RMSE {measured(self.rmse.value)}, CRPS {measured(self.crps.value)}, "
+            f"NLL {self.nll.value:.3f} nats)"
+        )

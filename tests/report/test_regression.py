@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bayespeft.errors import ConfigError, DataError
+from bayespeft.report.metric import measured
 from bayespeft.report.regression import RegressionReport
 
 
@@ -87,6 +88,15 @@ def test_it_draws_itself(tmp_path):
     np.testing.assert_allclose(line.get_ydata(), 100 * np.asarray(report.curve))
     with pytest.raises(ConfigError, match=r"\.png"):
         report.plot(tmp_path / "r.txt")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.731, "0.7310"), (2.5, "2.500"), (127456.2, "127,456"), (0.00012345, "0.0001234"), (3e-7, "3e-07"), (0.0, "0"),
+     (-12.3456, "-12.35"), (4.2e9, "4.2e+09"), (float("inf"), "inf")],
+)  # fmt: skip
+def test_numbers_in_any_unit_have_four_digits(value, text):
+    assert measured(value) == text
 
 
 def test_one_example_is_enough():

@@ -223,7 +223,7 @@ def _classes(report: CalibrationReport) -> Iterator[Section]:
         "by the class they were taken for (across).",
         tables=(
             Table(("class", "recall", "precision", "claimed"), rows),
-            Table(("", *(own.name for own in figures)), taken),
+            Table(("", *(own.name for own in figures)), taken, square=True),
         ),
     )
 

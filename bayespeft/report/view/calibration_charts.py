@@ -103,8 +103,10 @@ def overlap(separation: Separation) -> Markup:
     assert found is not None
     step = (found.high - found.low) / len(found.inside)
     top = 1.05 * max(*found.inside, *found.outside)
+    # A score that begins near 0 is drawn from there.
+    left = 0.0 if 0 <= found.low < 0.1 * found.high else found.low
     chart = Chart(
-        (found.low, found.high), (0, top), x_label=SCORES.get(separation.score, separation.score),
+        (left, found.high), (0, top), x_label=SCORES.get(separation.score, separation.score),
         y_label="share of the set", y_ticks=_percent_ticks(top), height=220,
         description=f"{separation.data} against the test set: AUROC {separation.auroc}",
     )  # fmt: skip

@@ -32,10 +32,11 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of name, remark, and cells."""
+    """Rows of name, remark, and cells. A square one counts, and its diagonal stands out."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, str, tuple[str, ...]], ...]
+    square: bool = False
 
 
 @dataclass(frozen=True, slots=True)

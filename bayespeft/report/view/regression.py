@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from markupsafe import Markup
 
-from bayespeft.report.metric import UNKNOWN
+from bayespeft.report.metric import measured
 from bayespeft.report.regression import RegressionReport
 from bayespeft.report.series import pit, quantiles
 from bayespeft.report.view.page import (
@@ -16,7 +16,6 @@ from bayespeft.report.view.page import (
     Picture,
     Section,
     Table,
-    Tile,
     closing,
     interval_below,
     tile,
@@ -33,38 +32,50 @@ SHARES = percent((0, 0.2, 0.4, 0.6, 0.8, 1))
 KEY = {"band": "sampling noise, 95 %", "ideal": "perfect calibration"}
 
 
+class Row(NamedTuple):
+    """A figure: its name, value and interval, a remark for the text, for the page's table (that of the text if left out), and
+    for its tile (none if left out).
+    """
+
+    name: str
+    cells: tuple[str, str]
+    printed: str = ""
+    remark: str | None = None
+    tile: str | None = None
+
+
+def rows(report: RegressionReport) -> Iterator[Row]:
+    """Yield all figures."""
+    several = report.outputs > 1
+    nats = f"nats, {report.outputs} outputs together" if several else "nats"
+    per = f", mean over {report.outputs} outputs" if several else ""
+    yield Row("NLL", plain_cells(report.nll), nats, f"{nats}, per example", nats)
+    yield Row(
+        "RMSE",
+        measured_cells(report.rmse),
+        f"in the targets' units{per}",
+        "of the predicted mean",
+        "in the targets' units",
+    )
+    if report.skill is not None:
+        words = "0 % is no better than the targets' mean"
+        yield Row("Variance explained", percent_cells(report.skill), "by the predicted mean", tile=words)
+    yield Row("MAE", measured_cells(report.mae), "of the median", "of the predicted median")
+    yield Row("CRPS", measured_cells(report.crps), tile="")
+    for c in report.coverage:
+        width = f"mean width {measured(c.width)}"
+        yield Row(f"Coverage at {100 * c.level:g} %", percent_cells(c.observed), width, tile=width)
+    noise = f"sampling noise alone reaches {100 * report.calibration_noise:.1f} %"
+    yield Row("Calibration error", (f"{100 * report.calibration_error:.1f} %", ""), noise)
+    yield Row("Epistemic std", (number(report.epistemic), ""), "root mean square")
+    yield Row("Noise", (number(report.noise), ""), "of the likelihood")
+
+
 def text(report: RegressionReport) -> str:
     """Return the report as `table.lay_out` lays it out."""
-    per = "" if report.outputs == 1 else f", mean over {report.outputs} outputs"
-    rows = [
-        ("", "value", "95 % interval", ""),
-        (
-            "NLL",
-            *plain_cells(report.nll),
-            "nats" if report.outputs == 1 else f"nats, {report.outputs} outputs together",
-        ),
-        ("RMSE", *measured_cells(report.rmse), f"in the targets' units{per}"),
-        *(
-            []
-            if report.skill is None
-            else [("Variance explained", *percent_cells(report.skill), "by the predicted mean")]
-        ),
-        ("MAE", *measured_cells(report.mae), "of the median"),
-        ("CRPS", *measured_cells(report.crps), ""),
-        *(
-            (f"Coverage at {100 * c.level:g} %", *percent_cells(c.observed), f"mean width {c.width:.4g}")
-            for c in report.coverage
-        ),
-        (
-            "Calibration error",
-            f"{100 * report.calibration_error:.1f} %",
-            "",
-            f"sampling noise alone reaches {100 * report.calibration_noise:.1f} %",
-        ),
-        ("Epistemic std", number(report.epistemic), "", "root mean square"),
-        ("Noise", number(report.noise), "", "of the likelihood"),
-    ]
-    return lay_out(report, rows, f"{report.n:,} with {report.outputs:,} output{'s' * (report.outputs > 1)}")
+    found = [(row.name, *row.cells, row.printed) for row in rows(report)]
+    header = ("", "value", "95 % interval", "")
+    return lay_out(report, [header, *found], f"{report.n:,} with {report.outputs:,} output{'s' * (report.outputs > 1)}")
 
 
 def page(report: RegressionReport) -> Page:
@@ -80,19 +91,9 @@ def page(report: RegressionReport) -> Page:
             f"calibration error {100 * report.calibration_error:.1f} %; noise alone reaches "
             f"{100 * report.calibration_noise:.1f} %.",
         ),
-        tiles=tuple(_tiles(report)),
+        tiles=tuple(tile(row.name, row.cells, row.tile) for row in rows(report) if row.tile is not None),
         sections=(_trust(report), _figures(report), *closing(report)),
     )
-
-
-def _tiles(report: RegressionReport) -> Iterator[Tile]:
-    yield tile("RMSE", measured_cells(report.rmse), "in the targets' units")
-    if report.skill is not None:
-        yield tile("Variance explained", percent_cells(report.skill), "0 % is no better than the targets' mean")
-    yield tile("CRPS", measured_cells(report.crps))
-    yield tile("NLL", plain_cells(report.nll), "nats")
-    for c in report.coverage:
-        yield tile(f"Held by {100 * c.level:g} % intervals", percent_cells(c.observed), f"mean width {c.width:.4g}")
 
 
 def _trust(report: RegressionReport) -> Section:
@@ -123,9 +124,12 @@ def histogram(report: RegressionReport) -> Markup:
         y_ticks={y / 100: f"{label} %" for y, label in ticks((0, 100 * top)).items()},
         description=f"Histogram of PIT values: {report.verdict}",
     )  # fmt: skip
+    chart.band([(0, low, high), (1, low, high)])
     for left, share, count in zip(found.x, found.y, report.pit, strict=True):
         chart.bar((left + 0.003, left + width - 0.003), (0, share), "inside", f"{count:,} targets")
-    chart.band([(0, low, high), (1, low, high)], "band clear")
+    # Bars hide the band, but must not hide where it ends.
+    for end in (low, high):
+        chart.line([(0, end), (1, end)], "edge")
     chart.line([(0, width), (1, width)], "ideal")
     return chart.svg()
 
@@ -144,24 +148,10 @@ def curve(report: RegressionReport) -> Markup:
 
 
 def _figures(report: RegressionReport) -> Section:
-    rows = [
-        ("NLL", "nats per example", plain_cells(report.nll)),
-        ("RMSE", "of the predicted mean", measured_cells(report.rmse)),
-        (
-            "Variance explained",
-            "by the predicted mean",
-            (UNKNOWN, "") if report.skill is None else percent_cells(report.skill),
-        ),
-        ("MAE", "of the predicted median", measured_cells(report.mae)),
-        ("CRPS", "", measured_cells(report.crps)),
-        *(
-            (f"Coverage at {100 * c.level:g} %", f"mean width {c.width:.4g}", percent_cells(c.observed))
-            for c in report.coverage
-        ),
-        ("Epistemic standard deviation", "root mean square", (number(report.epistemic), "")),
-        ("Noise", "of the likelihood", (number(report.noise), "")),
-    ]
-    found = tuple((name, remark, (interval_below(cells),)) for name, remark, cells in rows)
+    found = tuple(
+        (row.name, row.printed if row.remark is None else row.remark, (interval_below(row.cells),))
+        for row in rows(report)
+    )
     return Section("All figures", tables=(Table(("", "value, 95 % interval"), found),))
 
 

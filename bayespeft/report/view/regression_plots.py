@@ -40,6 +40,9 @@ def _histogram(ax: Axes, report: RegressionReport) -> None:
     width, share = 1 / len(found.x), [100 * y for y in found.y]
     low, high = 100 * found.low[0], 100 * found.high[0]
     ax.axhspan(low, high, color=BARS, linewidth=0, zorder=1, alpha=0.7)
+    # Bars hide the band, but must not hide where it ends.
+    for end in (low, high):
+        ax.axhline(end, color=INK, linewidth=0.6, alpha=0.6, zorder=3)
     ax.axhline(100 * width, color=INK, linestyle="--", linewidth=1, zorder=3)
     ax.bar(found.x, share, width, align="edge", facecolor=BLUE, edgecolor="white", linewidth=0.8, zorder=2)
     ax.set(xlim=(0, 1), ylim=(0, 1.15 * max(*share, high)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bayespeft.report.metric import UNKNOWN, Metric
+from bayespeft.report.metric import UNKNOWN, Metric, measured
 
 if TYPE_CHECKING:
     from bayespeft.report.base import Report
@@ -46,13 +46,15 @@ def plain_cells(metric: Metric) -> tuple[str, str]:
 
 
 def measured_cells(metric: Metric) -> tuple[str, str]:
-    """Return a number in the targets' units, which may be any, and its interval: four digits, wherever they begin."""
-    return f"{metric.value:.4g}", f"[{metric.low:.4g}, {metric.high:.4g}]"
+    """Return a number in the targets' units, which may be any, and its interval."""
+    return measured(metric.value), f"[{measured(metric.low)}, {measured(metric.high)}]"
 
 
-def number(value: float | None, form: str = ".4g") -> str:
-    """Return a number without an interval, which may be unknown."""
-    return UNKNOWN if value is None else format(value, form)
+def number(value: float | None, form: str = "") -> str:
+    """Return a number without an interval, which may be unknown; without a form as `measured`."""
+    if value is None:
+        return UNKNOWN
+    return format(value, form) if form else measured(value)
 
 
 def draw_text(report: Report) -> str:

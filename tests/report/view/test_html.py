@@ -259,6 +259,27 @@ def test_a_notebook_shows_headline_and_pictures(full: CalibrationReport) -> None
     assert all(part.strip().startswith(".bp") for one in selectors for part in one.split(","))
 
 
+def test_no_line_ends_before_a_percent_sign_of_ours(full: CalibrationReport) -> None:
+    text = Reader(full.to_html()).text
+    assert f"right in {100 * full.accuracy.value:.1f}\N{NO-BREAK SPACE}%" in text
+    for words in (full.verdict.reason, full.refusing[1:]):
+        assert words.replace(" %", "\N{NO-BREAK SPACE}%") in text
+
+
+def test_what_was_taken_for_itself_stands_out(full: CalibrationReport) -> None:
+    assert full.by_class is not None
+    own = re.findall(r'<td class="own">([\d,]+)</td>', full.to_html())
+    assert own == [f"{row[k]:,}" for k, row in enumerate(full.by_class.confusion)]
+
+
+def test_bars_do_not_hide_where_the_band_ends() -> None:
+    report = regression()
+    svg = str(report.view.page(report).pictures["pit"][1].svg)
+    assert svg.rindex("<rect") < svg.index('class="line edge"')
+    assert svg.index('class="band"') < svg.index("<rect")
+    assert svg.count('class="line edge"') == 2
+
+
 # Rows
 
 

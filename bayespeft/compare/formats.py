@@ -5,13 +5,13 @@ Each format is a dozen lines here; pandas, which writes all of them, marks no ce
 
 from __future__ import annotations
 
-import html
 import re
 
 from rich.table import Table
 from rich.text import Text
 
 from bayespeft.compare.layout import Cell, Grid
+from bayespeft.report.view.pages import render
 
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
@@ -20,20 +20,6 @@ LATEX = {
 }  # fmt: skip
 
 MIDRULE = "    \\midrule\n"
-
-STYLE = """\
-:root { color-scheme: light dark; }
-body { font: 15px/1.4 system-ui, sans-serif; margin: 1.5rem; overflow-x: auto; }"""
-
-# Twice the class: a notebook's own rules for tables would weigh more.
-TABLE_STYLE = """\
-.bp-grid.bp-grid { border-collapse: collapse; border-block: 2px solid; font-variant-numeric: tabular-nums; }
-.bp-grid.bp-grid caption { caption-side: bottom; text-align: left; padding-top: .6rem; font-size: .85em; max-width: 60rem; }
-.bp-grid.bp-grid th, .bp-grid.bp-grid td { padding: .25rem .8rem; text-align: right; white-space: nowrap; font-weight: normal; }
-.bp-grid.bp-grid .label { text-align: left; }
-.bp-grid.bp-grid thead th, .bp-grid.bp-grid td strong { font-weight: 700; }
-.bp-grid.bp-grid tbody { border-top: 1px solid; }
-.bp-grid.bp-grid tbody tr { background: none; }"""
 
 
 def terminal(grid: Grid) -> Table:
@@ -84,33 +70,12 @@ def latex(grid: Grid) -> str:
 
 def page(grid: Grid) -> str:
     """Return a page of HTML that needs nothing else."""
-    title = html.escape(grid.title)
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>\n{STYLE}\n{TABLE_STYLE}\n</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
-        f"{_html_table(grid, grid.caption)}"
-        "</body>\n</html>\n"
-    )
+    return render("grid", grid=grid, title=grid.title)
 
 
 def card(grid: Grid) -> str:
     """Return the table, its title in the caption, as HTML to be shown inside something else."""
-    return f"<style>\n{TABLE_STYLE}\n</style>\n{_html_table(grid, f'{grid.title}. {grid.caption}')}"
-
-
-def _html_table(grid: Grid, caption: str) -> str:
-    head = "".join(
-        f"<th scope=col{_html_class(grid, i)}>{html.escape(name)}</th>" for i, name in enumerate(grid.header)
-    )
-    bodies = "\n".join(
-        "<tbody>\n" + "\n".join(f"<tr>{_html_row(grid, row)}</tr>" for row in block) + "\n</tbody>"
-        for block in grid.blocks
-    )
-    return (
-        f"<table class=bp-grid>\n<caption>{html.escape(caption)}</caption>\n"
-        f"<thead>\n<tr>{head}</tr>\n</thead>\n{bodies}\n</table>\n"
-    )
+    return render("grid_card", grid=grid)
 
 
 def _markdown(text: str) -> str:
@@ -133,16 +98,3 @@ def _latex_row(row: tuple[Cell, ...]) -> str:
     # Braces, or a cell that starts with [ would be read as the argument of the line break before it.
     first, *others = cells
     return f"    {{{first}}} & {' & '.join(others)} \\\\\n"
-
-
-def _html_row(grid: Grid, row: tuple[Cell, ...]) -> str:
-    return "".join(f"<td{_html_class(grid, i)}>{_html_cell(cell)}</td>" for i, cell in enumerate(row))
-
-
-def _html_cell(cell: Cell) -> str:
-    text = html.escape(cell.text)
-    return f"<strong>{text}</strong>" if cell.bold else text
-
-
-def _html_class(grid: Grid, column: int) -> str:
-    return " class=label" if column < grid.labels else ""

@@ -98,8 +98,7 @@ def test_names_stay_text(nasty):
 
 def test_a_page_is_well_formed(nasty):
     # What XML has no name for is written as XML would have it, so that its parser can judge the nesting.
-    page = nasty.to_html().removeprefix("<!doctype html>").replace(" class=label", "")
-    page = page.replace(" scope=col", "").replace(" class=bp-grid", "")
+    page = nasty.to_html().removeprefix("<!doctype html>")
     page = re.sub(r"<(meta[^>]*)>", r"<\1/>", page)
     root = xml.etree.ElementTree.fromstring(page)
     assert [len(row) for row in root.iter("tr")] == [8, 8, 8]

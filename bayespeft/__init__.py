@@ -8,6 +8,8 @@ posterior.report(test)
 from bayespeft.analysis.decompose import Decomposition, decompose
 from bayespeft.catalogue import methods
 from bayespeft.config import Targets, TrainConfig
+from bayespeft.fitting.adapt import adapt
+from bayespeft.fitting.adaptation import Adaptation
 from bayespeft.fitting.fit import fit
 from bayespeft.fitting.import_lora import import_lora
 from bayespeft.fitting.intrinsic_dimension import IntrinsicDimension, intrinsic_dimension
@@ -23,6 +25,7 @@ from bayespeft.report.regression import RegressionReport
 from bayespeft.version import __version__
 
 __all__ = [
+    "Adaptation",
     "CalibrationReport",
     "Decomposition",
     "Generation",
@@ -36,6 +39,7 @@ __all__ = [
     "Targets",
     "TrainConfig",
     "__version__",
+    "adapt",
     "decompose",
     "fit",
     "import_lora",

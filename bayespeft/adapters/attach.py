@@ -163,7 +163,7 @@ def _remedy(process: int, thread: int, name: str) -> str:
             f"thread '{name}' is inside a `with posterior.using(...)` block. Wait until it has left it, or give each thread a "
             "network of its own, such as posterior.merged_model()."
         )
-    return "leave the `with posterior.using(...)` block first."
+    return "leave the `with posterior.using(...)` block, or that of an adaptation, first (detach() ends it, too)."
 
 
 @contextmanager
@@ -192,13 +192,7 @@ def mode(model: nn.Module, *, dropout: bool = False, keep_cache: bool = False) -
     config = getattr(model, "config", None)
     cache = None if keep_cache else getattr(config, "use_cache", None)
     try:
-        model.train(dropout)
-        for module in model.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
-            elif hasattr(module, "support_avx512bf16_for_cpu"):
-                # In evaluation mode bitsandbytes repacks a 4-bit weight for a kernel without a backward pass.
-                module.training = True
+        set_mode(model, dropout=dropout)
         if cache:
             config.use_cache = False  # type: ignore[union-attr]
         yield
@@ -207,6 +201,17 @@ def mode(model: nn.Module, *, dropout: bool = False, keep_cache: bool = False) -
             config.use_cache = cache  # type: ignore[union-attr]
         for module, training in before:
             module.training = training
+
+
+def set_mode(model: nn.Module, *, dropout: bool) -> None:
+    """Put a network into the mode that `mode` says."""
+    model.train(dropout)
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+        elif hasattr(module, "support_avx512bf16_for_cpu"):
+            # In evaluation mode bitsandbytes repacks a 4-bit weight for a kernel without a backward pass.
+            module.training = True
 
 
 def blocks_of(model: nn.Module) -> list[nn.Module]:

@@ -98,18 +98,32 @@ class LoaderExamples(Examples):
     def _read(self, loader: DataLoader[Any], seed: int, complete: bool) -> Iterator[Batch]:
         count = 0
         for item in read(loader, seed):
-            inputs, labels = _split(item)
-            named = dict(inputs) if isinstance(inputs, Mapping) else {"the input": inputs}
-            n = _count({**named, **({} if labels is None else {"labels": labels})})
-            index = torch.arange(count, count + n)
-            count += n
+            batch = batch_of(item, count)
+            count += len(batch)
             if complete and count > self._n:
                 raise DataError(_incomplete(count, self._n))
-            for name, tensor in named.items():
-                check_finite(tensor, name, index)
-            yield Batch(inputs, None if labels is None else label_tensor(labels, index), index)
+            yield batch
         if complete and count < self._n:
             raise DataError(_incomplete(count, self._n))
+
+
+def batch_of(item: object, first: int = 0) -> Batch:
+    """Return what a loader gives as a batch: a dict of tensors (labels under `labels` or `label`), a pair (x, y), or x.
+
+    Args:
+        item: what it gives.
+        first: the position of its first example.
+
+    Raises:
+        DataError: it is none of these, its tensors have different numbers of examples, or numbers are NaN or infinite.
+    """
+    inputs, labels = _split(item)
+    named = dict(inputs) if isinstance(inputs, Mapping) else {"the input": inputs}
+    n = _count({**named, **({} if labels is None else {"labels": labels})})
+    index = torch.arange(first, first + n)
+    for name, tensor in named.items():
+        check_finite(tensor, name, index)
+    return Batch(inputs, None if labels is None else label_tensor(labels, index), index)
 
 
 def _incomplete(found: int, n: int) -> str:

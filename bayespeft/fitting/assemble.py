@@ -24,6 +24,7 @@ from bayespeft.data.columns import WRITTEN, Row, missing_labels
 from bayespeft.data.examples import Examples
 from bayespeft.data.load import load as load_rows
 from bayespeft.data.prepare import raw_rows
+from bayespeft.data.sample import Sample
 from bayespeft.errors import ConfigError, GuideError
 from bayespeft.fitting.packing import make_packs
 from bayespeft.fitting.start import start_packs, start_placements, started_at
@@ -81,8 +82,12 @@ def assemble(
     targets: str | Sequence[str] | Targets | None = None,
     seed: int = 0,
     start: Posterior | None = None,
+    size: int | None = None,
 ) -> Iterator[Assembly]:
-    """Attach a method to a network for the length of a `with` block; arguments and errors as `bayespeft.fit`."""
+    """Attach a method to a network for the length of a `with` block; arguments and errors as `bayespeft.fit`.
+
+    With `size` the data are some of so many examples, the rest of which somebody else reads.
+    """
     data = load_rows(data, "train") if isinstance(data, str) else data
     named = start.likelihood if likelihood is None and start is not None else likelihood
     rows = raw_rows(data)
@@ -90,6 +95,7 @@ def assemble(
     check_likelihood(chosen, method)
     told_apart(model, tokenizer)
     examples = as_examples(data, chosen, tokenizer, model, split="train")
+    examples = examples if size is None else Sample(examples, size)
     check_unadapted(model)
     generator = torch.Generator().manual_seed(seed)
     device = next(model.parameters()).device
@@ -288,4 +294,5 @@ def check_labels(examples: Examples, likelihood: Likelihood, classes: int) -> No
             raise missing_labels("training")
         labels = batch.labels
     likelihood.check_labels(labels, classes)
-    likelihood.advise(labels)
+    if not isinstance(examples, Sample):
+        likelihood.advise(labels)

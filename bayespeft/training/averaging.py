@@ -50,6 +50,10 @@ class PathAverage:
                 for value, parameter in zip(before, self._parameters, strict=False):
                     parameter.copy_(value)
 
+    def follow(self) -> None:
+        """Go to where the parameters are now, if they were moved to another device."""
+        self._means = [mean.to(p.device) for mean, p in zip(self._means, self._parameters, strict=False)]
+
     def state(self) -> list[Tensor]:
         """Return the averages, in the order of the parameters."""
         return self._means

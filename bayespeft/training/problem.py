@@ -44,6 +44,7 @@ class Problem(Adapted):
         packs_of: makes the packs anew from a seed: other initial values, everything else the same.
         started: the packs start at values that were fitted before, so post-hoc guides train no point of their own.
         random: layers whose own values are random, as those of a head that nobody has trained.
+        amp: what a loop around the objective runs networks in (its autocast); it goes before precision="auto".
     """
 
     examples: Examples
@@ -52,6 +53,7 @@ class Problem(Adapted):
     packs_of: Callable[[int], list[Pack]] | None = None
     started: bool = False
     random: frozenset[str] = frozenset()
+    amp: torch.dtype | None = None
 
     def __post_init__(self) -> None:
         self._elbo = TraceMeanField_ELBO()
@@ -109,6 +111,8 @@ class Problem(Adapted):
     def autocast_dtype(self) -> torch.dtype | None:
         """What the base runs in where `precision` says so; None: in what its weights are stored in."""
         wanted = self.train.precision
+        if wanted == "auto" and self.amp is not None:
+            return self.amp
         auto = wanted == "auto" and self.device.type == "cuda" and torch.cuda.is_bf16_supported()
         # Half precision of the other kind stays what it is: casting it would round once more.
         auto = auto and all(parameter.dtype != torch.float16 for parameter in self.model.parameters())

@@ -1,0 +1,353 @@
+"""What `adapt` returns: a network with adapters, its objective, and its posterior, for a loop of the user's own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import pyro
+import torch
+import torch.distributed
+from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from bayespeft.adapters.attach import check_unadapted, frozen, mode, recomputing, set_mode
+from bayespeft.data.batch import Batch
+from bayespeft.data.columns import missing_labels
+from bayespeft.data.loader import batch_of
+from bayespeft.errors import AttachError, CheckpointError, FitError
+from bayespeft.fitting.assemble import Assembly
+from bayespeft.fitting.objective import Objective
+from bayespeft.likelihoods.inputs import as_examples, takes_of
+from bayespeft.posterior.posterior import Posterior
+from bayespeft.prediction.predictor import Predictor
+from bayespeft.prediction.uneven import settled_for
+from bayespeft.training.history import History
+from bayespeft.training.horizon import resolved
+from bayespeft.training.optimiser import make_optimiser, parameter_groups
+from bayespeft.training.schedule import lr_factor
+from bayespeft.training.steps import Steps, total_steps
+from bayespeft.utils.checks import Count, Draws, Seed, checked_methods
+from bayespeft.utils.randomness import Stream, seeded
+from bayespeft.utils.threads import alone
+
+# A record for each hundredth of the steps, and at least for so many: nobody may have said how many there will be.
+RECORDS, STEPS_PER_RECORD = 100, 20
+
+
+@checked_methods
+class Adaptation:
+    """A network whose adapters somebody else's loop trains: parameters, the objective by the step, and the posterior.
+
+    Inside `with adaptation:`, or between `attach()` and `detach()`, the adapters are on the network, whose own parameters need
+    no gradients there; outside it is as it was. Steps are counted by themselves: whenever a torch optimiser that holds these
+    parameters has stepped, whoever called it, and the weight of the KL goes by that count.
+
+    Made by `bayespeft.adapt`.
+
+    Attributes:
+        module: the objective as an `nn.Module`, for engines that take one: `module(batch)` is `loss(batch)`, and its
+            parameters are all that is trained.
+    """
+
+    def __init__(self, assembly: Assembly, tokenizer: Any) -> None:
+        self._assembly, self._tokenizer = assembly, tokenizer
+        problem = assembly.problem
+        if isinstance(problem.train.steps, str):
+            problem = replace(problem, train=resolved(problem.train, problem.train.most_steps))
+        self._problem = problem
+        self._takes = takes_of(problem.model, problem.likelihood)
+        self._steps = Steps(problem, total_steps(problem.train, problem.examples))
+        # Made at the first loss: engines tell late which process this is, and where the network runs.
+        self._noise: Stream | None = None
+        self._saved_noise: Mapping[str, Any] | None = None
+        self._seen, self._taken = 0, 0
+        self._planned: int | None = None
+        self._depth, self._context = 0, ExitStack()
+        self.module = Objective(problem.approximation, self.loss, self._moved)
+
+    def __repr__(self) -> str:
+        """Return what it is in a line."""
+        return (
+            f"{type(self).__name__}(method={self._assembly.method.name!r}, model={type(self._problem.model).__name__}, "
+            f"data_size={len(self._problem.examples)}, trainable={self._problem.approximation.trainable()}, "
+            f"steps={self._steps.done})"
+        )
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps so far."""
+        return self._steps.done
+
+    @property
+    def history(self) -> History:
+        """What happened so far, a record for every hundredth of the steps."""
+        return self._steps.history
+
+    def parameters(self) -> list[dict[str, Any]]:
+        """Return what is trained, in groups that every torch optimiser takes.
+
+        Each group has `params`, the peak learning rate `lr`, `weight_decay`, and a `name`: "factors", "spread" or "head".
+        """
+        return parameter_groups(self._problem)
+
+    def optimizer(self) -> torch.optim.AdamW:
+        """Return the optimiser that `fit` takes, AdamW over `parameters()`."""
+        optimiser = make_optimiser(self._problem)
+        assert isinstance(optimiser, torch.optim.AdamW)
+        return optimiser
+
+    def schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LambdaLR:
+        """Return the learning rates' schedule that `fit` takes, to be stepped once after each step of the optimiser."""
+        train = self._problem.train
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(train, step, self._steps.total))
+
+    def plan(self, steps: Count) -> None:
+        """Say how many optimiser steps there will be, which warm-ups and schedules are fractions of.
+
+        It takes the place of `steps` and `epochs` of `train=`. A method that leaves its length open has warm-ups of its own
+        length, and this then ends them in time.
+        """
+        if isinstance(self._assembly.problem.train.steps, str):
+            self._problem.train = self._assembly.problem.train.replace(steps=steps)
+        self._steps.total = self._planned = steps
+
+    def attach(self) -> None:
+        """Put the adapters on the network; `detach` takes them off again, after as many calls.
+
+        Raises:
+            AttachError: others are on it.
+        """
+        self._depth += 1
+        if self._depth > 1:
+            return
+        problem, train = self._problem, self._problem.train
+        try:
+            with alone(), ExitStack() as stack:
+                check_unadapted(problem.model)
+                stack.enter_context(problem.attachment)
+                stack.enter_context(frozen(problem.model))
+                stack.enter_context(mode(problem.model, dropout=train.dropout))
+                stack.enter_context(recomputing(problem.model, train.checkpoint_activations))
+                handle = register_optimizer_step_post_hook(self._stepped)
+                stack.callback(handle.remove)
+                self._context = stack.pop_all()
+        except BaseException:
+            self._depth = 0
+            raise
+
+    def detach(self) -> None:
+        """Take the adapters off, so that the network is as it was."""
+        if self._depth == 1:
+            with alone():
+                self._context.close()
+        self._depth = max(self._depth - 1, 0)
+
+    def __enter__(self) -> Adaptation:
+        self.attach()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.detach()
+
+    def loss(self, batch: Any, rows: float | None = None) -> Tensor:
+        """Return the objective of `fit` on a batch, for a backward pass: E_q[mean NLL] + kl_weight * KL / N, nats per example.
+
+        Each call takes a draw of its own, from random numbers of its own, so that dropout and the order of data elsewhere
+        neither disturb it nor are disturbed. In a process group every process has other draws; the KL is in each process's
+        loss, so that gradients are to be averaged over processes, as `DistributedDataParallel` does, and the KL counts once.
+        Under `torch.no_grad()` the draw is always the same, and the call leaves no trace.
+
+        Args:
+            batch: a dict of tensors with `labels`, a pair (x, y), or rows, as `bayespeft.fit` reads them.
+            rows: what the sum of the examples' NLL is divided by; None: their number. With the mean size of a pass's batches
+                the examples of a short batch count as much as others, as they do in `fit`.
+
+        Raises:
+            AttachError: the adapters are not on the network. DataError: the batch has no labels, or can't be used.
+        """
+        self._check_attached()
+        steps, problem = self._steps, self._problem
+        with alone():
+            read = self._read(batch)
+            kind = problem.device.type
+            problem.amp = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+            # Engines put networks into other modes; what is recomputed in the backward pass must meet the same.
+            set_mode(problem.model, dropout=problem.train.dropout)
+            if not torch.is_grad_enabled():
+                if read.labels is None:
+                    raise missing_labels("the objective")
+                with seeded(problem.seed), torch.autocast(kind, enabled=False):
+                    return problem.loss(read.to(problem.device), steps.weight, rows)[0]
+            # Pyro's checks of shapes and of model against guide cost time; once is enough.
+            first = self._taken == 0
+            with self._stream().continued(), torch.autocast(kind, enabled=False), pyro.validation_enabled(first):
+                found = steps.loss(read, rows)
+            self._taken += 1
+            self._seen += len(read) * _processes()
+        return found
+
+    def predict(self, data: Any, draws: Draws = 5, seed: Seed = 0, *, batch_size: Count = 32) -> Any:
+        """Average predictions over draws of what is trained, as it is now: `Posterior.predict` while training.
+
+        Args:
+            data: as for `Posterior.predict`.
+            draws: how many; 0 predicts with the mean.
+            seed: of the draws.
+            batch_size: examples per pass.
+
+        Raises:
+            AttachError: the adapters are not on the network. ConfigError, DataError: as `Posterior.predict`.
+        """
+        self._check_attached()
+        problem = self._problem
+        with alone():
+            examples = as_examples(data, problem.likelihood, self._tokenizer, problem.model, split="test")
+            problem.attachment.bind({})
+            examples = settled_for(problem.model, problem.likelihood, examples, problem.device)
+            with self._steps.average.applied():
+                return Predictor(problem).run(examples, draws, seed, batch_size=batch_size)
+
+    def posterior(self) -> Posterior:
+        """Return the posterior as it is now: a copy, which further training leaves alone.
+
+        It predicts once the adapters are off the network: after the `with` block, or `detach()`.
+
+        Raises:
+            FitError: no step was taken, or none that could be counted.
+        """
+        if not self._steps.done:
+            why = (
+                f"{self._taken} losses were taken, but no torch optimiser has stepped on parameters() meanwhile"
+                if self._taken
+                else "nothing was trained"
+            )
+            raise FitError(f"there is no posterior yet: {why}.")
+        self._record()
+        assembly, problem, steps = self._assembly, self._problem, self._steps
+        with steps.average.applied():
+            approximation = copy.deepcopy(problem.approximation)
+        approximation.zero_grad(set_to_none=True)
+        history = copy.deepcopy(steps.history)
+        history.seconds = assembly.seconds + steps.seconds
+        history.refresh_seconds = assembly.seconds
+        return Posterior(
+            problem.model,
+            assembly.method,
+            assembly.placements,
+            approximation,
+            problem.likelihood,
+            history,
+            assembly.classes,
+            problem.seed,
+            self._tokenizer,
+            merged=problem.attachment.merged,
+            base=assembly.base,
+            idle=assembly.idle,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that decides how training goes on, but for the optimiser's own state: tensors and plain numbers.
+
+        A run that is taken up by `load_state_dict` goes on bit by bit. In a process group each process has noise of its own,
+        so each saves its own state; where one loads another's, its noise begins anew.
+        """
+        noise = self._saved_noise if self._noise is None else {"process": _process(), "states": self._noise.state()}
+        return {
+            "approximation": dict(self._problem.approximation.state_dict()),
+            "steps": self._steps.state(),
+            "plan": self._planned,
+            "seen": self._seen,
+            "noise": noise,
+        }
+
+    def load_state_dict(self, state: Any) -> None:
+        """Go on from a state that `state_dict` returned, of an adaptation that was made alike.
+
+        Raises:
+            CheckpointError: it is no such state, or one of other layers or another method.
+        """
+        wanted = self.state_dict().keys()
+        if not isinstance(state, Mapping) or state.keys() != wanted:
+            raise CheckpointError(
+                f"load_state_dict: the state of an adaptation has {', '.join(wanted)}: see state_dict()."
+            )
+        try:
+            self._problem.approximation.load_state_dict(state["approximation"], strict=True)
+            self._steps.restore(state["steps"])
+        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(
+                f"the state is of another adaptation (other layers, method or network): {error}"
+            ) from None
+        if state["plan"] is not None:
+            self.plan(state["plan"])
+        self._seen, self._noise, self._saved_noise = state["seen"], None, state["noise"]
+
+    def _check_attached(self) -> None:
+        if not self._depth:
+            raise AttachError(
+                "the adapters are not on the network: call this inside `with adaptation:`, or after attach()."
+            )
+
+    def _read(self, batch: Any) -> Batch:
+        """Return a batch in any accepted form as the network takes it."""
+        if isinstance(batch, Batch):
+            return batch
+        if isinstance(batch, Sequence) and not isinstance(batch, str) and batch and isinstance(batch[0], Mapping):
+            problem = self._problem
+            examples = as_examples(batch, problem.likelihood, self._tokenizer, problem.model, split="train")
+            return next(iter(examples.batches(len(examples))))
+        return self._takes.fit(batch_of(batch))
+
+    def _stream(self) -> Stream:
+        """Return this process's random numbers, those of `fit` in the first."""
+        if self._noise is None:
+            saved, process = self._saved_noise, _process()
+            ours = saved is not None and saved["process"] == process
+            # A state of another process has gone on from elsewhere: begin at another place than at the first step.
+            seed = self._problem.seed + 1_000_003 * process + (0 if ours else 7_919 * self._steps.done)
+            self._noise = Stream(seed, self._problem.device)
+            if saved is not None and ours:
+                self._noise.restore(saved["states"])
+        return self._noise
+
+    def _stepped(self, optimiser: torch.optim.Optimizer, *_: Any) -> None:
+        """Count a step of an optimiser that holds what is trained, and do what comes after it."""
+        ours = next(iter(self._problem.approximation.parameters()))
+        if not self._taken or not any(p is ours for group in optimiser.param_groups for p in group["params"]):
+            return
+        with self._stream().continued():
+            self._steps.after()
+        every = min(STEPS_PER_RECORD, max(1, self._steps.total // RECORDS))
+        if self._steps.unrecorded >= every:
+            self._record()
+
+    def _record(self) -> None:
+        """Add a record of the steps since the last one, if there are any."""
+        if self._steps.unrecorded:
+            loss, nll = self._steps.means()
+            with self._steps.average.applied(), seeded(self._problem.seed):
+                self._steps.record(loss, nll, self._seen / len(self._problem.examples))
+
+    def _moved(self, device: torch.device) -> None:
+        """Follow what is trained to another device."""
+        if device != self._problem.device:
+            self._problem.model.to(device)
+            self._problem.device = device
+            self._steps.average.follow()
+
+
+def _process() -> int:
+    """Return the number of this process in torch's process group; 0 where there is none."""
+    return torch.distributed.get_rank() if _grouped() else 0
+
+
+def _processes() -> int:
+    return torch.distributed.get_world_size() if _grouped() else 1
+
+
+def _grouped() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -105,6 +105,24 @@ def test_plain_module(capsys):
     assert "over-confident" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("engine", ["torch", "accelerate"])
+def test_own_loop(bert, tokenizer, sentences, tmp_path, capsys, engine):
+    if engine != "torch":
+        pytest.importorskip(engine, reason="the example's loop runs in it")
+    network, data = save(bert, tokenizer, tmp_path / "network"), write(tmp_path / "data", sentences)
+    report = example("own_loop")(engine, network, data, 2, rows=20, test_rows=10, epochs=2)
+    assert (report.n, report.draws) == (10, 10)
+    assert "Accuracy" in capsys.readouterr().out
+
+
+def test_own_loop_lightning(capsys, monkeypatch, tmp_path):
+    pytest.importorskip("lightning", reason="the example's loop runs in it")
+    monkeypatch.chdir(tmp_path)
+    report = example("own_loop_lightning")(test_rows=400)
+    assert report.accuracy.value > 0.7
+    assert "Accuracy" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_examples_are_short(path):
     assert len(path.read_text().splitlines()) < 80

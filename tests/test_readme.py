@@ -48,6 +48,7 @@ def test_every_block_runs_one_after_the_other(monkeypatch, tmp_path, tokenizer, 
         "train": ROWS,
         "test": ROWS[:4],
         "validation": ROWS[4:],
+        "loader": [ROWS[:5], ROWS[5:]],
         "others": [{"text": "good bad good"}],
         "network": torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1)),
         "x": torch.randn(12, 3),
@@ -59,7 +60,7 @@ def test_every_block_runs_one_after_the_other(monkeypatch, tmp_path, tokenizer, 
         "targets": ["sat"],
     }
     code = blocks()
-    assert len(code) == 5
+    assert len(code) == 6
     for block in code:
         exec(compile(block, "README.md", "exec"), names)
     assert (tmp_path / "report.html").stat().st_size > 10_000

@@ -42,6 +42,7 @@ class World:
         self.folder = folder
         self.network = nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 2))
         self.x = torch.randn(16, 3, generator=torch.Generator().manual_seed(1))
+        self.other = nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 2))
         self.data = self.x, (self.x[:, 0] > 0).long()
         self.posterior = bayespeft.fit(self.network, self.data, "melora", **self.fit)
         self.point = bayespeft.fit(self.network, self.data, "mle", **self.fit)
@@ -54,6 +55,11 @@ class World:
         self.quantities = bayespeft.fit(
             self.network, (self.x, self.x[:, :2].clone()), likelihood="regression", **self.fit
         )  # fmt: skip
+        self.adaptation = bayespeft.adapt(self.other, self.data, 16, targets=["0"], train=ONE_STEP)
+        self.optimizer = self.adaptation.optimizer()
+        with self.adaptation:
+            self.adaptation.loss(self.data).backward()
+            self.optimizer.step()
         self.posterior.save(folder / "posterior")
         self.point.export_peft(folder / "lora")
         (self.folder / "report.json").write_text(self.posterior.report(self.data, resamples=2).to_json())
@@ -65,6 +71,13 @@ class World:
         data = {"model": self.network, "data": self.data, **self.fit}
         given: dict[str, dict[str, Any]] = {
             "fit": data,
+            "adapt": {
+                "model": self.network,
+                "example": self.data,
+                "data_size": 16,
+                "targets": ["0"],
+                "train": ONE_STEP,
+            },
             "load": {"directory": self.folder / "posterior", "model": self.network},
             "import_lora": {"directory": self.folder / "lora", "model": self.network, "classes": 2},
             "decompose": {"matrix": self.x},
@@ -95,6 +108,7 @@ class World:
             "Generation": self.speaker.generate([[5, 6]], draws=1, max_new_tokens=2),
             "Score": self.speaker.score([[5, 6]], [[7]], draws=1),
             "Method": bayespeft.methods()["melora"],
+            "Adaptation": self.adaptation,
         }
         for name, thing in objects.items():
             yield from ((f"{name}.{method}", call, good) for method, call, good in self._methods(thing))
@@ -107,6 +121,7 @@ class World:
             "prompts": [[5, 6]], "targets": [[7, 8]] if isinstance(thing, bayespeft.Posterior) else np.zeros(4),
             "means": np.zeros((1, 4)), "stds": np.ones((1, 4)), "key": "melora",
             "prediction": self.posterior.predict(self.data), "predict": self.posterior.predict,
+            "batch": self.data, "optimizer": self.optimizer, "steps": 3, "state": self.adaptation.state_dict(),
             "alpha": 0.1, "risk": 0.2, "delta": 0.1, "temperature": 1.0,
             "log_probs": np.log(np.full((4, 2), 0.5)), "labels": np.zeros(4, dtype=int),
         }  # fmt: skip

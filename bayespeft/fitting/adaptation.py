@@ -6,11 +6,12 @@ import copy
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import pyro
 import torch
 import torch.distributed
+from annotated_types import Gt
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
@@ -153,7 +154,7 @@ class Adaptation:
     def __exit__(self, *_: object) -> None:
         self.detach()
 
-    def loss(self, batch: Any, rows: float | None = None) -> Tensor:
+    def loss(self, batch: Any, rows: Annotated[float, Gt(0)] | None = None) -> Tensor:
         """Return the objective of `fit` on a batch, for a backward pass: E_q[mean NLL] + kl_weight * KL / N, nats per example.
 
         Each call takes a draw of its own, from random numbers of its own, so that dropout and the order of data elsewhere

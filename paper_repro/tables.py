@@ -10,10 +10,10 @@ import argparse
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import bayespeft
 from paper_repro.defaults import tables as defaults
+from paper_repro.efficiency import tables as efficiency
 from paper_repro.generation import tables as generation
 from paper_repro.ood import tables as ood
 from paper_repro.posteriors import tables as posteriors
@@ -69,25 +69,6 @@ def caption() -> str:
     )
 
 
-def steps() -> str:
-    """Cost of a training step against peft's LoRA; the newest figure of each case."""
-    newest: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for r in read("step"):
-        newest[(r["model"], r["method"], r["machine"], r["precision"])] = r
-    header = [
-        "| model | batch | method | peft LoRA, ms | ms | ratio | machine, date |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    return "\n".join(
-        header
-        + [
-            f"| {r['model']} | {r['batch']} x {r['length']} | `{r['method']}` | {r['peft_ms']} | {r['ms']} | {r['ratio']} | "
-            f"{r['machine']}, {r['date']} |"
-            for r in newest.values()
-        ]
-    )
-
-
 def records(experiment: str) -> str:
     """The newest record of an experiment, field by field."""
     found = read(experiment)
@@ -111,7 +92,9 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "results: subspace": subspace.glue,
     "results: subspace ablation": subspace.ablation,
     "results: subspace bayes": lambda: posteriors.posteriors("subspace_bayes"),
-    "results: step": steps,
+    "results: step": efficiency.steps,
+    "results: large step": efficiency.large,
+    "results: draws speed": efficiency.draws,
     "results: sparse step": sparse.steps,
     "results: pyro": lambda: records("pyro_share"),
     "results: smollm2": lambda: records("smollm2"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from bayespeft.data.columns import LABELS
+from bayespeft.data.columns import label_columns
 from bayespeft.errors import DataError
 
 
@@ -22,7 +22,7 @@ def names_in(data: Any) -> tuple[str, ...]:
     """Return what a Hugging Face `Dataset`, or one behind a loader or a subset, calls its classes; none if it says nothing."""
     features = getattr(_source(data), "features", None)
     if isinstance(features, Mapping):
-        for column in LABELS:
+        for column in label_columns(features):
             feature = features.get(column)
             # A list of classes has the names of its parts.
             names = getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
@@ -53,7 +53,8 @@ def aligned(data: Any, own: Sequence[str]) -> Any:
     # Indices for data sets without columns of their own: iteration over many of them never ends.
     rows = iter(data) if hasattr(data, "column_names") else (data[i] for i in range(len(data)))
     return [
-        {name: _renumbered(value, order) if name in LABELS else value for name, value in row.items()} for row in rows
+        {name: _renumbered(value, order) if name in label_columns(row) else value for name, value in row.items()}
+        for row in rows
     ]
 
 

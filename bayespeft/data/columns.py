@@ -5,7 +5,7 @@ No other module spells these names out where it could import them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bayespeft.errors import DataError
@@ -13,6 +13,9 @@ from bayespeft.errors import DataError
 Row = Mapping[str, Any]
 
 LABELS = ("label", "labels", "answer")
+# Rows of words have a label for each word, and none of the row.
+WORDS = "tokens"
+TAGS = ("labels", "ner_tags", "tags")
 TOKENS = "input_ids"
 MASK = "attention_mask"
 TOKENISED = (TOKENS, MASK, "token_type_ids")
@@ -26,10 +29,18 @@ CHOICES = "choices"
 WRITTEN = ("source", "prompt", "messages")
 
 FORMS = (
-    "text[, text_pair][, label] | question, choices[, answer] | source[, target] | prompt[, completion] | messages | "
-    "input_ids[, attention_mask][, token_type_ids][, labels]"
+    "text[, text_pair][, label] | tokens[, ner_tags] | question, choices[, answer] | source[, target] | "
+    "prompt[, completion] | messages | input_ids[, attention_mask][, token_type_ids][, labels]"
 )
 """The columns that rows may have, each way of writing them behind a bar; those in brackets may be left out."""
+
+
+def label_columns(columns: Iterable[str]) -> tuple[str, ...]:
+    """Return which columns hold labels in rows that have these columns.
+
+    Many data sets bring words beside a text, or beside its tokens: those are no rows of words.
+    """
+    return TAGS if WORDS in columns and "text" not in columns and TOKENS not in columns else LABELS
 
 
 def missing_labels(purpose: str, where: str = "") -> DataError:
@@ -44,12 +55,12 @@ def missing_labels(purpose: str, where: str = "") -> DataError:
 
 
 def label_of(row: Row, number: int) -> Any:
-    """Return what a row has in a column `label`, `labels` or `answer`; None if it has no such column.
+    """Return what a row has in a column that holds labels; None if it has no such column.
 
     Raises:
         DataError: it has several, and they differ.
     """
-    found = {name: row[name] for name in LABELS if row.get(name) is not None}
+    found = {name: row[name] for name in label_columns(row) if row.get(name) is not None}
     if len(found) > 1 and len({repr(value) for value in found.values()}) > 1:
         raise DataError(f"row {number} has the labels {found}, which differ: leave all but one of these columns out.")
     return next(iter(found.values()), None)
@@ -57,7 +68,7 @@ def label_of(row: Row, number: int) -> Any:
 
 def without_labels(row: Row) -> dict[str, Any]:
     """Return a row without its labels, which may be of classes that nobody here knows."""
-    return {name: value for name, value in row.items() if name not in LABELS}
+    return {name: value for name, value in row.items() if name not in label_columns(row)}
 
 
 def is_conversation(value: object) -> bool:
@@ -69,12 +80,12 @@ def expected_in(column: str, value: object) -> str | None:
     """Return what a column must have where a value is something else; None where it is right, or the column is any other."""
     if column in TEXTS and not isinstance(value, str):
         return "a string"
-    if column == CHOICES and not _is_choices(value):
+    if column in (CHOICES, WORDS) and not _is_texts(value):
         return "a list of strings"
     if column in SPOKEN and not (is_conversation(value) or (column != "messages" and isinstance(value, str))):
         return "a list of messages" if column == "messages" else "a string or a list of messages"
     return None
 
 
-def _is_choices(value: object) -> bool:
-    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(choice, str) for choice in value)
+def _is_texts(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(text, str) for text in value)

@@ -16,11 +16,14 @@ from bayespeft.data.columns import (
     FORMS,
     LABELS,
     SPOKEN,
+    TAGS,
     TEXTS,
     TOKENISED,
     TOKENS,
+    WORDS,
     Row,
     expected_in,
+    label_columns,
     label_of,
     without_labels,
 )
@@ -93,16 +96,18 @@ def encoded_rows(
 
 
 def _checked(rows: Iterable[Row], tokenised: bool) -> Iterator[Row]:
-    known = (*(TOKENISED if tokenised else (*TEXTS, *SPOKEN, CHOICES)), *LABELS)
     expected: list[str] = []
     for number, row in enumerate(rows):
+        labels = label_columns(_mapping(row, number))
+        words = (WORDS,) if labels is TAGS else ()
+        known = (*(TOKENISED if tokenised else (*TEXTS, *SPOKEN, CHOICES, *words)), *labels)
         columns = [column for column in known if column in _mapping(row, number)]
         if number == 0:
             expected = columns
         elif columns != expected:
             raise DataError(_uneven(expected, columns, number))
         for column in columns:
-            if column in LABELS:
+            if column in labels:
                 check_label_given(row[column], number, column)
             elif (wanted := expected_in(column, row[column])) is not None:
                 raise DataError(f"column {column!r} of row {number} is {row[column]!r:.80}: {wanted} is expected.")
@@ -120,7 +125,7 @@ def _mapping(row: object, number: int) -> Row:
 
 
 def _uneven(expected: list[str], columns: list[str], number: int) -> str:
-    had_label, has_label = ([c for c in names if c in LABELS] for names in (expected, columns))
+    had_label, has_label = ([c for c in names if c in (*LABELS, *TAGS)] for names in (expected, columns))
     if bool(had_label) != bool(has_label):
         with_label, without = (0, number) if had_label else (number, 0)
         return (
@@ -146,7 +151,7 @@ def _token_columns(row: Row, names: Sequence[str], number: int) -> dict[str, Any
 
 def _no_encode(row: Row) -> str:
     found = ", ".join(map(str, row))
-    if {*TEXTS, *SPOKEN} & set(row):
+    if {*TEXTS, *SPOKEN, WORDS} & set(row):
         return f"the rows are raw text (columns {found}) and there is no tokenizer to read them with: pass tokenizer=."
     return (
         f"no known columns: found {found or 'none'}; accepted: {FORMS}. Rename them, or pass a DataLoader of tensors."

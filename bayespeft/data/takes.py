@@ -31,6 +31,7 @@ class Takes:
         positions: sequences are at most so long, since its table of positions has no more rows.
         token_types: token types are below this.
         end: the token that every sequence holds equally often, since the network finds its answer by it.
+        others: what the batches hold that is not for the network.
     """
 
     network: str = "the network"
@@ -40,6 +41,7 @@ class Takes:
     positions: int | None = None
     token_types: int | None = None
     end: int | None = None
+    others: frozenset[str] = frozenset()
 
     def column(self, name: str) -> bool:
         """Whether a column of tokenised rows is an input."""
@@ -55,7 +57,9 @@ class Takes:
         if isinstance(inputs, Tensor):
             return replace(batch, inputs=self._cast(inputs))
         known = self.names
-        odd = [name for name in inputs if known is not None and name not in known and name not in BYPRODUCTS]
+        odd = [
+            name for name in inputs if known is not None and name not in known | self.others and name not in BYPRODUCTS
+        ]
         if known is not None and odd:
             raise DataError(
                 f"the batches have {odd[0]!r}, which the forward of {self.network} does not take: leave it out. It takes "

@@ -217,6 +217,8 @@ def _usual(model: nn.Module, rows: Sequence[Row] | None) -> str:
     if callable(getter) and getter() is not None:
         writes = rows is not None and any(name in rows[0] for name in WRITTEN)
         return "language_modelling" if writes else "label_tokens"
+    if "ForTokenClassification" in type(model).__name__:
+        return "token_classification"
     if problem == "multi_label_classification":
         return "multi_label"
     # One output is a regression to transformers too.

@@ -74,7 +74,8 @@ def fit(
         model: a Hugging Face model, or any module that maps a tensor to logits (n, K), or to means (n, d) for a regression.
             `torch.compile`, `DataParallel` and `DistributedDataParallel` of one process are taken off: `posterior.model` is
             the network itself, and what is compiled runs module by module while adapters are on it.
-        data: rows with `text`, [`text_pair`], `label`; with `question`, `choices`, `answer`; or, for texts to write, with
+        data: rows with `text`, [`text_pair`], `label`; with `tokens` (words) and `ner_tags`, `tags` or `labels` (one for each
+            word); with `question`, `choices`, `answer`; or, for texts to write, with
             `source`, `target`, with `prompt`, `completion`, or with `messages`, which the tokenizer's chat template writes and
             of which the assistant's are learned (all need `tokenizer`); rows with `input_ids`, `labels` and whatever else the
             network's forward takes (`attention_mask`, `bbox`, ...); a Hugging Face `Dataset` of any of these; a `DataLoader`
@@ -85,8 +86,9 @@ def fit(
         tokenizer: for rows that are still text.
         adapter: overrides the method's adapter.
         likelihood: overrides the choice by the network's type (or by `start`): "sequence_classification", "label_tokens",
-            "multi_label" for rows whose `label` lists the labels that are on (or has a 0 or 1 for each), or "regression" for
-            labels that are quantities; `Regression(noise=...)` says how much they scatter.
+            "multi_label" for rows whose `label` lists the labels that are on (or has a 0 or 1 for each),
+            "token_classification", or "regression" for labels that are quantities; `Regression(noise=...)` says how much
+            they scatter.
         targets: which layers; see `Targets`. What is left out comes from the method. "last-3": the method's, in the last three
             blocks; draws then share what lies below, so that ten cost as much as some three passes.
         train: settings; what is left out comes from the method. Most methods decide the number of steps by rows that they

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from bayespeft.likelihoods.multi_label import MultiLabel as MultiLabel
     from bayespeft.likelihoods.regression import Regression as Regression
     from bayespeft.likelihoods.sequence_classification import SequenceClassification as SequenceClassification
+    from bayespeft.likelihoods.token_classification import TokenClassification as TokenClassification
 else:
     __getattr__, __dir__ = registry.exports(
         "likelihoods",

@@ -85,6 +85,10 @@ class Likelihood(Plugin, ABC):
         """Return which outputs of each example stand for something, (n, ...) bool without the last axis; None: all do."""
         return None
 
+    def labelled(self, batch: Batch) -> Tensor | None:
+        """Return which outputs of a labelled batch its labels say something of, shaped as `counted`; None: all."""
+        return self.counted(batch)
+
     def check_labels(self, labels: Tensor, classes: int) -> None:
         """Check that labels (n, ...) are what `distribution` gives a probability to.
 
@@ -114,6 +118,10 @@ class Likelihood(Plugin, ABC):
     def observed(self, labels: Tensor) -> Tensor:
         """Return checked labels in the shape and dtype of an observation of `distribution`."""
         return labels
+
+    def label_counts(self, labels: Tensor) -> Tensor:
+        """Return how many labels each example has that are decided one by one, (n,): their log-probabilities add up."""
+        return torch.ones(len(labels))
 
     def log_likelihood(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return log p(label | output) in nats, (n,) float64, of outputs (n, ..., K) and checked labels; NaN where one is."""

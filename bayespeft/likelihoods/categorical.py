@@ -43,11 +43,8 @@ class Categorical(Likelihood):
         return log_likelihood(torch.log_softmax(logits.double(), -1), labels)
 
     def curvature_root(self, logits: Tensor, labels: Tensor | None, by_output: Tensor) -> Tensor:
-        """Return sqrt(p_k) (J_k - sum_j p_j J_j) for each class k: a root of J^T (diag p - p p^T) J."""
-        probs = torch.softmax(logits, -1)
-        p = probs.reshape(*probs.shape, *[1] * (by_output.dim() - 2)).to(by_output)
-        root: Tensor = p.sqrt() * (by_output - (p * by_output).sum(1, keepdim=True))
-        return root
+        """Return `softmax_root`, of which labels are no part."""
+        return softmax_root(logits, by_output)
 
     def average(self, n: int, keep: bool) -> CategoricalAverage:
         """Average probabilities."""
@@ -56,6 +53,19 @@ class Categorical(Likelihood):
     def prediction_type(self, classes: int) -> type[Predictive]:
         """Return `Predictive`."""
         return Predictive
+
+
+def softmax_root(logits: Tensor, by_output: Tensor) -> Tensor:
+    """Return sqrt(p_k) (J_k - sum_j p_j J_j) for each class k: a root of J^T (diag p - p p^T) J.
+
+    Args:
+        logits: (n, K).
+        by_output: J, (n, K, ...).
+    """
+    probs = torch.softmax(logits, -1)
+    p = probs.reshape(*probs.shape, *[1] * (by_output.dim() - 2)).to(by_output)
+    root: Tensor = p.sqrt() * (by_output - (p * by_output).sum(1, keepdim=True))
+    return root
 
 
 def _outside(label: int, largest: int) -> str:

@@ -49,7 +49,7 @@ def takes_of(model: nn.Module, likelihood: Likelihood) -> Takes:
     config = getattr(model, "config", None)
     types = getattr(config, "type_vocab_size", None)
     # Decoders behind an encoder classify by the state at the last end token, and refuse rows that hold unequally many.
-    pooled = getattr(config, "is_encoder_decoder", False) and likelihood.trains_head
+    pooled = getattr(config, "is_encoder_decoder", False) and likelihood.trains_head and not likelihood.token_labels
     return Takes(
         network=type(model).__name__,
         names=None if opaque else frozenset(names - {"labels"}),
@@ -58,6 +58,7 @@ def takes_of(model: nn.Module, likelihood: Likelihood) -> Takes:
         positions=longest(model) if has_table(model) else None,
         token_types=types if isinstance(types, int) and types > 0 else None,
         end=getattr(config, "eos_token_id", None) if pooled else None,
+        others=frozenset(likelihood.reads),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from bayespeft.data.batch import Batch
+from bayespeft.data.batch import Batch, Inputs
 from bayespeft.data.columns import Row, label_of
 from bayespeft.errors import AttachError, BayesPeftError, ConfigError, DataError
 from bayespeft.likelihoods.base import Likelihood
@@ -30,8 +30,9 @@ class TextLikelihood(Likelihood):
     columns: ClassVar[str] = "text, [text_pair], label"
     # Networks with absolute positions would count padding on the left.
     padding_side: ClassVar[Literal["left", "right"] | None] = "right"
-    # What the network must return, for messages.
+    # What the network must return: in words, and how many axes it has.
     outputs: ClassVar[str]
+    axes: ClassVar[int] = 2
     # Several labels of an example may be right at once.
     several: ClassVar[bool] = False
 
@@ -90,9 +91,9 @@ class TextLikelihood(Likelihood):
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the network's own output (n, K)."""
-        output = _output(model, batch)
+        output = _output(model, batch.inputs, self.reads)
         logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
-        if not isinstance(logits, Tensor) or logits.dim() != 2:
+        if not isinstance(logits, Tensor) or logits.dim() != self.axes:
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(output).__name__
             raise AttachError(
                 f"{self.kind} expects {self.outputs} from {type(model).__name__}, got {shape}; choose another likelihood=, or "
@@ -109,16 +110,16 @@ def _encoded(tokenizer: Any, texts: Any, pairs: Any, **options: Any) -> list[dic
     return [{name: encoded[name][i][again[i] :] for name in encoded} for i in range(len(texts))]
 
 
-def _output(model: nn.Module, batch: Batch) -> Any:
-    """Run the network.
+def _output(model: nn.Module, inputs: Inputs, without: Sequence[str] = ()) -> Any:
+    """Run the network on a batch's inputs, `without` some of them.
 
     Raises:
         DataError: it fails on the batch.
     """
-    inputs = batch.inputs
     try:
         if isinstance(inputs, Tensor):
             return model(inputs)
+        inputs = {name: value for name, value in inputs.items() if name not in without}
         mask = inputs.get("attention_mask")
         positions = {} if mask is None or mask.dim() != 2 else left_positions(model, mask)
         return model(**{**positions, **inputs})

@@ -10,6 +10,7 @@ from bayespeft.report.mixture import MixtureReport
 from bayespeft.report.multi_label import MultiLabelReport
 from bayespeft.report.regression import Coverage, RegressionReport
 from bayespeft.report.selection import Rule
+from bayespeft.report.tokens import TokenReport
 from bayespeft.report.verdict import Verdict
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "MultiLabelReport",
     "RegressionReport",
     "Rule",
+    "TokenReport",
     "Verdict",
 ]

@@ -16,7 +16,7 @@ from bayespeft.report.bootstrap import ece_noise, ece_power, resampled_counts
 from bayespeft.report.deviation import deviation
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.intervals import percentile
-from bayespeft.report.verdict import POINTS
+from bayespeft.report.verdict import LEAST_POWER, POINTS, Verdict, rows, too_few
 
 # Labels times resamples that are simulated at most, but never fewer resamples than the second number.
 WORK, FEWEST = 100_000_000, 50
@@ -38,8 +38,8 @@ class Sums:
         tables = {name: values.reshape(len(values), -1) for name, values in columns.items()}
         joint = np.concatenate(list(tables.values()), axis=1)
         draws = np.empty((max(resamples, 0), joint.shape[1]))
-        for rows, drawn in resampled_counts(len(joint), resamples, np.random.default_rng(seed)):
-            draws[rows] = drawn @ joint
+        for part, drawn in resampled_counts(len(joint), resamples, np.random.default_rng(seed)):
+            draws[part] = drawn @ joint
         ends = np.cumsum([table.shape[1] for table in tables.values()])[:-1]
         self.n = len(joint)
         self.whole: dict[str, Floats] = dict(zip(tables, np.split(joint.sum(axis=0)[None], ends, axis=1), strict=True))
@@ -110,3 +110,21 @@ def promise(claimed: Floats, came: Floats, owner: Ints, n: int, *, resamples: in
         power=ece_power(claimed, noise, POINTS, resamples=simulated, seed=seed),
         bins=score_bins(claimed, came),
     )
+
+
+def kept(promise: Promise, skill: Metric | None, n: int, trivial: str) -> Verdict:
+    """Return the verdict where claims are not shown to be broken.
+
+    Args:
+        promise: the claims.
+        skill: over base rates; None where these can't be beaten.
+        n: rows.
+        trivial: what giving base rates is, after "is not shown to be better than giving".
+    """
+    if promise.power < LEAST_POWER:
+        return too_few(n, promise.noise, promise.power, "a model that claims 5 points too much")
+    if skill is None or skill.low <= 0:
+        reason = f"Its probabilities are not shown to be better than giving {trivial}."
+        return Verdict("no_skill", "no better than the base rates", reason)
+    reason = f"What it claims is what it keeps, as far as {rows(n)} can show."
+    return Verdict("calibrated", f"well calibrated, as far as {rows(n)} show{'s' * (n == 1)}", reason)

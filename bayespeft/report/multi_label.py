@@ -18,11 +18,11 @@ from bayespeft.report.base import Report
 from bayespeft.report.binning import Bin, Floats
 from bayespeft.report.bootstrap import explained
 from bayespeft.report.context import Quotes
-from bayespeft.report.grouped import FEWEST, WORK, Promise, Sums, promise
+from bayespeft.report.grouped import FEWEST, WORK, Promise, Sums, kept, promise
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.examples import LOG_FLOOR, SUM_TOLERANCE
 from bayespeft.report.proportions import proportion
-from bayespeft.report.verdict import LEAST_POWER, Verdict, rows, too_few
+from bayespeft.report.verdict import Verdict
 from bayespeft.utils.checks import MAYBE_NAN, Resamples, Seed, checked_methods
 
 
@@ -207,13 +207,7 @@ class MultiLabelReport(Report):
                 )
             text = f"over- and under-confident by {100 * error:.1f} points"
             return Verdict("both", text, "It claims too much of some labels and too little of others.", error)
-        if self.promise.power < LEAST_POWER:
-            return too_few(self.n, self.promise.noise, self.promise.power, "a model that claims 5 points too much")
-        if self.skill is None or self.skill.low <= 0:
-            reason = "Its probabilities are not shown to be better than giving every row the base rate of each label."
-            return Verdict("no_skill", "no better than the base rates", reason)
-        reason = f"What it claims is what it keeps, as far as {rows(self.n)} can show."
-        return Verdict("calibrated", f"well calibrated, as far as {rows(self.n)} show{'s' * (self.n == 1)}", reason)
+        return kept(self.promise, self.skill, self.n, "every row the base rate of each label")
 
     @property
     def headline(self) -> str:
@@ -265,7 +259,7 @@ def _macro(sums: Mapping[str, Floats]) -> Floats:
 def _figures(name: str, p: Floats, y: Floats, *, resamples: int, seed: int) -> LabelFigures:
     predicted = p >= 0.5
     hits, given, own = int((y[predicted]).sum()), int(predicted.sum()), int(y.sum())
-    kept = promise(p, y, np.arange(len(y)), len(y), resamples=resamples, seed=seed)
+    own_promise = promise(p, y, np.arange(len(y)), len(y), resamples=resamples, seed=seed)
     return LabelFigures(
         name=name,
         n=own,
@@ -274,6 +268,6 @@ def _figures(name: str, p: Floats, y: Floats, *, resamples: int, seed: int) -> L
         recall=proportion(hits / own, own) if own else None,
         f1=2 * hits / (given + own) if given + own else None,
         claimed=float(p.mean()),
-        ece=kept.ece,
-        noise=kept.noise,
+        ece=own_promise.ece,
+        noise=own_promise.noise,
     )

@@ -61,10 +61,12 @@ def _inputs(
     batches = examples.batches(BATCH, shuffle=torch.Generator().manual_seed(seed))
     with torch.enable_grad(), frozen(model), mode(model), _watching(modules) as seen:
         for batch in islice(batches, ROWS // BATCH):
-            outputs = likelihood.logits(model, batch.to(device)).float().sum()
+            moved = batch.to(device)
+            outputs, labelled = likelihood.logits(model, moved).float(), likelihood.labelled(moved)
+            total = outputs.sum() if labelled is None else outputs[labelled].sum()
             for name, pairs in seen.items():
                 for x, leaf in pairs:
-                    (gradient,) = torch.autograd.grad(outputs, leaf, retain_graph=True, allow_unused=True)
+                    (gradient,) = torch.autograd.grad(total, leaf, retain_graph=True, allow_unused=True)
                     if gradient is not None:
                         # A causal network's head runs at every token, and one of them is read.
                         used = gradient.flatten(0, -2).abs().sum(-1) > 0

@@ -66,19 +66,25 @@ class Once(Protocol):
 
 @dataclass
 class _Lookout:
-    """Judges the records that carry a validation, or the training NLL where `held_out` is False."""
+    """Judges the records that carry a validation, or the training NLL where `held_out` is False.
+
+    What counts as better is said in nats per label, of which an example may have many: `labels` on average.
+    """
 
     looks: Collection[int]
     most: int
     held_out: bool
+    labels: float
     keeps: bool = False
 
     def see(self, history: History) -> Verdict:
         """Judge the run so far."""
         if not self.held_out:
-            return judge_training([r.step for r in history.records], [r.nll for r in history.records], self.most)
+            nlls = [record.nll / self.labels for record in history.records]
+            return judge_training([record.step for record in history.records], nlls, self.most)
         seen = [record for record in history.records if record.validation]
-        return judge([record.step for record in seen], [min(_curve(record)) for record in seen], self.most)
+        nlls = [min(_curve(record)) / self.labels for record in seen]
+        return judge([record.step for record in seen], nlls, self.most)
 
 
 def run_free(
@@ -182,13 +188,13 @@ def _cross_fitted(
     once: Once,
 ) -> History:
     """Find the best step on the folds, then fit all rows as far: see the geometric mean below."""
-    most = _bound(problem, pairs[0][0])
+    most, labels = _bound(problem, pairs[0][0]), _labels_each(problem)
     curves: list[dict[int, tuple[float, ...]]] = []
     sizes: list[int] = []
     steps = 0
     for rest, held in pairs:
         fold = _part(problem, rest, most)
-        lookout = _Lookout(frozenset(looks(most)), most, held_out=True)
+        lookout = _Lookout(frozenset(looks(most)), most, held_out=True, labels=labels)
         history = once(
             fold, f"fold {len(curves) + 1} of {len(pairs)}", validate=_validator(fold, held), lookout=lookout
         )
@@ -206,7 +212,8 @@ def _cross_fitted(
 
     table = [mean(step) for step in common]
     pooled = [min(row) for row in table]
-    verdict = judge(common, pooled, common[-1])
+    judged = [nll / labels for nll in pooled]
+    verdict = judge(common, judged, common[-1])
     at = common.index(verdict.best)
     per_epoch = _per_epoch(problem, pairs[0][0])
     # Logits grow by the step, rows are memorised by the pass: as many steps would be too few, as many passes too many.
@@ -214,7 +221,7 @@ def _cross_fitted(
     final = min(final, _bound(problem, problem.examples))
     history = once(replace(problem, train=resolved(problem.train, final)), "all rows", validate=None, lookout=None)
     ended = Ended(
-        reason=_reason(pooled, at, common[-1] >= _bound(problem, pairs[0][0])),
+        reason=_reason(judged, at, common[-1] >= _bound(problem, pairs[0][0])),
         steps=final,
         held_out=total,
         folds=len(pairs),
@@ -232,9 +239,9 @@ def _kept(
     once: Once,
 ) -> History:
     """Fit some rows, judged by others, and keep the state that was best on them."""
-    most = _bound(problem, rest)
+    most, labels = _bound(problem, rest), _labels_each(problem)
     part = replace(problem, examples=rest, train=resolved(problem.train, most))
-    lookout = _Lookout(frozenset(looks(most)), most, held_out=True, keeps=True)
+    lookout = _Lookout(frozenset(looks(most)), most, held_out=True, labels=labels, keeps=True)
     history = once(part, validate=_validator(part, held), lookout=lookout)
     seen = [record for record in history.records if record.validation]
     verdict = lookout.see(history)
@@ -256,8 +263,8 @@ def _until_settled(
     validation: Examples | None,
 ) -> History:
     """Fit all rows until the training NLL has settled."""
-    most = _bound(problem, problem.examples)
-    lookout = _Lookout(frozenset(looks(most)), most, held_out=False)
+    most, labels = _bound(problem, problem.examples), _labels_each(problem)
+    lookout = _Lookout(frozenset(looks(most)), most, held_out=False, labels=labels)
     validate = None if validation is None else _validator(problem, validation)
     history = once(replace(problem, train=resolved(problem.train, most)), validate=validate, lookout=lookout)
     verdict = lookout.see(history)
@@ -272,6 +279,14 @@ def _part(problem: Problem, rest: Examples, most: int) -> Problem:
     share = len(rest) / len(problem.examples)
     train = resolved(problem.train, most).replace(kl_weight=problem.train.kl_weight * share)
     return replace(problem, examples=rest, approximation=deepcopy(problem.approximation), train=train)
+
+
+def _labels_each(problem: Problem) -> float:
+    """Return how many labels an example has on average; of a loader's, how many those of the first batch have."""
+    labels = problem.examples.labels()
+    if labels is None:
+        labels = next(iter(problem.examples.batches(problem.train.batch_size))).labels
+    return 1.0 if labels is None else max(1.0, float(problem.likelihood.label_counts(labels).double().mean()))
 
 
 def _per_epoch(problem: Problem, examples: Examples) -> float:

@@ -16,6 +16,7 @@ from bayespeft.report.view.page import (
     Tile,
     closing,
     interval_below,
+    quoted,
     share,
     tile,
     title,
@@ -25,6 +26,8 @@ from bayespeft.report.view.view import View
 
 MOST = 100
 """Labels that the page tells apart: the most frequent ones."""
+
+SURPRISING = "Those whose labels have the least probability, as far as any is wrong. Wrong labels are often here, too."
 
 KEY = {
     "over": "claimed too often",
@@ -67,7 +70,7 @@ def page(report: MultiLabelReport) -> Page:
         headline=capital(str(report.verdict)),
         lede=tuple(_lede(report)),
         tiles=tuple(_tiles(report)),
-        sections=(_trust(report), _labels(report), *_quotes(report), _all(report), *closing(report)),
+        sections=(_trust(report), _labels(report), *quoted(report.quotes, SURPRISING), _all(report), *closing(report)),
     )
 
 
@@ -130,18 +133,6 @@ def _row(own: LabelFigures, n: int) -> tuple[str, str, tuple[str, ...]]:
             f"{100 * own.ece.value:.1f} %\nnoise {100 * own.noise:.1f} %",
         ),
     )
-
-
-def _quotes(report: MultiLabelReport) -> Iterator[Section]:
-    if report.quotes is None:
-        return
-    if report.quotes.mistakes:
-        words = (
-            "Those whose labels have the least probability, as far as any is wrong. Wrong labels are often here, too."
-        )
-        yield Section("The most surprising rows", words, quotes=report.quotes.mistakes)
-    if report.quotes.uncertain:
-        yield Section("The least certain rows", "Those of the highest entropy.", quotes=report.quotes.uncertain)
 
 
 def _all(report: MultiLabelReport) -> Section:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from bayespeft.report.context import Quote, Setup, Training
+from bayespeft.report.context import Quote, Quotes, Setup, Training
 from bayespeft.report.metric import UNKNOWN, Metric
 from bayespeft.report.view.pages import render
 from bayespeft.report.view.svg import Chart
@@ -128,6 +128,14 @@ def title(report: Report) -> str:
 def share(metric: Metric) -> str:
     """Return a share with its interval in words."""
     return f"{100 * metric.value:.1f} % (95 % interval {100 * metric.low:.1f} to {100 * metric.high:.1f})"
+
+
+def quoted(quotes: Quotes | None, surprising: str) -> Iterator[Section]:
+    """Yield the rows of data that are quoted: those that `surprising` says of, and those of the highest entropy."""
+    if quotes is not None and quotes.mistakes:
+        yield Section("The most surprising rows", surprising, quotes=quotes.mistakes)
+    if quotes is not None and quotes.uncertain:
+        yield Section("The least certain rows", "Those of the highest entropy.", quotes=quotes.uncertain)
 
 
 def closing(report: Report) -> Iterator[Section]:

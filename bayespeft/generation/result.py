@@ -136,7 +136,7 @@ class Generation:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the first texts, every token coloured by its uncertainty."""
-        card: str = registry.get("report.view", "generation").page(self).card()
+        card: str = registry.get("report.view", "generation")(self).card()
         return card
 
     def to_html(
@@ -156,7 +156,7 @@ class Generation:
         Raises:
             ConfigError: the colour is neither, or there is no mutual information.
         """
-        text: str = registry.get("report.view", "generation").page(self, color, title).html()
+        text: str = registry.get("report.view", "generation")(self, color, title).html()
         if path is not None:
             write_atomic(path, text.encode())
         return text

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from bayespeft.report.calibration import CalibrationReport
-from bayespeft.report.metric import UNKNOWN
 from bayespeft.report.metrics.selective import COVERAGES
-from bayespeft.report.metrics.spec import MetricSpec, table
+from bayespeft.report.metrics.spec import table
 from bayespeft.report.view import calibration_charts as charts
-from bayespeft.report.view.calibration_table import all_figures, metric_cells
-from bayespeft.report.view.page import (
-    Figure,
-    Page,
-    Picture,
-    Section,
-    Table,
-    Tile,
-    closing,
-    interval_below,
-    share,
-    tile,
-    title,
-)
-from bayespeft.report.view.table import capital, lay_out, number, percent_cells, plain_cells
-from bayespeft.report.view.view import View
+from bayespeft.report.view.page import Figure, Picture, Section, Table, interval_below, share
+from bayespeft.report.view.table import capital, percent_cells, plain_cells
+from bayespeft.report.view.view import Row, View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,63 +22,43 @@ PICTURED = 8
 SCORES = {"max_probability": "maximum probability", "entropy": "entropy", "mutual_information": "mutual information"}
 
 
-def text(report: CalibrationReport) -> str:
-    """Return the report as `table.lay_out` lays it out."""
-    rows = [
-        ("", "value", "95 % interval", ""),
-        *(
-            (spec.short or capital(spec.title), *metric_cells(spec, report.metrics.get(spec.name)), said)
-            for spec, said in shown(report, "printed")
-        ),
-        *(
-            (f"OOD {s.data}", *plain_cells(s.auroc), f"AUROC by entropy, {s.n:,} examples")
-            for s in report.ood
-            if s.score == "entropy"
-        ),
-        ("Mean confidence", f"{100 * report.confidence:.1f} %", "", ""),
-        ("Entropy", f"{report.entropy:.3f}", "", "nats"),
-        (
-            "Mutual information",
-            number(report.mutual_information, ".3f"),
-            "",
-            "nats, the epistemic part of the entropy" + "; a lower estimate" * report.information_is_low,
-        ),
-    ]
-    return lay_out(report, rows, f"{report.n:,} in {report.classes:,} class{'es' * (report.classes > 1)}")
+COVERED = (
+    "An interval holds the figure that endlessly many such rows would give, in 95 of 100 test sets: of shares by Clopper and "
+    "Pearson, of calibration errors over the same bins by a bound that holds more often, of the others by resampling rows, "
+    "which holds less often where rows or errors are few. Figures without one are those of these rows alone."
+)
 
 
-def shown(report: CalibrationReport, where: Literal["printed", "tile"]) -> Iterator[tuple[MetricSpec, str]]:
-    """Yield the metrics that are shown there, with what is said of them."""
+def rows(report: CalibrationReport) -> Iterator[Row]:
+    """Yield the figures: first all metrics there are."""
+    errors = {} if report.over_draws is None else report.over_draws.errors or {}
     for spec in table():
-        words = getattr(spec, where)
-        if words is not None:
-            yield spec, words(report) if callable(words) else words
+        figure, error = report.metrics.get(spec.name), errors.get(spec.name)
+        printed, tile = (words(report) if callable(words) else words for words in (spec.printed, spec.tile))
+        yield Row(
+            capital(spec.title),
+            percent_cells(figure) if spec.unit == "%" else plain_cells(figure),
+            printed,
+            spec.remark,
+            tile if figure is not None else None,
+            spec.short,
+            "" if error is None else f"{spec.scale * error:.2g}{' %' * (spec.unit == '%')}",
+        )
+    for s in report.ood:
+        if s.score == "entropy":
+            yield Row(f"OOD {s.data}", plain_cells(s.auroc), f"AUROC by entropy, {s.n:,} examples")
+    yield Row("Mean confidence", percent_cells(report.confidence), "")
+    yield Row("Entropy", plain_cells(report.entropy), "nats")
+    yield Row.information(report, "; a lower estimate" * report.information_is_low)
 
 
-def page(report: CalibrationReport) -> Page:
-    """Return the contents of the page."""
-    return Page(
-        title=title(report),
-        tone=report.verdict.tone,
-        headline=capital(str(report.verdict)),
-        lede=tuple(_lede(report)),
-        tiles=tuple(_tiles(report)),
-        sections=(
-            _trust(report),
-            *_ood(report),
-            *_classes(report),
-            *_quotes(report),
-            *_draws(report),
-            all_figures(report),
-            *closing(report),
-        ),
-    )
+def examples(report: CalibrationReport) -> str:
+    """Return how many there are."""
+    return f"{report.n:,} in {report.classes:,} class{'es' * (report.classes > 1)}"
 
 
-def _lede(report: CalibrationReport) -> Iterator[str]:
-    yield report.verdict.reason
-    if report.advice:
-        yield report.advice
+def lede(report: CalibrationReport) -> Iterator[str]:
+    """Yield what the verdict rests on."""
     yield (
         f"It claims {100 * report.confidence:.1f} % on average, and is right in {share(report.accuracy)} of "
         f"{report.n:,} example{'s' * (report.n != 1)} in {report.classes:,} class{'es' * (report.classes != 1)}."
@@ -101,16 +67,13 @@ def _lede(report: CalibrationReport) -> Iterator[str]:
     yield f"{capital(report.refusing)}."
 
 
-def _tiles(report: CalibrationReport) -> Iterator[Tile]:
-    for spec, said in shown(report, "tile"):
-        found = report.metrics.get(spec.name)
-        if found is not None:
-            yield tile(capital(spec.title), metric_cells(spec, found), said)
-    if report.mutual_information is not None and report.draws > 1:
-        low = "; a lower estimate" * report.information_is_low
-        yield Tile(
-            "Mutual information", f"{report.mutual_information:.3f}", "nats", f"of {report.entropy:.3f} entropy{low}"
-        )
+def sections(report: CalibrationReport) -> Iterator[Section]:
+    """Yield first why to trust the model, then everything else."""
+    yield _trust(report)
+    yield from _ood(report)
+    yield from _classes(report)
+    yield from _quotes(report)
+    yield from _draws(report)
 
 
 def _trust(report: CalibrationReport) -> Section:
@@ -207,7 +170,7 @@ def _classes(report: CalibrationReport) -> Iterator[Section]:
             own.name,
             f"{own.n:,} row{'s' * (own.n != 1)}, {own.predicted:,} taken for it",
             (
-                *(UNKNOWN if m is None else interval_below(percent_cells(m)) for m in (own.recall, own.precision)),
+                *(interval_below(percent_cells(m)) for m in (own.recall, own.precision)),
                 f"{100 * own.claimed:.1f} % of {100 * own.n / report.n:.1f} %",
             ),
         )
@@ -265,4 +228,4 @@ def draw(report: CalibrationReport, ax: Axes | None = None) -> Drawing:
     return plots.reliability({report.method or report.name or "model": report})
 
 
-VIEW = View(page, text, draw)
+VIEW = View(rows=rows, examples=examples, lede=lede, sections=sections, covered=COVERED, draw=draw)

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from bayespeft.errors import ConfigError
 from bayespeft.report.view.pages import render
-from bayespeft.report.view.view import View
 
 NAMES = {"entropy": "entropy", "mutual_information": "mutual information"}
 # So many tokens are shown in a notebook, which keeps what it shows, and at least one text.
@@ -97,4 +96,4 @@ def _text(generation: Generation, i: int, shade: Tensor) -> dict[str, Any]:
     }
 
 
-VIEW = View(Texts)
+VIEW = Texts

@@ -109,12 +109,6 @@ class Page:
         return render("card", page=self)
 
 
-def tile(label: str, cells: tuple[str, str], note: str = "") -> Tile:
-    """Return a tile from value and interval as `table` writes them."""
-    value, interval = cells
-    return Tile(label, value, interval, note)
-
-
 def interval_below(cells: tuple[str, ...]) -> str:
     """Return value and interval, as `table` writes them, in two lines: they fit onto a phone."""
     return "\n".join(filter(None, cells))

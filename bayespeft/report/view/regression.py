@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from bayespeft.report.metric import measured
 from bayespeft.report.regression import RegressionReport
 from bayespeft.report.series import pit, quantiles
-from bayespeft.report.view.page import (
-    Figure,
-    Page,
-    Picture,
-    Section,
-    Table,
-    closing,
-    interval_below,
-    tile,
-    title,
-)
+from bayespeft.report.view.page import Figure, Picture, Section
 from bayespeft.report.view.svg import Chart, percent, ticks
-from bayespeft.report.view.table import capital, lay_out, measured_cells, number, percent_cells, plain_cells
-from bayespeft.report.view.view import View
+from bayespeft.report.view.table import measured_cells, percent_cells, plain_cells
+from bayespeft.report.view.view import Row, View
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -32,72 +22,45 @@ SHARES = percent((0, 0.2, 0.4, 0.6, 0.8, 1))
 KEY = {"band": "sampling noise, 95 %", "ideal": "perfect calibration"}
 
 
-class Row(NamedTuple):
-    """A figure: its name, value and interval, a remark for the text, for the page's table (that of the text if left out), and
-    for its tile (none if left out).
-    """
-
-    name: str
-    cells: tuple[str, str]
-    printed: str = ""
-    remark: str | None = None
-    tile: str | None = None
-
-
 def rows(report: RegressionReport) -> Iterator[Row]:
-    """Yield all figures."""
+    """Yield the figures."""
     several = report.outputs > 1
     nats = f"nats, {report.outputs} outputs together" if several else "nats"
     per = f", mean over {report.outputs} outputs" if several else ""
     yield Row("NLL", plain_cells(report.nll), nats, f"{nats}, per example", nats)
-    yield Row(
-        "RMSE",
-        measured_cells(report.rmse),
-        f"in the targets' units{per}",
-        "of the predicted mean",
-        "in the targets' units",
-    )
+    units = "in the targets' units"
+    yield Row("RMSE", measured_cells(report.rmse), f"{units}{per}", "of the predicted mean", units)
     if report.skill is not None:
-        words = "0 % is no better than the targets' mean"
-        yield Row("Variance explained", percent_cells(report.skill), "by the predicted mean", tile=words)
+        mean, zero = "by the predicted mean", "0 % is no better than the targets' mean"
+        yield Row("Variance explained", percent_cells(report.skill), mean, mean, zero)
     yield Row("MAE", measured_cells(report.mae), "of the median", "of the predicted median")
-    yield Row("CRPS", measured_cells(report.crps), tile="")
+    yield Row("CRPS", measured_cells(report.crps), "", "", "")
     for c in report.coverage:
         width = f"mean width {measured(c.width)}"
-        yield Row(f"Coverage at {100 * c.level:g} %", percent_cells(c.observed), width, tile=width)
+        yield Row(f"Coverage at {100 * c.level:g} %", percent_cells(c.observed), width, width, width)
     noise = f"sampling noise alone reaches {100 * report.calibration_noise:.1f} %"
-    yield Row("Calibration error", (f"{100 * report.calibration_error:.1f} %", ""), noise)
-    yield Row("Epistemic std", (number(report.epistemic), ""), "root mean square")
-    yield Row("Noise", (number(report.noise), ""), "of the likelihood")
+    yield Row("Calibration error", percent_cells(report.calibration_error), noise, noise)
+    yield Row("Epistemic std", measured_cells(report.epistemic), "root mean square", "root mean square")
+    yield Row("Noise", measured_cells(report.noise), "of the likelihood", "of the likelihood")
 
 
-def text(report: RegressionReport) -> str:
-    """Return the report as `table.lay_out` lays it out."""
-    found = [(row.name, *row.cells, row.printed) for row in rows(report)]
-    header = ("", "value", "95 % interval", "")
-    return lay_out(report, [header, *found], f"{report.n:,} with {report.outputs:,} output{'s' * (report.outputs > 1)}")
+def examples(report: RegressionReport) -> str:
+    """Return how many there are."""
+    return f"{report.n:,} with {report.outputs:,} output{'s' * (report.outputs > 1)}"
 
 
-def page(report: RegressionReport) -> Page:
-    """Return the contents of the page."""
-    return Page(
-        title=title(report),
-        tone=report.verdict.tone,
-        headline=capital(str(report.verdict)),
-        lede=(
-            report.verdict.reason,
-            *((report.advice,) if report.advice else ()),
-            f"On {report.n:,} example{'s' * (report.n != 1)} with {report.outputs:,} output{'s' * (report.outputs != 1)}: "
-            f"calibration error {100 * report.calibration_error:.1f} %; noise alone reaches "
-            f"{100 * report.calibration_noise:.1f} %.",
-        ),
-        tiles=tuple(tile(row.name, row.cells, row.tile) for row in rows(report) if row.tile is not None),
-        sections=(_trust(report), _figures(report), *closing(report)),
+def lede(report: RegressionReport) -> Iterator[str]:
+    """Yield what the verdict rests on."""
+    yield (
+        f"On {report.n:,} example{'s' * (report.n != 1)} with {report.outputs:,} output{'s' * (report.outputs != 1)}: "
+        f"calibration error {100 * report.calibration_error:.1f} %; noise alone reaches "
+        f"{100 * report.calibration_noise:.1f} %."
     )
 
 
-def _trust(report: RegressionReport) -> Section:
-    return Section(
+def sections(report: RegressionReport) -> Iterator[Section]:
+    """Yield the pictures."""
+    yield Section(
         "Can it be trusted?",
         figures=(
             Figure(
@@ -147,14 +110,6 @@ def curve(report: RegressionReport) -> Markup:
     return chart.svg()
 
 
-def _figures(report: RegressionReport) -> Section:
-    found = tuple(
-        (row.name, row.printed if row.remark is None else row.remark, (interval_below(row.cells),))
-        for row in rows(report)
-    )
-    return Section("All figures", tables=(Table(("", "value, 95 % interval"), found),))
-
-
 def draw(report: RegressionReport) -> Drawing:
     """Return the histogram of PIT values and the calibration curve with matplotlib."""
     from bayespeft.report.view.regression_plots import calibration  # here: matplotlib takes half a second
@@ -162,4 +117,4 @@ def draw(report: RegressionReport) -> Drawing:
     return calibration(report)
 
 
-VIEW = View(page, text, draw)
+VIEW = View(rows=rows, examples=examples, lede=lede, sections=sections, draw=draw)

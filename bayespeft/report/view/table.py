@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from bayespeft.report.metric import UNKNOWN, Metric, measured
+from bayespeft.report.metric import UNKNOWN, Figure, Metric, measured, value_of
 
 if TYPE_CHECKING:
     from bayespeft.report.base import Report
 
 
-def lay_out(report: Report, rows: list[tuple[str, str, str, str]], examples: str) -> str:
+Cells = tuple[str, str]
+"""A value and its interval, as they are shown."""
+
+
+def lay_out(report: Report, rows: Sequence[tuple[str, str, str, str]], examples: str) -> str:
     """Return a headline in words, rows of name, value, interval and remark, and the facts of the run; no trailing newline.
 
     Args:
         report: that they are of.
-        rows: the first of them is the header.
+        rows: the figures.
         examples: how many there are, of what.
     """
+    rows = [("", "value", "95 % interval", ""), *rows]
     title = ", ".join(filter(None, (report.name, report.method)))
     first, value, interval = (max(len(row[i]) for row in rows) for i in range(3))
     lines = [f"{a:{first}}  {b:>{value}}  {c:{interval}}  {d}".rstrip() for a, b, c, d in rows]
@@ -35,26 +41,26 @@ def lay_out(report: Report, rows: list[tuple[str, str, str, str]], examples: str
     return "\n".join([headline, *([report.advice] if report.advice else []), "", *lines])
 
 
-def percent_cells(metric: Metric) -> tuple[str, str]:
-    """Return a share and its interval, in percent."""
-    return f"{100 * metric.value:.1f} %", f"[{100 * metric.low:.1f}, {100 * metric.high:.1f}]"
+def percent_cells(figure: Figure) -> Cells:
+    """Return a share and its interval, in percent, as far as they are known."""
+    value, ends = _cells(figure, lambda share: f"{100 * share:.1f}")
+    return (value if figure is None else f"{value} %"), ends
 
 
-def plain_cells(metric: Metric) -> tuple[str, str]:
-    """Return a number and its interval, with three decimals."""
-    return f"{metric.value:.3f}", f"[{metric.low:.3f}, {metric.high:.3f}]"
+def plain_cells(figure: Figure) -> Cells:
+    """Return a number and its interval, with three decimals, as far as they are known."""
+    return _cells(figure, lambda number: f"{number:.3f}")
 
 
-def measured_cells(metric: Metric) -> tuple[str, str]:
-    """Return a number in the targets' units, which may be any, and its interval."""
-    return measured(metric.value), f"[{measured(metric.low)}, {measured(metric.high)}]"
+def measured_cells(figure: Figure) -> Cells:
+    """Return a number in the targets' units, which may be any, and its interval, as far as they are known."""
+    return _cells(figure, measured)
 
 
-def number(value: float | None, form: str = "") -> str:
-    """Return a number without an interval, which may be unknown; without a form as `measured`."""
-    if value is None:
-        return UNKNOWN
-    return format(value, form) if form else measured(value)
+def _cells(figure: Figure, form: Callable[[float], str]) -> Cells:
+    value = value_of(figure)
+    ends = f"[{form(figure.low)}, {form(figure.high)}]" if isinstance(figure, Metric) else ""
+    return UNKNOWN if value is None else form(value), ends
 
 
 def draw_text(report: Report) -> str:

@@ -30,7 +30,6 @@ from bayespeft.report.language import LanguageReport
 from bayespeft.report.ood import separate
 from bayespeft.report.over_draws import of_prediction
 from bayespeft.report.quotes import LONGEST, quotes
-from bayespeft.report.view.calibration_table import all_figures
 from bayespeft.report.view.svg import Chart, ticks
 
 EVIL = """<script>alert('x')</script><img src=x onerror="alert(1)"> & "quotes" {{ 7 * 7 }} </svg></title>"""
@@ -192,7 +191,7 @@ def test_other_reports_have_pages_too(make: Any) -> None:
 
 
 def test_every_figure_has_its_error_over_draws(full: CalibrationReport) -> None:
-    (table,) = all_figures(full).tables
+    (table,) = next(s.tables for s in full.view.page(full).sections if s.title == "All figures")
     assert table.header[-1] == "± over draws"
     assert full.over_draws is not None
     assert full.over_draws.errors is not None

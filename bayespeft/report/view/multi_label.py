@@ -14,7 +14,7 @@ MOST = 100
 """Labels that the page tells apart: the most frequent ones."""
 
 SURPRISING = "Those whose labels have the least probability, as far as any is wrong. Wrong labels are often here, too."
-COVERED = "Each row is resampled with all its labels, which err together. Shares of rows have the intervals of Clopper and Pearson."
+COVERED = "Each row is resampled with all its labels, which err together. Shares of rows have intervals of Clopper and Pearson."
 KEY = {
     "over": "claimed too often",
     "under": "claimed too rarely",

@@ -19,7 +19,7 @@ from bayespeft.data.batch import Batch
 from bayespeft.data.columns import Row
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.predictive.base import Average, DrawnGaussianAverage, GaussianAverage, Prediction
-from bayespeft.predictive.law import LawAverage, fisher_root, prediction_type
+from bayespeft.predictive.law import LawAverage, classes_of, fisher_root, prediction_type
 
 
 class Likelihood(Plugin, ABC):
@@ -80,6 +80,11 @@ class Likelihood(Plugin, ABC):
     @abstractmethod
     def distribution(self, logits: Tensor) -> Distribution:
         """Return the law of the labels, batch shape (n,), given the network's outputs (n, ..., K)."""
+
+    def class_log_probs(self, logits: Tensor) -> Tensor | None:
+        """Return log-probabilities (n, K) of the classes of a law of finitely many, given outputs; None of any other law."""
+        law = self.distribution(logits)
+        return classes_of(law) if law.batch_shape == logits.shape[:1] else None
 
     def counted(self, batch: Batch) -> Tensor | None:
         """Return which outputs of each example stand for something, (n, ...) bool without the last axis; None: all do."""

@@ -23,6 +23,10 @@ class Categorical(Likelihood):
         """Return the categorical law of (n,) labels."""
         return dist.Categorical(logits=logits)  # type: ignore[no-any-return]
 
+    def class_log_probs(self, logits: Tensor) -> Tensor:
+        """Return those of the softmax."""
+        return torch.log_softmax(logits, -1)
+
     def check_labels(self, labels: Tensor, classes: int) -> None:
         """Check that labels are integers in [0, classes)."""
         if labels.is_floating_point() or labels.dim() != 1:

@@ -21,7 +21,6 @@ from bayespeft.errors import ConfigError, DataError
 from bayespeft.layers.sites import Site, all_sites
 from bayespeft.layers.weights import Grouped, Shared, Weight
 from bayespeft.likelihoods.base import Likelihood
-from bayespeft.predictive.law import classes_of
 
 
 class FrozenAdapter(nn.Module):
@@ -81,8 +80,7 @@ class Frozen(nn.Module):
         temperature: float,
     ) -> None:
         super().__init__()
-        law = likelihood.distribution(torch.zeros(1, 2))
-        if classes_of(law) is None or law.batch_shape != (1,):
+        if likelihood.class_log_probs(torch.zeros(1, 2)) is None:
             raise ConfigError(
                 f"freeze gives one label's probabilities, and likelihood '{likelihood.kind}' speaks of something else: predict "
                 "with the posterior."
@@ -117,7 +115,9 @@ class Frozen(nn.Module):
         rows = (args[0] if args else next(iter(inputs.values()))).shape[0]
         batch = Batch(given, None, torch.arange(rows)).repeat(self.draws)
         logits = self._likelihood.logits(self.network, batch).double() / self.temperature
-        log_probs = torch.log_softmax(logits, -1).reshape(self.draws, rows, logits.shape[-1])
+        log_probs = self._likelihood.class_log_probs(logits)
+        assert log_probs is not None
+        log_probs = log_probs.reshape(self.draws, rows, log_probs.shape[-1])
         return (torch.logsumexp(log_probs, 0) - math.log(self.draws)).exp().float()
 
 

@@ -1,0 +1,1 @@
+"""A likelihood of ordered classes, as another package would bring it."""

@@ -1,0 +1,1 @@
+"""Ordered classes, such as stars or grades, for bayespeft."""

@@ -39,5 +39,5 @@ def kl_weight(train: TrainConfig, step: int, total: int, examples: int) -> float
     """
     if train.kl_schedule == "blob":
         return train.kl_weight * examples * blob_weight(step, blob_cycle(examples, train.batch_size * train.accumulate))
-    rise = train.kl_warmup * (train.span or total)
+    rise = max(train.kl_warmup * (train.span or total), train.kl_pace * train.kl_weight / examples)
     return train.kl_weight * min(1.0, (step + 1) / rise if rise > 0 else 1.0)

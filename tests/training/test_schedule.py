@@ -57,6 +57,13 @@ def test_blob_overweights_the_kl_as_published():
 
 def test_kl_weight_is_constant_or_warmed_up():
     assert [kl_weight(TrainConfig(kl_weight=0.3), s, 10, 50) for s in (0, 9)] == [0.3, 0.3]
+    paced = TrainConfig(kl_warmup=0.5, kl_pace=400)
+    assert [kl_weight(paced, s, 10, 100) for s in range(10)] == [kl_weight(paced, s, 10, 80) for s in range(10)]
+    slow = [kl_weight(paced, s, 10, 50) for s in range(10)]
+    assert slow == pytest.approx([*[(s + 1) / 8 for s in range(8)], 1.0, 1.0])
+    # A fold weighs the prior by its share of the rows, and rises as all rows will.
+    fold = [kl_weight(paced.replace(kl_weight=0.5), s, 10, 25) / 25 for s in range(10)]
+    assert fold == pytest.approx([weight / 50 for weight in slow])
     warmed = [kl_weight(TrainConfig(kl_warmup=0.5), s, 10, 50) for s in range(10)]
     assert warmed == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1, 1, 1])
     train = TrainConfig(kl_schedule="blob", batch_size=4)

@@ -1,28 +1,16 @@
-"""Tiny random networks built from configurations, and a tokenizer made in code: unit tests need no download."""
+"""Tiny random networks and their data as fixtures; profiles of the property tests; one case of each test with --fast."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import settings
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-)
 
-WORDS = [*"abcdefgh?.:,!", "good", "bad", "fine", "poor", "the", "cat", "dog", "sat", "ran", "is", "was", "not", "very"]
-
+from bayespeft.testing import networks
 
 # Examples are the same in each run unless `make fuzz` looks for new ones: what passes on a branch passes on main.
 settings.register_profile("suite", max_examples=25, deadline=None, derandomize=True, database=None)
@@ -54,108 +42,40 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def tokenizer() -> PreTrainedTokenizerFast:
-    """Words and single characters, [CLS] and [SEP] around text, padding on the right."""
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    letters = [*"ABCDEFGH", "Question", "Answer"]
-    vocabulary = {word: i for i, word in enumerate(dict.fromkeys(special + WORDS + letters))}
-    core = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Punctuation()])
-    core.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        eos_token="[SEP]",
-    )
-
-
-def _seeded(build: Callable[[], nn.Module]) -> Any:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return build().eval()
+def tokenizer() -> Any:
+    return networks.tokenizer()
 
 
 @pytest.fixture
-def bert() -> BertForSequenceClassification:
-    config = BertConfig(
-        vocab_size=64,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=64,
-        num_labels=2,
-        initializer_range=0.5,
-    )
-    return _seeded(lambda: BertForSequenceClassification(config))
+def bert() -> Any:
+    return networks.bert()
 
 
 @pytest.fixture
-def llama() -> LlamaForCausalLM:
-    config = LlamaConfig(
-        vocab_size=64,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        intermediate_size=32,
-        max_position_embeddings=64,
-        initializer_range=0.5,
-        pad_token_id=0,
-        bos_token_id=2,
-        eos_token_id=3,
-    )
-    return _seeded(lambda: LlamaForCausalLM(config))
+def llama() -> Any:
+    return networks.llama()
 
 
 @pytest.fixture
-def gpt2() -> GPT2LMHeadModel:
-    config = GPT2Config(
-        vocab_size=64,
-        n_embd=16,
-        n_layer=2,
-        n_head=2,
-        n_positions=64,
-        initializer_range=0.5,
-        bos_token_id=2,
-        eos_token_id=3,
-    )
-    return _seeded(lambda: GPT2LMHeadModel(config))
+def gpt2() -> Any:
+    return networks.gpt2()
 
 
 @pytest.fixture
 def mlp() -> nn.Sequential:
-    return _seeded(lambda: nn.Sequential(nn.Linear(5, 12), nn.Tanh(), nn.Linear(12, 12), nn.Tanh(), nn.Linear(12, 3)))
+    return networks.mlp()
 
 
 @pytest.fixture
 def xy() -> tuple[torch.Tensor, torch.Tensor]:
-    """Sixty points of three classes that a small network can learn."""
-    x = torch.randn(60, 5, generator=torch.Generator().manual_seed(1))
-    return x, (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
+    return networks.xy()
 
 
 @pytest.fixture
 def sentences() -> list[dict[str, Any]]:
-    """Twenty-four sentences of different lengths, positive or negative."""
-    rows = []
-    for i in range(24):
-        label = i % 2
-        words = ["the", ["cat", "dog", "fine"][i % 3], "is"] + ["very"] * (i % 4) + [["bad", "good"][label]]
-        rows.append({"text": " ".join(words), "label": label})
-    return rows
+    return networks.sentences()
 
 
 @pytest.fixture
 def questions() -> list[dict[str, Any]]:
-    """Twelve multiple-choice questions with three choices."""
-    names = ["cat", "dog", "fine"]
-    return [
-        {"question": f"the {names[i % 3]} is" + " very" * (i % 4) + " ?", "choices": names, "answer": i % 3}
-        for i in range(12)
-    ]
+    return networks.questions()

@@ -53,3 +53,9 @@ def _reached(start: str, imports: dict[str, set[str]]) -> set[str]:
             found.add(module)
             todo += imports[module]
     return found
+
+
+def test_the_page_s_five_lines_are_those_of_a_package_that_is_tested():
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    lines = (ROOT / "tests/strangers/planar_flow/test_planar_flow.py").read_text(encoding="utf-8")
+    assert f"```python\n{lines}```" in page

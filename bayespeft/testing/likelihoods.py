@@ -1,0 +1,50 @@
+"""What every likelihood owes the house."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import Tensor
+
+from bayespeft.errors import ConfigError
+from bayespeft.likelihoods.base import Likelihood
+
+
+class LikelihoodContract:
+    """Tests of one likelihood.
+
+    Attributes:
+        likelihood: with the settings that are tested.
+        outputs: K, of the network.
+    """
+
+    likelihood: Likelihood
+    outputs: int = 3
+
+    @pytest.fixture
+    def subject(self) -> Likelihood:
+        """The likelihood that is tested."""
+        return self.likelihood
+
+    def some_outputs(self) -> Tensor:
+        """Outputs (n, K) of a network."""
+        return torch.randn(6, self.outputs, generator=torch.Generator().manual_seed(0))
+
+    def test_json_round_trip(self, subject: Likelihood) -> None:
+        """Settings are read as they were written, by the registered name."""
+        assert Likelihood.model_validate(json.loads(subject.model_dump_json())) == subject
+
+    def test_law_has_one_label_for_each_example(self, subject: Likelihood) -> None:
+        """Pyro's plate over examples takes the law's batch for the examples."""
+        assert subject.distribution(self.some_outputs()).batch_shape == (6,)
+
+    def test_says_whether_it_can_be_linearised(self, subject: Likelihood) -> None:
+        """What `fit` promises before training is what prediction can keep."""
+        try:
+            subject.gaussian_average(2, False, lambda outputs: torch.zeros(1, outputs))
+        except ConfigError:
+            assert not subject.linearises
+        else:
+            assert subject.linearises

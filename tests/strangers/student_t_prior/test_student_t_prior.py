@@ -1,0 +1,7 @@
+from student_t_prior import StudentT
+
+from bayespeft.testing import PriorContract
+
+
+class TestStudentT(PriorContract):
+    prior = StudentT()

@@ -28,6 +28,7 @@ from bayespeft.data.sample import Sample
 from bayespeft.errors import ConfigError, GuideError
 from bayespeft.fitting.packing import make_packs
 from bayespeft.fitting.start import start_packs, start_placements, started_at
+from bayespeft.fitting.units import in_units_of
 from bayespeft.guides.base import GuideSpec
 from bayespeft.layers.embeddings import fresh_tokens
 from bayespeft.layers.factors import Pack
@@ -38,6 +39,7 @@ from bayespeft.layers.network import eager
 from bayespeft.layers.sites import find_sites
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.inputs import as_examples
+from bayespeft.likelihoods.regression import Regression
 from bayespeft.methods.base import Method
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.prediction.uneven import settled
@@ -120,9 +122,11 @@ def assemble(
         warn_of_random(model, {site.name for site in fresh})
         # What gives the outputs starts at none, unless somebody trained it; layers before it must let something through.
         last = {head.name for head in own[-1:] if f"{head.name}.weight" in random}
+        chosen = in_units_of(chosen, model, examples, device, seed, fresh=bool(last))
         placements = tuple(Placement(s, method.adapter) for s in sites)
         placements += tuple(Placement(head, Head(fresh=head.name in last), head=True) for head in own)
     else:
+        chosen = chosen.in_units_of(start.likelihood) if isinstance(chosen, Regression) else chosen
         placements = start_placements(start, model, method)
         # What the method says of itself is what was fitted.
         method = method.replace(adapter=next(p.adapter for p in placements if not p.head))

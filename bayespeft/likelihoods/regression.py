@@ -1,7 +1,9 @@
-"""Regression: the network's own output is the mean of one normal law per target, with one known noise scale for all.
+"""Regression: the network's own output says the mean of one normal law per target, with one noise scale for all.
 
-p(y | x) = prod over d of N(y_d; f_d(x), noise^2). For `AutoModelForSequenceClassification` networks with num_labels = d
-and for plain modules that map a tensor to means (n, d).
+p(y | x) = prod over d of N(y_d; center_d + spread f_d(x), noise^2), with the means and the standard deviation of the training
+targets, so that the same fit comes of targets in any units; where the network's own output f explains these targets already, it
+is the mean as it is. For `AutoModelForSequenceClassification` networks with num_labels = d and for plain modules that map a
+tensor to (n, d).
 """
 
 from __future__ import annotations
@@ -11,27 +13,57 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import pyro.distributions as dist
+import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from bayespeft.data.batch import Batch
 from bayespeft.errors import DataError
+from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.text import TextLikelihood
 from bayespeft.predictive.normal import NormalAverage, NormalGaussianAverage, RegressionPredictive, log_likelihood
 
 
 class Regression(TextLikelihood):
-    """Independent normals around the network's d outputs; labels are (n, d) numbers, or (n,) where d is 1.
+    """Independent normals around means; labels are (n, d) numbers, or (n,) where d is 1.
 
     Attributes:
-        noise: standard deviation of a target around the network's output, in the target's units, the same for every
-            example and output. It is not learned: the ELBO weighs data against prior by it.
+        noise: standard deviation of a target around its mean, in the targets' units, the same for every example and output: the
+            ELBO weighs data against prior by it. None: `spread` until a fit has found the one under which rows are the most
+            probable that were held out, or where none were, those of validation or of training.
+        standardise: whether outputs are in units of `spread` around `center`; None: unless the network that is handed over
+            explains the training targets already. If so, whatever takes the network alone (`using`, an export) has outputs in
+            these units.
+        center: means of the d training targets; filled in by a fit.
+        spread: standard deviation of the training targets around these, of all d together; filled in by a fit.
     """
 
     discrete: ClassVar[bool] = False
     outputs: ClassVar[str] = "means of shape (examples, targets)"
     columns: ClassVar[str] = "text, [text_pair], label (a number, or a list of numbers)"
-    noise: float = Field(default=1.0, gt=0)
+    noise: float | None = Field(default=None, gt=0)
+    standardise: bool | None = None
+    center: tuple[float, ...] = ()
+    spread: float | None = Field(default=None, gt=0)
+
+    @property
+    def sigma(self) -> float:
+        """The standard deviation of a target around its mean, as far as it is known."""
+        return self.noise or self.spread or 1.0
+
+    def in_units_of(self, other: Likelihood) -> Regression:
+        """Return this likelihood with outputs in the units of another one, from whose posterior a fit starts."""
+        if not isinstance(other, Regression):
+            return self
+        return self.replace(standardise=bool(other.standardise), center=other.center, spread=other.spread)
+
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the means (n, d)."""
+        outputs = super().logits(model, batch)
+        if not self.standardise or self.spread is None:
+            return outputs
+        return outputs * self.spread + torch.tensor(self.center, device=outputs.device)
 
     def label(self, label: Any, row: int) -> Any:
         """Return a number or a list of numbers as it is."""
@@ -46,7 +78,7 @@ class Regression(TextLikelihood):
 
     def distribution(self, logits: Tensor) -> Distribution:
         """Return the normal law of (n, d) labels around (n, d) means; event shape (d,)."""
-        return dist.Normal(logits, self.noise).to_event(1)  # type: ignore[no-any-return]
+        return dist.Normal(logits, self.sigma).to_event(1)  # type: ignore[no-any-return]
 
     def check_labels(self, labels: Tensor, classes: int) -> None:
         """Check that every example has as many labels as the network has outputs."""
@@ -64,19 +96,19 @@ class Regression(TextLikelihood):
 
     def log_likelihood(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return joint log densities of the d targets."""
-        return log_likelihood(logits.double(), self.noise, self.observed(labels))
+        return log_likelihood(logits.double(), self.sigma, self.observed(labels))
 
     def curvature_root(self, logits: Tensor, labels: Tensor | None, by_output: Tensor) -> Tensor:
         """Return J / noise: the Hessian is I / noise^2, wherever it is taken."""
-        return by_output / self.noise
+        return by_output / self.sigma
 
     def average(self, n: int, keep: bool) -> NormalAverage:
         """Mix the normals of the draws."""
-        return NormalAverage(n, keep, self.noise)
+        return NormalAverage(n, keep, self.sigma)
 
     def gaussian_average(self, n: int, keep: bool, normals: Callable[[int], Tensor]) -> NormalGaussianAverage:
         """Return the closed form; nothing is drawn, so nothing is kept."""
-        return NormalGaussianAverage(n, self.noise)
+        return NormalGaussianAverage(n, self.sigma)
 
     def prediction_type(self, classes: int) -> type[RegressionPredictive]:
         """Return `RegressionPredictive`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from bayespeft.io.saved import Base, Saved
 from bayespeft.layers.fingerprint import fingerprint
 from bayespeft.layers.merged import Merged, times_merged
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.likelihoods.regression import Regression
 from bayespeft.methods.base import Method
 from bayespeft.prediction.frozen import Frozen, sharing_copy
 from bayespeft.prediction.predictor import Predictor
@@ -120,7 +122,9 @@ class Fitted:
     def using(self, draw: Draw = "mean", seed: Seed = 0) -> Iterator[nn.Module]:
         """Give the network one draw's weights inside a `with` block: `with posterior.using("mean") as model: ...`.
 
-        It is in evaluation mode there, and as it was afterwards. Its logits are not yet divided by a fitted `temperature`.
+        It is in evaluation mode there, and as it was afterwards. Its logits are not yet divided by a fitted `temperature`, and
+        its outputs of quantities are not yet in the targets' units where the likelihood standardises:
+        y = likelihood.center + likelihood.spread * output.
         Other threads may not use the network with a posterior meanwhile, and are told so.
 
         Args:
@@ -139,6 +143,18 @@ class Fitted:
         with self._attached() as attachment, mode(self.model, keep_cache=True):
             attachment.bind(weights)
             yield
+
+    def _tell_units(self) -> None:
+        """Warn that a network alone says quantities in other units than the posterior does."""
+        likelihood = self.likelihood
+        if isinstance(likelihood, Regression) and likelihood.standardise:
+            center = ", ".join(f"{value:.6g}" for value in likelihood.center)
+            warnings.warn(
+                "the network alone has outputs in standard deviations of the training targets: "
+                f"y = ({center}) + {likelihood.spread:.6g} * output. For outputs in the targets' units pass "
+                "likelihood=Regression(standardise=False) to fit.",
+                stacklevel=4,
+            )
 
     def _check_network(self) -> None:
         """Check that the network is the one of this posterior, with no adapter at work."""
@@ -208,7 +224,7 @@ class Fitted:
 
         It is in evaluation mode, and its configuration calls the classes as the posterior does.
 
-        A fitted temperature has no place in it: divide its logits by `temperature`.
+        A fitted temperature, and the units of targets, have no place in it: see `using`. A warning says so of units.
 
         Args:
             draw: as for `using`; one draw is one network.
@@ -219,6 +235,7 @@ class Fitted:
                 shared with another module. ConfigError: `draw` is neither "mean" nor the number of a draw.
         """
         self._check_network()
+        self._tell_units()
         network = merged_copy(self.model, self.placements, self._one_network(draw, seed), self.merged)
         name_outputs(network, self.likelihood.class_names)
         return network
@@ -263,7 +280,7 @@ class Fitted:
     def export_peft(self, directory: str | os.PathLike[str], draw: Draw = "mean", seed: Seed = 0) -> None:
         """Write one draw as a LoRA that `peft.PeftModel.from_pretrained` loads onto the same base network.
 
-        A fitted temperature has no place in that format: divide the exported network's logits by `temperature`.
+        A fitted temperature, and the units of targets, have no place in that format: see `using`. A warning says so of units.
 
         Args:
             directory: new, empty, or with an earlier export, which is replaced.
@@ -275,4 +292,5 @@ class Fitted:
             ConfigError: `draw` is neither "mean" nor the number of a draw.
         """
         self._check_network()
+        self._tell_units()
         write_lora(directory, self.model, self.placements, self._one_network(draw, seed), self.merged)

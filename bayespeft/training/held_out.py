@@ -1,4 +1,4 @@
-"""steps="auto": rows that a fit has not seen say how long to train, and at which temperature to predict.
+"""steps="auto": rows that a fit has not seen say how long to train, at which temperature or with which noise to predict.
 
 Few rows are cross-fitted: each fold trains on the others and is judged by its own, so that every row has a say. The curves
 of held-out NLL are added up, `bayespeft.training.horizon` says where they are best, and the final fit goes as far, by the
@@ -21,6 +21,7 @@ from torch import Tensor
 from bayespeft.data.examples import Examples
 from bayespeft.data.repeats import firsts
 from bayespeft.errors import ConfigError
+from bayespeft.likelihoods.base import Likelihood
 from bayespeft.prediction.predictor import Predictor
 from bayespeft.prediction.temperature import GRID, best_temperature, tempered_nlls
 from bayespeft.training.history import Ended, History, Record
@@ -34,6 +35,7 @@ from bayespeft.training.horizon import (
     upper_bound,
 )
 from bayespeft.training.loop import Lookout
+from bayespeft.training.noise import at_best_noise, at_own_noise, learns_noise, nll_unit
 from bayespeft.training.problem import Problem
 
 FOLDS = 3
@@ -48,6 +50,7 @@ FURTHER = 1.25
 # As many as a curve needs; they are the same at every look.
 DRAWS = 3
 TEMPERED = "nll at T="
+NOISE = "noise"
 
 
 class Once(Protocol):
@@ -75,15 +78,23 @@ class _Lookout:
     most: int
     held_out: bool
     labels: float
+    likelihood: Likelihood
     keeps: bool = False
+
+    @property
+    def unit(self) -> float:
+        """What is taken off an NLL, nats, so that it does not depend on the units of quantities."""
+        return nll_unit(self.likelihood)
 
     def see(self, history: History) -> Verdict:
         """Judge the run so far."""
         if not self.held_out:
-            nlls = [record.nll / self.labels for record in history.records]
+            nlls = [
+                (at_own_noise(record.nll, self.likelihood) - self.unit) / self.labels for record in history.records
+            ]
             return judge_training([record.step for record in history.records], nlls, self.most)
         seen = [record for record in history.records if record.validation]
-        nlls = [min(_curve(record)) / self.labels for record in seen]
+        nlls = [(min(_curve(record)) - self.unit) / self.labels for record in seen]
         return judge([record.step for record in seen], nlls, self.most)
 
 
@@ -191,14 +202,17 @@ def _cross_fitted(
     most, labels = _bound(problem, pairs[0][0]), _labels_each(problem)
     curves: list[dict[int, tuple[float, ...]]] = []
     sizes: list[int] = []
+    noises: list[dict[int, float]] = []
+    unit = nll_unit(problem.likelihood)
     steps = 0
     for rest, held in pairs:
         fold = _part(problem, rest, most)
-        lookout = _Lookout(frozenset(looks(most)), most, held_out=True, labels=labels)
+        lookout = _Lookout(frozenset(looks(most)), most, held_out=True, labels=labels, likelihood=problem.likelihood)
         history = once(
             fold, f"fold {len(curves) + 1} of {len(pairs)}", validate=_validator(fold, held), lookout=lookout
         )
         curves.append({r.step: _curve(r) for r in history.records if r.validation})
+        noises.append({r.step: r.validation.get(NOISE, 0.0) for r in history.records if r.validation})
         sizes.append(len(held))
         steps += history.steps
         if len(curves) == 1:
@@ -212,13 +226,16 @@ def _cross_fitted(
 
     table = [mean(step) for step in common]
     pooled = [min(row) for row in table]
-    judged = [nll / labels for nll in pooled]
+    judged = [(nll - unit) / labels for nll in pooled]
     verdict = judge(common, judged, common[-1])
     at = common.index(verdict.best)
     per_epoch = _per_epoch(problem, pairs[0][0])
     # Logits grow by the step, rows are memorised by the pass: as many steps would be too few, as many passes too many.
     final = max(1, round(verdict.best * (_per_epoch(problem, problem.examples) / per_epoch) ** 0.5))
     final = min(final, _bound(problem, problem.examples))
+    if learns_noise(problem.likelihood):
+        squares = sum(size * own[verdict.best] ** 2 for size, own in zip(sizes, noises, strict=True))
+        problem.likelihood = problem.likelihood.replace(noise=(squares / total) ** 0.5)
     history = once(replace(problem, train=resolved(problem.train, final)), "all rows", validate=None, lookout=None)
     ended = Ended(
         reason=_reason(judged, at, common[-1] >= _bound(problem, pairs[0][0])),
@@ -241,11 +258,15 @@ def _kept(
     """Fit some rows, judged by others, and keep the state that was best on them."""
     most, labels = _bound(problem, rest), _labels_each(problem)
     part = replace(problem, examples=rest, train=resolved(problem.train, most))
-    lookout = _Lookout(frozenset(looks(most)), most, held_out=True, labels=labels, keeps=True)
+    lookout = _Lookout(
+        frozenset(looks(most)), most, held_out=True, labels=labels, likelihood=problem.likelihood, keeps=True
+    )
     history = once(part, validate=_validator(part, held), lookout=lookout)
     seen = [record for record in history.records if record.validation]
     verdict = lookout.see(history)
     best = next(record for record in seen if record.step == verdict.best)
+    if learns_noise(problem.likelihood):
+        problem.likelihood = problem.likelihood.replace(noise=(best.validation or {})[NOISE])
     ended = Ended(
         reason=verdict.reason or "not settled",
         steps=verdict.best,
@@ -264,7 +285,7 @@ def _until_settled(
 ) -> History:
     """Fit all rows until the training NLL has settled."""
     most, labels = _bound(problem, problem.examples), _labels_each(problem)
-    lookout = _Lookout(frozenset(looks(most)), most, held_out=False, labels=labels)
+    lookout = _Lookout(frozenset(looks(most)), most, held_out=False, labels=labels, likelihood=problem.likelihood)
     validate = None if validation is None else _validator(problem, validation)
     history = once(replace(problem, train=resolved(problem.train, most)), validate=validate, lookout=lookout)
     verdict = lookout.see(history)
@@ -319,10 +340,13 @@ def _curve(record: Record) -> tuple[float, ...]:
 
 
 def _validator(problem: Problem, held: Examples) -> Callable[[], dict[str, float]]:
-    calibrates = _calibrates(problem)
+    calibrates, learns = _calibrates(problem), learns_noise(problem.likelihood)
 
     def validate() -> dict[str, float]:
-        prediction = Predictor(problem).run(held, DRAWS, problem.seed, keep_draws=calibrates)
+        prediction = Predictor(problem).run(held, DRAWS, problem.seed, keep_draws=calibrates or learns)
+        if learns:
+            fitted = at_best_noise(prediction)
+            return {**fitted.validation_metrics(), NOISE: fitted.noise}
         figures = prediction.validation_metrics()
         if calibrates:
             nlls = tempered_nlls(prediction.tempered_nll)

@@ -17,6 +17,7 @@ from bayespeft.prediction.predictor import Predictor
 from bayespeft.training.held_out import check_free, run_free
 from bayespeft.training.history import History
 from bayespeft.training.loop import run
+from bayespeft.training.noise import at_best_noise, learns_noise
 from bayespeft.training.problem import Problem
 from bayespeft.training.progress import ProgressBar
 from bayespeft.training.resume import States
@@ -59,8 +60,14 @@ class Trainer:
         problem = self.problem if problem is None else problem
         if isinstance(problem.train.steps, str):
             check_free(problem, options)
-            return run_free(problem, self._run, self.validation)
-        return self._run(problem, validate=self._validator(problem), **options)
+            history = run_free(problem, self._run, self.validation)
+        else:
+            history = self._run(problem, validate=self._validator(problem), **options)
+        if learns_noise(problem.likelihood):
+            rows = problem.examples if self.validation is None else self.validation
+            prediction = Predictor(problem).run(rows, VALIDATION_DRAWS, problem.seed, keep_draws=True)
+            problem.likelihood = problem.likelihood.replace(noise=at_best_noise(prediction).noise)
+        return history
 
     def point(self) -> tuple[Values, History]:
         """Return the point estimate that post-hoc guides build on, by pack, and how it was trained.
@@ -88,7 +95,10 @@ class Trainer:
         """
         approximation = Approximation(packs, Point(), torch.Generator().manual_seed(seed), self.problem.device)
         train = train or self.problem.train
-        history = self.optimise(replace(self.problem, approximation=approximation, seed=seed, train=train), **options)
+        problem = replace(self.problem, approximation=approximation, seed=seed, train=train)
+        history = self.optimise(problem, **options)
+        # A noise that was learned holds for what the guide makes of the point.
+        self.problem.likelihood = problem.likelihood
         return {name: value.detach().clone() for name, value in approximation.mean().items()}, history
 
     def _run(self, problem: Problem, part: str = "", **options: Any) -> History:

@@ -22,10 +22,12 @@ from bayespeft.errors import AttachError, ConfigError, DataError
 from bayespeft.guides.full_covariance import FullCovariance
 from bayespeft.likelihoods.regression import Regression
 from bayespeft.prediction.predictor import Predictor
-from bayespeft.predictive.base import Rows
+from bayespeft.predictive.base import Cost, Rows
+from bayespeft.predictive.normal import log_likelihood
 from bayespeft.priors.normal import Normal
 from bayespeft.report import regression_metrics
 from bayespeft.training.loop import run
+from bayespeft.training.noise import at_best_noise, at_own_noise
 from tests.training.helpers import Direct, problem
 
 BRIEF: dict[str, Any] = {"targets": "all-linear", "train": TrainConfig(steps=60, lr=1e-2), "progress": False}
@@ -131,7 +133,8 @@ def test_the_prediction_is_the_explicit_mixture(posterior, data, draws_per_pass)
     for draw in range(5):
         with posterior.using(draw, seed=3) as model:
             means.append(model(x).double())
-    means = torch.stack(means)
+    law = posterior.likelihood
+    means = torch.stack(means) * law.spread + torch.tensor(law.center)
     assert isinstance(found, bayespeft.RegressionPredictive)
     torch.testing.assert_close(found.draw_means.double(), means, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(found.mean, means.mean(0), atol=1e-5, rtol=1e-4)
@@ -152,7 +155,9 @@ def test_automatic_draws_stop_at_the_tolerance(posterior, data, sampling):
 def test_the_mean_and_the_closed_form_draw_nothing(posterior, data):
     mean = posterior.predict(data, draws=0)
     with posterior.using("mean") as model:
-        torch.testing.assert_close(mean.mean, model(data[0]).double(), atol=1e-5, rtol=1e-4)
+        law = posterior.likelihood
+        said = model(data[0]).double() * law.spread + torch.tensor(law.center)
+        torch.testing.assert_close(mean.mean, said, atol=1e-5, rtol=1e-4)
     assert (mean.draws, float(mean.epistemic.max())) == (0, 0)
     closed = posterior.predict(data, prediction="linearised")
     torch.testing.assert_close(closed.mean, mean.mean, atol=1e-5, rtol=1e-4)
@@ -173,7 +178,8 @@ def test_methods_fit_report_save_and_load(mlp, data, guide, tmp_path):
     assert (report.epistemic > 0) == (guide != "mle")
     fitted.save(tmp_path / "p")
     loaded = bayespeft.load(tmp_path / "p", mlp)
-    assert loaded.likelihood == Regression(noise=0.5)
+    assert loaded.likelihood == fitted.likelihood
+    assert loaded.likelihood.noise == 0.5
     one, other = (p.predict(data, draws=2) for p in (fitted, loaded))
     assert torch.equal(one.mean, other.mean)
     assert torch.equal(one.log_likelihood, other.log_likelihood)
@@ -182,7 +188,8 @@ def test_methods_fit_report_save_and_load(mlp, data, guide, tmp_path):
 def test_post_hoc_methods_take_the_start_s_likelihood(mlp, data):
     mle = bayespeft.fit(mlp, data, "mle", likelihood=Regression(noise=0.3), **BRIEF)
     fitted = bayespeft.fit(mlp, data, "laplace_lora_diagonal", start=mle, progress=False)
-    assert fitted.likelihood == Regression(noise=0.3)
+    assert fitted.likelihood == mle.likelihood
+    assert fitted.likelihood.noise == 0.3
     assert math.isfinite(float(fitted.approximation.latent.log_evidence))
 
 
@@ -195,6 +202,117 @@ def test_methods_of_probabilities_are_refused_before_training(mlp, data, guide):
 def test_there_is_no_temperature(posterior, data):
     with pytest.raises(ConfigError, match=r"a temperature divides logits.*'regression'"):
         posterior.with_temperature(data)
+
+
+def small(seed=0, outputs=1):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, outputs))
+
+
+FREELY: dict[str, Any] = {"targets": "all-linear", "progress": False, "likelihood": "regression"}
+
+
+@pytest.mark.parametrize("guide", ["melora", "mle", "laplace_lora", "ensemble"])
+def test_targets_in_other_units_are_the_same_fit(data, guide):
+    """A thousand times as large and far from zero: the same predictions in these units, and the same number of steps."""
+    x, y = data[0], data[1][:, :1] + 0.2 * torch.randn(60, 1, generator=torch.Generator().manual_seed(3))
+    train = TrainConfig(steps=80, lr=1e-2) if guide == "ensemble" else TrainConfig(most_steps=300)
+    found = []
+    for scale, shift in ((1.0, 0.0), (1000.0, 5000.0)):
+        fitted = bayespeft.fit(small(), (x, y * scale + shift), guide, train=train, **FREELY)
+        predicted = fitted.predict((x, y * scale + shift), draws=4, keep_draws=True)
+        law = fitted.likelihood
+        assert law.standardise
+        assert law.center == pytest.approx([float(y.mean()) * scale + shift], rel=1e-5)
+        assert law.spread == pytest.approx(float(y.std(correction=0)) * scale, rel=1e-5)
+        nll = -float(predicted.log_likelihood.mean()) - math.log(scale)
+        found.append((fitted.history.steps, predicted.mean, predicted.std, law.noise, nll))
+        found[-1] = (found[-1][0], (found[-1][1] - shift) / scale, found[-1][2] / scale, law.noise / scale, nll)
+    one, other = found
+    assert one[0] == other[0]
+    torch.testing.assert_close(one[1], other[1], atol=1e-3, rtol=0)
+    torch.testing.assert_close(one[2], other[2], atol=1e-3, rtol=1e-3)
+    assert one[3:] == pytest.approx(other[3:], rel=1e-3, abs=1e-3)
+    # And it is a fit: most of what the targets vary by is explained.
+    assert float((one[1] - y).square().mean()) < 0.5 * float(y.var())
+
+
+def test_the_noise_is_that_of_the_data(data):
+    """Linear data seen through a known noise: what held-out rows say of it is within 4 standard errors and the error of w."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 5, generator=generator)
+    y = 50 + 10 * (x[:, :1] + 0.3 * torch.randn(400, 1, generator=generator))
+    model = nn.Sequential(nn.Linear(5, 1))
+    for train in (TrainConfig(steps=300, lr=2e-2), TrainConfig(steps="auto", lr=2e-2)):
+        law = bayespeft.fit(model, (x, y), "mle", adapter="full", train=train, **FREELY).likelihood
+        assert law.noise == pytest.approx(3, rel=4 * (1 / 800) ** 0.5 + 5 / 400)
+    given = bayespeft.fit(
+        model, (x, y), "mle", **{**FREELY, "likelihood": Regression(noise=2.0)}, train=TrainConfig(steps=3)
+    )
+    assert given.likelihood.noise == 2.0
+
+
+def test_the_best_noise_is_the_root_of_the_mean_square_of_one_draw_and_the_least_nll_of_several():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randn(50, 2, generator=generator)
+    average = Regression(spread=1.0, center=(0.0, 0.0)).average(50, True)
+    average.begin(1)
+    means = torch.randn(3, 50, 2, generator=generator).double()
+    average.add(means[:1], Rows(torch.arange(50), labels), 0)
+    one = at_best_noise(average.result(Cost(1, 1, 0.0)))
+    square = float((means[0] - labels).square().mean())
+    assert one.noise == pytest.approx(square**0.5, rel=1e-3)
+    law = Regression(spread=1.0, center=(0.0, 0.0))
+    under = -float(log_likelihood(means[0], 1.0, labels).mean())
+    assert at_own_noise(under, law) == pytest.approx(-float(one.log_likelihood.mean()), rel=1e-4)
+    several = Regression(spread=1.0, center=(0.0, 0.0)).average(50, True)
+    several.begin(3)
+    several.add(means, Rows(torch.arange(50), labels), 0)
+    found = at_best_noise(several.result(Cost(3, 3, 0.0)))
+    for noise in (0.97 * found.noise, 1.03 * found.noise):
+        other = torch.logsumexp(log_likelihood(means, noise, labels), 0) - math.log(3)
+        assert float(other.mean()) < float(found.log_likelihood.mean())
+
+
+def test_a_network_that_is_in_the_targets_units_already_stays_in_them(data):
+    x, y = data[0], 300 + 20 * data[1][:, :1]
+    model = small()
+    with torch.no_grad():
+        weights = torch.linalg.lstsq(torch.cat([model[:2](x), torch.ones(60, 1)], 1), y).solution
+        model[2].weight.copy_(weights[:-1].T)
+        model[2].bias.copy_(weights[-1])
+    still = TrainConfig(steps=1, lr=0.0)
+    fitted = bayespeft.fit(model, (x, y), "mle", train=still, **FREELY)
+    assert not fitted.likelihood.standardise
+    torch.testing.assert_close(fitted.predict((x, y), draws=0).mean, model(x).double(), atol=1e-3, rtol=1e-5)
+    with torch.no_grad():
+        error = float((model(x) - y).square().mean().sqrt())
+    assert fitted.likelihood.noise == pytest.approx(error, rel=1e-2)
+    asked = bayespeft.fit(model, (x, y), "mle", train=still, **{**FREELY, "likelihood": Regression(standardise=True)})
+    assert asked.likelihood.standardise
+
+
+def test_a_network_alone_says_its_units(data, tmp_path):
+    x, y = data[0], 300 + 20 * data[1][:, :1]
+    fitted = bayespeft.fit(small(), (x, y), "mle", train=TrainConfig(steps=40, lr=1e-2), **FREELY)
+    with pytest.warns(
+        UserWarning, match=r"standard deviations of the training targets: y = \(\d+\.?\d*\) \+ .* \* output"
+    ):
+        alone = fitted.merged_model()
+    law = fitted.likelihood
+    said = alone(x).double() * law.spread + torch.tensor(law.center)
+    torch.testing.assert_close(said, fitted.predict((x, y), draws=0).mean, atol=1e-3, rtol=1e-5)
+    plain = bayespeft.fit(
+        small(), (x, y), "mle", train=TrainConfig(steps=2), **{**FREELY, "likelihood": Regression(standardise=False)}
+    )
+    plain.merged_model()
+
+
+def test_targets_that_are_all_the_same_are_no_error(data):
+    fitted = bayespeft.fit(small(), (data[0], torch.full((60,), 7.0)), "mle", train=TrainConfig(steps=30), **FREELY)
+    assert fitted.likelihood.spread == 1
+    assert float((fitted.predict(data[0], draws=0).mean - 7).abs().max()) < 1
 
 
 def test_one_target_as_a_vector_or_a_column(data):

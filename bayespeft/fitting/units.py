@@ -1,0 +1,57 @@
+"""The units of targets, for likelihoods of quantities: found on training rows before a fit."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import torch
+from torch import nn
+
+from bayespeft.adapters.attach import mode
+from bayespeft.data.examples import Examples
+from bayespeft.likelihoods.base import Likelihood
+from bayespeft.likelihoods.regression import Regression
+
+# Training rows that the network is run on, and how many at a time.
+ROWS, BATCH = 512, 32
+# A network whose squared errors are below this part of the targets' variance is in their units already.
+KNOWN = 0.9
+
+
+def in_units_of(
+    likelihood: Likelihood, model: nn.Module, examples: Examples, device: torch.device, seed: int, fresh: bool
+) -> Likelihood:
+    """Return a regression in the units of its training targets; any other likelihood as it is.
+
+    Args:
+        likelihood: resolved.
+        model: the network, without hooks.
+        examples: the training data.
+        device: where the network is.
+        seed: of the choice of rows that the network is run on.
+        fresh: its head is random, so that what it says means nothing.
+
+    Raises:
+        DataError: labels are none that the likelihood knows.
+    """
+    if not isinstance(likelihood, Regression) or (likelihood.spread is not None and likelihood.center):
+        return likelihood
+    outputs, labels, found = [], [], examples.labels()
+    with torch.no_grad(), mode(model):
+        for batch in islice(examples.batches(BATCH, shuffle=torch.Generator().manual_seed(seed)), ROWS // BATCH):
+            if batch.labels is None:
+                return likelihood
+            outputs.append(likelihood.logits(model, batch.to(device)).double().cpu())
+            likelihood.check_labels(batch.labels if found is None else found, outputs[-1].shape[1])
+            labels.append(likelihood.observed(batch.labels.cpu()).double())
+    said, true = torch.cat(outputs), torch.cat(labels)
+    targets = true if found is None else likelihood.observed(found.cpu()).double()
+    center = targets.mean(0)
+    off = (true - center).square().sum()
+    known = not fresh and bool((true - said).square().sum() < KNOWN * off)
+    spread = float((targets - center).square().mean().sqrt())
+    return likelihood.replace(
+        standardise=not known if likelihood.standardise is None else likelihood.standardise,
+        center=likelihood.center or tuple(center.tolist()),
+        spread=likelihood.spread or (spread if spread > 0 else 1.0),
+    )

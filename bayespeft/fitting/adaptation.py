@@ -59,6 +59,8 @@ class Adaptation:
         problem = assembly.problem
         if isinstance(problem.train.steps, str):
             problem = replace(problem, train=resolved(problem.train, problem.train.most_steps))
+        # The prior comes slowly where held-out rows choose along the path, and nobody does here.
+        problem = replace(problem, train=problem.train.replace(kl_pace=0))
         self._problem = problem
         self._takes = takes_of(problem.model, problem.likelihood)
         self._steps = Steps(problem, total_steps(problem.train, problem.examples))
@@ -113,7 +115,7 @@ class Adaptation:
         length, and this then ends them in time.
         """
         if isinstance(self._assembly.problem.train.steps, str):
-            self._problem.train = self._assembly.problem.train.replace(steps=steps)
+            self._problem.train = self._assembly.problem.train.replace(steps=steps, kl_pace=0)
         self._steps.total = self._planned = steps
 
     def attach(self) -> None:

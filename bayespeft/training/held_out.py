@@ -89,9 +89,7 @@ class _Lookout:
     def see(self, history: History) -> Verdict:
         """Judge the run so far."""
         if not self.held_out:
-            nlls = [
-                (at_own_noise(record.nll, self.likelihood) - self.unit) / self.labels for record in history.records
-            ]
+            nlls = [(at_own_noise(record.nll, self.likelihood) - self.unit) / self.labels for record in history.records]
             return judge_training([record.step for record in history.records], nlls, self.most)
         seen = [record for record in history.records if record.validation]
         nlls = [(min(_curve(record)) - self.unit) / self.labels for record in seen]
@@ -287,7 +285,9 @@ def _until_settled(
     most, labels = _bound(problem, problem.examples), _labels_each(problem)
     lookout = _Lookout(frozenset(looks(most)), most, held_out=False, labels=labels, likelihood=problem.likelihood)
     validate = None if validation is None else _validator(problem, validation)
-    history = once(replace(problem, train=resolved(problem.train, most)), validate=validate, lookout=lookout)
+    # Nobody chooses along the path, so the prior comes no more slowly than that of many rows.
+    train = resolved(problem.train, most).replace(kl_pace=0)
+    history = once(replace(problem, train=train), validate=validate, lookout=lookout)
     verdict = lookout.see(history)
     return replace(history, ended=Ended(verdict.reason or "not settled", history.steps))
 

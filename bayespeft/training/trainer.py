@@ -62,7 +62,9 @@ class Trainer:
             check_free(problem, options)
             history = run_free(problem, self._run, self.validation)
         else:
-            history = self._run(problem, validate=self._validator(problem), **options)
+            # The prior comes slowly where somebody chooses along the path, and nobody does here.
+            at_once = replace(problem, train=problem.train.replace(kl_pace=0))
+            history = self._run(at_once, validate=self._validator(problem), **options)
         if learns_noise(problem.likelihood):
             rows = problem.examples if self.validation is None else self.validation
             prediction = Predictor(problem).run(rows, VALIDATION_DRAWS, problem.seed, keep_draws=True)

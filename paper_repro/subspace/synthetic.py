@@ -25,6 +25,7 @@ from bayespeft import Method, TrainConfig, registry
 from bayespeft.adapters.lora import Lora
 from bayespeft.adapters.random_subspace import RandomSubspace
 from bayespeft.adapters.sparse_low_rank import SparseLowRank
+from bayespeft.likelihoods.regression import Regression
 from bayespeft.report.view import plots
 from paper_repro.results import append, read
 from paper_repro.subspace.budget import density_for, lora_budget
@@ -88,7 +89,14 @@ def train(
     with torch.no_grad():
         student[0].weight.copy_(base)
     posterior = bayespeft.fit(
-        student, data, method, likelihood="regression", targets="all-linear", train=settings, seed=seed, progress=False
+        student,
+        data,
+        method,
+        likelihood=Regression(noise=1.0, standardise=False),
+        targets="all-linear",
+        train=settings,
+        seed=seed,
+        progress=False,
     )
     with posterior.using("mean") as trained:
         final = float((trained(data[0]) - data[1]).square().sum(1).mean())

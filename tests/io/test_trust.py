@@ -110,7 +110,7 @@ def test_conformal_sets_are_of_the_posteriors_predictions(posterior: Any, xy: An
     assert posterior.conformal(xy, method="aps", draws=3).sets(xy).any(axis=1).mean() > 0.5
     with pytest.raises(ConfigError, match="alpha is 2"):
         posterior.conformal(xy, alpha=2)
-    with pytest.raises(DataError, match="with labels"):
+    with pytest.raises(DataError, match="needs labels"):
         posterior.conformal((xy[0],), draws=2)
 
 

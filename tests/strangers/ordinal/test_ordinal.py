@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,25 +14,7 @@ from bayespeft import Predictive, TrainConfig, registry
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.base import Likelihood
 
-CACHES = (registry._entry_points, registry._load, registry._found)
 QUICK: dict[str, Any] = {"train": TrainConfig(steps=5), "progress": False, "likelihood": "cumulative"}
-
-
-@pytest.fixture(autouse=True)
-def installed(tmp_path_factory, monkeypatch) -> Iterator[None]:
-    """As pip leaves a package behind: itself, and beside it what it registers."""
-    site = tmp_path_factory.mktemp("site")
-    info = site / "ordinal_labels-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ordinal-labels\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[bayespeft.likelihoods]\ncumulative = ordinal_labels.cumulative\n")
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    monkeypatch.syspath_prepend(str(site))
-    for cache in CACHES:
-        cache.cache_clear()
-    yield
-    for cache in CACHES:
-        cache.cache_clear()
 
 
 @pytest.fixture

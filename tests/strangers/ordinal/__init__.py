@@ -1,1 +1,0 @@
-"""A likelihood of ordered classes, as another package would bring it."""

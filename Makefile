@@ -20,13 +20,14 @@ PIP_ARGS ?=
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help demo test fast lint lowest newest fuzz renew constraints clean
+.PHONY: help demo test fast docs lint lowest newest fuzz renew constraints clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    fit MLE and Me-LoRA to a few newsgroups and compare them (some nine minutes on two cores, installation included)"
 	@echo "make test    run the test suite, with the versions that were last seen green (constraints.txt)"
 	@echo "make lint    ruff, mypy and the import graph"
+	@echo "make docs    build the documentation into site/, with warnings as errors"
 	@echo "make lowest  run one case of each test with the lowest versions that pyproject.toml promises (constraints-lowest.txt)"
 	@echo "make newest  run the test suite with the newest version of everything but torch"
 	@echo "make fuzz    run the property tests on many new examples"
@@ -53,6 +54,12 @@ test: $(VENV)/installed
 
 fast: $(VENV)/installed
 	@$(PYTEST) --fast
+
+# The API's pages are read from the source, so nothing of the package itself is installed.
+docs: $(BIN)/python
+	@$(INSTALL) 'mkdocs' 'mkdocs-material' 'mkdocstrings[python]'
+	@$(BIN)/mkdocs build --strict
+	@echo "site/index.html"
 
 lint: $(VENV)/installed
 	@$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Writes the tables of the documentation from the registry and the one results file.
 
-python -m paper_repro.tables          # rewrites README.md and paper_repro/README.md between their markers
+python -m paper_repro.tables          # rewrites README.md, paper_repro/README.md and docs/ between their markers
 python -m paper_repro.tables --check  # fails where one of them is out of date
 """
 
@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bayespeft
+from paper_repro.defaults import choice
 from paper_repro.defaults import tables as defaults
+from paper_repro.defaults.example import example
 from paper_repro.efficiency import tables as efficiency
 from paper_repro.generation import tables as generation
 from paper_repro.ood import tables as ood
@@ -25,7 +27,7 @@ from paper_repro.subspace import tables as subspace
 from paper_repro.text import TITLES, spread, up_to_date
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", ROOT / "paper_repro" / "README.md")
+PAGES = (ROOT / "README.md", ROOT / "paper_repro" / "README.md", *sorted((ROOT / "docs").glob("**/*.md")))
 
 
 def calibration(all_draws: bool = False) -> str:
@@ -80,8 +82,16 @@ def records(experiment: str) -> str:
 
 SECTIONS: dict[str, Callable[[], str]] = {
     "methods": lambda: bayespeft.methods().markdown(),
+    # What stands within HTML is Markdown to GitHub, and to MkDocs only where it is said.
+    "methods: site": lambda: bayespeft.methods().markdown().replace("<details>", '<details markdown="1">'),
     "results: defaults": defaults.summary,
     "results: defaults by task": defaults.defaults,
+    "results: report example": example,
+    "results: choice": choice.short,
+    "results: choice by size": choice.by_size,
+    "results: choice by latency": choice.by_latency,
+    "results: choice of draws": choice.draws_in_passes,
+    "results: choice by need": choice.by_need,
     "results: calibration by draws": lambda: caption() + "\n\n" + calibration(all_draws=True),
     "results: posteriors": posteriors.posteriors,
     "results: covariances": posteriors.covariances,

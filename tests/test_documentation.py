@@ -14,9 +14,9 @@ tables = pytest.importorskip("paper_repro.tables", reason="the measurements are 
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("page", ["README.md", "paper_repro/README.md"])
+@pytest.mark.parametrize("page", tables.PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_tables_are_written_from_the_results_file(page):
-    text = (ROOT / page).read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     assert tables.render(text) == text, "run python -m paper_repro.tables"
 
 
@@ -28,3 +28,12 @@ def test_readme_lists_every_method():
 def test_a_page_without_the_results_would_fail():
     page = "<!-- methods -->\nold\n<!-- end -->"
     assert "old" not in tables.render(page)
+
+
+def test_methods_are_compared_on_the_same_cells_and_never_one_alone():
+    from paper_repro.defaults.choice import _comparable
+
+    both, one = {"mle": {}, "melora": {}}, {"melora": {}}
+    assert _comparable([both, one]) == (["mle", "melora"], [both])
+    assert _comparable([both, one, one, {"blob": {}}]) == (["mle", "melora"], [both])
+    assert _comparable([one, one]) == (["melora"], [one, one])

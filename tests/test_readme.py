@@ -1,9 +1,10 @@
-"""The README's Python runs as it stands, on tiny networks in the place of those from the hub."""
+"""The Python of README and of docs/ runs as it stands, on tiny networks in the place of those from the hub."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,14 +14,17 @@ from transformers import RobertaConfig, RobertaForSequenceClassification
 import bayespeft
 from bayespeft import TrainConfig
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
 ROWS = [{"text": f"the {animal} {verb}", "label": i % 2} for i, (animal, verb) in enumerate(
     (animal, verb) for animal in ("cat", "dog") for verb in ("sat", "ran", "is good", "was bad", "is not fine")
 )]  # fmt: skip
 
 
-def blocks() -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), flags=re.M | re.S)
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+
+
+PAGES = [page for page in sorted((ROOT / "docs").glob("**/*.md")) if blocks(page)]
 
 
 def roberta() -> RobertaForSequenceClassification:
@@ -33,7 +37,9 @@ def roberta() -> RobertaForSequenceClassification:
     ).eval()  # fmt: skip
 
 
-def test_every_block_runs_one_after_the_other(monkeypatch, tmp_path, tokenizer, gpt2):
+@pytest.fixture
+def names(monkeypatch, tmp_path, tokenizer, gpt2) -> dict[str, Any]:
+    """What the documentation takes as given: rows, networks, tokenizers, and a LoRA of peft's; files go to a new folder."""
     monkeypatch.chdir(tmp_path)
     pytest.importorskip("peft", reason="the LoRA that is imported is one of peft's")
     model = roberta()
@@ -42,9 +48,8 @@ def test_every_block_runs_one_after_the_other(monkeypatch, tmp_path, tokenizer, 
     )
     for auto, found in (("AutoModelForSequenceClassification", model), ("AutoTokenizer", tokenizer)):
         monkeypatch.setattr(getattr(transformers, auto), "from_pretrained", lambda *_, found=found, **__: found)
-    pairs = [{"source": "the cat", "target": "sat"}, {"source": "the dog", "target": "ran"}]
-    names = {
-        "__name__": "tests.readme",  # what the README's lines warn of fails, too
+    return {
+        "__name__": "tests.readme",  # what the lines warn of fails, too
         "train": ROWS,
         "test": ROWS[:4],
         "validation": ROWS[4:],
@@ -55,11 +60,14 @@ def test_every_block_runs_one_after_the_other(monkeypatch, tmp_path, tokenizer, 
         "y": torch.randn(12, 1),
         "llm": gpt2,
         "llm_tokenizer": tokenizer,
-        "rows": pairs,
+        "rows": [{"source": "the cat", "target": "sat"}, {"source": "the dog", "target": "ran"}],
         "prompts": ["the cat"],
         "targets": ["sat"],
     }
-    code = blocks()
+
+
+def test_every_block_runs_one_after_the_other(names, tmp_path):
+    code = blocks(ROOT / "README.md")
     assert len(code) == 6
     for block in code:
         exec(compile(block, "README.md", "exec"), names)
@@ -68,3 +76,31 @@ def test_every_block_runs_one_after_the_other(monkeypatch, tmp_path, tokenizer, 
     assert names["mine"].guide.kind == "full_covariance"
     for wrote in ("law.png", "answers.html", "mean-lora", "merged", "state"):
         assert (tmp_path / wrote).exists(), wrote
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_blocks_of_each_page_run_one_after_the_other(page, names, tokenizer):
+    """What the quick start makes, other pages take as given."""
+    model = roberta()
+    posterior = bayespeft.fit(model, ROWS, tokenizer=tokenizer, train=TrainConfig(steps=2), progress=False)
+    names |= {"model": model, "tokenizer": tokenizer, "posterior": posterior}
+    for block in blocks(page):
+        exec(compile(block, str(page), "exec"), names)
+
+
+def test_every_page_has_a_place_in_the_site():
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").glob("**/*.md")}
+    assert pages == set(re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), flags=re.M))
+
+
+def test_formulas_name_modules_and_tests_that_are_there():
+    page = (ROOT / "docs" / "mathematics.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/\S+\.py)::(\w+)`", page)
+    assert len(named) > 40
+    missing = [
+        f"{file}::{name}"
+        for file, name in named
+        if not (ROOT / file).exists() or f"def {name}(" not in (ROOT / file).read_text(encoding="utf-8")
+    ]
+    missing += [module for module in re.findall(r"`(bayespeft/\S+\.py)`", page) if not (ROOT / module).exists()]
+    assert not missing

@@ -381,8 +381,8 @@ class Posterior(Fitted):
                 template first; conversations have the tokenizer's chat template. Several prompts of one length that begin or
                 end with the padding token need an `attention_mask`.
             draws: how many; 0 writes with the posterior mean. Posteriors that predict linearised write with draws, too.
-            mode, max_new_tokens, do_sample, temperature, top_k, top_p, min_p, min_new_tokens, repetition_penalty,
-                no_repeat_ngram_size, num_return_sequences: see `Decoding`.
+            mode, max_new_tokens, do_sample, temperature, top_k, top_p, min_p: see `Decoding`.
+            min_new_tokens, repetition_penalty, no_repeat_ngram_size, num_return_sequences: see `Decoding`.
             stop: one string or several that end a text, besides those that the network names.
             eos_token_id: one token or several that end a text, besides those that the network and tokenizer name.
             seed: of the weights' draws (those of `using`) and of the samples.

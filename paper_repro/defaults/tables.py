@@ -13,7 +13,7 @@ ORDER = ("mle", "mle_temperature", "melora", "map", "blob", "laplace_lora")
 NAMES = {"newswire": "Newswire (8)", "newsgroups": "Newsgroups (5)", "newsgroups20": "Newsgroups (20)", "wic": "WiC"}
 
 
-def _records() -> list[dict[str, Any]]:
+def newest() -> list[dict[str, Any]]:
     """Return the newest record of each run; a name that tells other networks than MiniLM is part of the task."""
     found = {}
     for record in read("defaults"):
@@ -25,7 +25,7 @@ def _records() -> list[dict[str, Any]]:
 
 def defaults() -> str:
     """Each task and size: accuracy, NLL, ECE beside what noise reaches, steps and seconds; means over seeds."""
-    records = _records()
+    records = newest()
     lines = [
         "| task | rows | method | accuracy, % | NLL, nats | ECE, % (noise) | temperature | steps (of the search) | fit, s |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -37,17 +37,17 @@ def defaults() -> str:
             if runs:
                 name = NAMES.get(task, TITLES.get(task, task))
                 lines.append(
-                    f"| {name} | {n} | `{method}` | {100 * _mean(runs, 'accuracy'):.1f} | {_mean(runs, 'nll'):.3f} | "
-                    f"{100 * _mean(runs, 'ece'):.1f} ({100 * _mean(runs, 'ece_noise'):.1f}) | "
-                    f"{_mean(runs, 'temperature'):.2f} | {_mean(runs, 'steps'):.0f} ({_mean(runs, 'search_steps'):.0f}) | "
-                    f"{_mean(runs, 'fit_seconds'):.0f} |"
+                    f"| {name} | {n} | `{method}` | {100 * mean(runs, 'accuracy'):.1f} | {mean(runs, 'nll'):.3f} | "
+                    f"{100 * mean(runs, 'ece'):.1f} ({100 * mean(runs, 'ece_noise'):.1f}) | "
+                    f"{mean(runs, 'temperature'):.2f} | {mean(runs, 'steps'):.0f} ({mean(runs, 'search_steps'):.0f}) | "
+                    f"{mean(runs, 'fit_seconds'):.0f} |"
                 )
     return "\n".join(lines)
 
 
 def summary() -> str:
     """The default against the reference, over all cells that have both."""
-    records = _records()
+    records = newest()
     by_cell: dict[tuple[str, int, int], dict[str, dict[str, Any]]] = {}
     for record in records:
         by_cell.setdefault((record["task"], record["n"], record["seed"]), {})[record["method"]] = record
@@ -59,12 +59,12 @@ def summary() -> str:
     worst = max(cell["melora"]["ece"] / cell["melora"]["ece_noise"] for cell in pairs)
     ece = sum(cell["melora"]["ece"] for cell in pairs) / sum(cell["mle"]["ece"] for cell in pairs)
     accuracy = sum(cell["melora"]["accuracy"] - cell["mle"]["accuracy"] for cell in pairs) / len(pairs)
-    cost = _geometric(cell["melora"]["fit_seconds"] / cell["mle"]["fit_seconds"] for cell in pairs)
+    cost = geometric(cell["melora"]["fit_seconds"] / cell["mle"]["fit_seconds"] for cell in pairs)
     one = records[0]
     return (
         f"Over {len(pairs)} cell{'s' * (len(pairs) > 1)} (task x rows x seed), `melora` with nothing set against LoRA by "
         "maximum likelihood, the best "
-        f"rate of a grid, to its end: NLL {_geometric(ratios):.2f} of that with a held-out temperature (worst cell "
+        f"rate of a grid, to its end: NLL {geometric(ratios):.2f} of that with a held-out temperature (worst cell "
         f"{max(ratios):.2f}); ECE within what noise reaches in {inside} of {len(pairs)} cells (worst {worst:.1f} times it), "
         f"{ece:.2f} of that without a temperature; accuracy {100 * accuracy:+.1f} points; the fit takes {cost:.1f} times the "
         f"seconds of one run of it. MiniLM, inputs of {one['max_length']} tokens, {one['test_rows']} test rows, "
@@ -72,10 +72,10 @@ def summary() -> str:
     )
 
 
-def _mean(runs: list[dict[str, Any]], name: str) -> float:
+def mean(runs: list[dict[str, Any]], name: str) -> float:
     return sum(run[name] for run in runs) / len(runs)
 
 
-def _geometric(ratios: Iterable[float]) -> float:
+def geometric(ratios: Iterable[float]) -> float:
     logs = [math.log(ratio) for ratio in ratios]
     return math.exp(sum(logs) / len(logs))

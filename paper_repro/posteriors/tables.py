@@ -23,7 +23,7 @@ SOURCES = {"posteriors": "paper_repro/posteriors/run.py", "subspace_bayes": "pap
 RANKED = re.compile(r"^(.*)_r(\d+)$")
 
 
-def _newest(experiment: str) -> list[dict[str, Any]]:
+def newest(experiment: str) -> list[dict[str, Any]]:
     """Return one record for each network, task, number of rows, method and seed: the newest."""
     found = {tuple(r[k] for k in ("model", "task", "limit", "method", "seed")): r for r in read(experiment)}
     return list(found.values())
@@ -31,7 +31,7 @@ def _newest(experiment: str) -> list[dict[str, Any]]:
 
 def posteriors(experiment: str = "posteriors") -> str:
     """Every method on the same rows: mean and standard deviation over the seeds done."""
-    records = [r for r in _newest(experiment) if not RANKED.match(r["method"])]
+    records = [r for r in newest(experiment) if not RANKED.match(r["method"])]
     if not records:
         return "not measured yet"
     known = list(registry.names("methods"))
@@ -74,7 +74,7 @@ def posteriors(experiment: str = "posteriors") -> str:
 
 def covariances() -> str:
     """Which covariance family pays, by rank of the core."""
-    records = _newest("posteriors")
+    records = newest("posteriors")
     rows = []
     for r in records:
         match = RANKED.match(r["method"])

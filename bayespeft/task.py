@@ -10,18 +10,24 @@ from typing import Any
 from torch import nn
 
 from bayespeft import registry
-from bayespeft.data.columns import CHOICES, label_of
+from bayespeft.data.columns import CHOICES, WORDS, label_of
 from bayespeft.data.load import Row
 from bayespeft.data.load import load as load_rows
 from bayespeft.errors import DataError
 from bayespeft.io.merge import name_outputs
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.likelihoods.multi_label import form_of
 from bayespeft.likelihoods.sequence_classification import names_of_outputs
 from bayespeft.pretrained.load import Task as Kind
 from bayespeft.pretrained.load import load as load_network
 from bayespeft.utils.device import find_device
 
-LIKELIHOODS: dict[Kind, str] = {"classification": "sequence_classification", "causal": "label_tokens"}
+LIKELIHOODS: dict[Kind, str] = {
+    "classification": "sequence_classification",
+    "multi_label": "multi_label",
+    "tokens": "token_classification",
+    "causal": "label_tokens",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +39,9 @@ class Task:
         data: a built-in name, a folder of JSON lines, or a name on the hub: see `bayespeft.data.load.load`.
         data_dir: a folder of data sets, each a folder of files `<split>.jsonl`.
         data_options: the data set's own, such as groups of newsgroups.
-        kind: "classification" or "causal"; None goes by the columns: text is classified, and questions with choices
-            are answered by a causal language model.
+        kind: "classification", "multi_label", "tokens" or "causal"; None goes by the columns: text is classified, with several
+            labels where rows list them, words are classified one by one, and questions with choices are answered by a causal
+            language model.
         max_length: longest input in tokens; None for what network and tokenizer allow.
         device: "auto" (the GPU if there is one, else the CPU), or what `torch.device` accepts.
     """
@@ -64,10 +71,12 @@ class Task:
         if {"question", CHOICES} <= columns:
             return "causal"
         if "text" in columns:
-            return "classification"
+            return "multi_label" if isinstance(label_of(self._train[0], 0), (list, tuple)) else "classification"
+        if WORDS in columns:
+            return "tokens"
         raise DataError(
-            f"{self.data} has the columns {', '.join(sorted(columns))}; to classify, 'text' and 'label' are needed, and "
-            "for multiple choice 'question', 'choices' and 'answer'."
+            f"{self.data} has the columns {', '.join(sorted(columns))}; to classify, 'text' and 'label' are needed, or "
+            "'tokens' and 'ner_tags', and for multiple choice 'question', 'choices' and 'answer'."
         )
 
     def network(self, seed: int = 0) -> tuple[nn.Module, Any]:
@@ -81,7 +90,7 @@ class Task:
                 device.
         """
         device = find_device(self.device)
-        count, names = _classes(self._train) if self.resolved_kind == "classification" else (None, ())
+        count, names = (None, ()) if self.resolved_kind == "causal" else _classes(self._train)
         model, tokenizer = load_network(self.model, self.resolved_kind, count, seed=seed)
         known = names_of_outputs(model.config)
         # A head that was trained on these very classes keeps its order of them.
@@ -99,8 +108,15 @@ class Task:
 
 
 def _classes(rows: list[Row]) -> tuple[int | None, tuple[str, ...]]:
-    """Return how many classes the training data has, if it says so, and what it calls them, if labels are strings."""
+    """Return how many classes the training data has, if it says so, and what it calls them, if labels are strings.
+
+    Where rows have lists of labels, they are all that are in the lists; lists of a 0 or 1 for each label are as long.
+    """
     labels = [label for number, row in enumerate(rows) if (label := label_of(row, number)) is not None]
+    if labels and all(isinstance(label, (list, tuple)) for label in labels):
+        if WORDS not in rows[0] and len(labels[0]) > 1 and form_of(labels) == "vectors":
+            return len(labels[0]), ()
+        labels = [part for label in labels for part in label]
     if labels and all(isinstance(label, str) for label in labels):
         names = tuple(sorted(set(labels)))
         return len(names), names

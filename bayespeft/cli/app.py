@@ -206,7 +206,9 @@ def report(
     )
     typer.echo(str(result))
     if plot is not None and not isinstance(result, DrawnReport):
-        raise ConfigError("a report on texts is three numbers, of which there is no plot: leave --plot out.")
+        raise ConfigError(
+            f"there is no plot of {result.WHAT}: leave --plot out. --figure writes {', '.join(result.figures) or 'none'}."
+        )
     for title, path, write in (
         ("Page", html, result.to_html),
         ("Report", json, result.to_json),

@@ -14,7 +14,7 @@ from bayespeft.errors import ConfigError
 
 DATA, NETWORK, TRAINING, OUTPUT = "Data", "Network", "Training", "Output"
 
-Kind = Literal["classification", "causal"]
+Kind = Literal["classification", "multi_label", "tokens", "causal"]
 
 ModelName = Annotated[
     str,
@@ -50,7 +50,8 @@ MaxLength = Annotated[int | None, typer.Option(min=1, help="Cut inputs to so man
 TaskKind = Annotated[
     Kind | None,
     typer.Option(
-        help="Classify texts, or answer with a causal language model. By default the data's columns say which.",
+        help="Classify texts (by one label or several) or their words, or answer with a causal language model. "
+        "By default the data's columns say which.",
         rich_help_panel=NETWORK,
     ),
 ]

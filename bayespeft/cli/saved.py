@@ -30,7 +30,7 @@ def open_posterior(directory: Path, model: str | None, device: str) -> Posterior
     _, settings = checkpoint.read(directory)
     saved = Saved.of(settings, directory)
     kind: Kind = next((kind for kind, name in LIKELIHOODS.items() if name == saved.likelihood.kind), "classification")
-    labels = saved.classes if kind == "classification" else None
+    labels = None if kind == "causal" else saved.classes
     try:
         network, tokenizer = load_network(model or saved.base.name, kind, labels)
     except UnknownNameError as error:

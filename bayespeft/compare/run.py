@@ -89,13 +89,18 @@ class Worker:
                 and `Posterior.predict` raise.
         """
         task, test, others = self._rows(job)
+        if "compare" not in task.likelihood().prediction_type(1).uses:
+            raise ConfigError(
+                f"{job.label}: methods are compared on rows with one class each as labels, and these are for "
+                f"'{task.likelihood().kind}'."
+            )
         rows = task.rows("train", limit=job.data.limit, seed=job.seed)
         self._check(job, task, rows, others)
         method, tuned = self._tuned(job, task, rows) if job.tuning else (job.method, None)
         posterior = self._fit(job, task, method, rows)
         self.say(f"{job.title}: predicting {len(test):,} test examples")
         predictive = posterior.predict(test, job.draws, job.seed)
-        if "compare" not in predictive.uses or predictive.labels is None:
+        if predictive.labels is None:
             raise ConfigError(f"{job.label}: methods are compared on test rows with classes as labels.")
         report = predictive.report(
             Details(others=self._others(job, posterior, predictive, others)),

@@ -52,7 +52,7 @@ class MultiLabel(TextLikelihood):
         if rows is None or self.form is not None:
             return found
         labels = [label for i, row in enumerate(rows) if (label := label_of(row, i)) is not None]
-        return found.replace(form=_form(labels, count)) if labels else found
+        return found.replace(form=form_of(labels, count)) if labels else found
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -148,7 +148,7 @@ class MultiLabel(TextLikelihood):
         return MultiLabelPredictive
 
 
-def _form(labels: Sequence[Any], count: int | None) -> Form:
+def form_of(labels: Sequence[Any], count: int | None = None) -> Form:
     """Return how rows say their labels: as vectors where each is as long as there are labels and holds zeros and ones alone.
 
     Of two labels or fewer, lists of numbers may look like vectors; they are taken for vectors only if all rows do.

@@ -14,7 +14,7 @@ from bayespeft.errors import ConfigError, UnknownNameError
 from bayespeft.pretrained.base import Pretrained, quiet
 from bayespeft.utils.threads import alone
 
-Task = Literal["classification", "causal"]
+Task = Literal["classification", "multi_label", "tokens", "causal"]
 
 # Arguments that say where the files are, and so belong to the tokenizer, too.
 _SHARED = ("revision", "token", "cache_dir", "local_files_only", "subfolder", "trust_remote_code")
@@ -29,9 +29,10 @@ def load(
 
     Args:
         name: a registered name (`bayespeft.registry.names("pretrained")`), a local folder, or a name on the hub.
-        task: "classification" (a head of `num_labels` outputs over the network) or "causal" (a language model).
+        task: "classification" (a head of `num_labels` outputs over the network), "multi_label" (the same, where several labels
+            may be right at once), "tokens" (a head over each token) or "causal" (a language model).
         num_labels: of the head, which is a fresh one where the checkpoint's has another number; None for what the checkpoint
-            says (2 if it has no head). Only for classification.
+            says (2 if it has no head). Not for language models.
         seed: of a fresh head's initial values. The global random state is left as it was.
         kwargs: for `from_pretrained` of the network, such as dtype, quantization_config or revision.
 
@@ -47,16 +48,20 @@ def load(
     if task not in get_args(Task):
         raise ConfigError(f"task is {task!r}, expected {' or '.join(map(repr, get_args(Task)))}.")
     if num_labels is not None and task == "causal":
-        raise ConfigError(f"num_labels={num_labels} is for task='classification': a language model has no such head.")
+        raise ConfigError(f"num_labels={num_labels} is for a classifier: a language model has no such head.")
     if num_labels is not None and num_labels < 1:
         raise ConfigError(f"num_labels is {num_labels}; at least 1 is needed.")
     import transformers  # slow to import
 
     path, problem = _locate(name, task)
     # A checkpoint whose head has another number of classes gets a fresh one.
-    head = {} if num_labels is None else {"num_labels": num_labels, "ignore_mismatched_sizes": True}
+    head: dict[str, Any] = {} if num_labels is None else {"num_labels": num_labels, "ignore_mismatched_sizes": True}
+    if task == "multi_label":
+        head["problem_type"] = "multi_label_classification"
     models = {
         "classification": transformers.AutoModelForSequenceClassification,
+        "multi_label": transformers.AutoModelForSequenceClassification,
+        "tokens": transformers.AutoModelForTokenClassification,
         "causal": transformers.AutoModelForCausalLM,
     }
     with quiet():

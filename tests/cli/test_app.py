@@ -221,7 +221,46 @@ def test_causal_models_answer_questions(llama, tokenizer, questions, tmp_path):
     assert "12 in 3 classes" in ok("report", tmp_path / "out", tmp_path / "data", "--draws", 2).stdout
 
 
-def test_labels_may_be_strings(network, tmp_path):
+@pytest.fixture
+def bare(network, tmp_path):
+    """The tiny encoder without its head."""
+    fresh = tmp_path / "network-without-head"
+    model = bayespeft.pretrained.load.load(str(network), "classification", 2)[0]
+    with quiet():
+        model.bert.save_pretrained(fresh)
+    for file in network.glob("tokenizer*"):
+        (fresh / file.name).write_bytes(file.read_bytes())
+    return fresh
+
+
+LISTS = [{"text": "the cat", "label": ["a"]}, {"text": "a dog", "label": ["b", "a"]}, {"text": "dog", "label": []}]
+VECTORS = [{"text": "the cat", "label": [0, 1, 1]}, {"text": "a dog", "label": [0, 0, 1]}]
+TAGS = [{"tokens": ["the", "cat"], "ner_tags": ["O", "B-X"]}, {"tokens": ["dog"], "ner_tags": ["I-X"]}]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected", "kind"),
+    [
+        (LISTS, "with 2 labels", "multi_label"),
+        (VECTORS, "with 3 labels", "multi_label"),
+        (TAGS, "Entity F1", "token_classification"),
+    ],
+)
+def test_several_labels_and_labels_of_words(bare, tmp_path, rows, expected, kind):
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in 4 * rows))
+    ok("fit", bare, tmp_path, "--out", tmp_path / "out", *QUICK)
+    told = ok("report", tmp_path / "out", tmp_path, "--draws", 2, "--html", tmp_path / "r.html").stdout
+    assert expected in told
+    assert "there is no plot of a report on" in refused(
+        "report", tmp_path / "out", tmp_path, "--plot", tmp_path / "r.png"
+    )
+    assert f"these are for '{kind}'" in " ".join(
+        bp("compare", bare, tmp_path, "--out", tmp_path / "c", *QUICK).output.split()
+    )
+
+
+def test_labels_may_be_strings(bare, tmp_path):
     (tmp_path / "train.jsonl").write_text(
         "".join(
             json.dumps({"text": f"the cat {'sat ' * i}", "label": ["no", "maybe", "yes"][i % 3]}) + "\n"
@@ -229,13 +268,7 @@ def test_labels_may_be_strings(network, tmp_path):
         )
     )
     (tmp_path / "test.jsonl").write_text(json.dumps({"text": "a", "label": "yes"}))
-    fresh = tmp_path / "network-without-head"
-    model = bayespeft.pretrained.load.load(str(network), "classification", 2)[0]
-    with quiet():
-        model.bert.save_pretrained(fresh)
-    for file in network.glob("tokenizer*"):
-        (fresh / file.name).write_bytes(file.read_bytes())
-    ok("fit", fresh, tmp_path, "--out", tmp_path / "out", *QUICK)
+    ok("fit", bare, tmp_path, "--out", tmp_path / "out", *QUICK)
     assert "1 in 3 classes" in ok("report", tmp_path / "out", tmp_path, "--draws", 2).stdout
 
 

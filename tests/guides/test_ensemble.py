@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 import torch
+import transformers
 from torch import Tensor
 
 import bayespeft
@@ -151,6 +152,10 @@ def test_members_begin_at_a_head_that_was_trained(bert, tokenizer, sentences, tm
         assert not torch.equal(value[0], value[1])
 
 
+@pytest.mark.skipif(
+    int(transformers.__version__.split(".")[0]) < 5,
+    reason="earlier versions don't mark what a checkpoint lacked, and this network looks random as a whole",
+)
 def test_members_have_fresh_heads_of_their_own(bert, tokenizer, sentences, tmp_path):
     with quiet():
         bert.bert.save_pretrained(tmp_path)

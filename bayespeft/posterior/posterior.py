@@ -235,7 +235,8 @@ class Posterior(Fitted):
     ) -> Any:
         """Fit sets of classes, or intervals of quantities, that hold the label with a probability of at least 1 - alpha.
 
-        See `bayespeft.report`: `Conformal` for sets, `ConformalIntervals` for intervals.
+        See `bayespeft.report`: `Conformal` for sets, `ConformalLabels` for sets that hold all labels of an example,
+        `ConformalIntervals` for intervals.
 
         Args:
             validation: labelled data that training has not seen, or its prediction; of the law of the data to come. Draws,

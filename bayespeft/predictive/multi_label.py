@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from bayespeft.predictive.base import FIGURES_ALONE, Cost, Details
+from bayespeft.errors import ConfigError
+from bayespeft.predictive.base import FIGURES_ALONE, Cost, Details, Use
 from bayespeft.predictive.several import SeveralAverage, SeveralPredictive
+from bayespeft.report.conformal_labels import ConformalLabels
 from bayespeft.report.context import Quotes
 from bayespeft.report.multi_label import MultiLabelReport
 from bayespeft.report.quotes import chosen, row_text
@@ -26,6 +28,8 @@ class MultiLabelPredictive(SeveralPredictive):
         labels: (n, K) int64, 1 where an example has the label, or None where the data has none.
         each: the law of each label over (off, on), (n K, 2).
     """
+
+    uses: ClassVar[frozenset[Use]] = frozenset({"conformal"})
 
     def _table(self, values: Tensor) -> Tensor:
         return values.reshape(len(self), -1)
@@ -73,6 +77,12 @@ class MultiLabelPredictive(SeveralPredictive):
         """Return NLL, and the share of examples of which every label is right."""
         right = (self.predicted == self._labelled().bool()).all(1)
         return {**super().validation_metrics(), "subset_accuracy": float(right.double().mean())}
+
+    def conformal(self, predict: Callable[[Any], Any], *, alpha: float, **settings: Any) -> ConformalLabels:
+        """Return sets of labels, by one kind of score; see `ConformalLabels.fit`."""
+        if (method := settings.get("method", "lac")) != "lac":
+            raise ConfigError(f"method={method!r} is for classes of which one is right; sets of labels are made by 'lac'.")
+        return ConformalLabels.fit(self, predict, alpha=alpha, per=settings.get("per", "all"))
 
     def _quotes(self, rows: Sequence[Mapping[str, Any]] | None, names: Sequence[str], count: int) -> Quotes:
         labels, likelihood = self.labels, self.log_likelihood

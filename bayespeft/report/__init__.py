@@ -4,6 +4,7 @@ from bayespeft.report.binning import Bin
 from bayespeft.report.calibration import CalibrationReport
 from bayespeft.report.conformal import Conformal, ConformalReport
 from bayespeft.report.conformal_intervals import ConformalIntervals, IntervalReport
+from bayespeft.report.conformal_labels import ConformalLabels, LabelSetsReport
 from bayespeft.report.decision import Decision
 from bayespeft.report.metric import Metric
 from bayespeft.report.mixture import MixtureReport
@@ -18,10 +19,12 @@ __all__ = [
     "CalibrationReport",
     "Conformal",
     "ConformalIntervals",
+    "ConformalLabels",
     "ConformalReport",
     "Coverage",
     "Decision",
     "IntervalReport",
+    "LabelSetsReport",
     "Metric",
     "MixtureReport",
     "MultiLabelReport",

@@ -77,6 +77,27 @@ class QuantityPrediction(Protocol):
         """Return means (S, n, d) and standard deviations (1, n, d)."""
 
 
+@runtime_checkable
+class LabelsPrediction(Protocol):
+    """A prediction of K labels, each on or off, as `bayespeft.predictive.multi_label.MultiLabelPredictive`."""
+
+    @property
+    def labels(self) -> Tensor | None:
+        """(n, K), 1 or 0."""
+
+    @property
+    def draws(self) -> int:
+        """Draws that were averaged."""
+
+    @property
+    def probs(self) -> Tensor:
+        """(n, K)."""
+
+    @property
+    def predicted(self) -> Tensor:
+        """(n, K) bool."""
+
+
 def probabilities(prediction: ClassPrediction) -> Floats:
     """Return the probabilities, (n, K), each row divided by its sum.
 

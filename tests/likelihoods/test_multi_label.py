@@ -131,6 +131,9 @@ def test_a_network_of_several_labels_chooses_it_and_the_default_call_serves(tagg
     assert all(name in page for name in (*NAMES, "Subset accuracy", "Label by label"))
     assert MultiLabelReport.from_json(report.to_json()) == report
 
+    sets = posterior.conformal(tagged, alpha=0.2, draws=5)
+    assert sets.report(found).coverage.value >= 0.8
+    assert sets.sets(tagged).shape == (24, 3)
     posterior.save(tmp_path / "out")
     again = bayespeft.load(tmp_path / "out", base, tokenizer=tokenizer)
     assert torch.equal(again.predict(tagged, draws=5).each.log_probs, found.each.log_probs)

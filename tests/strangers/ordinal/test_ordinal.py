@@ -12,7 +12,7 @@ from transformers import BertConfig, BertForSequenceClassification
 import bayespeft
 from bayespeft import Predictive, TrainConfig, registry
 from bayespeft.errors import DataError
-from bayespeft.likelihoods.base import Likelihood
+from bayespeft.testing import LikelihoodContract
 
 QUICK: dict[str, Any] = {"train": TrainConfig(steps=5), "progress": False, "likelihood": "cumulative"}
 
@@ -33,6 +33,12 @@ def grader() -> BertForSequenceClassification:
 def graded(sentences) -> list[dict[str, Any]]:
     """The sentences, with how often they say "very"."""
     return [{"text": row["text"], "label": row["text"].count("very")} for row in sentences]
+
+
+class TestCumulative(LikelihoodContract):
+    @pytest.fixture
+    def subject(self):
+        return registry.get("likelihoods", "cumulative")()
 
 
 def test_the_law_is_that_of_cumulative_logits():
@@ -102,5 +108,3 @@ def test_labels_are_checked_without_a_word_from_it(grader, tokenizer, graded):
     wrong = [*graded, {"text": "the cat", "label": 4}]
     with pytest.raises(DataError, match=r"row 24 has the label 4, which cumulative gives no probability to"):
         bayespeft.fit(grader, wrong, tokenizer=tokenizer, **QUICK)
-    likelihood = registry.get("likelihoods", "cumulative")()
-    assert Likelihood.model_validate(likelihood.model_dump(mode="json")) == likelihood

@@ -81,7 +81,9 @@ class MultiLabelPredictive(SeveralPredictive):
     def conformal(self, predict: Callable[[Any], Any], *, alpha: float, **settings: Any) -> ConformalLabels:
         """Return sets of labels, by one kind of score; see `ConformalLabels.fit`."""
         if (method := settings.get("method", "lac")) != "lac":
-            raise ConfigError(f"method={method!r} is for classes of which one is right; sets of labels are made by 'lac'.")
+            raise ConfigError(
+                f"method={method!r} is for classes of which one is right; sets of labels are made by 'lac'."
+            )
         return ConformalLabels.fit(self, predict, alpha=alpha, per=settings.get("per", "all"))
 
     def _quotes(self, rows: Sequence[Mapping[str, Any]] | None, names: Sequence[str], count: int) -> Quotes:

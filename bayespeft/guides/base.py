@@ -16,6 +16,7 @@ from bayespeft.config import Plugin, TrainConfig
 from bayespeft.data.examples import Examples
 from bayespeft.errors import ConfigError, GuideError
 from bayespeft.layers.factors import Pack, Role
+from bayespeft.layers.weights import Weight
 from bayespeft.predictive.base import Prediction
 from bayespeft.utils.memory import free_memory
 
@@ -144,6 +145,14 @@ class Guide(nn.Module, ABC):
         for row in noise:  # one by one: torch's stream of normals depends on how many are asked for
             row.normal_(generator=generator)
         return self.transform(noise.to(next(chain(self.parameters(), self.buffers()), noise)))
+
+    def moments(self, name: str) -> Sequence[Weight] | None:
+        """Return, for each layer of a pack, a weight that gives mean and variance of outputs: see `Moments`.
+
+        None, as for most guides: the objective is that of draws. A guide that has moments has them for each of its packs, and
+        the network ends with the layer that they belong to.
+        """
+        return None
 
     def spread(self) -> Iterable[nn.Parameter]:
         """Return the parameters that say how wide q is: they get `variational_lr` and no weight decay."""

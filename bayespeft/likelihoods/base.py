@@ -86,6 +86,21 @@ class Likelihood(Plugin, ABC):
         law = self.distribution(logits)
         return classes_of(law) if law.batch_shape == logits.shape[:1] else None
 
+    def moments(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Run a network whose head gives means and variances side by side; return both, (n, K), of what `logits` returns."""
+        mean, variance = self.logits(model, batch).chunk(2, -1)
+        return mean, variance
+
+    def expected_log_likelihood(self, mean: Tensor, variance: Tensor, labels: Tensor) -> Tensor:
+        """Return E log p(label | output) over independent outputs ~ N(mean, variance), or a lower bound, nats, (n,).
+
+        Raises:
+            ConfigError: there is no formula.
+        """
+        raise ConfigError(
+            f"likelihood '{self.kind}' has no formula for its expectation over Gaussian outputs: take a guide that draws."
+        )
+
     def counted(self, batch: Batch) -> Tensor | None:
         """Return which outputs of each example stand for something, (n, ...) bool without the last axis; None: all do."""
         return None

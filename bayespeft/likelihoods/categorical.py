@@ -42,6 +42,10 @@ class Categorical(Likelihood):
                 f"0..{classes - 1}. {_outside(int(labels[row]), int(labels.max()))}"
             )
 
+    def expected_log_likelihood(self, mean: Tensor, variance: Tensor, labels: Tensor) -> Tensor:
+        """Return Jensen's bound m_y - ln sum_k exp(m_k + v_k / 2)."""
+        return mean.gather(-1, labels.unsqueeze(-1)).squeeze(-1) - torch.logsumexp(mean + variance / 2, -1)
+
     def log_likelihood(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return log-probabilities of (n,) labels."""
         return log_likelihood(torch.log_softmax(logits.double(), -1), labels)

@@ -94,6 +94,17 @@ class Regression(TextLikelihood):
         """Return labels as float32 (n, d)."""
         return labels.reshape(len(labels), -1).float()
 
+    def moments(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """As the base, in the targets' units."""
+        mean, variance = super().logits(model, batch).chunk(2, -1)
+        if not self.standardise or self.spread is None:
+            return mean, variance
+        return mean * self.spread + torch.tensor(self.center, device=mean.device), variance * self.spread**2
+
+    def expected_log_likelihood(self, mean: Tensor, variance: Tensor, labels: Tensor) -> Tensor:
+        """Return ln N(labels; mean, noise^2) - variance / (2 noise^2), summed over targets."""
+        return log_likelihood(mean, self.sigma, labels) - variance.sum(-1) / (2 * self.sigma**2)
+
     def log_likelihood(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return joint log densities of the d targets."""
         return log_likelihood(logits.double(), self.sigma, self.observed(labels))

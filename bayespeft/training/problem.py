@@ -18,10 +18,11 @@ from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor
 from torch.distributions import Distribution
 
-from bayespeft.adapters.attach import frozen, mode
+from bayespeft.adapters.attach import SiteWeights, frozen, mode
 from bayespeft.config import TrainConfig
 from bayespeft.data.batch import Batch
 from bayespeft.data.examples import Examples
+from bayespeft.errors import GuideError
 from bayespeft.guides.base import Values
 from bayespeft.layers.factors import Pack
 from bayespeft.prediction.jacobian import Jacobian, jacobians
@@ -184,8 +185,27 @@ class Problem(Adapted):
                 every example counts the same, in whatever batch it is, and the mean over the pass is the objective.
         """
         weight, rows = kl_weight / len(self.examples), len(batch) if rows is None else rows
+        moments = self.approximation.moment_weights()
+        if moments is not None:
+            return self._expected_loss(batch, moments, kl_weight, rows), self._nll
         loss = self._elbo.differentiable_loss(self.pyro_model, self.pyro_guide, batch, weight, rows)
         return loss, self._nll
+
+    def _expected_loss(self, batch: Batch, moments: SiteWeights, kl_weight: float, rows: float) -> Tensor:
+        """Return the objective from means and variances of the outputs: nothing is drawn."""
+        assert batch.labels is not None
+        self.attachment.bind(moments)
+        with self.autocast():
+            mean, variance = self.likelihood.moments(self.model, batch)
+        self.attachment.check_ran()
+        if self.classes is not None and mean.shape[-1] != self.classes:
+            raise GuideError(
+                f"{type(self.model).__name__} does something to what its head returns, so that means and variances of outputs "
+                "don't pass: use 'laplace_last_layer'."
+            )
+        nll = -self.likelihood.expected_log_likelihood(mean, variance, self.likelihood.observed(batch.labels))
+        self._nll = nll.mean().detach()
+        return nll.sum() / rows + self.prior_loss(kl_weight)
 
     def prior_loss(self, kl_weight: float) -> Tensor:
         """Return what `loss` adds to the mean NLL: kl_weight / N times the KL of latents and -log prior of points.

@@ -192,6 +192,24 @@ class Approximation(nn.Module):
 
         return self._per_site(weight)
 
+    def moment_weights(self) -> SiteWeights | None:
+        """Bind moments of the random packs, where the guide has them, and all others as they are trained; None where it has
+        none."""
+        moments = {pack.name: self.latent.moments(pack.name) for pack in self.packs if pack.name in self.random}
+        if not moments or any(own is None for own in moments.values()):
+            return None
+        # Once for all rows: the gradient of indexing one row is as large as the pack.
+        values = {name: value.unbind() for name, value in {**self.points.mean(), **self.fixed()}.items()}
+
+        def weight(pack: Pack, row: int) -> Weight:
+            own = moments.get(pack.name)
+            if own is not None:
+                return own[row]
+            value = values[pack.name][row]
+            return Shared(value.detach() if row in self.resting.get(pack.name, ()) else value)
+
+        return self._per_site(weight)
+
     def fixed_weights(self, values: dict[str, Tensor]) -> SiteWeights:
         """Bind plain values (layers, ...) of every pack, shared by all rows: one network."""
         return self._per_site(lambda pack, row: Shared(values[pack.name][row]))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from bayespeft.gaussians import Diagonal, Full, LowRank, MatrixNormal, PackedGaussian, Rotated
+from bayespeft.gaussians import Diagonal, Full, LowRank, MatrixNormal, PackedGaussian, Rotated, Rows
 from bayespeft.gaussians.matrix_normal import as_matrix
 
 Shape = tuple[int, ...]
@@ -56,12 +56,19 @@ def rotated(shape: Shape, generator: torch.Generator) -> Rotated:
     return Rotated(randn(generator, *shape), std(generator, shape[0], *sizes), rows, columns)
 
 
+def by_rows(shape: Shape, generator: torch.Generator) -> Rows:
+    own = shape if len(shape) > 1 else (*shape, 1)
+    factors = tril(generator, torch.Size(own[:-1]).numel(), own[-1])
+    return Rows(randn(generator, *shape), factors.reshape(*own, own[-1]))
+
+
 FAMILIES: dict[str, Callable[[Shape, torch.Generator], PackedGaussian]] = {
     "diagonal": diagonal,
     "full": full,
     "low_rank": low_rank,
     "matrix_normal": matrix_normal,
     "rotated": rotated,
+    "rows": by_rows,
 }
 
 # Layers of scalars, vectors, matrices, and one tensor of three dimensions.
@@ -79,6 +86,9 @@ def covariance(q: PackedGaussian) -> Tensor:
         return torch.diag_embed(q.std.flatten(1) ** 2 if q.std.dim() > 1 else q.std[:, None] ** 2)
     if isinstance(q, Full):
         return q.scale_tril @ q.scale_tril.mT
+    if isinstance(q, Rows):
+        factors = q.scale_tril.reshape(len(q.loc), -1, *q.scale_tril.shape[-2:])
+        return torch.stack([torch.block_diag(*(own @ own.mT for own in layer)) for layer in factors])
     if isinstance(q, LowRank):
         return torch.diag_embed(q.std.reshape(len(q.std), -1) ** 2) + q.factor @ q.factor.mT
     if isinstance(q, Rotated):

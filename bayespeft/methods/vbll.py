@@ -12,8 +12,8 @@ METHOD = Method(
     summary="a dense Gaussian for each class over a fresh head by a bound without draws, LoRA as a point",
     deviations=(
         "features come from a LoRA under a normal prior (MAP), and are standardised; in their units the prior is the paper's "
-        "N(0, 2 / n); means start at zero; in place of noise on the logits under a Wishart prior the bias is random, which adds as "
-        "much to their variances; probabilities from 256 quasi-random draws of the logits instead of 20; steps and a "
+        "N(0, 2 / n); means start at zero; the bias is random, in place of noise on the logits under a Wishart prior, and adds "
+        "as much to their variances; probabilities from 256 quasi-random draws of the logits instead of 20; steps and a "
         "temperature by held-out rows"
     ),
     adapter=Lora(r=8, alpha=16),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
 from bayespeft.errors import GuideError
-from bayespeft.gaussians import Diagonal, Full, LowRank, MatrixNormal, Rotated, kl_by_layer
+from bayespeft.gaussians import Diagonal, Full, LowRank, MatrixNormal, Rotated, Rows, kl_by_layer
 from bayespeft.priors.fan_in import FanIn
 from bayespeft.priors.normal import Normal as NormalPrior
 from tests.gaussians.families import FAMILIES, covariance, dense, prior, randn, rounding, seeded, seeds, shapes, std
@@ -60,6 +60,7 @@ def test_kl_is_zero_at_the_prior_only(family, shape, seed):
     same = {
         "diagonal": lambda: (Diagonal(mean, scale), p),
         "full": lambda: (Full(mean, torch.diag_embed(flat)), p),
+        "rows": lambda: (Rows(mean, torch.diag_embed(scale if len(shape) > 1 else scale.unsqueeze(-1))), p),
         "low_rank": lambda: (LowRank(mean, scale, torch.zeros(shape[0], size, 2).double()), p),
         "matrix_normal": lambda: (
             MatrixNormal(mean.reshape(column), torch.diag_embed(flat), torch.ones(shape[0], 1, 1).double()),

@@ -10,14 +10,24 @@ import math
 
 import pytest
 import torch
+from torch.distributions import kl_divergence
 
 from bayespeft.adapters.frozen_core import FrozenCore
 from bayespeft.adapters.sparse_low_rank import SparseLowRank
+from bayespeft.gaussians import Rows
 from bayespeft.guides.swag import Moments, Swag
 from bayespeft.layers.factors import Pack
+from bayespeft.layers.moments import Moments as Gaussian
+from bayespeft.likelihoods.sequence_classification import SequenceClassification
+from bayespeft.predictive.base import DrawnGaussianAverage
+from bayespeft.predictive.base import Rows as AtRows
+from bayespeft.predictive.categorical import CategoricalAverage
+from bayespeft.priors.fan_in import FanIn
 from bayespeft.priors.flat import Flat
 from bayespeft.training.warmup import SUMMAND
 from tests.adapters.helpers import a_site
+
+SEED = torch.Generator().manual_seed(0)
 
 # IST-DASLab/peft-rosa 810da6a: GradCollectorHook over three gradients, then _grad_to_mask_fn with d = .25.
 ROSA = {
@@ -89,3 +99,37 @@ def test_moments_of_swag(count):
     torch.testing.assert_close(guide.mean()["w"][0].detach(), mean, atol=2e-5, rtol=0)
     torch.testing.assert_close(covariance.diagonal(), diagonal, atol=3e-5, rtol=0)
     torch.testing.assert_close(covariance[0], row, atol=3e-5, rtol=0)
+
+
+# VectorInstitute/vbll 142f21e: DiscClassification(4, 3, 1 / 20), dense: jensen_bound, logit_predictive, gaussian_kl (which
+# leaves the constant -1/2 for each number out) and the mean of 200,000 draws of its predictive.
+VBLL_BOUND = [-4.223938, -1.688264, -0.977666, -2.523445, -3.531788]
+VBLL_VARIANCE = [[5.135345, 3.667784, 4.243591], [1.480003, 0.786024, 1.188369]]
+VBLL_KL = 10.686851
+VBLL_PROBS = [[0.21729, 0.31006, 0.47265], [0.29346, 0.32100, 0.38554]]
+
+
+def test_the_last_layer_of_vbll():
+    """Its noise on logits adds to their variances what a random bias does."""
+    mean = torch.arange(12.0).reshape(3, 4) / 10 - 0.5
+    root = torch.diag_embed(torch.exp(-torch.arange(12.0).reshape(3, 4) / 8))
+    for k in range(3):
+        for i in range(4):
+            for j in range(i):
+                root[k, i, j] = 0.1 * (k + 1) * (-1) ** (i + j)
+    noise = torch.tensor([-1.0, -0.5, 0.0]).exp()
+    x = torch.tensor([[1.0, 0, 2, -1], [0.5, -1, 0, 1], [0, 0, 1, 1], [2, 1, -1, 0], [-1, 0.5, 0.5, 2]])
+    labels = torch.tensor([0, 1, 2, 1, 0])
+    logits = Gaussian(torch.zeros(3), noise).add(Gaussian(mean, root).linear(x))
+    means, variances = logits.chunk(2, -1)
+    torch.testing.assert_close(variances[:2], torch.tensor(VBLL_VARIANCE), atol=2e-6, rtol=1e-6)
+    bound = SequenceClassification().expected_log_likelihood(means, variances, labels)
+    torch.testing.assert_close(bound, torch.tensor(VBLL_BOUND), atol=2e-6, rtol=1e-6)
+    q = Rows(mean.unsqueeze(0), root.unsqueeze(0))
+    kl = float(kl_divergence(q, FanIn(scale=2**0.5).distribution(torch.zeros(1, 3, 4))))
+    assert kl + 12 / 2 == pytest.approx(VBLL_KL, abs=1e-5)
+    average = DrawnGaussianAverage(CategoricalAverage(5), lambda size: torch.randn(100_000, size, generator=SEED))
+    average.add(means.double(), torch.diag_embed(variances).double(), AtRows(torch.arange(5)))
+    probs = average.result(0.0, None).probs[:2]
+    # Two times 5 standard errors of means of so many numbers between 0 and 1.
+    torch.testing.assert_close(probs.float(), torch.tensor(VBLL_PROBS), atol=5 * 0.3 * (3 / 200_000) ** 0.5, rtol=0)

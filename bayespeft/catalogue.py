@@ -13,10 +13,11 @@ from bayespeft.methods.base import Method
 # Those to begin with, from the default on; every other one is for a purpose or a comparison.
 FIRST = ("melora", "laplace_lora", "blob", "map", "mle")
 
-ONE, CORE, FACTORS, LAPLACE, SAMPLES, OTHER = (
+ONE, CORE, FACTORS, LAST, LAPLACE, SAMPLES, OTHER = (
     "One network",
     "Variational, over a small core or scales",
     "Variational, over factors of the adapter",
+    "Variational, over the output layer",
     "Laplace approximations",
     "Members, snapshots, dropout, no training",
     "Sparse values, subspaces, whole weights",
@@ -34,6 +35,8 @@ def family(method: Method) -> str:
         return ONE
     if method.guide.kind.startswith("laplace"):
         return LAPLACE
+    if method.guide.kind == "variational_last_layer":
+        return LAST
     if not method.guide.variational or method.guide.kind == "dropout":
         return SAMPLES
     return CORE if method.adapter.kind in _SMALL else FACTORS
@@ -55,7 +58,7 @@ class Methods(Mapping[str, Method]):
     def families(self) -> dict[str, list[str]]:
         """Return the names under each heading: those to begin with, then the others by family."""
         found: dict[str, list[str]] = {"To begin with": [name for name in FIRST if name in self]}
-        for heading in (CORE, FACTORS, LAPLACE, SAMPLES, ONE, OTHER):
+        for heading in (CORE, FACTORS, LAST, LAPLACE, SAMPLES, ONE, OTHER):
             found[heading] = [name for name, m in self.items() if name not in FIRST and family(m) == heading]
         return {heading: names for heading, names in found.items() if names}
 

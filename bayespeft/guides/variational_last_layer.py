@@ -34,12 +34,6 @@ class LastLayerGuide(GaussianGuide):
     """Independent Gaussians for the rows of the output layer's weight, independent normals for its bias."""
 
     def __init__(self, packs: Sequence[Pack], spec: VariationalLastLayer) -> None:
-        if len(sites := {site for pack in packs for site in pack.sites}) > 1:
-            raise GuideError(
-                f"guide '{spec.kind}' is over one linear output layer, and this network trains {len(sites)} layers as its head "
-                f"({', '.join(sorted(sites))}): what is behind a nonlinearity has no moments in closed form. Use "
-                "'laplace_last_layer'."
-            )
         super().__init__(packs)
         self.dense = spec.covariance == "dense"
         self.raw = nn.ParameterDict()
@@ -56,7 +50,18 @@ class LastLayerGuide(GaussianGuide):
         return Diagonal(self.loc[name], raw.exp())
 
     def moments(self, name: str) -> list[Moments]:
-        """Return the weight of each layer of a pack as mean and root of its covariance."""
+        """Return the weight of each layer of a pack as mean and root of its covariance.
+
+        Raises:
+            GuideError: the head is several layers.
+        """
+        sites = sorted({site for pack in self.packs for site in pack.sites})
+        if len(sites) > 1:
+            raise GuideError(
+                f"a variational last layer is one linear layer, and this network trains {len(sites)} layers as its head "
+                f"({', '.join(sites)}): behind what is not linear there are no moments in closed form. Use "
+                "'laplace_last_layer'."
+            )
         family = self.family(name)
         root = family.scale_tril if isinstance(family, Rows) else family.std
         return [Moments(mean, own) for mean, own in zip(self.loc[name], root, strict=True)]

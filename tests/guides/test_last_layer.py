@@ -190,7 +190,7 @@ def test_a_head_of_several_layers_is_refused(tokenizer, sentences):
 
     config = RobertaConfig(vocab_size=64, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
                            max_position_embeddings=66, num_labels=2, pad_token_id=0)  # fmt: skip
-    with pytest.raises(GuideError, match=r"over one linear output layer, and this network trains 2 layers as its head"):
+    with pytest.raises(GuideError, match="this network trains 2 layers as its head"):
         bayespeft.fit(RobertaForSequenceClassification(config), sentences, "vbll", tokenizer=tokenizer, progress=False)
 
 

@@ -115,6 +115,18 @@ def test_own_loop(bert, tokenizer, sentences, tmp_path, capsys, engine):
     assert "Accuracy" in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("ignore")  # of the trainer's own
+def test_trainer(bert, tokenizer, sentences, tmp_path, capsys):
+    pytest.importorskip("accelerate", reason="transformers' Trainer needs it")
+    network, data = save(bert, tokenizer, tmp_path / "network"), write(tmp_path / "data", sentences)
+    out = {"out": str(tmp_path / "out"), "device": "cpu"}
+    report = example("trainer")(network, data, 2, rows=20, test_rows=10, epochs=2, **out)
+    assert (report.n, report.draws) == (10, 10)
+    output = capsys.readouterr().out
+    assert "elbo" in output
+    assert "eval_accuracy" in output
+
+
 def test_own_loop_lightning(capsys, monkeypatch, tmp_path):
     pytest.importorskip("lightning", reason="the example's loop runs in it")
     monkeypatch.chdir(tmp_path)

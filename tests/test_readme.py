@@ -42,6 +42,7 @@ def names(monkeypatch, tmp_path, tokenizer, gpt2) -> dict[str, Any]:
     """What the documentation takes as given: rows, networks, tokenizers, and a LoRA of peft's; files go to a new folder."""
     monkeypatch.chdir(tmp_path)
     pytest.importorskip("peft", reason="the LoRA that is imported is one of peft's")
+    pytest.importorskip("accelerate", reason="transformers' Trainer needs it")
     model = roberta()
     bayespeft.fit(model, ROWS, "mle", tokenizer=tokenizer, train=TrainConfig(steps=2), progress=False).export_peft(
         "my-lora"

@@ -1,4 +1,4 @@
-"""Some of the data, to look at before training that somebody else feeds."""
+"""Data that somebody else feeds: some of it, to look at before training, or one batch."""
 
 from __future__ import annotations
 
@@ -48,3 +48,25 @@ class Sample(Examples):
     def sides(self) -> Iterator[Examples]:
         """As the base."""
         return (replace(self, examples=other) for other in self.examples.sides())
+
+
+@dataclass(frozen=True)
+class OneBatch(Examples):
+    """The examples of one batch, read as they are."""
+
+    batch: Batch
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    def batches(self, batch_size: int, shuffle: torch.Generator | None = None) -> Iterator[Batch]:
+        """Yield the batch; neither argument means anything."""
+        yield self.batch
+
+    def batch_count(self, batch_size: int) -> int:
+        """One."""
+        return 1
+
+    def labels(self) -> Tensor | None:
+        """Return its labels."""
+        return self.batch.labels

@@ -18,7 +18,9 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from bayespeft.adapters.attach import check_unadapted, frozen, mode, recomputing, set_mode
 from bayespeft.data.batch import Batch
 from bayespeft.data.columns import missing_labels
+from bayespeft.data.examples import Examples
 from bayespeft.data.loader import batch_of
+from bayespeft.data.sample import OneBatch
 from bayespeft.errors import AttachError, CheckpointError, FitError
 from bayespeft.fitting.assemble import Assembly
 from bayespeft.fitting.objective import Objective
@@ -30,8 +32,9 @@ from bayespeft.training.history import History
 from bayespeft.training.horizon import resolved
 from bayespeft.training.optimiser import make_optimiser, parameter_groups
 from bayespeft.training.schedule import lr_factor
-from bayespeft.training.steps import Steps, total_steps
+from bayespeft.training.steps import Steps, Terms, total_steps
 from bayespeft.utils.checks import Count, Draws, Seed, checked_methods
+from bayespeft.utils.processes import grouped, process, processes
 from bayespeft.utils.randomness import Stream, seeded
 from bayespeft.utils.threads import alone
 
@@ -68,6 +71,7 @@ class Adaptation:
         self._noise: Stream | None = None
         self._saved_noise: Mapping[str, Any] | None = None
         self._seen, self._taken = 0, 0
+        self._recent: list[Terms] = []
         self._planned: int | None = None
         self._depth, self._context = 0, ExitStack()
         self.module = Objective(problem.approximation, self.loss, self._moved)
@@ -162,7 +166,8 @@ class Adaptation:
         Each call takes a draw of its own, from random numbers of its own, so that dropout and the order of data elsewhere
         neither disturb it nor are disturbed. In a process group every process has other draws; the KL is in each process's
         loss, so that gradients are to be averaged over processes, as `DistributedDataParallel` does, and the KL counts once.
-        Under `torch.no_grad()` the draw is always the same, and the call leaves no trace.
+        Under `torch.no_grad()` the draw is always the same, and the call leaves no trace. Like the loss in `history`, it is
+        without the normalising constants of points' densities.
 
         Args:
             batch: a dict of tensors with `labels`, a pair (x, y), or rows, as `bayespeft.fit` reads them.
@@ -184,20 +189,20 @@ class Adaptation:
                 if read.labels is None:
                     raise missing_labels("the objective")
                 with seeded(problem.seed), torch.autocast(kind, enabled=False):
-                    return problem.loss(read.to(problem.device), steps.weight, rows)[0]
+                    return problem.loss(read.to(problem.device), steps.joint, rows)[0] + steps.offset
             # Pyro's checks of shapes and of model against guide cost time; once is enough.
             first = self._taken == 0
             with self._stream().continued(), torch.autocast(kind, enabled=False), pyro.validation_enabled(first):
-                found = steps.loss(read, rows)
+                found = steps.loss(read, rows) + steps.offset
             self._taken += 1
-            self._seen += len(read) * _processes()
+            self._seen += len(read) * processes()
         return found
 
     def predict(self, data: Any, draws: Draws = 5, seed: Seed = 0, *, batch_size: Count = 32) -> Any:
         """Average predictions over draws of what is trained, as it is now: `Posterior.predict` while training.
 
         Args:
-            data: as for `Posterior.predict`.
+            data: as for `Posterior.predict`, or one batch as for `loss`, whose labels may be missing.
             draws: how many; 0 predicts with the mean.
             seed: of the draws.
             batch_size: examples per pass.
@@ -208,11 +213,39 @@ class Adaptation:
         self._check_attached()
         problem = self._problem
         with alone():
-            examples = as_examples(data, problem.likelihood, self._tokenizer, problem.model, split="test")
             problem.attachment.bind({})
-            examples = settled_for(problem.model, problem.likelihood, examples, problem.device)
+            if isinstance(data, (Batch, Mapping)):
+                read = self._read(data)
+                examples: Examples = OneBatch(replace(read, index=torch.arange(len(read))))
+            else:
+                examples = as_examples(data, problem.likelihood, self._tokenizer, problem.model, split="test")
+                examples = settled_for(problem.model, problem.likelihood, examples, problem.device)
             with self._steps.average.applied():
                 return Predictor(problem).run(examples, draws, seed, batch_size=batch_size)
+
+    def terms(self) -> dict[str, float]:
+        """Return the terms of the ELBO, for a log: of the steps since the last call.
+
+        In a process group all processes call it, and get the same.
+
+        Returns:
+            "nll", the mean over these steps' examples, nats per example; "kl" of q as it is now, nats; and "elbo", of these,
+            nats per example: -nll - (kl - log prior of points) / N, whatever the weight of the KL in the loss.
+
+        Raises:
+            FitError: there was no step since the last call.
+        """
+        if not self._recent:
+            raise FitError("there was no step since the last call of terms(), or none that could be counted.")
+        nlls = torch.stack([step.nll for step in self._recent]).sum()
+        sums = torch.stack([nlls, nlls.new_tensor(float(sum(step.rows for step in self._recent)))])
+        self._recent.clear()
+        if grouped():
+            torch.distributed.all_reduce(sums)
+        with seeded(self._problem.seed):
+            kl, prior = self._steps.prior_terms()
+        nll = float(sums[0] / sums[1])
+        return {"nll": nll, "kl": kl, "elbo": -nll - (kl + prior) / len(self._problem.examples)}
 
     def posterior(self) -> Posterior:
         """Return the posterior as it is now: a copy, which further training leaves alone.
@@ -258,7 +291,7 @@ class Adaptation:
         A run that is taken up by `load_state_dict` goes on bit by bit. In a process group each process has noise of its own,
         so each saves its own state; where one loads another's, its noise begins anew.
         """
-        noise = self._saved_noise if self._noise is None else {"process": _process(), "states": self._noise.state()}
+        noise = self._saved_noise if self._noise is None else {"process": process(), "states": self._noise.state()}
         return {
             "approximation": dict(self._problem.approximation.state_dict()),
             "steps": self._steps.state(),
@@ -308,10 +341,10 @@ class Adaptation:
     def _stream(self) -> Stream:
         """Return this process's random numbers, those of `fit` in the first."""
         if self._noise is None:
-            saved, process = self._saved_noise, _process()
-            ours = saved is not None and saved["process"] == process
+            saved, number = self._saved_noise, process()
+            ours = saved is not None and saved["process"] == number
             # A state of another process has gone on from elsewhere: begin at another place than at the first step.
-            seed = self._problem.seed + 1_000_003 * process + (0 if ours else 7_919 * self._steps.done)
+            seed = self._problem.seed + 1_000_003 * number + (0 if ours else 7_919 * self._steps.done)
             self._noise = Stream(seed, self._problem.device)
             if saved is not None and ours:
                 self._noise.restore(saved["states"])
@@ -324,6 +357,8 @@ class Adaptation:
             return
         with self._stream().continued():
             self._steps.after()
+        assert self._steps.last is not None
+        self._recent.append(self._steps.last)
         every = min(STEPS_PER_RECORD, max(1, self._steps.total // RECORDS))
         if self._steps.unrecorded >= every:
             self._record()
@@ -341,16 +376,3 @@ class Adaptation:
             self._problem.model.to(device)
             self._problem.device = device
             self._steps.average.follow()
-
-
-def _process() -> int:
-    """Return the number of this process in torch's process group; 0 where there is none."""
-    return torch.distributed.get_rank() if _grouped() else 0
-
-
-def _processes() -> int:
-    return torch.distributed.get_world_size() if _grouped() else 1
-
-
-def _grouped() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -59,6 +59,7 @@ class Steps:
         done: optimiser steps so far.
         history: the records so far.
         average: over the path.
+        last: parts of the loss of the step before.
     """
 
     def __init__(self, problem: Problem, total: int, parameters: Sequence[nn.Parameter] | None = None) -> None:
@@ -70,6 +71,7 @@ class Steps:
         # Of the step that is under way, one for each micro-batch; and of the steps since the last record.
         self._parts: list[Terms] = []
         self._stretch: list[Terms] = []
+        self.last: Terms | None = None
         self._weight = 0.0
         self._start = time.perf_counter()
 
@@ -77,6 +79,16 @@ class Steps:
     def weight(self) -> float:
         """Weight of KL / N in the objective of the step that comes next."""
         return kl_weight(self.problem.train, self.done, self.total, len(self.problem.examples))
+
+    @property
+    def joint(self) -> float:
+        """The same as it is in the loss: 0 where the prior has steps of its own."""
+        return self.weight if self.problem.train.kl_lr is None else 0.0
+
+    @property
+    def offset(self) -> float:
+        """What is added to the loss, nats per example, so that it is one as it is in records: the points' constants."""
+        return self.joint * self._constant / len(self.problem.examples)
 
     def loss(self, batch: Batch, rows: float | None = None) -> Tensor:
         """Return the objective on one batch, in nats per example, for a backward pass; arguments as `Problem.loss`.
@@ -90,8 +102,7 @@ class Steps:
         if problem.classes is not None:
             # Batch by batch: a loader's labels can't be checked beforehand.
             problem.likelihood.check_labels(batch.labels, problem.classes)
-        weight = self.weight if problem.train.kl_lr is None else 0.0
-        loss, nll = problem.loss(batch.to(problem.device), weight, rows)
+        loss, nll = problem.loss(batch.to(problem.device), self.joint, rows)
         prior = loss.detach() - nll * len(batch) / (len(batch) if rows is None else rows)
         self._parts.append(Terms(prior, nll * len(batch), len(batch)))
         return loss
@@ -123,7 +134,8 @@ class Steps:
         if train.kl_lr is not None:
             prior = prior + self._descend_on_prior(train.kl_lr * lr_factor(train, self.done, self.total))
         constant = self._weight * self._constant / len(self.problem.examples)
-        self._stretch.append(Terms(prior + constant, nll, rows))
+        self.last = Terms(prior + constant, nll, rows)
+        self._stretch.append(self.last)
         self.done += 1
         self.history.steps = self.done
         self.average.update(self.done)
@@ -182,6 +194,11 @@ class Steps:
         )
         self.history.records.append(record)
         return record
+
+    def prior_terms(self) -> tuple[float, float]:
+        """Return KL of the latents, and -log prior of the points less its least, as they are in records, nats."""
+        reported = self.problem.prior_terms()
+        return reported.kl, reported.prior + self._constant
 
     @property
     def seconds(self) -> float:

@@ -1,0 +1,25 @@
+"""Trainers of other libraries that end in a posterior; each is imported when it is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bayespeft.integrations.sft import BayesSFTTrainer as BayesSFTTrainer
+    from bayespeft.integrations.trainer import BayesTrainer as BayesTrainer
+    from bayespeft.integrations.training import BayesTraining as BayesTraining
+
+_PLACES = {"BayesTraining": "training", "BayesTrainer": "trainer", "BayesSFTTrainer": "sft"}
+
+__all__ = ["BayesSFTTrainer", "BayesTrainer", "BayesTraining"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'; it has {', '.join(_PLACES)}.")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PLACES])

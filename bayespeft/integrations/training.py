@@ -1,0 +1,287 @@
+"""`BayesTraining`: a mixin that makes a `Trainer` of transformers fit a posterior instead of a point."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from bayespeft.adapters.base import Adapter
+from bayespeft.config import Targets, TrainConfig
+from bayespeft.errors import CheckpointError, ConfigError, DataError
+from bayespeft.fitting.adapt import adapt
+from bayespeft.fitting.adaptation import Adaptation
+from bayespeft.guides.base import GuideSpec
+from bayespeft.integrations.arguments import check_arguments, settings
+from bayespeft.layers.network import bare
+from bayespeft.likelihoods.base import Likelihood
+from bayespeft.methods.base import Method
+from bayespeft.posterior.posterior import Posterior
+from bayespeft.predictive.base import Prediction
+
+if TYPE_CHECKING:
+    _Trainer: Any = object
+else:
+    _Trainer = object
+
+STATE, NOISE = "adaptation.pt", "noise_{}.pt"
+# Rows of the training data that layers are tried out on, and that heads take their units from.
+ROWS = 512
+
+
+class BayesTraining(_Trainer):  # type: ignore[misc]
+    """A mixin over `transformers.Trainer`, or a subclass of it: `class Mine(BayesTraining, MyTrainer)`.
+
+    The loss is the ELBO with N the number of training examples: E_q[NLL] + kl_weight * KL / N, nats per example. What the
+    trainer sees as its model is that objective, whose parameters are the adapters': these alone are synchronised, clipped and
+    saved. `evaluate` and `predict` average over draws: predictions are averaged probabilities (of quantities the mean, of texts
+    the log-probability of each), and the loss is the averaged prediction's NLL. Logs of the training have `nll` (nats per
+    example), `kl` (nats) and `elbo` (nats per example). Checkpoints go on bit by bit; `posterior()` gives what was trained.
+
+    Between calls the network is as it was.
+
+    Args:
+        model: as for `bayespeft.fit`.
+        args: the trainer's. They decide length, batches, accumulation, clipping, precision, schedule and seed.
+            `learning_rate`, where it is not the default, is the rate of factors, and `weight_decay` theirs; all other rates are
+            the method's, or those of `train`.
+        positional, named: as for the trainer that this is mixed into. `train_dataset` holds tokenised rows.
+        guide, adapter, likelihood, targets, start: as for `bayespeft.adapt`.
+        train: further settings of the training, such as variational_lr or kl_warmup.
+        data_size: N; needed where the data set has no length.
+        draws: of predictions; 0 for the mean.
+
+    Attributes:
+        adaptation: the network with its adapters, as `bayespeft.adapt` returns it.
+
+    Raises:
+        ConfigError: a setting can't be followed. DataError: there is no training data, or it can't be used. And what
+        `bayespeft.adapt` raises.
+    """
+
+    default_likelihood: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        model: Any = None,
+        args: Any = None,
+        *positional: Any,
+        guide: str | Method | GuideSpec = "melora",
+        adapter: str | Adapter | None = None,
+        likelihood: str | Likelihood | None = None,
+        targets: str | Sequence[str] | Targets | None = None,
+        train: TrainConfig = TrainConfig(),
+        start: Posterior | None = None,
+        data_size: int | None = None,
+        draws: int = 5,
+        **named: Any,
+    ) -> None:
+        check_arguments(args, train, named)
+        network = bare(model)
+        with _as_it_is(network):
+            super().__init__(network, args, *positional, **named)
+        # Copies of the network side by side in one process would run with the hooks of the first.
+        self.args._n_gpu = min(self.args.n_gpu, 1)
+        check_arguments(self.args, train, {"compute_loss_func": self.compute_loss_func})
+        self._set_signature_columns_if_needed()
+        size = data_size or _length(self.train_dataset)
+        self.adaptation: Adaptation = adapt(
+            network,
+            self._example(),
+            size,
+            guide,
+            tokenizer=self._text_tokenizer(),
+            adapter=adapter,
+            likelihood=likelihood or (self.default_likelihood if start is None else None),
+            targets=targets,
+            train=settings(self.args, train),
+            start=start,
+            seed=self.args.seed,
+        )
+        self.draws = draws
+        objective: Any = self.adaptation.module
+        objective.main_input_name = getattr(network, "main_input_name", "input_ids")
+        # The trainer asks its model for what `checkpoint_activations` does already.
+        objective.gradient_checkpointing_enable = objective.activation_checkpointing_enable = lambda *_, **__: None
+        self.model = self.model_wrapped = self.callback_handler.model = objective
+        # The loss is a mean over the batch, to be divided by the micro-batches of a step.
+        self.model_accepts_loss_kwargs = False
+        self.can_return_loss = False
+
+    def posterior(self) -> Posterior:
+        """Return the posterior as it is now; `posterior().save(directory)` keeps it.
+
+        Raises:
+            FitError: nothing was trained.
+        """
+        return self.adaptation.posterior()
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train, as the trainer does; arguments and result are its own."""
+        with self.adaptation:
+            return super().train(*args, **kwargs)
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate or predict with the adapters on the network; arguments and result are the trainer's."""
+        with self.adaptation:
+            return super().evaluation_loop(*args, **kwargs)
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Make the optimiser that the arguments name, over the groups of the adaptation with their rates.
+
+        Raises:
+            ConfigError: it is one that takes the network itself.
+        """
+        if self.optimizer is None:
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            own = {"params", "model", "optimizer_dict"} & options.keys()
+            if own or not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)):
+                raise ConfigError(
+                    f"optim={self.args.optim!s}: an optimiser that chooses its parameters in the network can't train "
+                    "adapters: take optim='adamw_torch'."
+                )
+            self.optimizer: Any = kind(self.adaptation.parameters(), **options)
+        return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Make the schedule that the arguments name; the KL's warm-up is a fraction of the same steps."""
+        self.adaptation.plan(num_training_steps)
+        return super().create_scheduler(num_training_steps, optimizer)
+
+    def compute_loss(
+        self, model: nn.Module, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the objective on a batch, in nats per example; there are no outputs, since a draw's are nobody's."""
+        loss = model(inputs)
+        return (loss, {}) if return_outputs else loss
+
+    def prediction_step(
+        self, model: nn.Module, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Return the averaged prediction of a batch: its mean NLL, the prediction, and the labels, where there are any."""
+        inputs = self._prepare_inputs(inputs)
+        found = self.adaptation.predict(inputs, self.draws, self.args.seed)
+        labels = next((inputs[name] for name in ("labels", "label") if name in inputs), None)
+        likely = found.log_likelihood
+        loss = None if likely is None else -likely.float().mean().to(self.args.device)
+        if prediction_loss_only:
+            return loss, None, None
+        return loss, _table(found).to(self.args.device), labels
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Add the terms of the ELBO to the logs of the training."""
+        if "loss" in logs:
+            logs.update(self.adaptation.terms())
+        super().log(logs, *args, **kwargs)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Write the state of the adaptation, once for all processes, in the place of a network."""
+        if not self.args.should_save:
+            return
+        folder = self.args.output_dir if output_dir is None else output_dir
+        os.makedirs(folder, exist_ok=True)
+        torch.save(self.adaptation.state_dict(), os.path.join(folder, STATE))
+        if self.processing_class is not None:
+            self.processing_class.save_pretrained(folder)
+        torch.save(self.args, os.path.join(folder, "training_args.bin"))
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Write random states; each process has noise of its own."""
+        super()._save_rng_state(output_dir)
+        torch.save(
+            self.adaptation.state_dict()["noise"], os.path.join(output_dir, NOISE.format(self.args.process_index))
+        )
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Go on from the state that `_save` wrote.
+
+        Raises:
+            CheckpointError: there is none.
+        """
+        path = os.path.join(resume_from_checkpoint, STATE)
+        noise = os.path.join(resume_from_checkpoint, NOISE.format(self.args.process_index))
+        if not os.path.isfile(path):
+            raise CheckpointError(f"'{resume_from_checkpoint}' holds no state of a posterior: '{STATE}' is missing.")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if os.path.isfile(noise):
+            state["noise"] = torch.load(noise, map_location="cpu", weights_only=True)
+        self.adaptation.load_state_dict(state)
+
+    def _load_best_model(self) -> None:
+        """Go back to the checkpoint that was best."""
+        self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+    def _example(self) -> DataLoader[Any]:
+        """Return some rows of the training data, anywhere in it, as the trainer collates them."""
+        data = self.train_dataset
+        if data is None:
+            raise DataError(
+                "train_dataset= is missing: the posterior's layers are tried out on it, and N is its length."
+            )
+        if hasattr(data, "column_names") and hasattr(data, "remove_columns"):
+            data, collate = self._remove_unused_columns(data, "training"), self.data_collator
+        else:
+            collate = self._get_collator_with_removed_columns(self.data_collator, "training")
+        if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+            order = torch.randperm(len(data), generator=torch.Generator().manual_seed(self.args.seed))[:ROWS]
+            rows: Any = [data[i] for i in order.tolist()]
+        else:
+            rows = list(islice(data, ROWS))
+        size = min(self.args.per_device_train_batch_size, len(rows))
+        return DataLoader(rows, batch_size=max(size, 1), collate_fn=collate)
+
+    def _text_tokenizer(self) -> Any:
+        """Return what reads texts, where the trainer has something: a tokenizer, or that of a processor."""
+        found = getattr(self.processing_class, "tokenizer", self.processing_class)
+        return found if hasattr(found, "pad_token_id") else None
+
+
+@contextmanager
+def _as_it_is(network: nn.Module) -> Iterator[None]:
+    """Let a trainer be made around a network inside a `with` block, and take off what it does to it.
+
+    A quantised network passes for one with adapters, which it will have: trainers refuse it otherwise.
+    """
+    forward = network.__dict__.get("forward")
+    marked = network.__dict__.get("_hf_peft_config_loaded")
+    config = getattr(network, "config", None)
+    cache = getattr(config, "use_cache", None)
+    try:
+        if getattr(network, "is_quantized", False):
+            network._hf_peft_config_loaded = True  # type: ignore[assignment]
+        yield
+    finally:
+        for name, before in (("forward", forward), ("_hf_peft_config_loaded", marked)):
+            network.__dict__.pop(name, None)
+            if before is not None:
+                network.__dict__[name] = before
+        if cache is not None:
+            config.use_cache = cache  # type: ignore[union-attr]
+
+
+def _length(data: Any) -> int:
+    """Return N.
+
+    Raises:
+        DataError: it is not known.
+    """
+    try:
+        return len(data)
+    except TypeError:
+        raise DataError(
+            "train_dataset has no length, and the number of examples weighs the data against the prior: pass data_size=."
+        ) from None
+
+
+def _table(found: Prediction) -> Tensor:
+    """Return what a prediction says of each example: averaged probabilities, a mean, or the log-probability of a text."""
+    for name in ("probs", "mean", "log_probs"):
+        if isinstance(value := getattr(found, name, None), Tensor):
+            return value.float()
+    raise ConfigError(f"a trainer can't gather a {type(found).__name__}: call posterior().predict(data) instead.")

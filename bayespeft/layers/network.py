@@ -40,7 +40,8 @@ def bare(model: Any) -> nn.Module:
         if wrapper == _DISTRIBUTED and model.process_group.size() > 1:
             raise AttachError(
                 f"the network is a DistributedDataParallel over {model.process_group.size()} processes, each of which would "
-                "fit a posterior of its own. Fit in one process, on the network's .module, with all of the data."
+                "fit a posterior of its own. To train in all of them, take bayespeft.adapt on the network's .module and wrap "
+                "adaptation.module in DistributedDataParallel; or fit in one process, with all of the data."
             )
         model = getattr(model, _INNER[wrapper])
     if not isinstance(model, nn.Module):

@@ -57,6 +57,7 @@ class Posterior(Fitted):
         prediction: Literal["sampled", "linearised"] | None = None,
         batch_size: Count = 32,
         keep_draws: bool = False,
+        shared: bool = False,
     ) -> Any:
         """Average the predictions of posterior draws.
 
@@ -76,6 +77,8 @@ class Posterior(Fitted):
                 Gaussian posteriors; `draws`, `draws_per_pass` and `sampling` then mean nothing. None: as the method says.
             batch_size: examples per pass.
             keep_draws: also return each draw's log-probabilities, or its means where labels are quantities.
+            shared: each process of torch's process group runs a share of the batches; all of them call this with the same
+                data, and get the whole. In one process it changes nothing.
 
         Returns:
             The `Prediction` that the likelihood's `average` makes, in the order of the data (that of a `DataLoader` is the
@@ -96,9 +99,12 @@ class Posterior(Fitted):
             examples = settled_for(self.model, self.likelihood, examples, self.device)
             # The mean is the mean, whichever way its neighbourhood is averaged.
             if prediction == "linearised" and draws != 0:
+                if shared:
+                    raise ConfigError("shared: a linearised prediction is made whole in each process: leave it out.")
                 predictor.check(draws, sampling, tolerance)
                 found: Prediction = predictor.linearised(examples, seed, batch_size, keep_draws)
             else:
+                predictor = replace(predictor, shared=shared)
                 found = predictor.run(
                     examples, draws, seed, draws_per_pass, batch_size, keep_draws, sampling, tolerance
                 )

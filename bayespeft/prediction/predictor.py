@@ -29,6 +29,7 @@ from bayespeft.prediction.sampling import Noise, Sampling
 from bayespeft.prediction.trunk import Trunk
 from bayespeft.predictive.base import REPLICATES, Average, Cost, Groups, Prediction, Rows, refuse_broken
 from bayespeft.utils.memory import PeakMemory
+from bayespeft.utils.processes import shared_out
 from bayespeft.utils.randomness import seeded
 from bayespeft.variational.adapted import Adapted
 
@@ -45,10 +46,12 @@ class Predictor:
     Attributes:
         adapted: the network, its hooks switched on, and the posterior.
         temperature: divides the logits of each draw.
+        shared: each process of torch's process group runs a share of the batches, and all get the whole.
     """
 
     adapted: Adapted
     temperature: float = 1.0
+    shared: bool = False
 
     def run(
         self,
@@ -194,29 +197,44 @@ class Predictor:
     ) -> None:
         """Add the predictions of these announced draws, (draws, layers, ...) by pack, or of the mean, for all examples."""
         trunk = Trunk(self.adapted)
-        for number, batch in enumerate(examples.batches(batch_size)):
-            if rounds:
-                rounds.check(number, batch)
-            moved = batch.to(self.adapted.device)
-            first = 0
-            while first < max(draws, 1):
-                before = folding.allocated()
-                size = min(folding.size(len(batch)), max(draws, 1) - first)
-                chunk = {name: value[first : first + size] for name, value in values.items()}
-                try:
-                    logits = self._logits(moved, chunk, size, trunk)
-                except (MixedRowsError, torch.OutOfMemoryError):
-                    if size == 1 or not folding.give_up():
-                        raise
-                    continue
-                self.adapted.attachment.check_ran()
-                logits = logits.double() / self.temperature
-                outputs = logits.reshape(size, len(batch), *logits.shape[1:]).cpu()
-                folding.learn(before, size)
-                average.add(outputs, self._rows(batch, outputs.shape[-1]), first)
-                first += size
+
+        def read() -> Iterator[Batch]:
+            for number, batch in enumerate(examples.batches(batch_size)):
+                if rounds:
+                    rounds.check(number, batch)
+                yield batch
+
+        def outputs(batch: Batch) -> Iterator[tuple[Tensor, Rows, int]]:
+            return self._outputs(batch, values, draws, folding, trunk)
+
+        for found in shared_out(read(), lambda batch: list(outputs(batch))) if self.shared else map(outputs, read()):
+            for part in found:
+                average.add(*part)
         trunk.release()
         self.adapted.attachment.bind({})
+
+    def _outputs(
+        self, batch: Batch, values: dict[str, Tensor], draws: int, folding: Folding, trunk: Trunk
+    ) -> Iterator[tuple[Tensor, Rows, int]]:
+        """Yield outputs (some draws, rows, ...) of a batch, on the CPU, its rows, and the number of the first draw."""
+        moved = batch.to(self.adapted.device)
+        first = 0
+        while first < max(draws, 1):
+            before = folding.allocated()
+            size = min(folding.size(len(batch)), max(draws, 1) - first)
+            chunk = {name: value[first : first + size] for name, value in values.items()}
+            try:
+                logits = self._logits(moved, chunk, size, trunk)
+            except (MixedRowsError, torch.OutOfMemoryError):
+                if size == 1 or not folding.give_up():
+                    raise
+                continue
+            self.adapted.attachment.check_ran()
+            logits = logits.double() / self.temperature
+            outputs = logits.reshape(size, len(batch), *logits.shape[1:]).cpu()
+            folding.learn(before, size)
+            yield outputs, self._rows(batch, outputs.shape[-1]), first
+            first += size
 
     def _logits(self, batch: Batch, values: dict[str, Tensor], draws: int, trunk: Trunk) -> Tensor:
         """Run draws (draws, layers, ...) by pack, or the mean, on a batch; (draws * rows, ...) outputs, draw-major."""

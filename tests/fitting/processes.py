@@ -1,0 +1,91 @@
+"""What each of two processes does in `test_processes`: module-level functions, which a spawned process can import."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+import bayespeft
+from bayespeft import Adaptation, TrainConfig
+from bayespeft.errors import DataError
+from bayespeft.utils.processes import shared_out
+
+STEPS = 4
+TRAIN = TrainConfig(steps=STEPS, lr=1e-2, clip=0.0, average=0.0, kl_warmup=0.5, lr_schedule="constant", warmup=0.0)
+
+
+def problem(method: str) -> tuple[Adaptation, tuple[torch.Tensor, torch.Tensor], nn.Module]:
+    """The same network, data and adaptation in every process."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 12), nn.Tanh(), nn.Linear(12, 3)).eval()
+    x = torch.randn(48, 5, generator=torch.Generator().manual_seed(1))
+    y = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
+    return bayespeft.adapt(model, (x, y), 48, method, targets="all-linear", train=TRAIN, seed=3), (x, y), model
+
+
+def parts(data: tuple[torch.Tensor, torch.Tensor], step: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The batches of a step: one for each of two processes."""
+    x, y = data
+    first = 12 * step % 48
+    return [(x[i : i + 6], y[i : i + 6]) for i in (first, first + 6)]
+
+
+def train(rank: int, method: str) -> dict[str, Any]:
+    """Train in a DistributedDataParallel, and return the first step's gradients, the result, and a shared prediction."""
+    adaptation, data, _ = problem(method)
+    wrapped = DistributedDataParallel(adaptation.module)
+    optimizer = adaptation.optimizer()
+    gradients: list[torch.Tensor] = []
+    with adaptation:
+        for step in range(STEPS):
+            wrapped(parts(data, step)[rank]).backward()
+            if not step:
+                gradients = [parameter.grad.clone() for parameter in adaptation.module.parameters()]
+            optimizer.step()
+            optimizer.zero_grad()
+        terms = adaptation.terms()
+    posterior = adaptation.posterior()
+    return {
+        "gradients": gradients,
+        "values": posterior.approximation.state_dict(),
+        "terms": terms,
+        "probs": posterior.predict(data, draws=4, batch_size=7, shared=True).probs,
+        "alone": posterior.predict(data, draws=4, batch_size=7).probs,
+    }
+
+
+def failing(rank: int) -> str:
+    """One process fails, and all learn of it."""
+
+    def work(item: int) -> int:
+        if item == 1:
+            raise DataError(f"item {item}, in process {rank}")
+        return item
+
+    try:
+        list(shared_out(range(5), work))
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def run(rank: int, folder: str) -> None:
+    """Do all of it, and write down what came of it."""
+    # By the loopback alone: what a machine calls itself may lead nowhere.
+    if sys.platform == "linux":
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    found = {method: train(rank, method) for method in ("blob", "map")}
+    torch.save(
+        {**found, "failing": failing(rank), "all": list(shared_out(range(5), lambda i: i * i))},
+        Path(folder) / f"{rank}.pt",
+    )
+    dist.destroy_process_group()

@@ -1,0 +1,93 @@
+"""Two processes train one posterior: each its own noise, the KL once, the same parameters, predictions shared out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.multiprocessing import spawn
+
+from bayespeft.fitting.adaptation import Adaptation
+from bayespeft.utils.randomness import Stream
+from tests.fitting.processes import STEPS, parts, problem, run
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: Any) -> list[dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("processes")
+    spawn(run, (str(folder),), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+def one(method: str) -> tuple[Adaptation, list[torch.Tensor]]:
+    """One process takes the batches of both, one after the other, each with the noise of the process that has it."""
+    adaptation, data, _ = problem(method)
+    noise = [Stream(3 + 1_000_003 * rank, torch.device("cpu")) for rank in range(2)]
+    optimizer = adaptation.optimizer()
+    gradients: list[torch.Tensor] = []
+    with adaptation:
+        for step in range(STEPS):
+            for rank, batch in enumerate(parts(data, step)):
+                adaptation._noise = noise[rank]
+                (adaptation.loss(batch) / 2).backward()
+            if not step:
+                gradients = [parameter.grad.clone() for parameter in adaptation.module.parameters()]
+            optimizer.step()
+            optimizer.zero_grad()
+    return adaptation, gradients
+
+
+@pytest.mark.parametrize("method", ["blob", "map"])
+def test_the_mean_gradient_of_two_is_that_of_one_at_equal_noise(two, method):
+    _, expected = one(method)
+    for mine, yours, wanted in zip(two[0][method]["gradients"], two[1][method]["gradients"], expected, strict=True):
+        assert torch.equal(mine, yours)
+        torch.testing.assert_close(mine, wanted, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("method", ["blob", "map"])
+def test_two_processes_end_where_one_does(two, method):
+    adaptation, _ = one(method)
+    expected = adaptation.posterior().approximation.state_dict()
+    for name, value in two[0][method]["values"].items():
+        assert torch.equal(value, two[1][method]["values"][name])
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)
+    assert two[0][method]["terms"] == two[1][method]["terms"]
+    if method == "map":
+        # Without noise the two halves have one NLL between them.
+        assert two[0][method]["terms"]["nll"] == pytest.approx(adaptation.terms()["nll"], rel=1e-5)
+
+
+def test_processes_have_noise_of_their_own():
+    """At equal batches the two gradients differ, and only by noise: those of a point are equal."""
+    for method, same in (("blob", False), ("map", True)):
+        found = []
+        for rank in range(2):
+            adaptation, data, _ = problem(method)
+            adaptation._noise = Stream(3 + 1_000_003 * rank, torch.device("cpu"))
+            with adaptation:
+                adaptation.loss(parts(data, 0)[0]).backward()
+            found.append(torch.cat([p.grad.flatten() for p in adaptation.module.parameters()]))
+        assert torch.equal(*found) is same
+
+
+def test_a_shared_prediction_is_that_of_one_process(two):
+    for result in two:
+        for method in ("blob", "map"):
+            assert torch.equal(result[method]["probs"], result[method]["alone"])
+
+
+def test_work_is_shared_out_in_order_and_errors_reach_all(two):
+    assert [result["all"] for result in two] == [[0, 1, 4, 9, 16]] * 2
+    assert [result["failing"] for result in two] == ["item 1, in process 1"] * 2
+
+
+def test_in_one_process_work_is_done_as_it_comes(mlp, xy):
+    adaptation, data, _ = problem("map")
+    optimizer = adaptation.optimizer()
+    with adaptation:
+        adaptation.loss(data).backward()
+        optimizer.step()
+    posterior = adaptation.posterior()
+    assert torch.equal(posterior.predict(data, shared=True).probs, posterior.predict(data).probs)

@@ -43,7 +43,7 @@ def family(method: Method) -> str:
 
 
 class Methods(Mapping[str, Method]):
-    """Name -> method, read from the registry. `print` shows them by family, `markdown()` writes them for a README."""
+    """Name -> method, read from the registry. `print` shows them by family, `markdown()` writes them for a page."""
 
     def __getitem__(self, name: str) -> Method:
         method: Method = registry.get("methods", name)
@@ -76,16 +76,18 @@ class Methods(Mapping[str, Method]):
             table.add_section()
         return table
 
-    def markdown(self) -> str:
-        """Return Markdown tables: those to begin with, and all others by family, folded."""
+    def markdown(self, others: bool = True) -> str:
+        """Return Markdown tables: those to begin with, and, unless `others` is False, all others by family, folded."""
         header = ["| method | what it is | adapter | guide | reference |", "|---|---|---|---|---|"]
 
         def table(names: list[str]) -> str:
             rows = (self._row(name) for name in names)
             return "\n".join(header + [f"| `{row[0]}` | {' | '.join(row[1:])} |" for row in rows])
 
-        (_, first), *others = self.families().items()
-        parts = [f"**{heading}**\n\n{table(names)}" for heading, names in others]
+        (_, first), *families = self.families().items()
+        if not others:
+            return table(first)
+        parts = [f"**{heading}**\n\n{table(names)}" for heading, names in families]
         folded = "\n\n".join(["<details><summary>All others, by family</summary>", *parts, "</details>"])
         return f"{table(first)}\n\n{folded}"
 

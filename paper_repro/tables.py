@@ -81,7 +81,7 @@ def records(experiment: str) -> str:
 
 
 SECTIONS: dict[str, Callable[[], str]] = {
-    "methods": lambda: bayespeft.methods().markdown(),
+    "methods": lambda: bayespeft.methods().markdown(others=False),
     # What stands within HTML is Markdown to GitHub, and to MkDocs only where it is said.
     "methods: site": lambda: bayespeft.methods().markdown().replace("<details>", '<details markdown="1">'),
     "results: defaults": defaults.summary,

@@ -69,14 +69,10 @@ def names(monkeypatch, tmp_path, tokenizer, gpt2) -> dict[str, Any]:
 
 def test_every_block_runs_one_after_the_other(names, tmp_path):
     code = blocks(ROOT / "README.md")
-    assert len(code) == 6
+    assert len(code) == 2
     for block in code:
         exec(compile(block, "README.md", "exec"), names)
     assert (tmp_path / "report.html").stat().st_size > 10_000
-    assert len(names["answers"].texts) == 1
-    assert names["mine"].guide.kind == "full_covariance"
-    for wrote in ("law.png", "answers.html", "mean-lora", "merged", "state"):
-        assert (tmp_path / wrote).exists(), wrote
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -87,6 +83,11 @@ def test_the_blocks_of_each_page_run_one_after_the_other(page, names, tokenizer)
     names |= {"model": model, "tokenizer": tokenizer, "posterior": posterior}
     for block in blocks(page):
         exec(compile(block, str(page), "exec"), names)
+    if page.stem == "beyond":
+        assert len(names["answers"].texts) == 1
+        assert names["mine"].guide.kind == "full_covariance"
+        for wrote in ("law.png", "answers.html", "mean-lora", "merged", "state"):
+            assert Path(wrote).exists(), wrote
 
 
 def test_every_page_has_a_place_in_the_site():

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from bayespeft.adapters.attach import Placement
-from bayespeft.errors import CheckpointError
+from bayespeft.errors import BayesPeftError, CheckpointError
 from bayespeft.fitting.assemble import merging
 from bayespeft.fitting.packing import blank_packs
 from bayespeft.io import checkpoint
 from bayespeft.io.saved import Saved
 from bayespeft.layers.fingerprint import check_fingerprint
 from bayespeft.layers.network import bare
-from bayespeft.layers.sites import all_sites
+from bayespeft.layers.sites import Site, all_sites
 from bayespeft.posterior.fitted import CENTER, MERGED, centers_are_saved
 from bayespeft.posterior.posterior import Posterior
+from bayespeft.utils.bounded import Bounded, TooLarge
 from bayespeft.utils.checks import Network, Tokenizer, checked
 from bayespeft.utils.randomness import seeded
 from bayespeft.utils.threads import alone
 from bayespeft.variational.approximation import Approximation
+
+# How many times what a file holds one tensor may be while it is read, for instance a covariance of what has a factor.
+_SLACK = 64
 
 
 @checked
@@ -54,15 +59,13 @@ def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Tokeni
             f"the posterior in '{directory}' is over {saved.classes} classes, and this network has {outputs} outputs: load it "
             f"with num_labels={saved.classes}."
         )
+    _check_fresh(saved, sites, directory)
     check_fingerprint(saved.base.fingerprint, model, exclude={*saved.heads, *saved.idle})
     placements = tuple(
         Placement(sites[name], adapter, head=name in saved.heads) for name, adapter in saved.sites.items()
     )
-    generator = torch.Generator().manual_seed(saved.seed)
-    packs = blank_packs(placements, saved.method, generator)
     changes, centers = _taken(tensors, MERGED), _taken(tensors, CENTER)
-    with seeded(saved.seed):
-        approximation = Approximation(packs, saved.method.guide, generator, next(model.parameters()).device)
+    approximation = _blank(saved, placements, tensors, model, directory)
     _check_tensors(approximation.state_dict(), tensors, directory)
     approximation.load_state_dict(tensors, strict=True)
     places = approximation.center_buffers() if centers_are_saved(placements) else {}
@@ -70,8 +73,9 @@ def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Tokeni
     for name, place in places.items():
         place.copy_(centers[name])
     merged = merging(model, placements)
-    if (merged is None) != (saved.merged is None):
-        raise CheckpointError(f"the posterior in '{directory}' lacks what was merged into the network's weights.")
+    if (merged is None) != (saved.merged is None) or (merged is None and changes):
+        which = "lacks" if merged is not None else "holds, and no adapter of it ever merges,"
+        raise CheckpointError(f"the posterior in '{directory}' {which} what was merged into the network's weights.")
     if merged is not None and saved.merged is not None:
         # Last: it may change the network.
         with merged.applied(sites.values()):
@@ -91,6 +95,50 @@ def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Tokeni
         base=saved.base.fingerprint,
         idle=frozenset(saved.idle),
     )
+
+
+def _check_fresh(saved: Saved, sites: Mapping[str, Site], directory: Any) -> None:
+    """Check that the layers whose values the base need not share are ones of which the posterior brings, or needs, none.
+
+    Raises:
+        CheckpointError: others are called so; the fingerprint would not be asked about them.
+    """
+    strange = [name for name in saved.heads if name not in saved.sites]
+    strange += [name for name in saved.idle if name in saved.sites or name not in sites]
+    if strange:
+        raise CheckpointError(
+            f"the settings in '{directory}' call '{strange[0]}' a freshly made layer, which it is not."
+        )
+
+
+def _blank(
+    saved: Saved,
+    placements: tuple[Placement, ...],
+    tensors: Mapping[str, torch.Tensor],
+    model: torch.nn.Module,
+    directory: Any,
+) -> Approximation:
+    """Return the approximation that the settings describe, of any values.
+
+    Raises:
+        CheckpointError: it would be larger than the file's tensors are, whatever the settings ask for.
+    """
+    generator = torch.Generator().manual_seed(saved.seed)
+    held = sum(value.numel() for value in tensors.values())
+    # A decomposition works on a layer's weight, and a law of q on pairs of what it holds.
+    largest = max(site.in_features * site.out_features for site in (p.site for p in placements))
+    try:
+        with seeded(saved.seed), Bounded(_SLACK * max(held, largest)):
+            packs = blank_packs(placements, saved.method, generator)
+            return Approximation(packs, saved.method.guide, generator, next(model.parameters()).device)
+    except (TooLarge, OverflowError, RuntimeError, ValueError) as error:
+        # torch has its own words for sizes that no number of 64 bits holds.
+        if isinstance(error, BayesPeftError) or not (isinstance(error, TooLarge) or "overflow" in str(error).lower()):
+            raise
+        raise CheckpointError(
+            f"the settings in '{directory}' ask for a tensor that is too large ({error}), where its file holds {held:,} "
+            "numbers in all: they were changed, or belong to another file."
+        ) from None
 
 
 def _taken(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -7,6 +7,7 @@ in modules_to_save are stored whole. What else its configuration can say changes
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -16,15 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from bayespeft.errors import CheckpointError
+from bayespeft.layers.fingerprint import digest
 from bayespeft.layers.sites import Site, all_sites
 
 CONFIG, TENSORS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 PREFIX = "base_model.model."
+DIGEST = "bayespeft.sha256"
 
 # What peft's configuration may say: the fields that are read here, and those that only matter before or in training.
 _KNOWN = (
@@ -33,6 +35,7 @@ _KNOWN = (
     "layers_to_transform layers_pattern lora_dropout fan_in_fan_out loftq_config eva_config corda_config lora_ga_config "
     "megatron_core qalora_group_size"
 )
+_SCALES = ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "modules_to_save")
 # The other initialisations change the base weights, or the forward pass.
 _PLAIN_INITS = (True, False, "gaussian", "orthogonal", "eva")
 _MERGE = "merge it in peft (model.merge_and_unload()) and take the merged network as the base"
@@ -91,7 +94,10 @@ def read_lora(directory: str | os.PathLike[str], model: nn.Module) -> PeftLora:
     for name in halves:
         _check_layer(name, sites, model, config)
     pairs = {name: _pair(halves[name], site, config) for name, site in sites.items() if name in halves}
-    for wanted in config.get("modules_to_save") or ():
+    saved = config.get("modules_to_save") or []
+    if not isinstance(saved, list) or not all(isinstance(wanted, str) for wanted in saved):
+        raise CheckpointError(f"modules_to_save is {saved!r:.40}: a list of names is expected.")
+    for wanted in saved:
         for name, module in model.named_modules():
             named = name == wanted or name.endswith(f".{wanted}")
             if named and module.state_dict() and not any(key.startswith(f"{name}.") for key in others):
@@ -110,12 +116,29 @@ def _read_files(source: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             raise CheckpointError(f"'{source}' holds no LoRA of peft: {name} is missing.")
     try:
         config = json.loads((source / CONFIG).read_text(encoding="utf-8"))
-        tensors = load_file(source / TENSORS)
-    except (ValueError, SafetensorError) as error:
+        with safe_open(source / TENSORS, framework="pt") as file:
+            said = (file.metadata() or {}).get(DIGEST)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dictionary)
+    except (ValueError, OSError, RecursionError, SafetensorError) as error:
         raise CheckpointError(f"the LoRA in '{source}' is damaged: {error}.") from None
     if not isinstance(config, dict):
         raise CheckpointError(f"'{source / CONFIG}' is damaged: it holds no JSON object.")
+    if said is not None and said != content_digest(config, tensors):
+        raise CheckpointError(
+            f"the LoRA in '{source}' is damaged, or was changed after posterior.export_peft wrote it: write it anew. If the "
+            f"change is meant, save the tensors again without the entry {DIGEST} in their metadata."
+        )
     return config, tensors
+
+
+def content_digest(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Return a digest of all in a LoRA that its change of the network depends on.
+
+    peft writes none, and leaves that of an export of ours in the tensors' metadata as it is.
+    """
+    settings = {name: config.get(name) for name in _SCALES}
+    parts = {name: digest(value, whole=True) for name, value in tensors.items()}
+    return hashlib.sha256(json.dumps([settings, parts], sort_keys=True).encode()).hexdigest()
 
 
 def _check_config(config: dict[str, Any]) -> None:
@@ -150,14 +173,21 @@ def _check_layer(name: str, sites: Mapping[str, Site], model: nn.Module, config:
 
 def _by_pattern(patterns: Mapping[str, Any] | None, name: str, default: Any) -> Any:
     """Look a layer up as peft does: the first pattern that matches the last parts of its name."""
-    return next((value for key, value in (patterns or {}).items() if re.match(rf"(.*\.)?({key})$", name)), default)
+    if not isinstance(patterns or {}, Mapping):
+        raise CheckpointError(f"rank_pattern or alpha_pattern is {patterns!r:.40}: a table of layers is expected.")
+    try:
+        return next((value for key, value in (patterns or {}).items() if re.match(rf"(.*\.)?({key})$", name)), default)
+    except re.error as error:
+        raise CheckpointError(f"rank_pattern or alpha_pattern holds no regular expression: {error}.") from None
 
 
 def _pair(halves: Mapping[str, Tensor], site: Site, config: dict[str, Any]) -> LoraPair:
     r = _by_pattern(config.get("rank_pattern"), site.name, config.get("r", 8))
     alpha = _by_pattern(config.get("alpha_pattern"), site.name, config.get("lora_alpha", 8))
-    if not isinstance(alpha, (int, float)) or alpha <= 0:
-        raise CheckpointError(f"layer '{site.name}': lora_alpha={alpha!r} must be a positive number.")
+    if type(alpha) not in (int, float) or not 0 < alpha < 1e30:
+        raise CheckpointError(f"layer '{site.name}': lora_alpha={alpha!r:.40} must be a positive number.")
+    if type(r) is not int:
+        raise CheckpointError(f"layer '{site.name}': r={r!r:.40} must be a whole number.")
     for half, shape in (("A", (r, site.in_features)), ("B", (site.out_features, r))):
         if half not in halves:
             raise CheckpointError(f"layer '{site.name}': the file lacks lora_{half}.weight.")

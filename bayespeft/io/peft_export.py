@@ -17,7 +17,7 @@ from bayespeft.adapters.attach import Placement, SiteWeights
 from bayespeft.adapters.full import Full
 from bayespeft.errors import CheckpointError
 from bayespeft.io.directory import replacing
-from bayespeft.io.peft import CONFIG, PREFIX, TENSORS, layer_parts, turned
+from bayespeft.io.peft import CONFIG, DIGEST, PREFIX, TENSORS, content_digest, layer_parts, turned
 from bayespeft.layers.embeddings import fresh_rows
 from bayespeft.layers.heads import find_head
 from bayespeft.layers.merged import Merged, tied
@@ -108,7 +108,7 @@ def write_lora(
     with replacing(directory, (CONFIG, TENSORS), "a LoRA of peft") as fresh:
         # Clones: layers of one pack share memory, which safetensors refuses.
         copies = {PREFIX + name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-        save_file(copies, fresh / TENSORS, metadata={"format": "pt"})
+        save_file(copies, fresh / TENSORS, metadata={"format": "pt", DIGEST: content_digest(config, copies)})
         (fresh / CONFIG).write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 

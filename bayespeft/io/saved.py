@@ -53,12 +53,12 @@ class Saved(_Part):
     bayespeft: str
     method: Method
     likelihood: SerializeAsAny[Likelihood]
-    sites: dict[str, SerializeAsAny[Adapter]]
+    sites: Annotated[dict[str, SerializeAsAny[Adapter]], Field(min_length=1)]
     heads: tuple[str, ...]
     idle: tuple[str, ...]
-    classes: Annotated[int, Field(ge=1)]
-    seed: Seed
-    temperature: Annotated[float, Field(gt=0)]
+    classes: Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)]
+    seed: Annotated[Seed, Field(strict=True)]
+    temperature: Annotated[float, Field(gt=0, strict=True)]
     base: Base
     history: History
     merged: dict[str, int | None] | None = None

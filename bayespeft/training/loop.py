@@ -26,6 +26,7 @@ from bayespeft.training.refresh import Refresher
 from bayespeft.training.resume import Checkpoint, restore, snapshot
 from bayespeft.training.schedule import lr_factor
 from bayespeft.training.steps import Steps, total_steps
+from bayespeft.training.usable import check_state, usable
 from bayespeft.utils.interrupts import postponed
 from bayespeft.utils.memory import PeakMemory
 from bayespeft.utils.randomness import seeded
@@ -125,14 +126,16 @@ def run(
         postponed(checkpoint is not None) as interrupts,
     ):
         state = checkpoint.read() if checkpoint else None
-        if state is not None:
-            first = total if state["ended"] else state["done"]
-            deque(islice(batches, state["done"] * train.accumulate), maxlen=0)  # the order of the data, replayed
-            restore(problem, optimiser, state)
-            scheduler.load_state_dict(state["scheduler"])
-            steps.restore(state)
-            best = state["best"]
-            refresh.seconds = steps.history.refresh_seconds
+        if checkpoint and state is not None:
+            with usable(checkpoint.path):
+                check_state(state, approximation.state_dict(), optimiser, total, problem.attachment.merged is not None)
+                first = total if state["ended"] else state["done"]
+                deque(islice(batches, state["done"] * train.accumulate), maxlen=0)  # the order of the data, replayed
+                restore(problem, optimiser, state)
+                scheduler.load_state_dict(state["scheduler"])
+                steps.restore(state)
+                best = state["best"]
+                refresh.seconds = steps.history.refresh_seconds
         if watcher:
             watcher.start(total)
         try:

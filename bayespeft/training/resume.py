@@ -25,6 +25,7 @@ from bayespeft.errors import CheckpointError, ConfigError, FileError
 from bayespeft.layers.fingerprint import digest, fingerprint
 from bayespeft.methods.base import Method
 from bayespeft.training.problem import Problem
+from bayespeft.training.usable import usable
 from bayespeft.utils import files
 from bayespeft.utils.files import write_atomic
 
@@ -85,14 +86,15 @@ class Checkpoint:
             raise CheckpointError(f"'{self.path}' is damaged or no state ({error}): delete it to start anew.") from None
         if not whole:
             raise CheckpointError(f"'{self.path}' is damaged, or of another version: delete it to start anew.")
-        # As it was written, so that nothing here can be foreign.
-        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        if state["key"] != self.key:
+        with usable(self.path):
+            state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            key, carried = state["key"], float(state["history"]["seconds"])
+        if key != self.key:
             raise CheckpointError(
                 f"'{self.path}' belongs to another fit (other settings, layers, data, start, seed, or base network). Name "
                 "another directory, or delete it to start anew."
             )
-        self.carried = float(state["history"]["seconds"])
+        self.carried = carried
         return state
 
 

@@ -1,0 +1,58 @@
+"""What is done by `python -m paper_repro.trust` to count, done here to be sure: nothing foreign, nothing silent."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("paper_repro.trust.subject", reason="the measurements are only in the repository")
+from paper_repro.trust.flips import flips
+from paper_repro.trust.loras import loras
+from paper_repro.trust.outcome import Tally
+from paper_repro.trust.states import states
+from paper_repro.trust.structure import structure
+from paper_repro.trust.subject import Subject
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory):
+    return Subject(tmp_path_factory.mktemp("subject"))
+
+
+def test_what_can_not_be_is_refused_under_any_digest(subject):
+    for tally in structure(subject):
+        assert (tally.counts["foreign"], tally.counts["silent"]) == (0, 0), tally.seen
+        assert tally.counts["refused"] > 300
+        assert len(tally.harmless) < 10
+
+
+def test_a_state_of_this_fit_with_other_content_is_refused(subject):
+    (tally,) = states(subject)
+    assert (tally.counts["foreign"], tally.counts["silent"]) == (0, 0), tally.seen
+    assert tally.counts["refused"] > 100
+
+
+def test_a_lora_whose_settings_can_not_be_is_refused(subject):
+    (tally,) = loras(subject)
+    assert (tally.counts["foreign"], tally.counts["silent"]) == (0, 0), tally.seen
+
+
+def test_no_bit_flips_without_a_word(subject):
+    for tally in flips(subject, 25):
+        assert (tally.counts["foreign"], tally.counts["silent"]) == (0, 0), (tally.fault, tally.seen)
+        assert tally.counts["refused"]
+
+
+def test_each_outcome_is_counted_as_what_it_is(subject):
+    tally = Tally("any")
+
+    def foreign():
+        raise KeyError("x")
+
+    tally.attempt("foreign", foreign, subject.expected)
+    tally.attempt("same", lambda: subject.loaded(subject.posterior), subject.expected)
+    tally.attempt("refused", lambda: subject.loaded(subject.folder), subject.expected)
+    tally.attempt("silent", lambda: subject.expected + 0.25, subject.expected)
+    record = tally.record()
+    assert [record[name] for name in ("tried", "same", "refused", "foreign", "silent")] == [4, 1, 1, 1, 1]
+    assert record["largest"] == pytest.approx(0.25)
+    assert record["seen"] == ["foreign: foreign: KeyError: 'x'", "silent: silent"]

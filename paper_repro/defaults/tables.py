@@ -24,20 +24,26 @@ def newest() -> list[dict[str, Any]]:
 
 
 def defaults() -> str:
-    """Each task and size: accuracy, NLL, ECE beside what noise reaches, steps and seconds; means over seeds."""
+    """Each task and size: accuracy, NLL, ECE beside what noise reaches, steps and seconds.
+
+    They are means over the seeds that all methods of a task and size have: means over different rows would compare nothing.
+    """
     records = newest()
     lines = [
-        "| task | rows | method | accuracy, % | NLL, nats | ECE, % (noise) | temperature | steps (of the search) | fit, s |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| task | rows | seeds | method | accuracy, % | NLL, nats | ECE, % (noise) | temperature | steps (of the search) | fit, s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     cells = sorted({(r["task"], r["n"]) for r in records}, key=lambda cell: (cell[1], cell[0]))
     for task, n in cells:
-        for method in ORDER:
-            runs = [r for r in records if (r["task"], r["n"], r["method"]) == (task, n, method)]
+        here = [r for r in records if (r["task"], r["n"]) == (task, n)]
+        methods = [method for method in ORDER if any(r["method"] == method for r in here)]
+        shared = set.intersection(*({r["seed"] for r in here if r["method"] == method} for method in methods))
+        for method in methods:
+            runs = [r for r in here if r["method"] == method and r["seed"] in shared]
             if runs:
                 name = NAMES.get(task, TITLES.get(task, task))
                 lines.append(
-                    f"| {name} | {n} | `{method}` | {100 * mean(runs, 'accuracy'):.1f} | {mean(runs, 'nll'):.3f} | "
+                    f"| {name} | {n} | {len(shared)} | `{method}` | {100 * mean(runs, 'accuracy'):.1f} | {mean(runs, 'nll'):.3f} | "
                     f"{100 * mean(runs, 'ece'):.1f} ({100 * mean(runs, 'ece_noise'):.1f}) | "
                     f"{mean(runs, 'temperature'):.2f} | {mean(runs, 'steps'):.0f} ({mean(runs, 'search_steps'):.0f}) | "
                     f"{mean(runs, 'fit_seconds'):.0f} |"

@@ -30,7 +30,8 @@ def defaults() -> str:
     """
     records = newest()
     lines = [
-        "| task | rows | seeds | method | accuracy, % | NLL, nats | ECE, % (noise) | temperature | steps (of the search) | fit, s |",
+        "| task | rows | seeds | method | accuracy, % | NLL, nats | ECE, % (noise) | temperature | steps (of the search) "
+        "| fit, s |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     cells = sorted({(r["task"], r["n"]) for r in records}, key=lambda cell: (cell[1], cell[0]))
@@ -43,7 +44,8 @@ def defaults() -> str:
             if runs:
                 name = NAMES.get(task, TITLES.get(task, task))
                 lines.append(
-                    f"| {name} | {n} | {len(shared)} | `{method}` | {100 * mean(runs, 'accuracy'):.1f} | {mean(runs, 'nll'):.3f} | "
+                    f"| {name} | {n} | {len(shared)} | `{method}` | "
+                    f"{100 * mean(runs, 'accuracy'):.1f} | {mean(runs, 'nll'):.3f} | "
                     f"{100 * mean(runs, 'ece'):.1f} ({100 * mean(runs, 'ece_noise'):.1f}) | "
                     f"{mean(runs, 'temperature'):.2f} | {mean(runs, 'steps'):.0f} ({mean(runs, 'search_steps'):.0f}) | "
                     f"{mean(runs, 'fit_seconds'):.0f} |"

@@ -37,6 +37,7 @@ from bayespeft.utils.checks import ELSEWHERE, Count, Network, Seed, Tokenizer, c
 from bayespeft.utils.device import find_device
 from bayespeft.utils.files import locked
 from bayespeft.utils.memory import PeakMemory
+from bayespeft.utils.processes import process, processes
 from bayespeft.utils.randomness import seeded
 from bayespeft.utils.threads import alone
 
@@ -118,6 +119,7 @@ def fit(
         the data can't be used. FitError: the loss became infinite.
     """
     model = bare(model)
+    _warn_of_processes()
     method = choose_method(guide, adapter, train)
     check_start(start, adapter)
     if device is not None:
@@ -191,6 +193,18 @@ def fit(
             history.ended = replace(history.ended, temperature=None)
         found = None if history.ended is None else history.ended.temperature
         return posterior if found is None else replace(posterior, temperature=found)
+
+
+def _warn_of_processes() -> None:
+    """Warn where a launcher has started several processes, which do not share a fit."""
+    if processes() > 1:
+        warnings.warn(
+            f"this is process {process()} of {processes()}, and fit trains in one: each process that calls it fits a posterior "
+            "of its own to all of the data that it is given. To train one posterior in all of them, take bayespeft.adapt and "
+            "wrap adaptation.module in DistributedDataParallel (or prepare it with accelerate), or take "
+            "bayespeft.integrations.BayesTrainer.",
+            stacklevel=5,
+        )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 import bayespeft
 from bayespeft import Adaptation, TrainConfig
 from bayespeft.errors import DataError
+from bayespeft.testing import networks
 from bayespeft.utils.processes import shared_out
 
 STEPS = 4
@@ -62,6 +64,16 @@ def train(rank: int, method: str) -> dict[str, Any]:
     }
 
 
+def fitting() -> str:
+    """What `fit` says of several processes."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        bayespeft.fit(
+            networks.mlp(), networks.xy(), "map", targets="all-linear", train=TrainConfig(steps=1), progress=False
+        )
+    return "".join(str(one.message) for one in caught if "process" in str(one.message))
+
+
 def failing(rank: int) -> str:
     """One process fails, and all learn of it."""
 
@@ -85,7 +97,7 @@ def run(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     found = {method: train(rank, method) for method in ("blob", "map")}
     torch.save(
-        {**found, "failing": failing(rank), "all": list(shared_out(range(5), lambda i: i * i))},
+        {**found, "fitting": fitting(), "failing": failing(rank), "all": list(shared_out(range(5), lambda i: i * i))},
         Path(folder) / f"{rank}.pt",
     )
     dist.destroy_process_group()

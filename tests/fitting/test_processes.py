@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch.multiprocessing import spawn
 
+import bayespeft
+from bayespeft import TrainConfig
 from bayespeft.fitting.adaptation import Adaptation
 from bayespeft.utils.randomness import Stream
 from tests.fitting.processes import STEPS, parts, problem, run
@@ -81,6 +83,14 @@ def test_a_shared_prediction_is_that_of_one_process(two):
 def test_work_is_shared_out_in_order_and_errors_reach_all(two):
     assert [result["all"] for result in two] == [[0, 1, 4, 9, 16]] * 2
     assert [result["failing"] for result in two] == ["item 1, in process 1"] * 2
+
+
+def test_fit_says_that_it_trains_in_one_process(two, mlp, xy, recwarn):
+    for rank, result in enumerate(two):
+        assert f"process {rank} of 2" in result["fitting"]
+        assert "bayespeft.adapt" in result["fitting"]
+    bayespeft.fit(mlp, xy, "map", targets="all-linear", train=TrainConfig(steps=1), progress=False)
+    assert not [one for one in recwarn if "of its own" in str(one.message)]
 
 
 def test_in_one_process_work_is_done_as_it_comes(mlp, xy):

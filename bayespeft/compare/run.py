@@ -16,9 +16,10 @@ from bayespeft.compare.scores import contributions, encode
 from bayespeft.compare.study import DataSet, Job, Run
 from bayespeft.compare.tuning import Trial, Tuned, held_out, search
 from bayespeft.data.load import Row
+from bayespeft.data.source import Source, source_of
 from bayespeft.errors import ConfigError
 from bayespeft.fitting.fit import fit
-from bayespeft.likelihoods.inputs import unlabelled
+from bayespeft.likelihoods.inputs import as_examples
 from bayespeft.methods.base import Method
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.predictive.base import Details, Prediction
@@ -65,7 +66,7 @@ class Worker:
     progress: bool = False
 
     def __post_init__(self) -> None:
-        self._data: tuple[Place, Task, list[Row], dict[str, list[Row]]] | None = None
+        self._data: tuple[Place, Task, list[Row], dict[str, Source]] | None = None
         self._network: tuple[tuple[Place, int], nn.Module, Any] | None = None
 
     def attempt(self, job: Job) -> Run | Failure:
@@ -121,12 +122,14 @@ class Worker:
             **({} if tuned is None else {"tuned": tuned.to_dict()}),
         }
 
-    def _rows(self, job: Job) -> tuple[Task, list[Row], dict[str, list[Row]]]:
+    def _rows(self, job: Job) -> tuple[Task, list[Row], dict[str, Source]]:
         """Return the job's task, its test rows, and the other data's rows by name."""
         place = _place(job)
         if self._data is None or self._data[0] != place:
             task = job.data.task(job.model, job.device)
-            others = {name: other.rows(job.data.data_dir) for name, other in job.data.ood.items()}
+            others = {
+                name: source_of(other.rows(job.data.data_dir)).without_labels() for name, other in job.data.ood.items()
+            }
             self._data = place, task, task.rows("test", limit=job.data.test_limit), others
         return self._data[1:]
 
@@ -139,13 +142,13 @@ class Worker:
             self._network = key, *task.network(job.seed)
         return self._network[1:]
 
-    def _check(self, job: Job, task: Task, rows: list[Row], others: dict[str, list[Row]]) -> None:
+    def _check(self, job: Job, task: Task, rows: list[Row], others: dict[str, Source]) -> None:
         """Read other data once before the fit is paid for, so that what can't be read is found out now."""
         if others:
             model, tokenizer = self._base(job, task)
             likelihood = task.likelihood().resolve(model, tokenizer, rows)
             for other in others.values():
-                unlabelled(other, likelihood, tokenizer, model, split="test")
+                as_examples(other, likelihood, tokenizer, model)
 
     def _fit(self, job: Job, task: Task, method: Method, rows: list[Row], part: str = "") -> Posterior:
         """Fit a method to rows; one that fits a temperature holds a fifth of them out for it."""
@@ -181,15 +184,14 @@ class Worker:
         return search(job.method, job.tuning, len(held), attempt)
 
     def _others(
-        self, job: Job, posterior: Posterior, predictive: Prediction, others: dict[str, list[Row]]
+        self, job: Job, posterior: Posterior, predictive: Prediction, others: dict[str, Source]
     ) -> dict[str, Prediction]:
         """Predict other data, with as many draws as the test rows."""
         draws = predictive.draws if job.draws == "auto" else job.draws
         found: dict[str, Prediction] = {}
-        for name, rows in others.items():
-            self.say(f"{job.title}: predicting {len(rows):,} examples of {name}")
-            examples = unlabelled(rows, posterior.likelihood, posterior.tokenizer, posterior.model, split="test")
-            found[name] = posterior.predict(examples, draws, job.seed)
+        for name, other in others.items():
+            self.say(f"{job.title}: predicting {len(other.rows or ()):,} examples of {name}")
+            found[name] = posterior.predict(other, draws, job.seed)
         return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from bayespeft.data.examples import Examples
 from bayespeft.data.order import batch_indices
 from bayespeft.data.padding import NO_TOKEN, Arrays, Padding, Ragged
 from bayespeft.data.subset import Subset
+from bayespeft.data.table import TokenTable, is_sequence
 from bayespeft.errors import DataError
 
 _PROBED = 64  # tokens of a row that is long enough to show what padding does
@@ -30,19 +31,16 @@ class RowExamples(Examples):
     Every batch has `input_ids` and `attention_mask`, (n, longest) int64, and the other columns of the rows.
 
     Args:
-        rows: one dict per example: `input_ids` and optionally `attention_mask` and `token_type_ids`, sequences of
-            integers of one length; `labels`, a number, or a number per token; other columns: integers, sequences of
-            integers, or arrays, which have one shape in all rows, or one row for each token. All rows have the same
-            columns. Read once.
+        table: the rows.
         padding: how sequences are brought to one length.
 
     Raises:
         DataError: no rows; columns missing or of different lengths; labels that are no numbers.
     """
 
-    def __init__(self, rows: Iterable[Mapping[str, Any]], padding: Padding = NO_TOKEN) -> None:
+    def __init__(self, table: TokenTable, padding: Padding = NO_TOKEN) -> None:
         self.padding = padding
-        self._columns, labels = _collect(rows)
+        self._columns, labels = table.columns(), table.labels
         self._tokens = self._ragged(TOKENS)
         self._lengths = self._tokens.lengths()
         self._uniform = bool((self._lengths == self._lengths[0]).all())
@@ -148,49 +146,11 @@ class RowExamples(Examples):
             )
 
 
-def _collect(rows: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Ragged | Arrays | Tensor], list[Any] | None]:
-    """Turn rows into columns; the labels stay as they came."""
-    sequences: dict[str, Ragged | Arrays] = {}
-    numbers: dict[str, list[Any]] = {}
-    expected: set[str] | None = None
-    for row_number, row in enumerate(rows):
-        if expected is None:
-            expected = set(row)
-            found = [name for name in row if name != "labels" and _is_sequence(row[name])]
-            sequences = {name: Arrays(name) if _is_array(name, row[name]) else Ragged(name) for name in found}
-            numbers = {name: [] for name in row if name not in sequences}
-        if set(row) != expected:
-            odd = ", ".join(sorted(expected ^ set(row)))
-            raise DataError(
-                f"row {row_number} and row 0 differ in the columns they have: {odd}. All rows must have the same."
-            )
-        for name, sequence in sequences.items():
-            sequence.append(row[name])
-        for name, column in numbers.items():
-            column.append(row[name])
-    if expected is None:
-        raise DataError("the data is empty: it has no rows.")
-    labels = numbers.pop("labels", None)
-    return {**sequences, **{name: label_values(column, name) for name, column in numbers.items()}}, labels
-
-
-def _is_sequence(value: object) -> bool:
-    return hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0 and not isinstance(value, str)
-
-
-def _is_array(name: str, value: Any) -> bool:
-    """Whether a column that is no sequence of tokens holds arrays of several axes, or of fractions."""
-    if name in TOKENISED or not len(value):
-        return False
-    dtype = getattr(value, "dtype", None)
-    return _is_sequence(value[0]) or isinstance(value[0], float) or getattr(dtype, "is_floating_point", False)
-
-
 def _labels(values: list[Any], lengths: Tensor, tokens: bool) -> Tensor | Ragged:
     """One number per row as a tensor; one per token, or any number where `tokens`, as sequences; equally many as a matrix."""
-    if not any(map(_is_sequence, values)):
+    if not any(map(is_sequence, values)):
         return label_values(values, "labels")
-    wrong = next((row for row, value in enumerate(values) if not _is_sequence(value)), None)
+    wrong = next((row for row, value in enumerate(values) if not is_sequence(value)), None)
     if wrong is not None:
         raise DataError(f"column 'labels' of row {wrong} is one number, but other rows have several.")
     # Tokens have class indices; as many fractions as tokens are several targets, and a coincidence.

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from bayespeft.adapters.base import Adapter
 from bayespeft.config import Targets, TrainConfig
+from bayespeft.data.source import source_of
 from bayespeft.errors import ConfigError
 from bayespeft.fitting.adaptation import Adaptation
 from bayespeft.fitting.assemble import assemble, choose_method
@@ -77,7 +78,7 @@ def adapt(
         seeded(seed),
         assemble(
             model,
-            _as_data(example),
+            source_of(_as_data(example), "train"),
             method,
             tokenizer=tokenizer,
             likelihood=likelihood,

@@ -21,6 +21,7 @@ from bayespeft.data.columns import missing_labels
 from bayespeft.data.examples import Examples
 from bayespeft.data.loader import batch_of
 from bayespeft.data.sample import OneBatch
+from bayespeft.data.source import source_of
 from bayespeft.errors import AttachError, CheckpointError, FitError
 from bayespeft.fitting.assemble import Assembly
 from bayespeft.fitting.objective import Objective
@@ -218,7 +219,7 @@ class Adaptation:
                 read = self._read(data)
                 examples: Examples = OneBatch(replace(read, index=torch.arange(len(read))))
             else:
-                examples = as_examples(data, problem.likelihood, self._tokenizer, problem.model, split="test")
+                examples = as_examples(source_of(data), problem.likelihood, self._tokenizer, problem.model)
                 examples = settled_for(problem.model, problem.likelihood, examples, problem.device)
             with self._steps.average.applied():
                 return Predictor(problem).run(examples, draws, seed, batch_size=batch_size)
@@ -334,7 +335,7 @@ class Adaptation:
             return batch
         if isinstance(batch, Sequence) and not isinstance(batch, str) and batch and isinstance(batch[0], Mapping):
             problem = self._problem
-            examples = as_examples(batch, problem.likelihood, self._tokenizer, problem.model, split="train")
+            examples = as_examples(source_of(batch, "train"), problem.likelihood, self._tokenizer, problem.model)
             return next(iter(examples.batches(len(examples))))
         return self._takes.fit(batch_of(batch))
 

@@ -19,12 +19,10 @@ from bayespeft.adapters.base import Adapter
 from bayespeft.adapters.head import Head
 from bayespeft.adapters.subspace import Subspace
 from bayespeft.config import Targets, TrainConfig
-from bayespeft.data.class_names import names_in
 from bayespeft.data.columns import WRITTEN, Row, missing_labels
 from bayespeft.data.examples import Examples
-from bayespeft.data.load import load as load_rows
-from bayespeft.data.prepare import raw_rows
 from bayespeft.data.sample import Sample
+from bayespeft.data.source import Source
 from bayespeft.errors import ConfigError, GuideError
 from bayespeft.fitting.packing import make_packs
 from bayespeft.fitting.start import start_packs, start_placements, started_at
@@ -76,7 +74,7 @@ class Assembly:
 @contextmanager
 def assemble(
     model: nn.Module,
-    data: Any,
+    source: Source,
     method: Method,
     *,
     tokenizer: Any = None,
@@ -90,13 +88,12 @@ def assemble(
 
     With `size` the data are some of so many examples, the rest of which somebody else reads.
     """
-    data = load_rows(data, "train") if isinstance(data, str) else data
     named = start.likelihood if likelihood is None and start is not None else likelihood
-    rows = raw_rows(data)
-    chosen = choose_likelihood(named, model, rows).resolve(model, tokenizer, rows).named(names_in(data))
+    rows = source.raw_rows
+    chosen = choose_likelihood(named, model, rows).resolve(model, tokenizer, rows).named(source.class_names)
     check_likelihood(chosen, method)
     told_apart(model, tokenizer)
-    examples = as_examples(data, chosen, tokenizer, model, split="train")
+    examples = as_examples(source, chosen, tokenizer, model)
     examples = examples if size is None else Sample(examples, size)
     check_unadapted(model)
     generator = torch.Generator().manual_seed(seed)

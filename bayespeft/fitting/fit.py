@@ -17,6 +17,7 @@ from bayespeft.adapters.base import Adapter
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.data.columns import missing_labels
 from bayespeft.data.examples import Examples
+from bayespeft.data.source import source_of
 from bayespeft.errors import CheckpointError, ConfigError, DataError, FileError
 from bayespeft.fitting.assemble import Assembly, assemble, choose_method
 from bayespeft.fitting.start import check_start
@@ -146,7 +147,7 @@ def fit(
             seeded(seed),
             assemble(
                 model,
-                data,
+                source_of(data, "train"),
                 method,
                 tokenizer=tokenizer,
                 likelihood=likelihood,
@@ -187,7 +188,7 @@ def fit(
             idle=assembly.idle,
         )
         if method.temperature:
-            return posterior.with_temperature(validation, seed=seed)
+            return posterior.with_temperature(judges, seed=seed)
         # A spread that was found after training would ask for another temperature than the point's.
         if history.ended is not None and not method.guide.variational:
             history.ended = replace(history.ended, temperature=None)
@@ -234,7 +235,7 @@ def _validation(problem: Problem, data: Any, tokenizer: Any) -> Examples | None:
     """Return validation data as examples with labels that are in range."""
     if data is None:
         return None
-    examples = as_examples(data, problem.likelihood, tokenizer, problem.model, split="validation")
+    examples = as_examples(source_of(data, "validation"), problem.likelihood, tokenizer, problem.model)
     examples = settled_for(problem.model, problem.likelihood, examples, problem.device)
     labels = examples.labels()
     if labels is None and next(iter(examples.batches(1))).labels is None:

@@ -14,6 +14,7 @@ from typing import Any
 from bayespeft import registry
 from bayespeft.adapters.intrinsic import Intrinsic
 from bayespeft.data.columns import missing_labels
+from bayespeft.data.source import source_of
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.fitting.fit import fit
 from bayespeft.methods.base import Method
@@ -131,9 +132,11 @@ def intrinsic_dimension(
     if "adapter" in options or "start" in options or "guide" in options:
         raise ConfigError("adapter=, start= and guide= are the search's own: set them in method=.")
 
+    training, held = source_of(data, "train"), source_of(validation, "validation")
+
     def measured(candidate: Method, **further: Any) -> float:
-        posterior = fit(model, data, candidate, **further)
-        predictive = posterior.predict(validation, draws=0)
+        posterior = fit(model, training, candidate, **further)
+        predictive = posterior.predict(held, draws=0)
         if predictive.labels is None:
             raise missing_labels("validation data")
         figures = predictive.validation_metrics()

@@ -14,6 +14,7 @@ from bayespeft.adapters.attach import mode
 from bayespeft.data.batch import Batch
 from bayespeft.data.padding import Padding
 from bayespeft.data.rows import RowExamples
+from bayespeft.data.table import TokenTable
 from bayespeft.errors import DataError, FitError
 from bayespeft.generation.generate import padding_token, weight_draws
 from bayespeft.generation.prompts import (
@@ -93,7 +94,7 @@ def score(
     sources = as_tokens(prompts, language, tokenizer, padding_tokens(model, tokenizer))
     pairs = _pairs(prompts, sources, targets, language, tokenizer)
     rows = language.joined([p.source for p in pairs], [p.target for p in pairs], labels=[p.labels for p in pairs])
-    examples = RowExamples(rows, Padding(padding_token(model, tokenizer), "right", labels=True))
+    examples = RowExamples(TokenTable(rows), Padding(padding_token(model, tokenizer), "right", labels=True))
     labels = examples.labels()
     assert labels is not None
     language.check_labels(labels, 1)

@@ -1,43 +1,42 @@
-"""Data as users hand it over, as examples: rows, batches, or the name of a data set."""
+"""Data as a network takes it: what a likelihood reads of the rows, and what the network has a place for."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import nn
 
-from bayespeft.data.batch import Batch
-from bayespeft.data.class_names import aligned
-from bayespeft.data.columns import without_labels
 from bayespeft.data.examples import Examples
-from bayespeft.data.load import load as load_rows
-from bayespeft.data.prepare import Padding, prepare, raw_rows
-from bayespeft.data.takes import Takes
+from bayespeft.data.padding import Padding
+from bayespeft.data.rows import RowExamples
+from bayespeft.data.source import Source
+from bayespeft.data.takes import FittingExamples, Takes
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.likelihoods.encoding import encoded
 from bayespeft.likelihoods.positions import has_table, longest, vocabulary
 
 
-def as_examples(data: Any, likelihood: Likelihood, tokenizer: Any, model: nn.Module, split: str) -> Examples:
-    """Read data in any accepted form, as a network takes it.
+def as_examples(source: Source, likelihood: Likelihood, tokenizer: Any, model: nn.Module) -> Examples:
+    """Return data as a network takes it.
 
     Classes that both the data and the network name are numbered as the network numbers them.
 
     Args:
-        data: the name of a data set means its rows of `split`.
+        source: the data.
         likelihood: says how rows are read and padded.
         tokenizer: for rows of text.
         model: the network.
-        split: "train" is what is trained on.
 
     Raises:
         DataError: the data can't be read, or holds what the network has no place for.
     """
-    data = load_rows(data, split) if isinstance(data, str) else data
-    return _read(aligned(data, likelihood.class_names), likelihood, tokenizer, model, split)
+    source = source.numbered_as(likelihood.class_names)
+    padding, takes = _padding(likelihood, tokenizer, model), takes_of(model, likelihood)
+    rows = source.raw_rows
+    if rows is None or tokenizer is None:
+        return source.examples(padding, takes)
+    return FittingExamples(RowExamples(encoded(rows, likelihood, tokenizer), padding), takes)
 
 
 def takes_of(model: nn.Module, likelihood: Likelihood) -> Takes:
@@ -62,51 +61,8 @@ def takes_of(model: nn.Module, likelihood: Likelihood) -> Takes:
     )
 
 
-def _read(data: Any, likelihood: Likelihood, tokenizer: Any, model: nn.Module, split: str) -> Examples:
+def _padding(likelihood: Likelihood, tokenizer: Any, model: nn.Module) -> Padding:
+    """Return how rows of tokens are brought to one length: likelihood, tokenizer and network say it, in this order."""
     side: Any = likelihood.pads or likelihood.padding_side or getattr(tokenizer, "padding_side", "right")
     named = (getattr(source, "pad_token_id", None) for source in (tokenizer, getattr(model, "config", None)))
-    padding = Padding(next((token for token in named if token is not None), None), side, likelihood.token_labels)
-
-    def encode(rows: Sequence[Any]) -> list[dict[str, Any]]:
-        return likelihood.encode(rows, tokenizer)
-
-    return prepare(
-        data,
-        encode if tokenizer is not None else None,
-        padding=padding,
-        training=split == "train",
-        takes=takes_of(model, likelihood),
-    )
-
-
-def unlabelled(data: Any, likelihood: Likelihood, tokenizer: Any, model: nn.Module, split: str) -> Examples:
-    """Read data, as `as_examples`, whose labels don't matter: they may be missing, or of classes that the network lacks."""
-    data = load_rows(data, split) if isinstance(data, str) else data
-    rows = raw_rows(data)
-    if rows is not None:  # names of unknown classes can't even be read
-        kept = (rows[i] for i in range(len(rows)))
-        data = list(map(without_labels, kept))
-    return _Unlabelled(_read(data, likelihood, tokenizer, model, split))
-
-
-@dataclass(frozen=True)
-class _Unlabelled(Examples):
-    """Examples without their labels, which may be of other classes than the network's."""
-
-    examples: Examples
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def batches(self, batch_size: int, shuffle: torch.Generator | None = None) -> Iterator[Batch]:
-        """As the base, with no labels."""
-        return (replace(batch, labels=None) for batch in self.examples.batches(batch_size, shuffle))
-
-    def batch_count(self, batch_size: int) -> int:
-        """As the base."""
-        return self.examples.batch_count(batch_size)
-
-    def uneven(self) -> Batch | None:
-        """As the base, with no labels."""
-        found = self.examples.uneven()
-        return None if found is None else replace(found, labels=None)
+    return Padding(next((token for token in named if token is not None), None), side, likelihood.token_labels)

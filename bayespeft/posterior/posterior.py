@@ -10,17 +10,15 @@ from typing import Annotated, Any, Literal
 from bayespeft.analysis.pruning import prune
 from bayespeft.analysis.summary import Summary, summarise
 from bayespeft.analysis.weight_covariance import WeightCovariance, weight_covariance
-from bayespeft.data.class_names import names_in
 from bayespeft.data.columns import missing_labels
-from bayespeft.data.load import load as load_rows
-from bayespeft.data.prepare import raw_rows
+from bayespeft.data.source import source_of
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.generation.generate import generate
 from bayespeft.generation.prompts import Prompts
 from bayespeft.generation.result import Generation
 from bayespeft.generation.score import Score, Targets, score
 from bayespeft.generation.settings import Decoding, refuse
-from bayespeft.likelihoods.inputs import as_examples, unlabelled
+from bayespeft.likelihoods.inputs import as_examples
 from bayespeft.posterior import account
 from bayespeft.posterior.fitted import Fitted
 from bayespeft.posterior.remedies import remedies
@@ -88,7 +86,7 @@ class Posterior(Fitted):
         Raises:
             ConfigError: draws < 0. DataError: the data can't be used.
         """
-        examples = as_examples(data, self.likelihood, self.tokenizer, self.model, split="test")
+        examples = as_examples(source_of(data, "test"), self.likelihood, self.tokenizer, self.model)
         labels = examples.labels()
         if labels is not None:
             self.likelihood.check_labels(labels, self.classes)
@@ -128,7 +126,9 @@ class Posterior(Fitted):
             raise ConfigError(
                 f"a temperature divides logits of classes, and likelihood '{self.likelihood.kind}' has none."
             )
-        found = replace(self, temperature=1.0).predict(validation, draws, seed, keep_draws=True)
+        found = replace(self, temperature=1.0).predict(
+            source_of(validation, "validation"), draws, seed, keep_draws=True
+        )
         if found.labels is None:
             raise missing_labels("a temperature")
         return replace(self, temperature=fit_temperature(found.tempered_nll))
@@ -179,17 +179,16 @@ class Posterior(Fitted):
                 f"ood and draws_error are for classes, one for each example, and likelihood '{self.likelihood.kind}' has none."
             )
         settings: dict[str, Any] = {"sampling": sampling, "prediction": prediction, "batch_size": batch_size}
-        name = name or (data if isinstance(data, str) else "")
-        data = load_rows(data, "test") if isinstance(data, str) else data
+        source = source_of(data, "test")
         # Read first: other data that can't be read is found out before the prediction is paid for.
         others = {
             title: other
             if isinstance(other, Prediction)
-            else unlabelled(other, self.likelihood, self.tokenizer, self.model, split="test")
+            else as_examples(source_of(other, "test").without_labels(), self.likelihood, self.tokenizer, self.model)
             for title, other in (ood or {}).items()
         }
         predictive = self.predict(
-            data, draws, seed, tolerance=tolerance, **settings,
+            source, draws, seed, tolerance=tolerance, **settings,
             keep_draws=draws_error or kind.keeps_draws,
         )  # fmt: skip
         if predictive.labels is None:
@@ -198,8 +197,8 @@ class Posterior(Fitted):
         # A linearised prediction draws logits, in groups of its own.
         unit = predictive.draws // REPLICATES if predictive.backward_passes else UNITS[sampling]
         details = Details(
-            names=self.likelihood.class_names or names_in(data),
-            rows=raw_rows(data),
+            names=self.likelihood.class_names or source.class_names,
+            rows=source.raw_rows,
             quotes=quotes,
             others={title: self._predicted(other, count, seed, **settings) for title, other in others.items()},
             unit=unit if draws_error else None,
@@ -218,7 +217,7 @@ class Posterior(Fitted):
             trainable_parameters=self.approximation.trainable(),
             total_parameters=self.total_parameters,
             method=self.method.title,
-            name=name,
+            name=name or source.name,
             training=account.training(self.history, advice),
             setup=account.setup(
                 self.model, self.method, self.likelihood, [p.site.name for p in self.placements],
@@ -268,7 +267,9 @@ class Posterior(Fitted):
                 f"method={method!r} and per={per!r} are for classes; quantities have one kind of interval."
             )
         predict = partial(self._predicted, draws=draws, seed=seed, batch_size=batch_size)
-        return predict(validation).conformal(predict, alpha=alpha, method=method, per=per, seed=seed)
+        return predict(validation, split="validation").conformal(
+            predict, alpha=alpha, method=method, per=per, seed=seed
+        )
 
     def decide(
         self,
@@ -332,7 +333,8 @@ class Posterior(Fitted):
             own, known = (written.normalised_log_probs.numpy() for written in (data, validation))
             return decide_texts(data.texts, own, known, correct, **common)
         self._check_use("decide")
-        found, seen = (self._predicted(rows, draws, seed, batch_size=batch_size) for rows in (data, validation))
+        found = self._predicted(data, draws, seed, batch_size=batch_size)
+        seen = self._predicted(validation, draws, seed, "validation", batch_size=batch_size)
         decision: Decision = found.decide(seen, **common, **({"tolerance": tolerance} if quantities else {"per": per}))
         return decision
 
@@ -342,12 +344,12 @@ class Posterior(Fitted):
         if use not in kind.uses:
             raise ConfigError(f"{use}: predictions of likelihood '{self.likelihood.kind}' ({kind.__name__}) have none.")
 
-    def _predicted(self, data: Any, draws: int, seed: int, **settings: Any) -> Any:
+    def _predicted(self, data: Any, draws: int, seed: int, split: str = "test", **settings: Any) -> Any:
         """Predict data, and keep the draws where this kind of prediction needs them, unless it is a prediction already."""
         if isinstance(data, Prediction):
             return data
         keep = self.likelihood.prediction_type(self.classes).keeps_draws
-        return self.predict(data, draws, seed, keep_draws=keep, **settings)
+        return self.predict(source_of(data, split), draws, seed, keep_draws=keep, **settings)
 
     @alone()
     def generate(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from bayespeft.data.prepare import prepare, raw_rows
+from bayespeft.data.source import source_of
 from bayespeft.data.tensors import TensorExamples
 from bayespeft.errors import DataError
 
@@ -28,16 +28,16 @@ X, Y = np.arange(12.0).reshape(6, 2), np.arange(6) % 3
     ],
 )
 def test_every_form_is_the_same_pair(data):
-    examples = prepare(data)
+    examples = source_of(data).examples()
     assert isinstance(examples, TensorExamples)
     (batch,) = examples.batches(6)
     assert torch.equal(batch.inputs, torch.tensor(X))
     assert torch.equal(batch.labels, torch.tensor(Y))
-    assert raw_rows(data) is None
+    assert source_of(data).raw_rows is None
 
 
 def test_an_array_alone_has_no_labels():
-    (batch,) = prepare(X[::-1]).batches(6)
+    (batch,) = source_of(X[::-1]).examples().batches(6)
     assert torch.equal(batch.inputs, torch.tensor(X).flip(0))
     assert batch.labels is None
 
@@ -45,7 +45,7 @@ def test_an_array_alone_has_no_labels():
 def test_the_callers_array_is_not_written_to():
     fixed = X.copy()
     fixed.flags.writeable = False
-    (batch,) = prepare((fixed, Y)).batches(6)
+    (batch,) = source_of((fixed, Y)).examples().batches(6)
     batch.inputs.zero_()
     assert fixed[5, 1] == 11
 
@@ -62,4 +62,4 @@ def test_the_callers_array_is_not_written_to():
 )
 def test_errors(data, message):
     with pytest.raises(DataError, match=message):
-        prepare(data)
+        source_of(data).examples()

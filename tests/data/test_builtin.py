@@ -8,7 +8,8 @@ import pytest
 from bayespeft import registry
 from bayespeft.data.builtin.base import BuiltinDataset, HubDataset
 from bayespeft.data.builtin.newsgroups import DEFAULT, GROUPS
-from bayespeft.data.prepare import Padding, prepare
+from bayespeft.data.padding import Padding
+from bayespeft.data.source import source_of
 from bayespeft.errors import ConfigError, DataError, MissingPackageError, UnknownNameError
 
 ROOM = "data.builtin"
@@ -178,4 +179,4 @@ def test_real_newsgroups():
     assert all(row["text"].strip() for row in train + test)
     assert sum(len(dataset.load(split, groups=GROUPS)) for split in ("train", "test")) == 18821
     lengths = [{"input_ids": [1] * len(row["text"].split()), "label": row["label"]} for row in train]
-    assert len(prepare(lengths, padding=Padding(0))) == 2917
+    assert len(source_of(lengths).examples(padding=Padding(0))) == 2917

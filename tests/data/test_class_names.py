@@ -12,7 +12,8 @@ from transformers import pipeline
 
 import bayespeft
 from bayespeft import TrainConfig
-from bayespeft.data.class_names import aligned, given, names_in
+from bayespeft.data.class_names import given, names_in
+from bayespeft.data.source import source_of
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.likelihoods.sequence_classification import SequenceClassification
 
@@ -99,8 +100,8 @@ def test_classes_that_nobody_named_have_no_names(bert, data, tokenizer):
     assert given(["1", "0"]) == ("1", "0")
     assert names_in(data) == names_in(DataLoader(data)) == names_in(Subset(data, [0])) == ("bad", "good")
     assert names_in([{"text": "a", "label": 0}]) == names_in((torch.zeros(2),)) == names_in("sst2") == ()
-    assert aligned(data, ()) is data
-    assert aligned(data, ("bad", "good")) is data
+    source = source_of(data)
+    assert source.numbered_as(()) is source.numbered_as(("bad", "good")) is source
     plain = fit(bert, [dict(row) for row in data], tokenizer)
     assert plain.likelihood.class_names == ()
     assert plain.merged_model().config.id2label == {0: "LABEL_0", 1: "LABEL_1"}
@@ -109,7 +110,7 @@ def test_classes_that_nobody_named_have_no_names(bert, data, tokenizer):
 def test_missing_labels_stay_missing(data):
     rows = [{"text": "a", "label": label} for label in (0, 1, -1)]
     unknown = Dataset.from_list(rows, features=data.features)
-    assert [row["label"] for row in aligned(unknown, ("good", "bad"))] == [1, 0, -1]
+    assert [row["label"] for row in source_of(unknown).numbered_as(("good", "bad")).rows] == [1, 0, -1]
 
 
 def test_keys_of_id2label_may_be_text(bert, sentences, tokenizer):

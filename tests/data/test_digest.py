@@ -4,16 +4,17 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from bayespeft.data.prepare import Padding, prepare
+from bayespeft.data.padding import Padding
+from bayespeft.data.source import source_of
 
 X, Y = torch.arange(20.0).reshape(10, 2), torch.arange(10)
 ROWS = [{"input_ids": [1] * (k + 1), "token_type_ids": [0] * (k + 1), "labels": k % 2} for k in range(10)]
 
 
 def forms(x, y):
-    yield prepare((x, y))
-    yield prepare(list(zip(x, y, strict=True)))
-    yield prepare(DataLoader(TensorDataset(x, y), 4))
+    yield source_of((x, y)).examples()
+    yield source_of(list(zip(x, y, strict=True))).examples()
+    yield source_of(DataLoader(TensorDataset(x, y), 4)).examples()
 
 
 def test_the_same_data_has_the_same_hash_and_another_number_another():
@@ -39,12 +40,12 @@ def test_the_same_data_has_the_same_hash_and_another_number_another():
     ],
 )
 def test_rows_need_no_padding_for_it(padding, change):
-    before = prepare(ROWS, padding=padding).digest()
-    assert prepare([dict(row) for row in ROWS], padding=padding).digest() == before
-    assert prepare([*ROWS[:-1], ROWS[-1] | change], padding=padding).digest() != before
+    before = source_of(ROWS).examples(padding=padding).digest()
+    assert source_of([dict(row) for row in ROWS]).examples(padding=padding).digest() == before
+    assert source_of([*ROWS[:-1], ROWS[-1] | change]).examples(padding=padding).digest() != before
 
 
 def test_where_a_number_stands_counts():
     one = [{"input_ids": [1, 2]}, {"input_ids": [3]}]
     two = [{"input_ids": [1]}, {"input_ids": [2, 3]}]
-    assert prepare(one).digest() != prepare(two).digest()
+    assert source_of(one).examples().digest() != source_of(two).examples().digest()

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from bayespeft.data.padding import Padding
 from bayespeft.data.rows import RowExamples
+from bayespeft.data.table import TokenTable
 from bayespeft.errors import DataError
 
 PAD = 999
@@ -23,7 +24,7 @@ def generator(seed):
 
 @given(token_rows, st.integers(1, 25), st.none() | st.integers(0, 3), st.sampled_from(["right", "left"]))
 def test_every_example_comes_once_and_unpads_to_itself(rows, batch_size, seed, side):
-    examples = RowExamples(labelled(rows), Padding(PAD, side))
+    examples = RowExamples(TokenTable(labelled(rows)), Padding(PAD, side))
     assert len(examples) == len(rows)
     seen = {}
     batches = list(examples.batches(batch_size, generator(seed)))
@@ -42,7 +43,7 @@ def test_every_example_comes_once_and_unpads_to_itself(rows, batch_size, seed, s
 
 
 def test_batches_are_deterministic_by_the_generator():
-    examples = RowExamples(labelled([[1] * (k % 5 + 1) for k in range(50)]), Padding(0))
+    examples = RowExamples(TokenTable(labelled([[1] * (k % 5 + 1) for k in range(50)])), Padding(0))
 
     def epoch(seed):
         return [batch.index.tolist() for batch in examples.batches(4, generator(seed))]
@@ -57,7 +58,7 @@ def test_token_types_are_padded_with_zero_and_masks_are_kept():
         {"input_ids": [5, 6, 7], "attention_mask": [0, 1, 1], "token_type_ids": [0, 1, 1]},
         {"input_ids": [8], "attention_mask": [1], "token_type_ids": [1]},
     ]
-    (batch,) = RowExamples(rows, Padding(PAD)).batches(2)
+    (batch,) = RowExamples(TokenTable(rows), Padding(PAD)).batches(2)
     assert batch.labels is None
     assert {name: tensor.tolist() for name, tensor in batch.inputs.items()} == {
         "input_ids": [[5, 6, 7], [8, PAD, PAD]],
@@ -68,13 +69,13 @@ def test_token_types_are_padded_with_zero_and_masks_are_kept():
 
 def test_a_mask_of_ones_is_as_good_as_none():
     rows = [{"input_ids": [5, 6], "attention_mask": [1, 1]}, {"input_ids": [7], "attention_mask": torch.tensor([1])}]
-    (batch,) = RowExamples(rows, Padding(PAD, "left")).batches(2)
+    (batch,) = RowExamples(TokenTable(rows), Padding(PAD, "left")).batches(2)
     assert batch.inputs["attention_mask"].tolist() == [[1, 1], [0, 1]]
 
 
 def test_other_columns_of_a_likelihood_are_kept():
     rows = [{"input_ids": [1, 2], "span": [3, 4, 5], "start": 2}, {"input_ids": [1], "span": [6], "start": 0}]
-    (batch,) = RowExamples(rows, Padding(0)).batches(2)
+    (batch,) = RowExamples(TokenTable(rows), Padding(0)).batches(2)
     assert batch.inputs["span"].tolist() == [[3, 4, 5], [6, 0, 0]]
     assert batch.inputs["start"].tolist() == [2, 0]
 
@@ -90,14 +91,14 @@ def test_other_columns_of_a_likelihood_are_kept():
 )
 def test_labels_are_integers_or_floats(values, dtype):
     rows = [{"input_ids": [1], "labels": value} for value in values]
-    labels = RowExamples(rows).labels()
+    labels = RowExamples(TokenTable(rows)).labels()
     assert labels.dtype == dtype
     assert labels.tolist() == [float(value) for value in values]
 
 
 def test_labels_of_tokens_are_padded_with_the_number_that_has_no_loss():
     rows = [{"input_ids": [1, 2, 3], "labels": [1, 2, 3]}, {"input_ids": [4], "labels": torch.tensor([4])}]
-    examples = RowExamples(rows, Padding(0, "left"))
+    examples = RowExamples(TokenTable(rows), Padding(0, "left"))
     assert examples.labels().tolist() == [[1, 2, 3], [-100, -100, 4]]
     (batch,) = examples.batches(2)
     assert batch.labels.tolist() == [[1, 2, 3], [-100, -100, 4]]
@@ -105,21 +106,21 @@ def test_labels_of_tokens_are_padded_with_the_number_that_has_no_loss():
 
 def test_several_labels_per_row_are_a_matrix():
     rows = [{"input_ids": [1, 2, 3], "labels": [0.0, 1.0]}, {"input_ids": [4], "labels": [1.0, 0.5]}]
-    assert torch.equal(RowExamples(rows, Padding(0)).labels(), torch.tensor([[0.0, 1.0], [1.0, 0.5]]))
+    assert torch.equal(RowExamples(TokenTable(rows), Padding(0)).labels(), torch.tensor([[0.0, 1.0], [1.0, 0.5]]))
 
 
 def test_no_labels():
-    examples = RowExamples([{"input_ids": [1]}])
+    examples = RowExamples(TokenTable([{"input_ids": [1]}]))
     assert examples.labels() is None
     assert next(examples.batches(1)).labels is None
 
 
 def test_padding_without_a_token_is_an_error_as_soon_as_it_is_asked_for():
-    examples = RowExamples(labelled([[1, 2], [3]]), Padding(None))
+    examples = RowExamples(TokenTable(labelled([[1, 2], [3]])), Padding(None))
     with pytest.raises(DataError, match=r"no padding token\. Set tokenizer.pad_token = tokenizer.eos_token"):
         examples.batches(2)
     assert [len(batch) for batch in examples.batches(1)] == [1, 1]
-    assert len(next(RowExamples(labelled([[1, 2], [3, 4]]), Padding(None)).batches(2))) == 2
+    assert len(next(RowExamples(TokenTable(labelled([[1, 2], [3, 4]])), Padding(None)).batches(2))) == 2
 
 
 @pytest.mark.parametrize(
@@ -145,23 +146,23 @@ def test_padding_without_a_token_is_an_error_as_soon_as_it_is_asked_for():
 )
 def test_errors(rows, message):
     with pytest.raises(DataError, match=message):
-        RowExamples(rows)
+        RowExamples(TokenTable(rows))
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_labels_of_a_decoder_have_lengths_of_their_own(side):
     rows = [{"input_ids": [1, 2, 3], "labels": [7]}, {"input_ids": [4], "labels": [8, 9]}]
-    (batch,) = RowExamples(rows, Padding(0, side, labels=True)).batches(2)
+    (batch,) = RowExamples(TokenTable(rows), Padding(0, side, labels=True)).batches(2)
     assert batch.labels.tolist() == [[7, -100], [8, 9]]
     beside = [{"input_ids": [1, 2, 3], "labels": [-100, 7, 8]}, {"input_ids": [4], "labels": [9]}]
-    (batch,) = RowExamples(beside, Padding(0, side, labels=True)).batches(2)
+    (batch,) = RowExamples(TokenTable(beside), Padding(0, side, labels=True)).batches(2)
     gap = [-100, -100]
     assert batch.labels.tolist() == [[-100, 7, 8], [9, *gap] if side == "right" else [*gap, 9]]
 
 
 def test_a_batch_has_at_least_one_example():
     with pytest.raises(DataError, match="batch_size is 0"):
-        RowExamples([{"input_ids": [1]}]).batches(0)
+        RowExamples(TokenTable([{"input_ids": [1]}])).batches(0)
 
 
 def test_arrays_are_padded_beside_the_tokens_or_have_one_shape():
@@ -170,7 +171,7 @@ def test_arrays_are_padded_beside_the_tokens_or_have_one_shape():
         for n in (1, 3)
     ]
     for side in ("right", "left"):
-        examples = RowExamples(rows, Padding(0, side))
+        examples = RowExamples(TokenTable(rows), Padding(0, side))
         (batch,) = examples.batches(2)
         assert batch.index.tolist() == [1, 0]
         assert batch.inputs["bbox"].tolist() == [
@@ -194,18 +195,18 @@ def test_arrays_are_padded_beside_the_tokens_or_have_one_shape():
 def test_errors_of_arrays(column, message):
     rows = [{"input_ids": [1] * (k + 1), "bbox": value} for k, value in enumerate(column)]
     with pytest.raises(DataError, match=message):
-        RowExamples(rows, Padding(0))
+        RowExamples(TokenTable(rows), Padding(0))
 
 
 def test_uneven_rows_are_the_shortest_and_a_longer_one_that_is_cheap_to_run():
     def lengths(*tokens):
-        pair = RowExamples([{"input_ids": [1] * n} for n in tokens], Padding(0)).uneven()
+        pair = RowExamples(TokenTable([{"input_ids": [1] * n} for n in tokens]), Padding(0)).uneven()
         return None if pair is None else pair.inputs["attention_mask"].sum(1).tolist()
 
     assert lengths(5, 3, 60, 500) == [3, 60]
     assert lengths(100, 300, 200) == [100, 200]
     assert lengths(4, 4) is None
-    other = next(RowExamples([{"input_ids": [1] * n} for n in (1, 2)], Padding(0)).sides())
+    other = next(RowExamples(TokenTable([{"input_ids": [1] * n} for n in (1, 2)]), Padding(0)).sides())
     assert other.side == "left"
     assert next(other.batches(2)).inputs["input_ids"].tolist() == [[1, 1], [0, 1]]
 
@@ -213,4 +214,4 @@ def test_uneven_rows_are_the_shortest_and_a_longer_one_that_is_cheap_to_run():
 def test_arrays_of_several_lengths_have_a_row_for_each_token():
     rows = [{"input_ids": [1], "bbox": [[1, 2], [3, 4]]}, {"input_ids": [1, 2], "bbox": [[1, 2]]}]
     with pytest.raises(DataError, match="row 0 has 2 numbers in column 'bbox' and 1 in 'input_ids'"):
-        RowExamples(rows, Padding(0))
+        RowExamples(TokenTable(rows), Padding(0))

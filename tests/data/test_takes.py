@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from bayespeft.data.prepare import Padding, prepare
+from bayespeft.data.padding import Padding
+from bayespeft.data.source import source_of
 from bayespeft.data.takes import Takes
 from bayespeft.errors import DataError
 
@@ -41,22 +42,22 @@ WRONG = [
 @pytest.mark.parametrize(("rows", "message"), WRONG)
 def test_rows_are_checked_before_the_first_is_used(rows, message):
     with pytest.raises(DataError, match=message):
-        prepare(rows, padding=Padding(0), takes=TAKES)
+        source_of(rows).examples(padding=Padding(0), takes=TAKES)
 
 
 @pytest.mark.parametrize(("rows", "message"), WRONG[:3])
 def test_loaders_are_checked_batch_by_batch(rows, message):
     takes = Takes("Net", TAKES.names, vocabulary=10, positions=4)
     with pytest.raises(DataError, match=message):
-        list(prepare(loader(rows), takes=takes).batches(2))
+        list(source_of(loader(rows)).examples(takes=takes).batches(2))
 
 
 def test_token_types():
     rows = [{"input_ids": [9], "token_type_ids": [2]}]
     with pytest.raises(DataError, match=r"token_type_ids of example 0 has the number 2, and Net knows 0\.\.1"):
-        prepare(rows, takes=TAKES)
+        source_of(rows).examples(takes=TAKES)
     # A tokenizer writes them unasked; where the forward takes none they are left out.
-    (batch,) = prepare([{"input_ids": [9], "token_type_ids": [1]}], takes=TAKES).batches(1)
+    (batch,) = source_of([{"input_ids": [9], "token_type_ids": [1]}]).examples(takes=TAKES).batches(1)
     assert set(batch.inputs) == {"input_ids", "attention_mask"}
 
 
@@ -64,7 +65,7 @@ def test_the_padding_token_counts():
     with pytest.raises(
         DataError, match=r"padding token has the number 10, and Net knows 0\.\.9.*resize_token_embeddings"
     ):
-        prepare(ROWS, padding=Padding(10), takes=TAKES)
+        source_of(ROWS).examples(padding=Padding(10), takes=TAKES)
 
 
 def test_what_a_loader_gives_and_the_network_does_not_take_is_refused_by_name():
@@ -72,13 +73,18 @@ def test_what_a_loader_gives_and_the_network_does_not_take_is_refused_by_name():
     with pytest.raises(
         DataError, match=r"the batches have 'weight', which the forward of Net does not take.*bbox, input_ids"
     ):
-        next(iter(prepare(loader(rows), takes=TAKES).batches(2)))
-    next(iter(prepare(loader(rows), takes=Takes(names=None)).batches(2)))  # a forward that passes on what it is given
+        next(iter(source_of(loader(rows)).examples(takes=TAKES).batches(2)))
+    next(
+        iter(source_of(loader(rows)).examples(takes=Takes(names=None)).batches(2))
+    )  # a forward that passes on what it is given
 
 
 def test_fractions_come_in_the_networks_precision_and_integers_as_they_are():
     for data in ((torch.ones(2, 3, dtype=torch.float64),), [(torch.ones(3, dtype=torch.float64), 0)] * 2):
-        assert next(prepare(data, takes=Takes(dtype=torch.float16)).batches(2)).inputs.dtype == torch.float16
-    assert next(prepare((torch.ones(2, 3, dtype=torch.int64),), takes=TAKES).batches(2)).inputs.dtype == torch.int64
-    double = prepare((torch.ones(2, 3, dtype=torch.float64),), takes=Takes(dtype=torch.float64))
+        assert next(source_of(data).examples(takes=Takes(dtype=torch.float16)).batches(2)).inputs.dtype == torch.float16
+    assert (
+        next(source_of((torch.ones(2, 3, dtype=torch.int64),)).examples(takes=TAKES).batches(2)).inputs.dtype
+        == torch.int64
+    )
+    double = source_of((torch.ones(2, 3, dtype=torch.float64),)).examples(takes=Takes(dtype=torch.float64))
     assert next(double.batches(2)).inputs.dtype == torch.float64

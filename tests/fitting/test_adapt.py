@@ -22,7 +22,7 @@ OPTIONS: dict[str, Any] = {"targets": "all-linear", "seed": 3}
 def batches(posterior_or_adaptation: Any, data: Any, count: int, batch_size: int = 15, seed: int = 3) -> list[Any]:
     """The batches of `fit` with this seed: those of all data in the order of its own generator."""
     problem = posterior_or_adaptation._problem
-    examples = bayespeft.data.prepare.prepare(data, None, padding=bayespeft.data.padding.NO_TOKEN, training=True)
+    examples = bayespeft.data.source.source_of(data, "train").examples()
     generator = torch.Generator().manual_seed(seed)
     found: list[Any] = []
     while len(found) < count:

@@ -12,6 +12,7 @@ from torch import Tensor
 import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.adapters.base import Adapter
+from bayespeft.data.source import source_of
 from bayespeft.errors import ConfigError
 from bayespeft.fitting.assemble import assemble
 from bayespeft.guides.ensemble import Ensemble
@@ -172,7 +173,7 @@ def test_members_have_fresh_heads_of_their_own(bert, tokenizer, sentences, tmp_p
 
 def test_members_share_what_is_fixed(mlp, xy):
     method = THREE.replace(adapter=Projected())
-    with assemble(mlp, xy, method, targets="all-linear") as assembly:
+    with assemble(mlp, source_of(xy), method, targets="all-linear") as assembly:
         problem = assembly.problem
         fresh = problem.fresh_packs(123)
         for own, other in zip(problem.packs, fresh, strict=True):

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.adapters.lora import Lora
+from bayespeft.data.source import source_of
 from bayespeft.errors import ConfigError, FitError, GuideError
 from bayespeft.fitting.assemble import assemble
 from bayespeft.guides.training_free import TrainingFree, largest, nll, turn
@@ -98,7 +99,7 @@ def test_the_mean_predicts_as_the_start(mle, mlp, xy):
 def test_sigma_is_accepted_and_the_next_one_is_not(mle, mlp, xy, seed):
     spec = TrainingFree(tolerance=0.01, halvings=7)
     method = METHOD.replace(guide=spec)
-    with assemble(mlp, xy, method, targets="all-linear", start=mle, seed=seed) as assembly:
+    with assemble(mlp, source_of(xy), method, targets="all-linear", start=mle, seed=seed) as assembly:
         problem = assembly.problem
         guide = problem.approximation.latent
         guide.fit(Trainer(problem))

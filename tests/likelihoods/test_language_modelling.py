@@ -16,6 +16,8 @@ from bayespeft import TrainConfig
 from bayespeft.data.batch import Batch
 from bayespeft.data.padding import Padding
 from bayespeft.data.rows import RowExamples
+from bayespeft.data.source import source_of
+from bayespeft.data.table import TokenTable
 from bayespeft.errors import AttachError, ConfigError, DataError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.inputs import as_examples
@@ -50,7 +52,7 @@ def test_log_probability_is_the_sum_over_the_tokens_of_the_target(network, side,
     if likelihood.encoder_decoder and side == "left":
         side = "right"  # a decoder's labels have lengths of their own
     rows = likelihood.joined(SOURCES, TARGETS)
-    (batch,) = RowExamples(rows, Padding(0, side, labels=True)).batches(3)
+    (batch,) = RowExamples(TokenTable(rows), Padding(0, side, labels=True)).batches(3)
     with torch.no_grad():
         found = likelihood.logits(model, batch)
         folded = likelihood.logits(model, batch.repeat(2))
@@ -64,7 +66,7 @@ def test_log_probability_is_the_sum_over_the_tokens_of_the_target(network, side,
 
 def test_it_is_what_transformers_calls_the_loss(llama):
     likelihood = likelihood_of(llama)
-    (batch,) = RowExamples(likelihood.joined(SOURCES, TARGETS), Padding(0, "right", labels=True)).batches(3)
+    (batch,) = RowExamples(TokenTable(likelihood.joined(SOURCES, TARGETS)), Padding(0, "right", labels=True)).batches(3)
     with torch.no_grad():
         loss = llama(**batch.inputs, labels=batch.labels).loss
         own = likelihood.logits(llama, batch).sum() / likelihood.observed(batch.labels).sum()
@@ -74,7 +76,7 @@ def test_it_is_what_transformers_calls_the_loss(llama):
 def test_only_positions_with_labels_reach_the_vocabulary(llama):
     likelihood, widths = likelihood_of(llama), []
     rows = likelihood.joined([[5] * 10, [6] * 10], [[7, 3], [8, 3]])
-    (batch,) = RowExamples(rows, Padding(0)).batches(2)
+    (batch,) = RowExamples(TokenTable(rows), Padding(0)).batches(2)
     handle = llama.lm_head.register_forward_hook(lambda _, args, __: widths.append(args[0].shape[1]))
     likelihood.logits(llama, batch)
     handle.remove()
@@ -97,7 +99,7 @@ def test_rows_of_an_encoder_decoder(t5, tokenizer):  # noqa: F811
     encoded = likelihood.encode(rows, tokenizer)
     assert tokenizer.convert_ids_to_tokens(encoded[0]["input_ids"]) == ["[CLS]", "the", "cat", "[SEP]"]
     assert tokenizer.convert_ids_to_tokens(encoded[0]["labels"]) == ["is", "very", "good", "[SEP]"]
-    (batch,) = as_examples(rows, likelihood, tokenizer, t5, "train").batches(2)
+    (batch,) = as_examples(source_of(rows), likelihood, tokenizer, t5).batches(2)
     assert batch.index.tolist() == [1, 0]
     bad, end = tokenizer.convert_tokens_to_ids(["bad", "[SEP]"])
     assert batch.labels.tolist() == [[bad, end, -100, -100], encoded[0]["labels"]]
@@ -221,7 +223,7 @@ def test_the_objective_is_the_nll_of_an_example_and_the_kl_over_n(llama, tokeniz
     )  # fmt: skip
     record = posterior.history.records[0]
     likelihood = posterior.likelihood
-    (batch,) = as_examples(pairs, likelihood, tokenizer, llama, "train").batches(8)
+    (batch,) = as_examples(source_of(pairs), likelihood, tokenizer, llama).batches(8)
     with torch.no_grad():
         nll = -float(likelihood.logits(llama, batch).mean())
     assert record.nll == pytest.approx(nll, rel=1e-4)

@@ -15,6 +15,7 @@ from bayespeft.adapters.attach import frozen, mode
 from bayespeft.adapters.core import Core
 from bayespeft.adapters.full import Full
 from bayespeft.config import TrainConfig
+from bayespeft.data.source import source_of
 from bayespeft.errors import ConfigError, FitError
 from bayespeft.fitting.assemble import assemble
 from bayespeft.guides.full_covariance import FullCovariance
@@ -244,7 +245,7 @@ def one_by_one(p: Any) -> dict[str, Tensor]:
 @pytest.mark.parametrize("spec", LAPLACE[:2], ids=lambda spec: spec.kind)
 def test_jacobians_reach_adapters_heads_and_their_biases(bert, sentences, tokenizer, spec):
     method = registry.get("methods", "laplace_lora").replace(guide=spec)
-    with assemble(bert, sentences, method, tokenizer=tokenizer) as assembly:
+    with assemble(bert, source_of(sentences), method, tokenizer=tokenizer) as assembly:
         p = assembly.problem
         scatter(p, 0.1)
         assert {k.role for k in p.approximation.latent.packs} == {"latent", "point", "head"}
@@ -259,7 +260,7 @@ def test_jacobians_reach_adapters_heads_and_their_biases(bert, sentences, tokeni
 
 @pytest.mark.parametrize("name", ["melora_full", "laplace_lora"])
 def test_jacobians_of_label_tokens(llama, tokenizer, questions, name):
-    with assemble(llama, questions, registry.get("methods", name), tokenizer=tokenizer) as assembly:
+    with assemble(llama, source_of(questions), registry.get("methods", name), tokenizer=tokenizer) as assembly:
         p = assembly.problem
         scatter(p, 0.1)
         expected = one_by_one(p)

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from bayespeft.adapters.core import Core
 from bayespeft.adapters.lora import Lora
-from bayespeft.data.prepare import prepare
+from bayespeft.data.source import source_of
 from bayespeft.errors import ConfigError, DataError, FitError
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.guides.point import Point
@@ -184,9 +184,11 @@ def test_rounds_of_draws_meet_the_same_examples_in_a_loader_that_shuffles(mlp, x
     with problem(mlp, xy, Core(r=2), SPEC) as p:
         ready = predictor(p)
         ordered = ready.run(p.examples, **options)
-        found = ready.run(prepare(shuffled(TensorDataset(xy[0], torch.arange(60) % 2)), training=True), draws=1, seed=0)
+        found = ready.run(
+            source_of(shuffled(TensorDataset(xy[0], torch.arange(60) % 2)), "train").examples(), draws=1, seed=0
+        )
         assert found.labels.tolist() != (torch.arange(60) % 2).tolist()
-        mixed = ready.run(prepare(shuffled(TensorDataset(*xy))), **options)
+        mixed = ready.run(source_of(shuffled(TensorDataset(*xy))).examples(), **options)
         assert mixed.draws == ordered.draws == 256
         # One function for all of the data: what it says of the data does not depend on the order.
         torch.testing.assert_close(mixed.log_likelihood.mean(), ordered.log_likelihood.mean())
@@ -196,9 +198,9 @@ def test_rounds_of_draws_meet_the_same_examples_in_a_loader_that_shuffles(mlp, x
 def test_rounds_of_draws_over_data_that_does_not_stay_are_refused(mlp, xy):
     with problem(mlp, xy, Core(r=2), SPEC) as p:
         ready = predictor(p)
-        ready.run(prepare(Restless(*xy)), draws=16, seed=0)  # one pass needs no second
+        ready.run(source_of(Restless(*xy)).examples(), draws=16, seed=0)  # one pass needs no second
         with pytest.raises(DataError, match="batch 0 of the data is another one when it is read again"):
-            ready.run(prepare(Restless(*xy)), draws="auto", seed=0, tolerance=1e-9)
+            ready.run(source_of(Restless(*xy)).examples(), draws="auto", seed=0, tolerance=1e-9)
 
 
 def test_memory_that_several_draws_exceed_is_tried_with_one(mlp, xy):

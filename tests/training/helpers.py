@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from bayespeft.adapters.attach import Attachment, Placement
 from bayespeft.adapters.base import Adapter
 from bayespeft.config import Targets, TrainConfig
-from bayespeft.data.prepare import Padding, prepare
+from bayespeft.data.padding import Padding
+from bayespeft.data.source import source_of
 from bayespeft.guides.base import GuideSpec
 from bayespeft.layers.factors import Factor, pack
 from bayespeft.layers.sites import Site, find_sites
@@ -59,7 +60,7 @@ def problem(
     factors = {p.site.name: p.adapter.factors(p.site, generator) for p in placements}
     packs = pack(factors, {"latent": latent_prior, "point": point_prior, "head": Flat(), "fixed": Flat()})
     approximation = Approximation(packs, guide, generator)
-    examples = prepare(data, None, padding=Padding(None, "right"), training=True)
+    examples = source_of(data, "train").examples(Padding(None, "right"))
     with Attachment(placements) as attachment:
         yield Problem(
             model=model,

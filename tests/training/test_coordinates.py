@@ -17,7 +17,8 @@ import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.adapters.attach import Placement
 from bayespeft.adapters.head import Head
-from bayespeft.data.prepare import Padding, prepare
+from bayespeft.data.padding import Padding
+from bayespeft.data.source import source_of
 from bayespeft.fitting.packing import make_packs
 from bayespeft.layers.heads import find_head
 from bayespeft.likelihoods.sequence_classification import SequenceClassification
@@ -31,7 +32,7 @@ def found(model, rows):
     """Return initial values of the head's layers, by layer and factor, and rows as token numbers."""
     placements = tuple(Placement(site, Head(), head=True) for site in find_head(model))
     packs = make_packs(placements, METHOD, torch.Generator().manual_seed(0))
-    examples = prepare(rows, None, padding=Padding(model.config.pad_token_id, "right"))
+    examples = source_of(rows).examples(padding=Padding(model.config.pad_token_id, "right"))
     packs = measured(packs, placements, model, SequenceClassification(), examples, seed=0)
     return {(site, pack.factor): pack.init[row] for pack in packs for site, row in pack.rows.items()}, examples
 

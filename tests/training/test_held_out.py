@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.adapters.random_subspace import RandomSubspace
-from bayespeft.data.prepare import prepare
+from bayespeft.data.source import source_of
 from bayespeft.errors import ConfigError
 from bayespeft.prediction.temperature import GRID, best_temperature, fit_temperature, tempered_nlls
 from bayespeft.training import held_out as module
@@ -37,7 +37,7 @@ def points(n, noise, seed=0):
 @pytest.mark.parametrize("n", [LEAST, 50, 999])
 def test_few_rows_are_held_out_once_each_and_classes_evenly(n):
     x, y = points(n, 0.0)
-    pairs = held_out(prepare((x, y)), seed=3)
+    pairs = held_out(source_of((x, y)).examples(), seed=3)
     assert len(pairs) == FOLDS
     assert torch.equal(torch.cat([held for _, held in pairs]).sort().values, torch.arange(n))
     for rest, held in pairs:
@@ -48,20 +48,20 @@ def test_few_rows_are_held_out_once_each_and_classes_evenly(n):
 
 def test_many_rows_spare_some():
     x, y = points(5000, 0.0)
-    ((rest, held),) = held_out(prepare((x, y)), seed=0)
+    ((rest, held),) = held_out(source_of((x, y)).examples(), seed=0)
     assert (len(rest), len(held)) == (4500, 500)
     assert torch.equal(torch.cat([rest, held]).sort().values, torch.arange(5000))
     shares = torch.bincount(y[held]) / 500 - torch.bincount(y) / 5000
     assert shares.abs().max() < 0.005
-    assert len(held_out(prepare(points(1500, 0.0)), seed=0)[0][1]) == HELD_OUT
-    assert held_out(prepare(points(LEAST - 1, 0.0)), seed=0) == []
+    assert len(held_out(source_of(points(1500, 0.0)).examples(), seed=0)[0][1]) == HELD_OUT
+    assert held_out(source_of(points(LEAST - 1, 0.0)).examples(), seed=0) == []
 
 
 @pytest.mark.parametrize(("distinct", "times"), [(50, 3), (LEAST - 1, 5), (1200, 4)])
 def test_rows_that_are_there_more_than_once_are_held_out_together(distinct, times):
     """Oversampled rows, or one text with labels of several annotators, would tell their own labels."""
     x, y = points(distinct, 0.0)
-    pairs = held_out(prepare((x.repeat(times, 1), y.repeat(times))), seed=0)
+    pairs = held_out(source_of((x.repeat(times, 1), y.repeat(times))).examples(), seed=0)
     assert len(pairs) == (0 if distinct < LEAST else FOLDS if distinct < module.FEW else 1)
     for rest, held in pairs:
         assert not torch.isin(held % distinct, rest % distinct).any()

@@ -1,3 +1,7 @@
+"""Data in any accepted form is resolved once, into one object."""
+
+import json
+
 import datasets
 import pytest
 import torch
@@ -6,8 +10,9 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from bayespeft.data.loader import LoaderExamples
-from bayespeft.data.prepare import Padding, prepare, raw_rows
+from bayespeft.data.padding import Padding
 from bayespeft.data.rows import RowExamples
+from bayespeft.data.source import Source, source_of
 from bayespeft.data.tensors import PairExamples, TensorExamples
 from bayespeft.errors import DataError
 
@@ -18,15 +23,6 @@ TOKENISED = [
     {"input_ids": [101, 102], "label": 1},
 ]
 X, Y = torch.arange(6.0).reshape(3, 2), torch.arange(3)
-
-
-def letters(rows):
-    encoded = []
-    for row in rows:
-        encoded.append({"input_ids": [ord(letter) for letter in row["text"]]})
-        if "label" in row:
-            encoded[-1]["labels"] = row["label"]
-    return encoded
 
 
 class Endless(Dataset):
@@ -43,22 +39,34 @@ class Endless(Dataset):
 
 
 @pytest.mark.parametrize(
-    ("data", "encode"),
+    "data",
     [
-        (ROWS, letters),
-        (tuple(ROWS), letters),
-        ((row for row in ROWS), letters),
-        (Endless(ROWS), letters),
-        (datasets.Dataset.from_list(ROWS), letters),
-        (TOKENISED, None),
-        (datasets.Dataset.from_list(TOKENISED), None),
-        (datasets.Dataset.from_list(TOKENISED).with_format("torch"), None),
-        (Endless(TOKENISED), None),
-        ([{name: torch.tensor(value) for name, value in row.items()} for row in TOKENISED], None),
+        ROWS,
+        tuple(ROWS),
+        (row for row in ROWS),
+        Endless(ROWS),
+        datasets.Dataset.from_list(ROWS),
     ],
 )
-def test_rows_of_any_kind_give_the_same_examples(data, encode):
-    examples = prepare(data, encode, padding=Padding(0))
+def test_raw_rows_of_any_kind_are_the_same(data):
+    rows = source_of(data).raw_rows
+    assert list(rows) == [rows[k] for k in range(3)] == rows[:] == ROWS
+    assert len(rows) == 3
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        TOKENISED,
+        datasets.Dataset.from_list(TOKENISED),
+        datasets.Dataset.from_list(TOKENISED).with_format("torch"),
+        Endless(TOKENISED),
+        [{name: torch.tensor(value) for name, value in row.items()} for row in TOKENISED],
+    ],
+)
+def test_tokenised_rows_of_any_kind_give_the_same_examples(data):
+    assert source_of(data).raw_rows is None
+    examples = source_of(data).examples(Padding(0))
     assert isinstance(examples, RowExamples)
     (batch,) = examples.batches(3)
     assert batch.index.tolist() == [0, 2, 1]
@@ -82,12 +90,13 @@ def test_rows_of_any_kind_give_the_same_examples(data, encode):
     ],
 )
 def test_tensors_of_any_kind_give_the_same_examples(data, kind, labelled):
-    examples = prepare(data)
+    examples = source_of(data).examples()
     assert type(examples) is kind
     (batch,) = examples.batches(3)
     assert torch.equal(batch.inputs, X)
     assert torch.equal(batch.labels, Y) if labelled else batch.labels is None
-    assert prepare(examples) is examples
+    assert source_of(examples).examples() is examples
+    assert source_of(source := source_of(data)) is source
 
 
 @given(
@@ -96,7 +105,7 @@ def test_tensors_of_any_kind_give_the_same_examples(data, kind, labelled):
     st.none() | st.integers(0, 3),
 )
 def test_index_is_a_permutation_and_brings_predictions_back_into_order(texts, batch_size, seed):
-    examples = prepare([{"text": text} for text in texts], letters, padding=Padding(0))
+    examples = source_of([{"input_ids": list(map(ord, text))} for text in texts]).examples(Padding(0))
     shuffle = None if seed is None else torch.Generator().manual_seed(seed)
     lengths = torch.full((len(texts),), -1)
     for batch in examples.batches(batch_size, shuffle):
@@ -116,7 +125,7 @@ def test_index_is_a_permutation_and_brings_predictions_back_into_order(texts, ba
         ),
         ({"text": ["a"], "label": [0]}, r"one mapping \(keys 'text', 'label'\) is no list of rows"),
         ({}, r"one mapping \(keys none\)"),
-        ("sst2", "data is the string 'sst2'"),
+        (b"sst2", "data is b'sst2': bytes are neither rows nor the name"),
         (datasets.Dataset.from_list(ROWS).to_pandas(), r"a DataFrame: pass its rows, data.to_dict\('records'\)"),
         (datasets.Dataset.from_list(ROWS).to_iterable_dataset(), r"a stream without a length.*data.take\(1000\)"),
         (3, "data of type int can't be read. Accepted: rows .* a DataLoader; a torch Dataset"),
@@ -129,17 +138,47 @@ def test_index_is_a_permutation_and_brings_predictions_back_into_order(texts, ba
 )
 def test_errors(data, message):
     with pytest.raises(DataError, match=message):
-        prepare(data)
+        source_of(data).examples()
 
 
-def test_raw_rows():
-    assert raw_rows(ROWS) is ROWS
-    hub = datasets.Dataset.from_list(ROWS)
-    assert raw_rows(hub) is hub
-    assert list(hub) == ROWS
-    for other in (TOKENISED, (X, Y), X, TensorDataset(X, Y), DataLoader(X), list(X), iter(ROWS), prepare((X, Y))):
-        assert raw_rows(other) is None
-    with pytest.raises(DataError, match="the data is empty"):
-        raw_rows([])
-    with pytest.raises(DataError, match="DatasetDict"):
-        raw_rows(datasets.DatasetDict(train=hub))
+def test_there_are_no_rows_to_look_at_in_other_data():
+    for other in (TOKENISED, (X, Y), X, TensorDataset(X, Y), DataLoader(X), list(X), source_of((X, Y)).examples()):
+        assert source_of(other).raw_rows is None
+
+
+def test_a_name_means_its_rows_of_a_split(tmp_path):
+    (tmp_path / "train.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
+    (tmp_path / "dev.jsonl").write_text(json.dumps(ROWS[1]) + "\n")
+    for split, row in (("train", ROWS[0]), ("validation", ROWS[1]), ("test", ROWS[1])):
+        source = source_of(str(tmp_path), split)
+        assert list(source.rows) == [row]
+        assert source.name == str(tmp_path)
+
+
+def test_labels_that_do_not_matter_are_not_read():
+    source = source_of(datasets.Dataset.from_list(ROWS).cast_column("label", datasets.ClassLabel(names=["a", "b"])))
+    assert source.class_names == ("a", "b")
+    bare = source.without_labels()
+    assert list(bare.rows) == [{"text": row["text"]} for row in ROWS]
+    assert bare.class_names == ()
+    (batch,) = source_of((X, Y)).without_labels().examples().batches(3)
+    assert batch.labels is None
+    assert torch.equal(batch.inputs, X)
+
+
+def test_rows_are_read_where_they_are():
+    """A change is made when a row is read: nothing is copied."""
+    seen = []
+
+    class Watched(Endless):
+        def __getitem__(self, number):
+            seen.append(number)
+            return super().__getitem__(number)
+
+    source = source_of(Watched(ROWS))
+    seen.clear()
+    bare = source.without_labels()
+    assert seen == []
+    assert bare.rows[1] == {"text": "d"}
+    assert seen == [1]
+    assert isinstance(bare, Source)

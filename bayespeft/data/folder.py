@@ -71,7 +71,8 @@ def resolve_split(split: str, splits: Sequence[str], where: str) -> str:
         meant = [name for name in splits if name in _VALIDATION]
         if len(meant) == 1:
             return meant[0]
-    raise UnknownNameError(f"{where} has no split {split!r}. Its splits: {', '.join(splits)}.")
+    hint = " Hold some of the training rows out, and pass them as rows." if split in _VALIDATION else ""
+    raise UnknownNameError(f"{where} has no split {split!r}. Its splits: {', '.join(splits)}.{hint}")
 
 
 def _row(line: str, where: str) -> dict[str, Any]:

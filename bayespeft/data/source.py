@@ -73,6 +73,12 @@ class Source:
             )
         return replace(self, rows=self.rows.changed(partial(renumbered, order=order)), class_names=tuple(own))
 
+    def same_split(self, other: Source) -> bool:
+        """Whether both are the same rows of one data set that was named: for "test", many have none but those of validation."""
+        if not self.name or self.name != other.name or self.rows is None or other.rows is None:
+            return False
+        return len(self.rows) == len(other.rows) and all(a == b for a, b in zip(self.rows, other.rows, strict=True))
+
     def without_labels(self) -> Source:
         """Return this data without its labels, which may be missing, or of classes that the network lacks."""
         return replace(

@@ -11,7 +11,8 @@ from bayespeft.analysis.pruning import prune
 from bayespeft.analysis.summary import Summary, summarise
 from bayespeft.analysis.weight_covariance import WeightCovariance, weight_covariance
 from bayespeft.data.columns import missing_labels
-from bayespeft.data.source import source_of
+from bayespeft.data.examples import Examples
+from bayespeft.data.source import Source, source_of
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.generation.generate import generate
 from bayespeft.generation.prompts import Prompts
@@ -115,7 +116,9 @@ class Posterior(Fitted):
         for answers of "label_tokens", and holds for these alone: `generate` and `score` are as without it.
 
         Args:
-            validation: labelled data that training has not seen.
+            validation: labelled data that training has not seen. The name of a data set means its validation split, and one
+                that has none is refused; where it has no test split besides, a later report on that name judges the
+                temperature by the rows that it was fitted to.
             draws: to average.
             seed: of the draws.
 
@@ -244,7 +247,9 @@ class Posterior(Fitted):
         `ConformalIntervals` for intervals.
 
         Args:
-            validation: labelled data that training has not seen, or its prediction; of the law of the data to come. Draws,
+            validation: labelled data that training has not seen, or its prediction; of the law of the data to come. The name
+                of a data set means its validation split, and one that has none is refused; so are sets for the same split,
+                where "test" means no other. Draws,
                 seed and sampling of a prediction must be those of the predictions that sets are asked for; of quantities it
                 has kept its draws.
             alpha: the probability that a set misses the label, at most.
@@ -266,10 +271,10 @@ class Posterior(Fitted):
             raise ConfigError(
                 f"method={method!r} and per={per!r} are for classes; quantities have one kind of interval."
             )
-        predict = partial(self._predicted, draws=draws, seed=seed, batch_size=batch_size)
-        return predict(validation, split="validation").conformal(
-            predict, alpha=alpha, method=method, per=per, seed=seed
-        )
+        settings: dict[str, Any] = {"draws": draws, "seed": seed, "batch_size": batch_size}
+        known = self._calibration(validation)
+        predict = partial(self._predicted_beside, known, **settings)
+        return self._predicted(known, **settings).conformal(predict, alpha=alpha, method=method, per=per, seed=seed)
 
     def decide(
         self,
@@ -298,8 +303,9 @@ class Posterior(Fitted):
         Args:
             data: as for `predict`, or its result; or the result of `generate`.
             risk: the largest error rate among answers.
-            validation: labelled data of the same law that training has not seen, or its prediction. Predictions must have the
-                same draws, seed and sampling. For texts: what `generate` wrote for other prompts with the same settings.
+            validation: labelled data of the same law that training has not seen, or its prediction. The name of a data set
+                means its validation split; one that has none is refused, and so is the same split as `data`. Predictions must
+                have the same draws, seed and sampling. For texts: what `generate` wrote for other prompts, same settings.
             delta: the largest probability, over validation data, that the guarantee fails.
             per: of classes: "class" gives a threshold for the answers of each class, and the promise for each of them.
             tolerance: of quantities: how far an answer may be off, in the targets' units; one number, or one per output.
@@ -333,8 +339,9 @@ class Posterior(Fitted):
             own, known = (written.normalised_log_probs.numpy() for written in (data, validation))
             return decide_texts(data.texts, own, known, correct, **common)
         self._check_use("decide")
-        found = self._predicted(data, draws, seed, batch_size=batch_size)
-        seen = self._predicted(validation, draws, seed, "validation", batch_size=batch_size)
+        settings: dict[str, Any] = {"draws": draws, "seed": seed, "batch_size": batch_size}
+        calibration = self._calibration(validation)
+        found, seen = self._predicted_beside(calibration, data, **settings), self._predicted(calibration, **settings)
         decision: Decision = found.decide(seen, **common, **({"tolerance": tolerance} if quantities else {"per": per}))
         return decision
 
@@ -344,12 +351,33 @@ class Posterior(Fitted):
         if use not in kind.uses:
             raise ConfigError(f"{use}: predictions of likelihood '{self.likelihood.kind}' ({kind.__name__}) have none.")
 
-    def _predicted(self, data: Any, draws: int, seed: int, split: str = "test", **settings: Any) -> Any:
+    def _calibration(self, validation: Any) -> Source | Prediction:
+        """Return data that something is calibrated on: a name means its validation split."""
+        return validation if isinstance(validation, Prediction) else source_of(validation, "validation")
+
+    def _predicted_beside(self, known: Source | Prediction, data: Any, **settings: Any) -> Any:
+        """Predict data to which a promise is made that was calibrated on other data.
+
+        Raises:
+            DataError: it is the same split of the same named data set, so that nothing can be promised.
+        """
+        if isinstance(data, Prediction):
+            return data
+        source = source_of(data, "test")
+        if isinstance(known, Source) and source.same_split(known):
+            raise DataError(
+                f"the split of {source.name!r} that is meant for a test is the one that validation= takes, so that the promise "
+                "would be judged on the rows that it was fitted to: pass other rows for one of the two, such as some that are "
+                "held out of training."
+            )
+        return self._predicted(source, **settings)
+
+    def _predicted(self, data: Source | Examples | Prediction, draws: int, seed: int, **settings: Any) -> Any:
         """Predict data, and keep the draws where this kind of prediction needs them, unless it is a prediction already."""
         if isinstance(data, Prediction):
             return data
         keep = self.likelihood.prediction_type(self.classes).keeps_draws
-        return self.predict(source_of(data, split), draws, seed, keep_draws=keep, **settings)
+        return self.predict(data, draws, seed, keep_draws=keep, **settings)
 
     @alone()
     def generate(

@@ -13,6 +13,7 @@ import bayespeft
 from bayespeft import Posterior, TrainConfig
 from bayespeft.adapters.base import Adapter
 from bayespeft.adapters.core import Core
+from bayespeft.data.source import source_of
 from bayespeft.fitting.assemble import assemble
 from bayespeft.guides.base import GuideSpec
 from bayespeft.guides.mean_field import MeanField
@@ -77,7 +78,10 @@ def at_start(method: Method) -> dict[str, Tensor]:
     with (
         seeded(0),
         assemble(
-            networks.bert(), networks.sentences(), quick(method).replace(train=train), tokenizer=networks.tokenizer()
+            networks.bert(),
+            source_of(networks.sentences(), "train"),
+            quick(method).replace(train=train),
+            tokenizer=networks.tokenizer(),
         ) as assembly,
     ):
         return {name: value.clone() for name, value in assembly.problem.approximation.state_dict().items()}

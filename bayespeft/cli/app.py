@@ -81,6 +81,7 @@ def fit(
     device: opt.Device = "auto",
     data_dir: opt.DataDir = None,
     data_option: opt.DataOption = None,
+    columns: opt.ColumnNames = None,
     limit: opt.Limit = None,
     max_length: opt.MaxLength = None,
     validation_split: Annotated[
@@ -103,12 +104,13 @@ def fit(
         data=data,
         data_dir=data_dir,
         data_options=opt.data_options(data_option),
+        columns=opt.columns(columns),
         kind=task,
         max_length=max_length,
         device=device,
     )
-    rows = here.rows("train", limit=limit, seed=seed)
-    validation = None if validation_split is None else here.rows(validation_split)
+    rows = here.source("train", limit=limit, seed=seed)
+    validation = None if validation_split is None else here.source(validation_split)
     network, tokenizer = here.network(seed)
     posterior = bayespeft.fit(
         network,
@@ -126,7 +128,7 @@ def fit(
     table = Table("method", "examples", "NLL (nats)", "KL (nats)", "time (s)", "trainable")
     table.add_row(
         posterior.method.title,
-        f"{len(rows):,}",
+        f"{rows.count:,}",
         f"{last.nll:.3f}",
         last.kl_text if posterior.method.guide.variational else "-",
         f"{posterior.history.seconds:.0f}",
@@ -156,6 +158,7 @@ def report(
     ] = None,
     data_dir: opt.DataDir = None,
     data_option: opt.DataOption = None,
+    columns: opt.ColumnNames = None,
     draws: opt.Draws = "10",
     sampling: opt.Sampling = "plain",
     prediction: opt.Prediction = None,
@@ -185,14 +188,17 @@ def report(
     if len(names) > 2:
         raise typer.BadParameter(f"{len(names)} names after DIR: [MODEL] DATA are expected.")
     model, data = (names[0] if len(names) == 2 else None), names[-1]
-    read = partial(load_rows, split=split, data_dir=data_dir, limit=limit, seed=seed)
+    said = opt.columns(columns)
     figures = opt.figures(figure)
     for path in (html, json, csv, plot, *(path for _, path in figures)):
         if path is not None:
             check_writable(path.parent)
+    posterior = open_posterior(directory, model, device)
+    named = {**posterior.columns, **said}
+    read = partial(load_rows, split=split, data_dir=data_dir, limit=limit, seed=seed, columns=named)
     rows = read(data, **opt.data_options(data_option))
     others = {title: read(name) for title, name in opt.other_data(ood).items()}
-    result = open_posterior(directory, model, device).report(
+    result = posterior.report(
         rows,
         draws,
         seed,
@@ -203,6 +209,7 @@ def report(
         ood=others,
         draws_error=draws_error,
         quotes=quotes,
+        columns=said or None,
     )
     typer.echo(str(result))
     if plot is not None and not isinstance(result, DrawnReport):
@@ -240,6 +247,7 @@ def compare(
     device: what.Device = None,
     data_dir: opt.DataDir = None,
     data_option: opt.DataOption = None,
+    columns: opt.ColumnNames = None,
     limit: opt.Limit = None,
     test_limit: what.TestLimit = None,
     max_length: opt.MaxLength = None,
@@ -265,6 +273,7 @@ def compare(
         train=opt.train(epochs=epochs, steps=steps, lr=lr, batch_size=batch_size, kl_weight=kl_weight),
         targets=opt.targets(targets, layers),
         options=opt.data_options(data_option),
+        columns=opt.columns(columns) or None,
         kind=task,
         data_dir=data_dir,
         max_length=max_length,

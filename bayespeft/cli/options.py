@@ -42,6 +42,15 @@ DataOption = Annotated[
         metavar="NAME=VALUE", help="An option of the data set, such as groups=sci.med,sci.space.", rich_help_panel=DATA
     ),
 ]
+ColumnNames = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="OURS=THEIRS,...",
+        help="Which column of the data is which, such as text=sentence,label=gold. The usual names are understood.",
+        rich_help_panel=DATA,
+    ),
+]
 Limit = Annotated[
     int | None,
     typer.Option(min=1, help="Train on so many rows, after a shuffle by the seed.", rich_help_panel=DATA),
@@ -195,18 +204,22 @@ def data_options(texts: list[str] | None) -> dict[str, Any]:
     return {name: value.split(",") if "," in value else value for name, value in found}
 
 
+def columns(text: str | None) -> dict[str, str]:
+    """Read `--columns`: our name of a column -> the data's.
+
+    Raises:
+        ConfigError: one is not OURS=THEIRS, or two are of one name.
+    """
+    return _once(_pairs(names(text or ""), "columns", "OURS=THEIRS is expected, such as text=sentence"), "column")
+
+
 def other_data(texts: list[str] | None) -> dict[str, str]:
     """Read `--ood`: title -> name of the data.
 
     Raises:
         ConfigError: one is not NAME=DATA, or two have one name.
     """
-    found = _pairs(texts, "other data", "NAME=DATA is expected, such as news=newsgroups")
-    titles = [name for name, _ in found]
-    twice = next((name for name in titles if titles.count(name) > 1), None)
-    if twice is not None:
-        raise ConfigError(f"other data {twice!r} is named twice: give each a name of its own.")
-    return dict(found)
+    return _once(_pairs(texts, "other data", "NAME=DATA is expected, such as news=newsgroups"), "other data")
 
 
 def figures(texts: list[str] | None) -> list[tuple[str, Path]]:
@@ -221,6 +234,14 @@ def figures(texts: list[str] | None) -> list[tuple[str, Path]]:
         if Path(file).suffix.lower() != ".svg":
             raise ConfigError(f"figure {f'{name}={file}'!r}: {expected}.")
     return [(name, Path(file)) for name, file in found]
+
+
+def _once(pairs: list[tuple[str, str]], what: str) -> dict[str, str]:
+    titles = [name for name, _ in pairs]
+    twice = next((name for name in titles if titles.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{what} {twice!r} is named twice: give each a name of its own.")
+    return dict(pairs)
 
 
 def _pairs(texts: list[str] | None, what: str, expected: str) -> list[tuple[str, str]]:

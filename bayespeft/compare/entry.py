@@ -72,7 +72,7 @@ def compare(
             protect its own start with `if __name__ == "__main__":`.
         device: see `Task`; "auto" uses all GPUs.
         data_options: the data sets' own options.
-        task: data_dir, kind, max_length: see `Task`.
+        task: data_dir, columns, kind, max_length: see `Task`.
 
     Raises:
         ConfigError, UnknownNameError, DataError, MissingPackageError: settings or data can't be used.

@@ -5,7 +5,7 @@
     methods = ["mle", "melora"]
     seeds = [0, 1, 2]
     draws = 10
-    limit = 400                         # as test_limit, max_length, kind, data_dir, ood: of every data set that says nothing
+    limit = 400                         # as test_limit, max_length, kind, data_dir, columns, ood: of all data that says nothing
     ood.films = "sst2"                  # other data, which uncertainty should tell from the test rows; several if named
     tune = [0.5, 1, 2]                  # multiples of each method's own rates, chosen by held-out training rows
 
@@ -21,6 +21,10 @@ In the place of the lists, tables change what is in them:
     [data.space]
     source = "newsgroups"               # the table's name if left out
     options.groups = ["sci.med", "sci.space"]
+
+    [data.reviews]
+    source = "reviews/"                 # a folder of files train.csv, test.csv
+    columns = { text = "body", label = "stars" }
 
     [methods.melora]                    # an empty table: the method as it is
 
@@ -56,7 +60,7 @@ else:  # the same, for Python 3.10
     import tomli as tomllib
 
 T = TypeVar("T", bound=Config)
-DATA = ("data_dir", "kind", "max_length", "limit", "test_limit", "ood")
+DATA = ("data_dir", "columns", "kind", "max_length", "limit", "test_limit", "ood")
 
 
 class Execution(Config):
@@ -85,6 +89,7 @@ class _File(Config):
     seeds: list[int] = Field(default_factory=lambda: [0])
     draws: Draws = 10
     data_dir: str | None = None
+    columns: Any = None
     kind: Any = None
     max_length: Any = None
     limit: Any = None

@@ -14,9 +14,8 @@ from torch import nn
 from bayespeft.compare.results import FORMAT, Results
 from bayespeft.compare.scores import contributions, encode
 from bayespeft.compare.study import DataSet, Job, Run
-from bayespeft.compare.tuning import Trial, Tuned, held_out, search
-from bayespeft.data.load import Row
-from bayespeft.data.source import Source, source_of
+from bayespeft.compare.tuning import FIFTH, Trial, Tuned, held_out, search
+from bayespeft.data.source import Source
 from bayespeft.errors import ConfigError
 from bayespeft.fitting.fit import fit
 from bayespeft.likelihoods.inputs import as_examples
@@ -66,7 +65,7 @@ class Worker:
     progress: bool = False
 
     def __post_init__(self) -> None:
-        self._data: tuple[Place, Task, list[Row], dict[str, Source]] | None = None
+        self._data: tuple[Place, Task, Source, dict[str, Source]] | None = None
         self._network: tuple[tuple[Place, int], nn.Module, Any] | None = None
 
     def attempt(self, job: Job) -> Run | Failure:
@@ -95,11 +94,11 @@ class Worker:
                 f"{job.label}: methods are compared on rows with one class each as labels, and these are for "
                 f"'{task.likelihood().kind}'."
             )
-        rows = task.rows("train", limit=job.data.limit, seed=job.seed)
+        rows = task.source("train", limit=job.data.limit, seed=job.seed)
         self._check(job, task, rows, others)
         method, tuned = self._tuned(job, task, rows) if job.tuning else (job.method, None)
         posterior = self._fit(job, task, method, rows)
-        self.say(f"{job.title}: predicting {len(test):,} test examples")
+        self.say(f"{job.title}: predicting {test.count:,} test examples")
         predictive = posterior.predict(test, job.draws, job.seed)
         if predictive.labels is None:
             raise ConfigError(f"{job.label}: methods are compared on test rows with classes as labels.")
@@ -122,15 +121,13 @@ class Worker:
             **({} if tuned is None else {"tuned": tuned.to_dict()}),
         }
 
-    def _rows(self, job: Job) -> tuple[Task, list[Row], dict[str, Source]]:
+    def _rows(self, job: Job) -> tuple[Task, Source, dict[str, Source]]:
         """Return the job's task, its test rows, and the other data's rows by name."""
         place = _place(job)
         if self._data is None or self._data[0] != place:
             task = job.data.task(job.model, job.device)
-            others = {
-                name: source_of(other.rows(job.data.data_dir)).without_labels() for name, other in job.data.ood.items()
-            }
-            self._data = place, task, task.rows("test", limit=job.data.test_limit), others
+            others = {name: other.beside(job.data) for name, other in job.data.ood.items()}
+            self._data = place, task, task.source("test", limit=job.data.test_limit), others
         return self._data[1:]
 
     def _base(self, job: Job, task: Task) -> tuple[nn.Module, Any]:
@@ -142,19 +139,19 @@ class Worker:
             self._network = key, *task.network(job.seed)
         return self._network[1:]
 
-    def _check(self, job: Job, task: Task, rows: list[Row], others: dict[str, Source]) -> None:
+    def _check(self, job: Job, task: Task, rows: Source, others: dict[str, Source]) -> None:
         """Read other data once before the fit is paid for, so that what can't be read is found out now."""
         if others:
             model, tokenizer = self._base(job, task)
-            likelihood = task.likelihood().resolve(model, tokenizer, rows)
+            likelihood = task.likelihood().resolve(model, tokenizer, rows.raw_rows)
             for other in others.values():
                 as_examples(other, likelihood, tokenizer, model)
 
-    def _fit(self, job: Job, task: Task, method: Method, rows: list[Row], part: str = "") -> Posterior:
+    def _fit(self, job: Job, task: Task, method: Method, rows: Source, part: str = "") -> Posterior:
         """Fit a method to rows; one that fits a temperature holds a fifth of them out for it."""
         model, tokenizer = self._base(job, task)
-        kept, validation = held_out(rows, job.seed) if method.temperature else (rows, None)
-        self.say(f"{job.title}: fitting to {len(kept):,} examples{part and f', {part}'}")
+        kept, validation = _parted(rows, job.seed) if method.temperature else (rows, None)
+        self.say(f"{job.title}: fitting to {kept.count:,} examples{part and f', {part}'}")
         posterior = fit(
             model,
             kept,
@@ -169,10 +166,10 @@ class Worker:
             self._network = None  # the next fit needs one that nothing was merged into
         return posterior
 
-    def _tuned(self, job: Job, task: Task, rows: list[Row]) -> tuple[Method, Tuned]:
+    def _tuned(self, job: Job, task: Task, rows: Source) -> tuple[Method, Tuned]:
         """Return the method at the rates that held-out training rows choose."""
         assert job.tuning is not None
-        kept, held = held_out(rows, job.seed, job.tuning.share)
+        kept, held = _parted(rows, job.seed, job.tuning.share)
 
         def attempt(method: Method) -> Trial:
             part = f"lr {method.train.lr:.3g}"
@@ -181,7 +178,7 @@ class Worker:
             ended = posterior.history.ended
             return Trial(nll, posterior.history.steps + (0 if ended is None else ended.search_steps))
 
-        return search(job.method, job.tuning, len(held), attempt)
+        return search(job.method, job.tuning, held.count, attempt)
 
     def _others(
         self, job: Job, posterior: Posterior, predictive: Prediction, others: dict[str, Source]
@@ -190,9 +187,15 @@ class Worker:
         draws = predictive.draws if job.draws == "auto" else job.draws
         found: dict[str, Prediction] = {}
         for name, other in others.items():
-            self.say(f"{job.title}: predicting {len(other.rows or ()):,} examples of {name}")
+            self.say(f"{job.title}: predicting {other.count:,} examples of {name}")
             found[name] = posterior.predict(other, draws, job.seed)
         return found
+
+
+def _parted(data: Source, seed: int, share: float = FIFTH) -> tuple[Source, Source]:
+    """Return the data to train on, and what is held out: see `held_out`."""
+    kept, held = held_out(data.rows or (), seed, share)
+    return data.with_rows(kept), data.with_rows(held)
 
 
 def _place(job: Job) -> Place:

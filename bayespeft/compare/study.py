@@ -14,7 +14,9 @@ from bayespeft import registry
 from bayespeft.compare.code import code
 from bayespeft.compare.tuning import Tuning
 from bayespeft.config import Config, Targets, TrainConfig
-from bayespeft.data.load import Row, load
+from bayespeft.data.columns import Row
+from bayespeft.data.load import load
+from bayespeft.data.source import Source, source_of
 from bayespeft.errors import ConfigError
 from bayespeft.methods.base import Method
 from bayespeft.pretrained.load import Task as Kind
@@ -41,13 +43,21 @@ class OtherData(Config):
     options: dict[str, Any] = Field(default_factory=dict)
     limit: int | None = Field(default=None, ge=1)
 
-    def rows(self, data_dir: str | None) -> list[Row]:
-        """Return the rows; `data_dir` is that of the data set beside it.
+    def beside(self, data: DataSet) -> Source:
+        """Return the rows, whose columns are called as those of the data set beside it are, or as usual.
 
         Raises:
             As `bayespeft.data.load.load`.
         """
-        return load(self.source, "test", data_dir=self.data_dir or data_dir, limit=self.limit, **self.options)
+        rows = load(
+            self.source,
+            "test",
+            data_dir=self.data_dir or data.data_dir,
+            limit=self.limit,
+            columns=data.columns,
+            **self.options,
+        )
+        return source_of(rows, "test", remembered=data.columns).without_labels()
 
 
 class DataSet(Config):
@@ -57,6 +67,7 @@ class DataSet(Config):
         source: a built-in name, a folder of JSON lines, or a name on the hub, with a test split.
         data_dir: a folder of data sets, each a folder of files `<split>.jsonl`.
         options: the data set's own, such as groups of newsgroups.
+        columns: which of its columns is which, where they have names of their own: see `bayespeft.fit`.
         kind: "classification" or "causal"; None goes by the columns.
         max_length: longest input in tokens; None for what network and tokenizer allow.
         limit: training rows; None for all.
@@ -67,6 +78,7 @@ class DataSet(Config):
     source: str
     data_dir: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
+    columns: dict[str, str] = Field(default_factory=dict)
     kind: Kind | None = None
     max_length: int | None = Field(default=None, ge=1)
     limit: int | None = Field(default=None, ge=1)
@@ -87,6 +99,7 @@ class DataSet(Config):
             data=self.source,
             data_dir=self.data_dir,
             data_options=self.options,
+            columns=self.columns,
             kind=self.kind,
             max_length=self.max_length,
             device=device,
@@ -243,19 +256,21 @@ class Study:
     def _read(self, data: DataSet) -> Run:
         """Those settings that the rows decide. Runs on other rows are other runs, which pair with none of these."""
         task = data.task(self.models[0])
-        test, train = task.rows("test", limit=data.test_limit), task.rows("train")
-        others = {name: _digest(other.rows(data.data_dir)) for name, other in data.ood.items()}
+        test, train = task.source("test", limit=data.test_limit), task.source("train")
+        others = {name: _digest(other.beside(data).rows or ()) for name, other in data.ood.items()}
+        rows = train.rows or ()
         return {
             "task": task.resolved_kind,
-            "examples": len(train) if data.limit is None else min(data.limit, len(train)),
-            "train_rows": _digest(train),
-            "test_rows": _digest(test),
+            "examples": len(rows) if data.limit is None else min(data.limit, len(rows)),
+            "train_rows": _digest(rows),
+            "test_rows": _digest(test.rows or ()),
             **({"ood_rows": others} if others else {}),
         }
 
     def _plan(self, model: str, label: str, method: Method, seed: int, read: Run) -> Run:
         data = self.data[label]
-        task = {name: value for name, value in asdict(data.task(model)).items() if name not in ("kind", "device")}
+        told = {"kind", "device"} if data.columns else {"kind", "device", "columns"}
+        task = {name: value for name, value in asdict(data.task(model)).items() if name not in told}
         settings = {
             **task,
             **read,

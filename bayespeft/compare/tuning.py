@@ -16,8 +16,7 @@ import torch
 from pydantic import Field, field_validator
 
 from bayespeft.config import Config
-from bayespeft.data.columns import LABELS
-from bayespeft.data.load import Row
+from bayespeft.data.columns import LABELS, Row
 from bayespeft.errors import FitError
 from bayespeft.methods.base import Method
 

@@ -16,11 +16,26 @@ def given(names: Iterable[str]) -> tuple[str, ...]:
     return () if all(name in (f"LABEL_{number}", str(number)) for number, name in enumerate(found)) else found
 
 
-def names_in(data: Any) -> tuple[str, ...]:
-    """Return what a Hugging Face `Dataset`, or one behind a loader or a subset, calls its classes; none if it says nothing."""
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return the different labels of rows in the order in which they number classes that nobody numbered: sorted.
+
+    Labels that are whole numbers are sorted as numbers.
+    """
+    names = set(labels)
+    plain = all(name.isascii() and name.isdigit() for name in names)
+    return tuple(sorted(names, key=(lambda name: (int(name), name)) if plain else None))
+
+
+def names_in(data: Any, label: str | None = None) -> tuple[str, ...]:
+    """Return what a Hugging Face `Dataset`, or one behind a loader or a subset, calls its classes; none if it says nothing.
+
+    Args:
+        data: any data set.
+        label: the column of labels, where it is none of ours.
+    """
     features = getattr(_source(data), "features", None)
     if isinstance(features, Mapping):
-        for column in label_columns(features):
+        for column in label_columns(features) if label is None else (label,):
             feature = features.get(column)
             # A list of classes has the names of its parts.
             names = getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)

@@ -27,6 +27,7 @@ SPOKEN = ("prompt", "completion", "messages")
 CHOICES = "choices"
 # What says that a row holds something to be written rather than a choice among answers.
 WRITTEN = ("source", "prompt", "messages")
+KNOWN = tuple(dict.fromkeys((*TEXTS, CHOICES, *SPOKEN, WORDS, *TOKENISED, *LABELS, *TAGS)))
 
 FORMS = (
     "text[, text_pair][, label] | tokens[, ner_tags] | question, choices[, answer] | source[, target] | "
@@ -89,3 +90,10 @@ def expected_in(column: str, value: object) -> str | None:
 
 def _is_texts(value: object) -> bool:
     return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(text, str) for text in value)
+
+
+def remedy(row: Row, *wanted: str) -> str:
+    """Return what to pass where columns are missing whose data may stand under other names."""
+    others = [name for name, value in row.items() if name not in KNOWN and isinstance(value, str)]
+    named = zip(wanted, [*others[:1], *("..." for _ in wanted)], strict=False)
+    return f"Say which column is which, as in columns={dict(named)!r}."

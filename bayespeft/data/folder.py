@@ -1,53 +1,55 @@
-"""Data sets in a folder of JSON lines: one file per split, one row per line."""
+"""Data sets in a folder: one file per split."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from bayespeft.data.files import SUFFIXES, is_file, read_file
 from bayespeft.errors import DataError, UnknownNameError
 
+_OTHERS = f" (or {', '.join(SUFFIXES[1:])})"
 _VALIDATION = ("validation", "valid", "val", "dev")
 
 
-def read_folder(path: str | Path, split: str) -> list[dict[str, Any]]:
-    """Return the rows of `<path>/<split>.jsonl`.
+def read_folder(path: str | Path, split: str, labels: Collection[str] = ()) -> Any:
+    """Return the rows of `<path>/<split>`, a file of one of the endings in `bayespeft.data.files.SUFFIXES`.
 
     Args:
         path: the folder.
-        split: the file's name without `.jsonl`, or another usual name for it: see `resolve_split`.
+        split: the file's name without its ending, or another usual name for it: see `resolve_split`.
+        labels: further columns of labels: see `bayespeft.data.files.read_file`.
 
     Raises:
-        DataError: there is no such folder, or it has no `.jsonl` file; a line is no JSON object; the file is empty.
+        DataError: there is no such folder, or no such file in it; the file can't be read, or two files are of this split.
         UnknownNameError: there is no such split; the message lists the splits.
     """
     folder = Path(path)
     splits = folder_splits(folder)
     if not splits:
-        raise DataError(f"{str(path)!r} is no folder with files <split>.jsonl, one JSON object per line.")
-    file = folder / f"{resolve_split(split, splits, str(path))}.jsonl"
-    rows = []
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                rows.append(_row(line, f"{file}, line {number}"))
-    if not rows:
-        raise DataError(f"{file} is empty: it has no rows.")
-    return rows
+        raise DataError(f"{str(path)!r} is no folder with files <split>.jsonl, one JSON object per line{_OTHERS}.")
+    name = resolve_split(split, splits, str(path))
+    files = [file for file in _files(folder) if file.stem == name]
+    if len(files) > 1:
+        raise DataError(f"{str(path)!r} has several files of the split {name!r}: {', '.join(f.name for f in files)}.")
+    return read_file(files[0], labels)
 
 
 def folder_splits(folder: Path) -> tuple[str, ...]:
     """Return the sorted names of the splits in a folder; none if it does not exist."""
-    return tuple(sorted(file.stem for file in folder.glob("*.jsonl"))) if folder.is_dir() else ()
+    return tuple(sorted({file.stem for file in _files(folder)}))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if is_file(file.name)) if folder.is_dir() else []
 
 
 def find_folder(data_dir: str | Path, name: str) -> Path:
     """Return the folder of a data set inside `data_dir`: `<data_dir>/<name>`, or `data_dir` itself if it has splits.
 
     Raises:
-        DataError: neither has files `<split>.jsonl`.
+        DataError: neither has files `<split>.jsonl` or of another known ending.
     """
     for folder in (Path(data_dir) / name, Path(data_dir)):
         if folder_splits(folder):
@@ -73,13 +75,3 @@ def resolve_split(split: str, splits: Sequence[str], where: str) -> str:
             return meant[0]
     hint = " Hold some of the training rows out, and pass them as rows." if split in _VALIDATION else ""
     raise UnknownNameError(f"{where} has no split {split!r}. Its splits: {', '.join(splits)}.{hint}")
-
-
-def _row(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: no JSON ({error}).") from None
-    if not isinstance(row, dict):
-        raise DataError(f"{where}: a JSON object is expected, got {type(row).__name__}.")
-    return row

@@ -8,7 +8,7 @@ from bayespeft.data.folder import resolve_split
 from bayespeft.errors import DataError
 
 
-def read_hub(path: str, config: str | None, split: str, **options: Any) -> list[dict[str, Any]]:
+def read_hub(path: str, config: str | None, split: str, **options: Any) -> Any:
     """Return the rows of one split of a data set of the hub, with the columns that it has there.
 
     Args:
@@ -32,5 +32,4 @@ def read_hub(path: str, config: str | None, split: str, **options: Any) -> list[
             f"the data set {what} could not be read from the hub: {reason}. Without a network, keep it in a folder of "
             "files <split>.jsonl and pass data_dir=."
         ) from error
-    rows: list[dict[str, Any]] = splits[resolve_split(split, tuple(splits), path)].to_list()
-    return rows
+    return splits[resolve_split(split, tuple(splits), path)]

@@ -20,6 +20,7 @@ from bayespeft.data.columns import (
     expected_in,
     label_columns,
     label_of,
+    remedy,
     without_labels,
 )
 from bayespeft.data.takes import Takes
@@ -97,7 +98,7 @@ def no_tokenizer(row: Row) -> DataError:
             f"the rows are raw text (columns {found}) and there is no tokenizer to read them with: pass tokenizer=."
         )
     return DataError(
-        f"no known columns: found {found or 'none'}; accepted: {FORMS}. Rename them, or pass a DataLoader of tensors."
+        f"no known columns: found {found or 'none'}; accepted: {FORMS}. {remedy(row, 'text')} Or pass a DataLoader of tensors."
     )
 
 

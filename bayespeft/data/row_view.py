@@ -8,6 +8,7 @@ from typing import Any
 from bayespeft.data.columns import Row
 from bayespeft.data.row_checks import mapping
 from bayespeft.data.tensors import SizedDataset
+from bayespeft.errors import DataError
 
 
 class RowView(Sequence[Row]):
@@ -43,6 +44,9 @@ class RowView(Sequence[Row]):
 
     def _changed(self, item: object, number: int) -> Row:
         row = mapping(item, number)
-        for change in self._changes:
-            row = change(row)
+        try:
+            for change in self._changes:
+                row = change(row)
+        except DataError as error:
+            raise DataError(f"row {number}: {error}") from None
         return row

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -11,8 +12,10 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from bayespeft.data.arrays import arrays_of
 from bayespeft.data.class_names import names_in, order_of, renumbered, told
-from bayespeft.data.columns import FORMS, TOKENS, Row, without_labels
+from bayespeft.data.columns import FORMS, KNOWN, TOKENS, Row, without_labels
 from bayespeft.data.examples import Examples
+from bayespeft.data.folder import resolve_split
+from bayespeft.data.layout import Columns, layout_of
 from bayespeft.data.load import load
 from bayespeft.data.loader import LoaderExamples
 from bayespeft.data.padding import NO_TOKEN, Padding
@@ -23,11 +26,11 @@ from bayespeft.data.table import TokenTable
 from bayespeft.data.takes import ANYTHING, FittingExamples, Takes
 from bayespeft.data.tensors import PairExamples, SizedDataset, TensorExamples
 from bayespeft.data.unlabelled import UnlabelledExamples
-from bayespeft.errors import DataError
+from bayespeft.errors import ConfigError, DataError
 
 _ACCEPTED = (
-    f"rows (a list of dicts or a Hugging Face Dataset) with the columns {FORMS}; a DataLoader; a torch Dataset of "
-    "pairs (x, y); a tuple of tensors or arrays (X, Y) or (X,); the name of a data set"
+    f"rows (a list of dicts, a Hugging Face Dataset or a DataFrame) with the columns {FORMS}; a DataLoader; a torch Dataset of "
+    "pairs (x, y); a tuple of tensors or arrays (X, Y) or (X,); the name of a data set, or the path of a file of rows"
 )
 
 
@@ -36,11 +39,12 @@ class Source:
     """Data in any accepted form: rows, or examples that are ready. One of the two is None.
 
     Attributes:
-        rows: one mapping of columns for each example, read where it is whenever it is asked for.
+        rows: one mapping of columns, under our names, for each example; read where it is whenever it is asked for.
         ready: what is no rows: tensors, pairs, the batches of a loader.
         tokenised: the rows hold token numbers.
         class_names: what the data calls its classes; none where it says nothing.
         name: of a named data set.
+        columns: what the user said of the columns: our name -> the data's.
     """
 
     rows: RowView | None = None
@@ -48,6 +52,14 @@ class Source:
     tokenised: bool = False
     class_names: tuple[str, ...] = ()
     name: str = ""
+    columns: Columns = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """The number of examples."""
+        found = self.ready if self.rows is None else self.rows
+        assert found is not None
+        return len(found)
 
     @property
     def raw_rows(self) -> Sequence[Row] | None:
@@ -79,6 +91,10 @@ class Source:
             return False
         return len(self.rows) == len(other.rows) and all(a == b for a, b in zip(self.rows, other.rows, strict=True))
 
+    def with_rows(self, rows: Sequence[Row]) -> Source:
+        """Return some of this data's rows, in the place of all."""
+        return replace(self, rows=RowView(rows))
+
     def without_labels(self) -> Source:
         """Return this data without its labels, which may be missing, or of classes that the network lacks."""
         return replace(
@@ -108,41 +124,84 @@ class Source:
         return found if takes is ANYTHING or isinstance(found, FittingExamples) else FittingExamples(found, takes)
 
 
-def source_of(data: Any, split: str = "test") -> Source:
+def source_of(
+    data: Any, split: str = "test", columns: Columns | None = None, remembered: Columns | None = None
+) -> Source:
     """Return data in any accepted form as a `Source`.
 
     Args:
         data: one of
-            - rows: an iterable of mappings, a Hugging Face `Dataset`, or a torch `Dataset` of mappings. Raw rows (`text` and
-              so on) are still to be tokenised; rows with `input_ids` are tokenised already;
+            - rows: an iterable of mappings, a Hugging Face `Dataset`, a torch `Dataset` of mappings, or a data frame of
+              pandas. Raw rows (`text` and so on) are still to be tokenised; rows with `input_ids` are tokenised already;
+            - a `DatasetDict`, which means one of its splits;
             - a `DataLoader` of dicts of tensors, pairs (x, y) or x: see `LoaderExamples`;
             - a torch `Dataset`, or a list, of pairs (x, y) or x: see `PairExamples`;
             - a tensor X, (N, ...), or a tuple (X,) or (X, Y): see `TensorExamples`; arrays of NumPy, data frames and
               series of pandas are as good as tensors;
-            - the name of a data set: see `bayespeft.data.load.load`;
+            - the name of a data set, or the path of a file of rows: see `bayespeft.data.load.load`;
             - a `Source`, which is returned as it is, or `Examples`.
         split: which rows of a named data set; "train" is what is trained on, so that a `DataLoader` may repeat or drop
             examples.
+        columns: our name of a column -> the data's. See `bayespeft.data.layout` for what is understood without.
+        remembered: what was said of other data of the same kind: holds for the columns that are there.
 
     Raises:
         DataError: the data is of no accepted form, empty, or has a value that can't be used; the message names it.
+        ConfigError: `columns` has a name that is none of ours, or is given for data without columns.
         UnknownNameError: there is no data set of that name, or no such split.
     """
     if isinstance(data, Source):
         return data
     if isinstance(data, Examples):
         return Source(ready=data)
-    if isinstance(data, str):
-        return replace(source_of(load(data, split)), name=data)
+    said = {**(remembered or {}), **(columns or {})}
+    name = os.fspath(data) if isinstance(data, (str, os.PathLike)) else ""
+    if name:
+        data = load(name, split, columns=said)
+    if _is_splits(data):
+        data = data[resolve_split(split, tuple(data), "the DatasetDict")]
+    items, ready = _opened(data, training=split == "train")
+    if ready is not None:
+        if columns:
+            raise ConfigError(
+                f"columns= names columns of rows, and data is a {type(data).__name__}, which has none: leave columns= out."
+            )
+        return Source(ready=ready, class_names=names_in(items), columns=said)
+    first = mapping(items[0], 0)
+    layout = layout_of(first, columns or {}, remembered or {}, labelled=split == "train")
+    read = layout.read(first)
+    if _is_frame(data) and not any(name in KNOWN or isinstance(value, str) for name, value in read.items()):
+        raise DataError(
+            f"data is a DataFrame of numbers ({', '.join(map(str, first))}): pass a pair (X, y) of its columns, or say which "
+            "column is which, as in columns={'text': ..., 'label': ...}."
+        )
+    return Source(
+        rows=RowView(items, [layout.read]),
+        tokenised=TOKENS in read,
+        class_names=names_in(items, layout.label),
+        name=name,
+        columns=said,
+    )
+
+
+def _opened(data: Any, training: bool) -> tuple[Any, Examples | None]:
+    """Return data, of which there is at least one item, and its examples if they are no rows."""
     if isinstance(data, DataLoader):
-        return Source(ready=LoaderExamples(data, training=split == "train"), class_names=names_in(data))
+        return data, LoaderExamples(data, training)
     if (arrays := arrays_of(data)) is not None:
-        return Source(ready=TensorExamples(*arrays))
+        return data, TensorExamples(*arrays)
     items = _items(data)
-    first = items[0]
-    if _is_pair(first):
-        return Source(ready=PairExamples(items), class_names=names_in(items))
-    return Source(rows=RowView(items), tokenised=TOKENS in mapping(first, 0), class_names=names_in(items))
+    return items, PairExamples(items) if _is_pair(items[0]) else None
+
+
+def _is_splits(data: object) -> bool:
+    """Whether data is a `DatasetDict`, or a dict like it."""
+    return isinstance(data, Mapping) and bool(data) and all(hasattr(part, "column_names") for part in data.values())
+
+
+def _is_frame(data: object) -> bool:
+    # Frames of pandas are told by what they can do: pandas need not be installed.
+    return hasattr(data, "to_dict") and hasattr(data, "iloc")
 
 
 def _items(data: Any) -> SizedDataset:
@@ -150,8 +209,10 @@ def _items(data: Any) -> SizedDataset:
     _refuse(data)
     if getattr(data, "ndim", None) == 0:
         raise DataError(f"data is one number, of type {type(data).__name__}. Accepted: {_ACCEPTED}.")
-    if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
-        items: SizedDataset = data
+    if _is_frame(data):
+        items: SizedDataset = data.to_dict("records")
+    elif hasattr(data, "__len__") and hasattr(data, "__getitem__"):
+        items = data
     elif isinstance(data, Iterable):
         items = list(data)
     else:
@@ -164,21 +225,12 @@ def _items(data: Any) -> SizedDataset:
 def _refuse(data: object) -> None:
     """Raise for what looks like data but is not: each with its remedy."""
     if isinstance(data, Mapping):
-        if data and all(hasattr(part, "column_names") for part in data.values()):
-            names = ", ".join(map(repr, data))
-            raise DataError(
-                f"this is a DatasetDict with the splits {names}: pass one of them, such as data[{next(iter(data))!r}]."
-            )
         raise DataError(
             f"one mapping (keys {', '.join(map(repr, data)) or 'none'}) is no list of rows. Pass one mapping per "
             "example, or datasets.Dataset.from_dict(data)."
         )
     if isinstance(data, bytes):
         raise DataError(f"data is {data!r:.80}: bytes are neither rows nor the name of a data set.")
-    if hasattr(data, "to_dict") and hasattr(data, "iloc"):
-        raise DataError(
-            "data is a DataFrame: pass its rows, data.to_dict('records'), or a pair (X, y) of its columns of numbers."
-        )
     if isinstance(data, IterableDataset) or (hasattr(data, "column_names") and not hasattr(data, "__len__")):
         raise DataError(
             "data is a stream without a length, so the number of examples, which weighs data against prior, is "

@@ -17,6 +17,7 @@ from bayespeft.adapters.base import Adapter
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.data.columns import missing_labels
 from bayespeft.data.examples import Examples
+from bayespeft.data.layout import Columns
 from bayespeft.data.source import source_of
 from bayespeft.errors import CheckpointError, ConfigError, DataError, FileError
 from bayespeft.fitting.assemble import Assembly, assemble, choose_method
@@ -53,6 +54,7 @@ def fit(
     guide: str | Method | GuideSpec = "melora",
     *,
     tokenizer: Tokenizer = None,
+    columns: Columns | None = None,
     adapter: str | Adapter | None = None,
     likelihood: str | Likelihood | None = None,
     targets: str | Sequence[str] | Targets | None = None,
@@ -80,12 +82,16 @@ def fit(
             word); with `question`, `choices`, `answer`; or, for texts to write, with
             `source`, `target`, with `prompt`, `completion`, or with `messages`, which the tokenizer's chat template writes and
             of which the assistant's are learned (all need `tokenizer`); rows with `input_ids`, `labels` and whatever else the
-            network's forward takes (`attention_mask`, `bbox`, ...); a Hugging Face `Dataset` of any of these; a `DataLoader`
-            of batch dicts or of (x, y), which is read in its own kind of order, by `seed`, and left as it is; a pair (x, y)
-            of tensors, arrays of NumPy or frames of pandas; or the name of a data set (its training split).
+            network's forward takes (`attention_mask`, `bbox`, ...); a Hugging Face `Dataset` or a data frame of pandas of any
+            of these; a `DataLoader` of batch dicts or of (x, y), which is read in its own kind of order, by `seed`, and left
+            as it is; a pair (x, y) of tensors, arrays of NumPy or frames of pandas; a `DatasetDict` or the name of a data set
+            (its training split); or the path of a file of rows (.jsonl, .csv, .tsv, .parquet).
         guide: the name of a method (see `bayespeft.methods()`), a `Method`, or a guide such as `MeanField(...)`, which
             then takes the place of Me-LoRA's.
         tokenizer: for rows that are still text.
+        columns: which column of the rows is which, where they have names of their own: our name -> theirs, such as
+            `{"text": "sentence", "label": "gold"}`. The usual names of the hub are understood without: see
+            `bayespeft.data.layout`. The posterior remembers it for the data that it is given.
         adapter: overrides the method's adapter.
         likelihood: overrides the choice by the network's type (or by `start`): "sequence_classification", "label_tokens",
             "multi_label" for rows whose `label` lists the labels that are on (or has a 0 or 1 for each),
@@ -147,7 +153,7 @@ def fit(
             seeded(seed),
             assemble(
                 model,
-                source_of(data, "train"),
+                (source := source_of(data, "train", columns, None if start is None else start.columns)),
                 method,
                 tokenizer=tokenizer,
                 likelihood=likelihood,
@@ -161,7 +167,7 @@ def fit(
             merged = problem.attachment.merged
             if merged is not None:
                 safe.enter_context(merged.undone_on_error())
-            judges = _validation(problem, validation, tokenizer)
+            judges = _validation(problem, validation, tokenizer, source.columns)
             states = None if checkpoint is None else States(checkpoint, checkpoint_every, method, model)
             begin = time.perf_counter()
             with PeakMemory(problem.device) as memory:
@@ -186,6 +192,7 @@ def fit(
             merged=merged,
             base=assembly.base,
             idle=assembly.idle,
+            columns=source.columns,
         )
         if method.temperature:
             return posterior.with_temperature(judges, seed=seed)
@@ -231,11 +238,13 @@ def _warn_of_loss(assembly: Assembly) -> None:
         warnings.warn(f"the posterior of this fit can be used, but not saved: {error}", stacklevel=5)
 
 
-def _validation(problem: Problem, data: Any, tokenizer: Any) -> Examples | None:
+def _validation(problem: Problem, data: Any, tokenizer: Any, columns: Columns) -> Examples | None:
     """Return validation data as examples with labels that are in range."""
     if data is None:
         return None
-    examples = as_examples(source_of(data, "validation"), problem.likelihood, tokenizer, problem.model)
+    examples = as_examples(
+        source_of(data, "validation", remembered=columns), problem.likelihood, tokenizer, problem.model
+    )
     examples = settled_for(problem.model, problem.likelihood, examples, problem.device)
     labels = examples.labels()
     if labels is None and next(iter(examples.batches(1))).labels is None:

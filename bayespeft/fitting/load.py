@@ -94,6 +94,7 @@ def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Tokeni
         merged,
         base=saved.base.fingerprint,
         idle=frozenset(saved.idle),
+        columns=saved.columns,
     )
 
 

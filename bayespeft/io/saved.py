@@ -45,6 +45,7 @@ class Saved(_Part):
         classes: outputs of an example.
         seed: of the fit.
         temperature: divides the logits.
+        columns: which column of the data is which: our name -> the data's, where the user said so.
         base: the network.
         history: how training went.
         merged: what was merged into the network's weights, step by step; None where the adapters never merge.
@@ -62,6 +63,7 @@ class Saved(_Part):
     base: Base
     history: History
     merged: dict[str, int | None] | None = None
+    columns: dict[str, str] = {}
 
     def settings(self) -> dict[str, Any]:
         """Return plain containers, for JSON."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from bayespeft.data.columns import FORMS, TOKENS, Row
+from bayespeft.data.columns import FORMS, TOKENS, Row, remedy
 from bayespeft.data.row_checks import checked
 from bayespeft.data.table import TokenTable
 from bayespeft.errors import DataError
@@ -63,13 +63,13 @@ def _chunk(chunk: list[Row], start: int, likelihood: Likelihood, tokenizer: Any)
             raise
         raise DataError(f"counting from row {start}: {error}") from error
     except KeyError as error:
-        column = error.args[0] if error.args else None
+        column = str(error.args[0]) if error.args else ""
         lacking = next((number for number, row in enumerate(chunk) if column not in row), None)
         if lacking is None:  # not a column of the rows: a defect of `encode`
             raise
         raise DataError(
             f"row {start + lacking} has no column {column!r}: found {', '.join(map(str, chunk[lacking])) or 'none'}; "
-            f"accepted: {FORMS}."
+            f"accepted: {FORMS}. {remedy(chunk[lacking], column)}"
         ) from error
     if len(found) != len(chunk):
         raise DataError(f"encode gave {len(found)} rows for {len(chunk)}: it must give one for each, in order.")

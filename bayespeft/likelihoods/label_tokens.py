@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bayespeft.data.batch import Batch
-from bayespeft.data.columns import Row, label_of
+from bayespeft.data.columns import Row, label_of, remedy
 from bayespeft.errors import AttachError, DataError
 from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.likelihoods.positions import left_positions, token_limit
@@ -65,7 +65,9 @@ class LabelTokens(Categorical):
                     f"({', '.join(self.labels)}); pass likelihood=LabelTokens(labels=...) with as many."
                 )
             if not isinstance(row.get("question"), str):
-                raise DataError(f"row {i}: column 'question' must be a string, got {row.get('question')!r}.")
+                raise DataError(
+                    f"row {i}: column 'question' must be a string, got {row.get('question')!r}. {remedy(row, 'question')}"
+                )
             prompts.append(multiple_choice(row["question"], choices, self.template, self.labels or LETTERS))
         cut = slice(-self.max_length if self.max_length else None, None)
         encoded = whole_texts(tokenizer, prompts, behind=False)
@@ -105,7 +107,7 @@ def _choices(row: Row, index: int) -> Sequence[str]:
     if not isinstance(choices, Sequence) or isinstance(choices, str) or len(choices) < 2:
         raise DataError(
             f"row {index}: column 'choices' must be a list of at least two strings, got {choices!r}. label_tokens reads "
-            f"{LabelTokens.columns}; this row has {', '.join(map(str, row))}."
+            f"{LabelTokens.columns}; this row has {', '.join(map(str, row))}. {remedy(row, 'question', 'choices')}"
         )
     if len(choices) > len(LETTERS):
         raise DataError(f"row {index} has {len(choices)} choices; at most {len(LETTERS)} can be lettered.")

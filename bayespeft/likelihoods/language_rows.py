@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from bayespeft.data.columns import Row, is_conversation
+from bayespeft.data.columns import Row, is_conversation, remedy
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.chat import prompt_tokens, scored_tokens
 from bayespeft.likelihoods.tokens import continuations, whole_texts
@@ -145,6 +145,6 @@ def _pair(row: Row, what: str) -> tuple[str, str | None]:
             expected = "a string" if name in ("source", "target") else "a string, or a list of messages"
             raise DataError(
                 f"{what}: column '{name}' must be {expected}, got {row.get(name)!r:.80}. language_modelling reads {COLUMNS}; "
-                f"this row has {', '.join(map(str, row))}."
+                f"this row has {', '.join(map(str, row))}. {remedy(row, *names)}"
             )
     return row[names[0]], row.get(names[1])

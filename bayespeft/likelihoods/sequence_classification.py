@@ -5,13 +5,14 @@ For `AutoModelForSequenceClassification` networks and for plain modules that map
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from torch import nn
 
-from bayespeft.data.class_names import given
-from bayespeft.data.columns import Row
+from bayespeft.data.class_names import given, in_order, told
+from bayespeft.data.columns import Row, label_of
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.likelihoods.text import TextLikelihood
@@ -22,15 +23,20 @@ class SequenceClassification(TextLikelihood, Categorical):
 
     Attributes:
         label_names: names of the classes, for rows whose labels are strings; filled from the network's `id2label`, else
-            from the data.
+            from the data: its own names, or, where labels are strings, these in sorted order.
     """
 
     outputs: ClassVar[str] = "logits of shape (examples, classes)"
     label_names: tuple[str, ...] = ()
 
     def resolve(self, model: nn.Module, tokenizer: Any, rows: Sequence[Row] | None) -> SequenceClassification:
-        """Take the class names and the length limit from the network; errors as the base."""
+        """Take the class names and the length limit from the network; errors as the base.
+
+        A warning says how labels are numbered that are strings, where nobody numbered them.
+        """
         names = self.label_names or names_of_outputs(getattr(model, "config", None))
+        if rows and not given(names):
+            names = _names_of_labels(rows, names)
         return super().resolve(model, tokenizer, rows).replace(label_names=names)
 
     @property
@@ -65,6 +71,31 @@ def number_of(label: str, names: Sequence[str], row: int) -> int:
             "integers, or give each class a name of its own in model.config.id2label."
         )
     return names.index(label)
+
+
+def _names_of_labels(rows: Sequence[Row], outputs: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names of classes that nobody named: labels that are strings, in sorted order; else what outputs are called.
+
+    Raises:
+        DataError: there are more or fewer of them than outputs.
+    """
+    if not isinstance(label_of(rows[0], 0), str):
+        return outputs
+    labels = [label_of(row, number) for number, row in enumerate(rows)]
+    if not all(isinstance(label, str) for label in labels) or set(labels) <= set(outputs):
+        return outputs
+    names = in_order(labels)
+    if outputs and len(names) != len(outputs):
+        raise DataError(
+            f"the rows have {len(names)} different labels ({told(names)}), and the network has {len(outputs)} outputs, which "
+            f"nobody named: load it with num_labels={len(names)}, or name all of its outputs in model.config.id2label."
+        )
+    warnings.warn(
+        f"the labels are strings, and nobody numbered them: the classes are, in sorted order, {told(names)}. Set "
+        "model.config.id2label for another order.",
+        stacklevel=2,
+    )
+    return names
 
 
 def names_of_outputs(config: Any) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bayespeft.data.batch import Batch, Inputs
-from bayespeft.data.columns import Row, label_of
+from bayespeft.data.columns import Row, label_of, remedy
 from bayespeft.errors import AttachError, BayesPeftError, ConfigError, DataError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.positions import left_positions, token_limit
@@ -65,7 +65,7 @@ class TextLikelihood(Likelihood):
             if not isinstance(row.get("text"), str):
                 raise DataError(
                     f"row {i}: column 'text' must be a string, got {row.get('text')!r}. {self.kind} "
-                    f"reads {self.columns}; this row has {', '.join(map(str, row))}."
+                    f"reads {self.columns}; this row has {', '.join(map(str, row))}. {remedy(row, 'text')}"
                 )
         paired = any("text_pair" in row for row in rows)
         pairs = [str(row.get("text_pair") or "") for row in rows] if paired else None

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from bayespeft.adapters.attach import Attachment, Placement, SiteWeights, check_unadapted, mode
+from bayespeft.data.layout import Columns
 from bayespeft.errors import AttachError, ConfigError
 from bayespeft.io import checkpoint
 from bayespeft.io.merge import merged_copy, name_outputs, write_merged
@@ -63,6 +64,7 @@ class Fitted:
         base: the fingerprint of the network as the fit was given it.
         merges: how often the network had been merged into when this posterior was made: after that it is another network.
         idle: freshly made layers that play no part in the network's output, and may differ when it is loaded again.
+        columns: which column of the data was which in the fit, where the user said so; data to predict is read alike.
     """
 
     model: nn.Module
@@ -79,6 +81,7 @@ class Fitted:
     base: dict[str, str] = field(default_factory=dict)
     merges: int = -1
     idle: frozenset[str] = frozenset()
+    columns: Columns = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.temperature != 1 and not self.likelihood.tempers:
@@ -209,6 +212,7 @@ class Fitted:
             classes=self.classes,
             seed=self.seed,
             temperature=self.temperature,
+            columns=dict(self.columns),
             base=Base(
                 name=getattr(getattr(self.model, "config", None), "name_or_path", type(self.model).__name__),
                 fingerprint=self.base,

@@ -12,6 +12,7 @@ from bayespeft.analysis.summary import Summary, summarise
 from bayespeft.analysis.weight_covariance import WeightCovariance, weight_covariance
 from bayespeft.data.columns import missing_labels
 from bayespeft.data.examples import Examples
+from bayespeft.data.layout import Columns
 from bayespeft.data.source import Source, source_of
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.generation.generate import generate
@@ -57,6 +58,7 @@ class Posterior(Fitted):
         batch_size: Count = 32,
         keep_draws: bool = False,
         shared: bool = False,
+        columns: Columns | None = None,
     ) -> Any:
         """Average the predictions of posterior draws.
 
@@ -78,6 +80,7 @@ class Posterior(Fitted):
             keep_draws: also return each draw's log-probabilities, or its means where labels are quantities.
             shared: each process of torch's process group runs a share of the batches; all of them call this with the same
                 data, and get the whole. In one process it changes nothing.
+            columns: which column of the rows is which, as for `bayespeft.fit`; None: as was said there.
 
         Returns:
             The `Prediction` that the likelihood's `average` makes, in the order of the data (that of a `DataLoader` is the
@@ -87,7 +90,8 @@ class Posterior(Fitted):
         Raises:
             ConfigError: draws < 0. DataError: the data can't be used.
         """
-        examples = as_examples(source_of(data, "test"), self.likelihood, self.tokenizer, self.model)
+        source = self._source(data, columns=columns)
+        examples = as_examples(source, self.likelihood, self.tokenizer, self.model)
         labels = examples.labels()
         if labels is not None:
             self.likelihood.check_labels(labels, self.classes)
@@ -109,7 +113,9 @@ class Posterior(Fitted):
                 )
         return found
 
-    def with_temperature(self, validation: Any, draws: Draws = 10, seed: Seed = 0) -> Posterior:
+    def with_temperature(
+        self, validation: Any, draws: Draws = 10, seed: Seed = 0, *, columns: Columns | None = None
+    ) -> Posterior:
         """Return this posterior with the temperature that minimises the NLL of its averaged prediction on other data.
 
         Guo et al. 2017, arXiv 1706.04599, on every draw's logits, so that it goes over any method. It is fitted for classes, or
@@ -121,6 +127,7 @@ class Posterior(Fitted):
                 temperature by the rows that it was fitted to.
             draws: to average.
             seed: of the draws.
+            columns: as for `predict`.
 
         Raises:
             DataError: the data has no labels, or can't be used. ConfigError: labels are no classes.
@@ -130,7 +137,7 @@ class Posterior(Fitted):
                 f"a temperature divides logits of classes, and likelihood '{self.likelihood.kind}' has none."
             )
         found = replace(self, temperature=1.0).predict(
-            source_of(validation, "validation"), draws, seed, keep_draws=True
+            self._source(validation, "validation", columns), draws, seed, keep_draws=True
         )
         if found.labels is None:
             raise missing_labels("a temperature")
@@ -152,6 +159,7 @@ class Posterior(Fitted):
         ood: Mapping[str, Any] | None = None,
         draws_error: bool = False,
         quotes: int = 10,
+        columns: Columns | None = None,
     ) -> Any:
         """Predict labelled data and say how good and how calibrated the predictions are.
 
@@ -171,6 +179,7 @@ class Posterior(Fitted):
                 of figures over draws, and figures by number of draws.
             quotes: of classes: how many of the most confident mistakes, and of the least certain rows, the report quotes
                 with their text. 0 keeps the data out of it.
+            columns: as for `predict`.
 
         Raises:
             DataError: the data has no labels, or can't be used. ConfigError: `ood` or `draws_error`, and labels are no
@@ -182,12 +191,10 @@ class Posterior(Fitted):
                 f"ood and draws_error are for classes, one for each example, and likelihood '{self.likelihood.kind}' has none."
             )
         settings: dict[str, Any] = {"sampling": sampling, "prediction": prediction, "batch_size": batch_size}
-        source = source_of(data, "test")
+        source = self._source(data, columns=columns)
         # Read first: other data that can't be read is found out before the prediction is paid for.
         others = {
-            title: other
-            if isinstance(other, Prediction)
-            else as_examples(source_of(other, "test").without_labels(), self.likelihood, self.tokenizer, self.model)
+            title: other if isinstance(other, Prediction) else self._unlabelled(other, source.columns)
             for title, other in (ood or {}).items()
         }
         predictive = self.predict(
@@ -240,6 +247,7 @@ class Posterior(Fitted):
         draws: Draws = 10,
         seed: Seed = 0,
         batch_size: Count = 32,
+        columns: Columns | None = None,
     ) -> Any:
         """Fit sets of classes, or intervals of quantities, that hold the label with a probability of at least 1 - alpha.
 
@@ -259,6 +267,7 @@ class Posterior(Fitted):
             draws: of a prediction, here and for the sets to come.
             seed: of the draws, and of the uniforms of "aps" and "raps".
             batch_size: examples per pass.
+            columns: as for `predict`; also of the data that sets are asked for.
 
         Raises:
             DataError: there are no labels. ConfigError: alpha, method or per can't be used, or labels are texts.
@@ -272,8 +281,8 @@ class Posterior(Fitted):
                 f"method={method!r} and per={per!r} are for classes; quantities have one kind of interval."
             )
         settings: dict[str, Any] = {"draws": draws, "seed": seed, "batch_size": batch_size}
-        known = self._calibration(validation)
-        predict = partial(self._predicted_beside, known, **settings)
+        known = self._calibration(validation, columns)
+        predict = partial(self._predicted_beside, known, columns=columns, **settings)
         return self._predicted(known, **settings).conformal(predict, alpha=alpha, method=method, per=per, seed=seed)
 
     def decide(
@@ -289,6 +298,7 @@ class Posterior(Fitted):
         draws: Draws = 10,
         seed: Seed = 0,
         batch_size: Count = 32,
+        columns: Columns | None = None,
     ) -> Decision:
         """Answer or abstain: the rule's error rate on new data is at most `risk`, with probability 1 - delta; see `Decision`.
 
@@ -313,6 +323,7 @@ class Posterior(Fitted):
             draws: of both predictions.
             seed: of the draws, and of the order of equally certain examples.
             batch_size: examples per pass.
+            columns: as for `predict`; of data and validation.
 
         Raises:
             DataError: validation has no labels, or texts were not written with a tokenizer. ConfigError: risk, delta, per or
@@ -340,8 +351,11 @@ class Posterior(Fitted):
             return decide_texts(data.texts, own, known, correct, **common)
         self._check_use("decide")
         settings: dict[str, Any] = {"draws": draws, "seed": seed, "batch_size": batch_size}
-        calibration = self._calibration(validation)
-        found, seen = self._predicted_beside(calibration, data, **settings), self._predicted(calibration, **settings)
+        calibration = self._calibration(validation, columns)
+        found, seen = (
+            self._predicted_beside(calibration, data, columns, **settings),
+            self._predicted(calibration, **settings),
+        )
         decision: Decision = found.decide(seen, **common, **({"tolerance": tolerance} if quantities else {"per": per}))
         return decision
 
@@ -351,11 +365,20 @@ class Posterior(Fitted):
         if use not in kind.uses:
             raise ConfigError(f"{use}: predictions of likelihood '{self.likelihood.kind}' ({kind.__name__}) have none.")
 
-    def _calibration(self, validation: Any) -> Source | Prediction:
-        """Return data that something is calibrated on: a name means its validation split."""
-        return validation if isinstance(validation, Prediction) else source_of(validation, "validation")
+    def _source(self, data: Any, split: str = "test", columns: Columns | None = None) -> Source:
+        """Return data as what it is taken for; columns that nobody spoke of here are called as in the fit."""
+        return source_of(data, split, columns, self.columns)
 
-    def _predicted_beside(self, known: Source | Prediction, data: Any, **settings: Any) -> Any:
+    def _unlabelled(self, data: Any, columns: Columns) -> Examples:
+        """Read data whose labels don't matter; columns may be called as those of other data."""
+        source = source_of(data, remembered=columns).without_labels()
+        return as_examples(source, self.likelihood, self.tokenizer, self.model)
+
+    def _calibration(self, validation: Any, columns: Columns | None) -> Source | Prediction:
+        """Return data that something is calibrated on: a name means its validation split."""
+        return validation if isinstance(validation, Prediction) else self._source(validation, "validation", columns)
+
+    def _predicted_beside(self, known: Source | Prediction, data: Any, columns: Columns | None, **settings: Any) -> Any:
         """Predict data to which a promise is made that was calibrated on other data.
 
         Raises:
@@ -363,10 +386,10 @@ class Posterior(Fitted):
         """
         if isinstance(data, Prediction):
             return data
-        source = source_of(data, "test")
+        source = self._source(data, columns=columns)
         if isinstance(known, Source) and source.same_split(known):
             raise DataError(
-                f"the split of {source.name!r} that is meant for a test is the one that validation= takes, so that the promise "
+                f"the rows of {source.name!r} that are meant for a test are those that validation= takes, so that the promise "
                 "would be judged on the rows that it was fitted to: pass other rows for one of the two, such as some that are "
                 "held out of training."
             )

@@ -470,3 +470,45 @@ def test_small_parsers():
     assert options.data_options(["groups=a,b", "config=x"]) == {"groups": ["a", "b"], "config": "x"}
     with pytest.raises(ConfigError, match="whole numbers"):
         options.numbers("0,1.5")
+
+
+def test_files_and_columns_of_any_name(network, sentences, tmp_path):
+    header, rows = "body,gold\n", "".join(f"{row['text']},{row['label']}\n" for row in sentences)
+    (tmp_path / "train.csv").write_text(header + rows)
+    named = ["--columns", "text=body,label=gold"]
+    ok("fit", network, tmp_path / "train.csv", "--out", tmp_path / "run", *named, *QUICK)
+    task = Task(model=str(network), data=str(tmp_path), columns={"text": "body", "label": "gold"})
+    posterior = bayespeft.load(tmp_path / "run", task.network()[0])
+    assert posterior.columns == {"text": "body", "label": "gold"}
+    # The posterior remembers them.
+    told = ok("report", tmp_path / "run", network, tmp_path / "train.csv", "--json", tmp_path / "a.json")
+    ok("report", tmp_path / "run", network, tmp_path / "train.csv", *named, "--json", tmp_path / "b.json")
+    first, second = (json.loads((tmp_path / f"{name}.json").read_text()) for name in "ab")
+    assert first["nll"] == second["nll"]
+    assert first["n"] == 24
+    assert "24" in told.output
+    assert "OURS=THEIRS is expected" in refused("fit", network, tmp_path, "--out", tmp_path / "x", "--columns", "text")
+    assert "which has no split 'validation'" in refused(
+        "fit", network, tmp_path / "train.csv", "--out", tmp_path / "x", *named, "--validation-split", "validation"
+    )
+
+
+def test_columns_of_a_comparison(network, sentences, tmp_path):
+    for split, rows in (("train", sentences), ("test", sentences[:10])):
+        lines = "".join(json.dumps({"body": row["text"], "gold": row["label"]}) + "\n" for row in rows)
+        (tmp_path / f"{split}.jsonl").write_text(lines)
+    ok(
+        "compare",
+        network,
+        tmp_path,
+        "--columns",
+        "text=body,label=gold",
+        "--methods",
+        "mle",
+        "--out",
+        tmp_path / "out",
+        *QUICK,
+    )
+    (run,) = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
+    assert run["settings"]["columns"] == {"text": "body", "label": "gold"}
+    assert run["report"]["n"] == 10

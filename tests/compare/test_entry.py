@@ -35,7 +35,7 @@ def counted(monkeypatch):
     calls = []
 
     def fit(model, rows, method, **options):
-        calls.append((method.name, options["seed"], len(rows)))
+        calls.append((method.name, options["seed"], rows.count))
         return bayespeft.fit(model, rows, method, **options)
 
     monkeypatch.setattr("bayespeft.compare.run.fit", fit)
@@ -297,7 +297,7 @@ def test_rows_go_by_the_seed_and_tests_do_not(quick, network, data, monkeypatch)
     seen = []
 
     def fit(model, rows, method, **options):
-        seen.append([row["text"] for row in rows])
+        seen.append([row["text"] for row in rows.rows])
         return bayespeft.fit(model, rows, method, **options)
 
     monkeypatch.setattr("bayespeft.compare.run.fit", fit)

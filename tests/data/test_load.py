@@ -59,7 +59,7 @@ def test_a_name_on_the_hub(monkeypatch):
         return splits
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    assert load("some-one/some.data", config="small", revision="v1") == [{"sentence": "a"}]
+    assert list(load("some-one/some.data", config="small", revision="v1")) == [{"sentence": "a"}]
     assert calls == [("some-one/some.data", "small", {"revision": "v1"})]
     with pytest.raises(UnknownNameError, match=r"some-one/some\.data has no split 'test'. Its splits: train"):
         load("some-one/some.data", "test")

@@ -14,7 +14,7 @@ from bayespeft.data.padding import Padding
 from bayespeft.data.rows import RowExamples
 from bayespeft.data.source import Source, source_of
 from bayespeft.data.tensors import PairExamples, TensorExamples
-from bayespeft.errors import DataError
+from bayespeft.errors import DataError, UnknownNameError
 
 ROWS = [{"text": "abc", "label": 1}, {"text": "d", "label": 0}, {"text": "ef", "label": 1}]
 TOKENISED = [
@@ -46,6 +46,8 @@ class Endless(Dataset):
         (row for row in ROWS),
         Endless(ROWS),
         datasets.Dataset.from_list(ROWS),
+        datasets.Dataset.from_list(ROWS).to_pandas(),
+        datasets.DatasetDict(test=datasets.Dataset.from_list(ROWS), train=datasets.Dataset.from_list(ROWS[:1])),
     ],
 )
 def test_raw_rows_of_any_kind_are_the_same(data):
@@ -119,14 +121,13 @@ def test_index_is_a_permutation_and_brings_predictions_back_into_order(texts, ba
         ([], "the data is empty: a list without examples"),
         (iter([]), "the data is empty"),
         (datasets.Dataset.from_list([]), "the data is empty: a Dataset without examples"),
-        (
-            datasets.DatasetDict(train=datasets.Dataset.from_list(ROWS), dev=datasets.Dataset.from_list(ROWS)),
-            r"DatasetDict with the splits 'train', 'dev': pass one of them, such as data\['train'\]",
-        ),
         ({"text": ["a"], "label": [0]}, r"one mapping \(keys 'text', 'label'\) is no list of rows"),
         ({}, r"one mapping \(keys none\)"),
         (b"sst2", "data is b'sst2': bytes are neither rows nor the name"),
-        (datasets.Dataset.from_list(ROWS).to_pandas(), r"a DataFrame: pass its rows, data.to_dict\('records'\)"),
+        (
+            datasets.Dataset.from_list([{"a": 1, "b": 2.0}]).to_pandas(),
+            r"a DataFrame of numbers \(a\): pass a pair \(X, y\)",
+        ),
         (datasets.Dataset.from_list(ROWS).to_iterable_dataset(), r"a stream without a length.*data.take\(1000\)"),
         (3, "data of type int can't be read. Accepted: rows .* a DataLoader; a torch Dataset"),
         ((X, Y, Y), r"a tuple of 3 \(Tensor, Tensor, Tensor\) is not \(X, Y\)"),
@@ -153,6 +154,15 @@ def test_a_name_means_its_rows_of_a_split(tmp_path):
         source = source_of(str(tmp_path), split)
         assert list(source.rows) == [row]
         assert source.name == str(tmp_path)
+
+
+def test_a_split_of_a_dict_of_them_is_chosen_as_one_of_a_name_is():
+    data = datasets.DatasetDict(
+        {split: datasets.Dataset.from_list(ROWS[:k]) for k, split in ((1, "train"), (2, "dev"))}
+    )
+    assert [source_of(data, split).count for split in ("train", "validation", "test")] == [1, 2, 2]
+    with pytest.raises(UnknownNameError, match=r"the DatasetDict has no split 'test'\. Its splits: train"):
+        source_of(datasets.DatasetDict(train=data["train"]), "test")
 
 
 def test_labels_that_do_not_matter_are_not_read():

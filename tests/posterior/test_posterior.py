@@ -72,9 +72,9 @@ def test_a_data_set_without_a_validation_split_calibrates_nothing(tmp_path, post
 
 def test_a_promise_is_not_made_to_the_rows_that_it_was_fitted_to(tmp_path, posterior, rows):
     name = folder(tmp_path, rows, "train", "validation")
-    with pytest.raises(DataError, match="is the one that validation= takes"):
+    with pytest.raises(DataError, match="are those that validation= takes"):
         posterior.decide(name, validation=name)
     sets = posterior.conformal(name, 0.3)
-    with pytest.raises(DataError, match="is the one that validation= takes"):
+    with pytest.raises(DataError, match="are those that validation= takes"):
         sets.report(name)
     assert sets.sets(rows["test"]).shape == (len(rows["test"]), 2)

@@ -8,5 +8,5 @@ DATASET = HubDataset(
     splits=("train", "validation", "test"),
     path="allenai/ai2_arc",
     config="ARC-Challenge",
-    convert=choices("question"),
+    convert=choices,
 )

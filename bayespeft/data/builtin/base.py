@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bayespeft.data.folder import find_folder, read_folder, resolve_split
 from bayespeft.data.hub import read_hub
+from bayespeft.data.layout import layout_of
 from bayespeft.errors import ConfigError
 
 Row = dict[str, Any]
@@ -31,7 +32,7 @@ class BuiltinDataset(ABC):
     splits: tuple[str, ...]
     labels: tuple[str, ...] | None = None
 
-    def load(self, split: str, *, data_dir: str | Path | None = None, **options: Any) -> list[Row]:
+    def load(self, split: str, *, data_dir: str | Path | None = None, **options: Any) -> Sequence[Mapping[str, Any]]:
         """Return the rows of one split.
 
         Args:
@@ -52,7 +53,8 @@ class BuiltinDataset(ABC):
             raise ConfigError(
                 f"{self.name}: {', '.join(options)} can't be used with data_dir: rows of a folder come as they are."
             )
-        return read_folder(find_folder(data_dir, self.name), split)
+        rows: Sequence[Mapping[str, Any]] = read_folder(find_folder(data_dir, self.name), split)
+        return rows
 
     @abstractmethod
     def read(self, split: str, **options: Any) -> list[Row]:
@@ -88,11 +90,7 @@ def texts(text: str, text_pair: str | None = None, label: str = "label") -> Call
     return convert
 
 
-def choices(question: str) -> Callable[[Mapping[str, Any]], Row]:
-    """Return a conversion of AI2's rows: `choices` as texts and letters, `answerKey` one of the letters."""
-
-    def convert(row: Mapping[str, Any]) -> Row:
-        answer = list(row["choices"]["label"]).index(row["answerKey"])
-        return {"question": row[question], "choices": list(row["choices"]["text"]), "answer": answer}
-
-    return convert
+def choices(row: Mapping[str, Any]) -> Row:
+    """Convert AI2's rows: `choices` as texts and letters, `answerKey` one of the letters."""
+    found = layout_of(row, {}, {}, labelled=True).read(row)
+    return {name: found[name] for name in ("question", "choices", "answer")}

@@ -9,5 +9,5 @@ DATASET = HubDataset(
     splits=("train", "validation", "test"),
     path="allenai/openbookqa",
     config="main",
-    convert=choices("question_stem"),
+    convert=choices,
 )

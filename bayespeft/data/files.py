@@ -1,0 +1,121 @@
+"""Rows of one file: JSON lines, a table with commas or tabs between its cells, or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from bayespeft.data.columns import LABELS
+from bayespeft.data.layout import ANSWERS
+from bayespeft.errors import DataError
+
+SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
+_LONGEST = 1 << 30  # characters of a cell: the csv module would stop at 128 thousand
+
+
+def is_file(name: str) -> bool:
+    """Whether a name is that of a file of rows."""
+    return Path(name).suffix.lower() in SUFFIXES
+
+
+def read_file(path: str | Path, labels: Collection[str] = ()) -> Any:
+    """Return the rows of a file.
+
+    Cells of a table are texts, but for those of columns of labels where all are numbers. Parquet keeps its types, and the
+    names of classes and the images that `datasets` wrote into it.
+
+    Args:
+        path: its ending says what it holds: one of `SUFFIXES`.
+        labels: further columns of labels, besides those that are known.
+
+    Raises:
+        DataError: there is no such file, it can't be read, or it has no rows; the message names the line.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise DataError(f"there is no file {str(path)!r} to read rows from.")
+    suffix = file.suffix.lower()
+    if suffix == ".parquet":
+        rows = _parquet(file)
+    elif suffix == ".jsonl":
+        rows = list(_lines(file))
+    else:
+        rows = _table(file, "\t" if suffix == ".tsv" else ",", {*LABELS, *ANSWERS, *labels})
+    if len(rows) == 0:
+        raise DataError(f"{file} is empty: it has no rows.")
+    return rows
+
+
+def _lines(file: Path) -> Iterator[dict[str, Any]]:
+    with file.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield _row(line, f"{file}, line {number}")
+
+
+def _row(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: no JSON ({error}).") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: a JSON object is expected, got {type(row).__name__}.")
+    return row
+
+
+def _table(file: Path, delimiter: str, labels: Collection[str]) -> list[dict[str, Any]]:
+    before = csv.field_size_limit(_LONGEST)
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines, delimiter=delimiter, strict=True)
+            names = reader.fieldnames or []
+            if len(set(names)) < len(names) or "" in names:
+                raise DataError(
+                    f"{file}: its first line is {', '.join(names)}: each column needs a name of its own there."
+                )
+            rows = []
+            for row in reader:
+                if None in row or None in row.values():
+                    raise DataError(
+                        f"{file}, line {reader.line_num}: there are not {len(names)} cells, as in the first line."
+                    )
+                rows.append(dict(row))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{file} can't be read as a table in UTF-8: {error}.") from error
+    finally:
+        csv.field_size_limit(before)
+    for name in labels:
+        if rows and name in rows[0]:
+            for row, value in zip(rows, _numbers([row[name] for row in rows]), strict=True):
+                row[name] = value
+    return rows
+
+
+def _numbers(cells: list[str]) -> list[Any]:
+    """Return cells as numbers where all are, and None where one is empty."""
+    found: list[Any] = []
+    for cell in cells:
+        try:
+            number = float(cell) if cell else None
+        except ValueError:
+            return [cell or None for cell in cells]
+        if number is not None and not math.isfinite(number):
+            return [cell or None for cell in cells]
+        found.append(number)
+    if all(cell == "" or str(int(number)) == cell for cell, number in zip(cells, found, strict=True)):
+        return [None if number is None else int(number) for number in found]
+    return found
+
+
+def _parquet(file: Path) -> Any:
+    import datasets  # slow to import, and needed by few
+    import pyarrow.parquet
+
+    try:
+        return datasets.Dataset(pyarrow.parquet.read_table(file))
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise DataError(f"{file} can't be read as Parquet: {type(error).__name__}: {error}") from error

@@ -14,9 +14,9 @@ from bayespeft.report.binning import N_BINS, Floats, bin_index
 from bayespeft.report.fractions import check_fraction
 from bayespeft.report.metric import Figure, Metric
 from bayespeft.report.metrics.examples import Scores
-from bayespeft.report.metrics.intervals import percentile
 from bayespeft.report.metrics.spec import MetricSpec, table
 from bayespeft.report.metrics.tally import Function, Ordered, Tally
+from bayespeft.report.studentised import deviates, studentised
 
 # Random numbers and sums are made for this many examples at a time: it bounds memory, and stays within the cache.
 CHUNK = 1 << 17
@@ -99,7 +99,7 @@ def replicates(
 def mean_intervals(
     scores: Mapping[str, Floats], *, level: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Metric]:
-    """Return the means of scores with percentile intervals, by name, from the same resamples.
+    """Return the means of scores with studentised intervals, by name, from the same resamples.
 
     Args:
         scores: what each example contributes, (n,) each.
@@ -112,17 +112,21 @@ def mean_intervals(
     """
     _check(level)
     values = np.stack(list(scores.values()), axis=1)
+    n, means = len(values), values.mean(axis=0)
+    values = values - means
+    error = values.std(axis=0) / n**0.5
     draws = np.empty((max(resamples, 0), len(scores)))
-    for rows, drawn in resampled_counts(len(values), resamples, np.random.default_rng(seed)):
-        draws[rows] = drawn @ values / len(values)
-    means = values.mean(axis=0)
-    return {name: percentile(float(mean), own, level) for name, mean, own in zip(scores, means, draws.T, strict=True)}
+    for rows, drawn in resampled_counts(n, resamples, np.random.default_rng(seed)):
+        mean = drawn @ values / n
+        spread = np.sqrt(np.maximum(drawn @ values**2 / n - mean**2, 0) / n)
+        draws[rows] = deviates(mean, spread, 0.0, error)
+    return {name: studentised(float(means[i]), float(error[i]), draws[:, i], level) for i, name in enumerate(scores)}
 
 
 def explained(
     losses: Floats, base: Floats, *, level: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> Metric | None:
-    """Return 1 - mean loss / mean base loss, averaged over columns, with its percentile interval.
+    """Return 1 - mean loss / mean base loss, averaged over columns, with its studentised interval.
 
     Args:
         losses: (n, d) of each example.
@@ -139,13 +143,27 @@ def explained(
     losses, base = losses[:, defined], base[:, defined]
     if not defined.any():
         return None
+    value, error = _explained(losses, base, np.ones((1, len(losses))))
     draws = np.empty(max(resamples, 0))
+    for rows, drawn in resampled_counts(len(losses), resamples, np.random.default_rng(seed)):
+        draws[rows] = deviates(*_explained(losses, base, drawn), float(value[0]), float(error[0]))
+    return studentised(float(value[0]), float(error[0]), draws, level, most=1.0)
+
+
+def _explained(losses: Floats, base: Floats, drawn: Floats) -> tuple[Floats, Floats]:
+    """The figure of `explained` on resamples, and its standard error, by the influence (loss - ratio base) / mean base.
+
+    Resamples without any base loss define no figure: NaN.
+    """
+    n = len(losses)
     with np.errstate(divide="ignore", invalid="ignore"):
-        for rows, drawn in resampled_counts(len(losses), resamples, np.random.default_rng(seed)):
-            draws[rows] = (1 - (drawn @ losses) / (drawn @ base)).mean(axis=1)
-    # A resample without any base loss defines no figure.
-    value = float((1 - losses.mean(0) / base.mean(0)).mean())
-    return percentile(value, np.where(np.isfinite(draws), draws, np.nan), level)
+        weight = n / (drawn @ base)
+        ratio = weight * (drawn @ losses) / n
+        influence = (losses @ weight.T - base @ (ratio * weight).T).T / losses.shape[1]
+        error = np.sqrt((drawn * influence**2).sum(axis=1)) / n
+        value = (1 - ratio).mean(axis=1)
+    defined = np.isfinite(value)
+    return np.where(defined, value, np.nan), np.where(defined, error, np.nan)
 
 
 def resampled_counts(n: int, resamples: int, rng: np.random.Generator) -> Iterator[tuple[slice, Floats]]:

@@ -148,7 +148,11 @@ class CalibrationReport(DrawnReport):
         for spec in table():
             if spec.name in values or spec.name in own:
                 metrics[spec.name] = figure = values[spec.name]
-                if figure is not None and isinstance(figure, dict) != (spec.interval is not None):
+                if isinstance(figure, dict):
+                    wrong = spec.interval is None
+                else:
+                    wrong = figure is not None and spec.interval is not None and not spec.interval.lacking
+                if wrong:
                     raise TypeError(f"{spec.name} is {figure!r}")
         return super(CalibrationReport, cls)._read({**values, "metrics": metrics})
 

@@ -15,6 +15,7 @@ from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.detection import order, ranked
 from bayespeft.report.metrics.intervals import percentile
 from bayespeft.report.predictions import ClassPrediction, check_alike
+from bayespeft.report.ranks import rank_interval
 
 FIGURES = ("auroc", "aupr", "fpr95")
 BINS = 25
@@ -96,7 +97,7 @@ def separations(
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[Separation, ...]:
-    """Compare each other set with the test set by each score, with 95 % intervals over examples of both.
+    """Compare each other set with the test set by each score, with 95 % intervals: of AUROCs `rank_interval`'s, else resampled.
 
     Args:
         inside: score -> (n,) of the test set; higher is more uncertain.
@@ -169,6 +170,6 @@ def _figures(places: list[_Places], resamples: int, seed: int) -> list[tuple[Met
         row[:] = [place.figures(inside, outside) for place in places]
     rows = []
     for i in range(len(places)):
-        auroc, aupr, fpr95 = (percentile(float(values[i, j]), draws[:, i, j], 0.95) for j in range(len(FIGURES)))
-        rows.append((auroc, aupr, fpr95))
+        aupr, fpr95 = (percentile(float(values[i, j]), draws[:, i, j], 0.95) for j in (1, 2))
+        rows.append((rank_interval(float(values[i, 0]), m, n), aupr, fpr95))
     return rows

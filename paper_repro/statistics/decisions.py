@@ -14,7 +14,7 @@ from scipy.special import expit
 from scipy.stats import binom
 
 from bayespeft.report.selection import controlled
-from paper_repro.results import append
+from paper_repro.results import append, read
 
 EXPERIMENT = "decide"
 DELTA, POPULATION = 0.05, 200_000
@@ -54,8 +54,21 @@ def fixed_sequence(confidence: Array, wrong: npt.NDArray[np.bool_], risk: float)
     return float(np.nextafter(grid[passed][-1], -1)) if passed.any() else math.inf
 
 
+def fallback(confidence: Array, wrong: npt.NDArray[np.bool_], risk: float) -> float:
+    """What `decide` did before it went by rank: the fallback procedure (Wiens 2003) over log-odds from 12 down in steps of 0.1,
+    with delta shared evenly over starting points 2 apart."""
+    grid = np.append(expit(np.arange(12.0, -0.1, -0.1)), 0.0)
+    starts = np.arange(len(grid)) % 20 == 0
+    found, level = math.inf, 0.0
+    for threshold, p, start in zip(grid, _p_values(confidence, wrong, grid, risk), starts, strict=True):
+        level += DELTA / starts.sum() if start else 0.0
+        found, level = (float(threshold), level) if p <= level else (found, 0.0)
+    return float(np.nextafter(found, -1)) if found < math.inf else found
+
+
 RULES: dict[str, Chooser] = {
     "ours": ours, "SGR": sgr, "20 thresholds, Bonferroni": bonferroni, "fixed sequence from .97": fixed_sequence,
+    "`decide` before: fallback over log-odds": fallback,
 }  # fmt: skip
 
 
@@ -123,11 +136,15 @@ def levels(risk: float) -> Law:
 
 
 def measure(name: str, law: Law, m: int, risk: float, rule: str, repeats: int) -> None:
+    """Append share answered and risk over validation sets, unless the results file has this case."""
+    case = {"law": name, "rows": m, "risk": risk, "rule": rule}
+    if any(all(r[key] == value for key, value in case.items()) for r in read(EXPERIMENT)):
+        return
     rng = np.random.default_rng(m)
     found = np.array([law.answered(RULES[rule](*law.sample(m, rng), risk)) for _ in range(repeats)])
     shares, broken = found[:, 0], found[:, 1] > risk
     append(
-        EXPERIMENT, law=name, rows=m, risk=risk, delta=DELTA, rule=rule, repeats=repeats,
+        EXPERIMENT, **case, delta=DELTA, repeats=repeats,
         answered=round(float(shares.mean()), 4), answered_error=round(float(shares.std() / repeats**0.5), 4),
         none=round(float((shares == 0).mean()), 4), oracle=round(law.best(risk), 4),
         broken=round(float(broken.mean()), 4), broken_error=round(float((DELTA * (1 - DELTA) / repeats) ** 0.5), 4),

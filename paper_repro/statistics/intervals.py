@@ -1,11 +1,15 @@
 """How often do a report's 95 % intervals hold what they say they cover: the population's figure? By simulation.
 
+Beside them the percentiles of resamples, which all figures once had. A figure that has no interval in some samples, for too few
+errors, is counted over those that have one.
+
 python -m paper_repro.statistics.intervals
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +17,9 @@ import numpy.typing as npt
 from bayespeft.report.bootstrap import intervals
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.examples import example_scores
-from paper_repro.results import append
+from bayespeft.report.metrics.intervals import Percentile
+from bayespeft.report.metrics.spec import MetricSpec, table
+from paper_repro.results import append, read
 
 EXPERIMENT = "interval_coverage"
 POPULATION, RESAMPLES = 100_000, 200
@@ -37,36 +43,45 @@ def draw(n: int, law: str, seed: int) -> Sample:
     return scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True), labels
 
 
-def figures(sample: Sample, resamples: int) -> Iterator[tuple[str, Metric]]:
+RULES: dict[str, Sequence[MetricSpec]] = {
+    "now": table(),
+    "percentiles": [replace(spec, interval=Percentile()) for spec in table() if not spec.of_labels],
+}
+"""Name -> the metrics, with the intervals that they have."""
+
+
+def figures(sample: Sample, rule: str, resamples: int, seed: int) -> Iterator[tuple[str, Metric]]:
     """All figures of a report that have an interval."""
     log_probs, labels = sample
-    scores = example_scores(log_probs, labels)
-    for name, figure in intervals(scores, resamples=resamples).items():
-        if isinstance(figure, Metric) and not name.startswith("accuracy_at_coverage"):
-            yield name, figure
-        elif isinstance(figure, Metric) and name.endswith(".0.8"):
-            yield "accuracy at 80 % coverage", figure
+    specs = [spec for spec in RULES[rule] if not spec.name.startswith(("accuracy_at", "coverage_at")) or "0.8" in spec.name]
+    for name, figure in intervals(example_scores(log_probs, labels), specs, resamples=resamples, seed=seed).items():
+        if isinstance(figure, Metric):
+            yield "accuracy at 80 % coverage" if "coverage" in name else name, figure
 
 
-def measure(law: str, n: int, repeats: int) -> None:
-    truth = {name: metric.value for name, metric in figures(draw(POPULATION, law, 1_000_000), 1)}
+def measure(law: str, n: int, rule: str, repeats: int) -> None:
+    population = draw(POPULATION, law, 1_000_000)
+    truth = {name: metric.value for name, metric in figures(population, "percentiles", 1, 0)}
     held: dict[str, list[bool]] = {}
     widths: dict[str, list[float]] = {}
     for seed in range(repeats):
-        for name, metric in figures(draw(n, law, seed), RESAMPLES):
+        for name, metric in figures(draw(n, law, seed), rule, RESAMPLES, seed):
             held.setdefault(name, []).append(metric.low <= truth[name] <= metric.high)
             widths.setdefault(name, []).append(metric.high - metric.low)
     for name, hits in held.items():
         append(
-            EXPERIMENT, law=law, rows=n, figure=name, truth=round(truth[name], 5), repeats=len(hits),
-            resamples=RESAMPLES, held=round(float(np.mean(hits)), 4), width=round(float(np.mean(widths[name])), 4),
+            EXPERIMENT, law=law, rows=n, rule=rule, figure=name, truth=round(truth[name], 5), samples=repeats,
+            repeats=len(hits), resamples=RESAMPLES, held=round(float(np.mean(hits)), 4),
+            width=round(float(np.mean(widths[name])), 4),
         )  # fmt: skip
 
 
 def main() -> None:
     for n, repeats in ((50, 400), (300, 400)):
         for law in LAWS:
-            measure(law, n, repeats)
+            for rule in RULES:
+                if not any((r["law"], r["rows"], r.get("rule")) == (law, n, rule) for r in read(EXPERIMENT)):
+                    measure(law, n, rule, repeats)
 
 
 if __name__ == "__main__":

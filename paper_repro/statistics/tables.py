@@ -62,27 +62,33 @@ def validity() -> str:
 
 
 def coverage() -> str:
-    """How often each interval of a report holds the population's figure."""
-    records = newest(INTERVALS, "law", "rows", "figure")
+    """How often each interval of a report holds the population's figure, and how often percentiles would."""
+    records = [r for r in newest(INTERVALS, "law", "rows", "figure", "rule") if "rule" in r]
     if not records:
         return "not measured yet"
     cases = list(dict.fromkeys((r["law"], r["rows"]) for r in records))
-    found = {(r["figure"], (r["law"], r["rows"])): r for r in records}
-    error = 100 * (0.95 * 0.05 / records[0]["repeats"]) ** 0.5
+    found = {(r["figure"], (r["law"], r["rows"]), r["rule"]): r for r in records}
+    samples = records[0]["samples"]
     lines = [
-        f"Share of {records[0]['repeats']} samples whose 95 % interval holds the figure of 100,000 rows of the same law, %; "
-        f"the standard error of 95 % is {error:.1f}. {records[-1]['date']}; `paper_repro/statistics/intervals.py`.",
+        f"Share of {samples} samples whose 95 % interval holds the figure of 100,000 rows of the same law (calibration errors over "
+        f"the same bins), %: percentiles → now; the standard error of 95 % is {100 * (0.95 * 0.05 / samples) ** 0.5:.1f}. "
+        "A dash: no interval; in brackets, how many samples have one, where not all do. "
+        f"{records[-1]['date']}; `paper_repro/statistics/intervals.py`.",
         "",
         "| figure | " + " | ".join(f"{law}, {rows:,} rows" for law, rows in cases) + " |",
         "|" + "---|" * (1 + len(cases)),
     ]
     for figure in dict.fromkeys(r["figure"] for r in records):
-        cells = [found.get((figure, case)) for case in cases]
-        shown = ["-" if r is None else f"{100 * r['held']:.1f}" for r in cells]
-        # Simulated, found not to hold, and without an interval in reports since.
-        dropped = " (not shown)" if figure in ("excess_aurc", "error_average_precision") else ""
-        lines.append(f"| {figure.replace('_', ' ')}{dropped} | " + " | ".join(shown) + " |")
+        cells = [" → ".join(_held(found.get((figure, case, rule))) for rule in ("percentiles", "now")) for case in cases]
+        lines.append(f"| {figure.replace('_', ' ')} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _held(record: dict[str, Any] | None) -> str:
+    if record is None:
+        return "-"
+    some = f" ({record['repeats']})" if record["repeats"] < record["samples"] else ""
+    return f"{100 * record['held']:.1f}{some}"
 
 
 def conformal() -> str:

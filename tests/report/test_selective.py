@@ -12,9 +12,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.report import metrics
 from bayespeft.report.bootstrap import intervals, replicates
-from bayespeft.report.metrics.intervals import percentile
-from bayespeft.report.metrics.selective import COVERAGES, CURVE, METRICS, RISKS, curve
-from bayespeft.report.metrics.tally import Ordered
+from bayespeft.report.metric import Metric
+from bayespeft.report.metrics.selective import COVERAGES, CURVE, METRICS, RISKS, curve, selective_errors
+from bayespeft.report.metrics.tally import Ordered, Tally
 
 scores = st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.7, 1.0, 3.0]), min_size=1, max_size=15)
 
@@ -192,15 +192,28 @@ def test_the_curve_is_the_accuracy_that_is_kept(simulate: Any) -> None:
     assert all(low <= risk <= high for low, risk, high in zip(found.low, found.risk, found.high, strict=True))
 
 
-def test_an_interval_is_over_the_resamples_that_define_the_figure() -> None:
-    (auroc,) = (spec for spec in METRICS if spec.name == "error_auroc")
-    draws = replicates(Ordered.of(metrics.example_scores(*FOUR)), {"a": (auroc, 500)}, resamples=500)["a"]
-    assert np.isnan(draws).any()
-    found = intervals(metrics.example_scores(*FOUR), [auroc], resamples=500)["error_auroc"]
-    assert found == percentile(0.75, draws[~np.isnan(draws)], 0.95)
-    assert 0 <= found.low < 0.75 < found.high <= 1
+def test_how_confidence_ranks_fewer_than_five_errors_has_no_interval() -> None:
+    specs = [spec for spec in METRICS if spec.name in ("aurc", "augrc", "error_auroc")]
+    confidence = np.linspace(0.55, 0.95, 40)
+    for wrong, told in ((4, False), (5, True), (35, True), (36, False)):
+        right = np.arange(40) >= wrong
+        found = intervals(metrics.example_scores(*binary(confidence, right)), specs, resamples=50)
+        assert all(isinstance(figure, Metric) == told for figure in found.values())
     data = binary([0.9, 0.8], [1, 1])
-    assert intervals(metrics.example_scores(*data), [auroc], resamples=5) == {"error_auroc": None}
+    assert intervals(metrics.example_scores(*data), specs, resamples=5)["error_auroc"] is None
+
+
+def test_standard_errors_of_the_areas_are_the_jackknifes(simulate: Any) -> None:
+    """Ties and all: leaving out one example at a time (Efron & Tibshirani 1993, chapter 11)."""
+    log_probs, labels = simulate(300, 3, temperature=0.7)
+    probs = np.round(np.exp(log_probs), 2) + 1e-3
+    log_probs = np.log(probs / probs.sum(axis=1, keepdims=True))
+    found = selective_errors(Tally.whole(metrics.example_scores(log_probs, labels)))
+    for name, error in found.items():
+        rest = np.array(
+            [getattr(metrics, name)(*(np.delete(part, i, 0) for part in (log_probs, labels))) for i in range(300)]
+        )
+        assert error[0] == pytest.approx((299 * rest.var()) ** 0.5, rel=0.03)
 
 
 @given(n=st.integers(1, 40), classes=st.integers(1, 4), seed=st.integers(0, 100))

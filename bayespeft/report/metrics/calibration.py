@@ -17,8 +17,8 @@ from bayespeft.report.binning import (
     equal_width_error,
     score_bins,
 )
-from bayespeft.report.metrics.examples import example_scores
-from bayespeft.report.metrics.intervals import Deviation, Percentile
+from bayespeft.report.metrics.examples import Scores, example_scores
+from bayespeft.report.metrics.intervals import Deviation, Studentised, error_of_mean
 from bayespeft.report.metrics.smooth import smooth_error
 from bayespeft.report.metrics.spec import MetricSpec
 from bayespeft.report.metrics.tally import Ordered, Tally, part
@@ -186,6 +186,10 @@ def _square(ordered: Ordered) -> float:
     return float(((ordered.correct - ordered.confidence) ** 2).mean())
 
 
+def _gap(scores: Scores) -> Floats:
+    return scores.confidence - scores.correct
+
+
 METRICS = (
     MetricSpec(
         name="ece", title="ECE", function=part(ece_figures, "ece"), unit="%", higher_is_better=False,
@@ -200,8 +204,8 @@ METRICS = (
         remark="15 bins of equally many examples", printed="",
     ),
     MetricSpec(
-        name="confidence_gap", title="confidence less accuracy", unit="%", interval=Percentile(),
-        contribution=lambda scores: scores.confidence - scores.correct, remark="positive is over-confident",
+        name="confidence_gap", title="confidence less accuracy", unit="%", contribution=_gap,
+        interval=Studentised(error_of_mean(_gap), least=-1.0), remark="positive is over-confident",
     ),
     *(
         MetricSpec(

@@ -1,9 +1,10 @@
-"""How metrics get their intervals: from resamples (Efron & Tibshirani 1993, chapter 13), as proportions, or by a bound.
+"""How metrics get their intervals: from resamples, as proportions, as AUROCs, or by a bound.
 
-A mean over examples, and a smooth function of such means, gets the percentile interval: it covers the population's figure.
-Proportions have an interval of their own (`proportions`), and so have calibration errors, which resampling biases upward
-(`deviation`). Figures that neither fits, such as the largest error of a bin, have none. In how many of simulated samples each
-interval covers its target stands in paper_repro.
+A mean over examples, and a smooth function of such means, is resampled and studentised (`studentised`): the interval covers the
+population's figure. Proportions have an interval of their own (`proportions`), AUROCs, too (`ranks`), and so have calibration
+errors, which resampling biases upward (`deviation`). Figures that none fits, such as the largest error of a bin, have none, and
+those of errors have none where there are fewer than five of them. In how many of simulated samples each interval covers its
+target stands in paper_repro.
 """
 
 from __future__ import annotations
@@ -11,26 +12,39 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from bayespeft.report.binning import Floats, kept_at
 from bayespeft.report.deviation import deviation
-from bayespeft.report.metric import Metric
-from bayespeft.report.metrics.tally import Function, Ordered
+from bayespeft.report.metric import Figure, Metric
+from bayespeft.report.metrics.examples import Scores
+from bayespeft.report.metrics.tally import Function, Ordered, Tally
 from bayespeft.report.proportions import proportion
+from bayespeft.report.ranks import rank_interval
+from bayespeft.report.studentised import deviates, studentised
+
+FEWEST = 5
+"""Errors, and right answers, without which there is no interval of how confidence ranks them."""
 
 
 class Interval(ABC):
-    """How the interval of a metric is made."""
+    """How the interval of a metric is made.
+
+    Attributes:
+        lacking: there is none where examples are too few.
+    """
+
+    lacking: ClassVar[bool] = False
 
     def resampled(self, metric: Function) -> Function | None:
         """Return what is to be computed on resamples, which may be the metric; None where nothing is."""
         return None
 
     @abstractmethod
-    def __call__(self, value: float, draws: Floats, ordered: Ordered, level: float) -> Metric:
-        """Return the metric's value with its interval.
+    def __call__(self, value: float, draws: Floats, ordered: Ordered, level: float) -> Figure:
+        """Return the metric's value with its interval, or without one where there are too few examples for it.
 
         Args:
             value: on the sample.
@@ -51,6 +65,57 @@ class Percentile(Interval):
     def __call__(self, value: float, draws: Floats, ordered: Ordered, level: float) -> Metric:
         """As the base."""
         return percentile(value, draws, level)
+
+
+@dataclass(frozen=True)
+class Studentised(Interval):
+    """Bootstrap-t.
+
+    Attributes:
+        error: standard error of the metric in each resample.
+        least, most: ends of the metric's range.
+    """
+
+    error: Function
+    least: float = 0.0
+    most: float = 1.0
+
+    def resampled(self, metric: Function) -> Function:
+        """Return the studentised deviation from the sample."""
+
+        def deviation_of(tally: Tally) -> Floats:
+            whole = Tally(tally.ordered, np.ones((1, tally.n)))
+            return deviates(metric(tally), self.error(tally), float(metric(whole)[0]), float(self.error(whole)[0]))
+
+        return deviation_of
+
+    def __call__(self, value: float, draws: Floats, ordered: Ordered, level: float) -> Figure:
+        """As the base."""
+        error = float(self.error(Tally(ordered, np.ones((1, len(ordered)))))[0])
+        return studentised(value, error, draws, level, self.least, self.most)
+
+
+@dataclass(frozen=True)
+class StudentisedOfErrors(Studentised):
+    """Bootstrap-t of how confidence ranks errors: without an interval where there are fewer than `FEWEST` errors."""
+
+    lacking: ClassVar[bool] = True
+
+    def __call__(self, value: float, draws: Floats, ordered: Ordered, level: float) -> Figure:
+        """As the base."""
+        return value if few(ordered) else super().__call__(value, draws, ordered, level)
+
+
+@dataclass(frozen=True)
+class Ranked(Interval):
+    """Newcombe's, of the AUROC of errors; none where there are fewer than `FEWEST`."""
+
+    lacking: ClassVar[bool] = True
+
+    def __call__(self, value: float, draws: Floats, ordered: Ordered, level: float) -> Figure:
+        """As the base."""
+        right = float(ordered.correct.sum())
+        return value if few(ordered) else rank_interval(value, len(ordered) - right, right, level)
 
 
 @dataclass(frozen=True)
@@ -83,6 +148,25 @@ class Deviation(Interval):
     def __call__(self, value: float, draws: Floats, ordered: Ordered, level: float) -> Metric:
         """As the base."""
         return deviation(value, draws, self.square(ordered), len(ordered), level)
+
+
+def few(ordered: Ordered) -> bool:
+    """Whether there are fewer than `FEWEST` errors, or right answers."""
+    right = float(ordered.correct.sum())
+    return min(right, len(ordered) - right) < FEWEST
+
+
+def error_of_mean(contribution: Callable[[Scores], Floats]) -> Function:
+    """Return the standard error, in each resample, of the mean of what examples contribute."""
+
+    def error(tally: Tally) -> Floats:
+        values = contribution(tally.ordered.scores)
+        # Around the sample's mean, so that little is lost to rounding where the spread is small.
+        values = values - values.mean()
+        variance = tally.mean(values**2) - tally.mean(values) ** 2
+        return np.sqrt(np.maximum(variance, 0) / tally.n)
+
+    return error
 
 
 def percentile(value: float, draws: Floats, level: float) -> Metric:

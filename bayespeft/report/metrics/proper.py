@@ -6,12 +6,14 @@ of them. Its NLL is the entropy of the frequencies. Skill is 1 - NLL / NLL of th
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 from bayespeft.report.binning import Floats
-from bayespeft.report.metrics.examples import Scores, example_scores
-from bayespeft.report.metrics.intervals import Exact, Percentile
+from bayespeft.report.metrics.examples import LOG_FLOOR, Scores, example_scores
+from bayespeft.report.metrics.intervals import Exact, Studentised, error_of_mean
 from bayespeft.report.metrics.spec import MetricSpec
 from bayespeft.report.metrics.tally import Tally
 
@@ -83,6 +85,24 @@ def _skill(tally: Tally) -> Floats:
     return 1 - np.divide(own, base, out=np.full_like(own, np.nan), where=base > 0)
 
 
+def _skill_error(tally: Tally) -> Floats:
+    """By the ratio's influence, (nll - ratio base) / mean base."""
+    scores = tally.ordered.scores
+    own, base = scores.nll, _base_nll(scores)
+    mean = tally.mean(base)
+    ratio = np.divide(tally.mean(own), mean, out=np.zeros_like(mean), where=mean > 0)
+    variance = tally.mean(own**2) - 2 * ratio * tally.mean(own * base) + ratio**2 * tally.mean(base**2)
+    return np.divide(np.sqrt(np.maximum(variance, 0) / tally.n), mean, out=np.zeros_like(mean), where=mean > 0)
+
+
+def _nll(scores: Scores) -> Floats:
+    return scores.nll
+
+
+def _brier(scores: Scores) -> Floats:
+    return scores.brier
+
+
 METRICS = (
     MetricSpec(
         name="accuracy", title="accuracy", contribution=lambda scores: scores.correct, interval=Exact(), unit="%",
@@ -90,12 +110,13 @@ METRICS = (
         tile=lambda report: f"right answers; the trivial answer: {100 * report.metrics['base_accuracy']:.1f} %",
     ),
     MetricSpec(
-        name="nll", title="NLL", contribution=lambda scores: scores.nll, interval=Percentile(), unit="nats",
-        higher_is_better=False, remark="nats per example", printed="nats", tile="nats; surprise at the right answers",
-        compared=True, by_draws=True,
+        name="nll", title="NLL", contribution=_nll, unit="nats",
+        interval=Studentised(error_of_mean(_nll), most=-LOG_FLOOR), higher_is_better=False,
+        remark="nats per example", printed="nats", tile="nats; surprise at the right answers", compared=True, by_draws=True,
     ),
     MetricSpec(
-        name="skill", title="skill", function=_skill, interval=Percentile(), unit="%", higher_is_better=True,
+        name="skill", title="skill", function=_skill, interval=Studentised(_skill_error, least=-math.inf), unit="%",
+        higher_is_better=True,
         remark="1 - NLL / NLL of the base rates: 0 is no better than these, 100 % perfect",
         printed=lambda report: f"1 - NLL / NLL of the base rates ({report.metrics['base_nll']:.3f} nats)",
         tile="of its probabilities, over base rates",
@@ -109,7 +130,7 @@ METRICS = (
         of_labels=True,
     ),
     MetricSpec(
-        name="brier", title="Brier score", contribution=lambda scores: scores.brier, interval=Percentile(),
+        name="brier", title="Brier score", contribution=_brier, interval=Studentised(error_of_mean(_brier), most=2.0),
         higher_is_better=False, remark="squared error of probabilities, summed over classes", short="Brier",
         printed="from 0 to 2", tile="from 0 to 2; error of its probabilities", compared=True, by_draws=True,
     ),

@@ -18,7 +18,7 @@ from bayespeft.errors import ConfigError
 from bayespeft.report.binning import Floats, kept_at
 from bayespeft.report.metrics.detection import ranked
 from bayespeft.report.metrics.examples import Scores, example_scores
-from bayespeft.report.metrics.intervals import Exact, Percentile
+from bayespeft.report.metrics.intervals import Exact, Percentile, Ranked, StudentisedOfErrors
 from bayespeft.report.metrics.spec import MetricSpec
 from bayespeft.report.metrics.tally import Tally, part
 from bayespeft.report.proportions import proportion
@@ -163,6 +163,34 @@ def selective_figures(tally: Tally) -> dict[str, Floats]:
     }
 
 
+def selective_errors(tally: Tally) -> dict[str, Floats]:
+    """Return standard errors of the areas in each resample, by what one example more of a group would change: (R,) each.
+
+    With G the share at least as confident as an example, F = 1 - G, and W the share that is wrong and at least as confident,
+    AUGRC is the mean of wrong F, and AURC that of wrong ln (1 / G), up to 1 / n. Half of a group counts as more confident.
+    """
+    n, kept, wrong = tally.n, tally.kept, tally.wrong
+    sizes, errors = -np.diff(kept, axis=1), -np.diff(wrong, axis=1)
+    above = (kept[:, 1:] + kept[:, :-1]) / (2 * n)
+    wrong_above = (wrong[:, 1:] + wrong[:, :-1]) / (2 * n)
+    share = errors / np.maximum(n * above, 0.5)
+    passed = np.cumsum(share, axis=1) - share / 2
+    found = {}
+    for name, if_wrong, always in (
+        ("augrc", 1 - above, wrong_above),
+        ("aurc", -np.log(np.maximum(above, 0.5 / n)), -passed),
+    ):
+        right, missed = always, if_wrong + always
+        mean = ((sizes - errors) * right + errors * missed).sum(axis=1) / n
+        square = ((sizes - errors) * right**2 + errors * missed**2).sum(axis=1) / n
+        found[name] = np.sqrt(np.maximum(square - mean**2, 0) / n)
+    return found
+
+
+def _area(name: str, most: float) -> StudentisedOfErrors:
+    return StudentisedOfErrors(part(selective_errors, name), most=most)
+
+
 def _tally(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> Tally:
     return Tally.whole(example_scores(log_probs, labels))
 
@@ -206,10 +234,10 @@ METRICS = (
             tile="0.5 is no skill" if name == "error_auroc" else None, compared=name == "error_auroc",
         )
         for name, title, interval, better, remark in (
-            ("aurc", "AURC", Percentile(), False, "area under the risk-coverage curve"),
+            ("aurc", "AURC", _area("aurc", 1.0), False, "area under the risk-coverage curve"),
             ("excess_aurc", "excess AURC", None, False, "less the least that so many errors allow"),
-            ("augrc", "AUGRC", Percentile(), False, "area under the generalised risk"),
-            ("error_auroc", "AUROC of errors", Percentile(), True, "an error is less confident than a right answer"),
+            ("augrc", "AUGRC", _area("augrc", 0.5), False, "area under the generalised risk"),
+            ("error_auroc", "AUROC of errors", Ranked(), True, "an error is less confident than a right answer"),
             ("error_average_precision", "average precision of errors", None, True, ""),
         )
     ),

@@ -24,8 +24,9 @@ SCORES = {"max_probability": "maximum probability", "entropy": "entropy", "mutua
 
 COVERED = (
     "An interval holds the figure that endlessly many such rows would give, in 95 of 100 test sets: of shares by Clopper and "
-    "Pearson, of calibration errors over the same bins by a bound that holds more often, of the others by resampling rows, "
-    "which holds less often where rows or errors are few. Figures without one are those of these rows alone."
+    "Pearson, of calibration errors over the same bins by a bound that holds more often, of the AUROC of errors by Newcombe, "
+    "of the others by resampling rows. Figures without one are those of these rows alone: how confidence ranks errors has none "
+    "where fewer than five are wrong, or right."
 )
 
 

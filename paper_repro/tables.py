@@ -19,6 +19,7 @@ from paper_repro.efficiency import tables as efficiency
 from paper_repro.generation import tables as generation
 from paper_repro.ood import tables as ood
 from paper_repro.posteriors import tables as posteriors
+from paper_repro.references import tables as references
 from paper_repro.results import read
 from paper_repro.sparse import tables as sparse
 from paper_repro.statistics import tables as statistics
@@ -116,6 +117,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "results: conformal": statistics.conformal,
     "results: paired test": statistics.paired,
     "results: mutual information": statistics.information,
+    "results: agreement": references.agreements,
 }
 
 

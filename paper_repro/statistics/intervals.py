@@ -53,7 +53,9 @@ RULES: dict[str, Sequence[MetricSpec]] = {
 def figures(sample: Sample, rule: str, resamples: int, seed: int) -> Iterator[tuple[str, Metric]]:
     """All figures of a report that have an interval."""
     log_probs, labels = sample
-    specs = [spec for spec in RULES[rule] if not spec.name.startswith(("accuracy_at", "coverage_at")) or "0.8" in spec.name]
+    specs = [
+        spec for spec in RULES[rule] if not spec.name.startswith(("accuracy_at", "coverage_at")) or "0.8" in spec.name
+    ]
     for name, figure in intervals(example_scores(log_probs, labels), specs, resamples=resamples, seed=seed).items():
         if isinstance(figure, Metric):
             yield "accuracy at 80 % coverage" if "coverage" in name else name, figure

@@ -70,8 +70,8 @@ def coverage() -> str:
     found = {(r["figure"], (r["law"], r["rows"]), r["rule"]): r for r in records}
     samples = records[0]["samples"]
     lines = [
-        f"Share of {samples} samples whose 95 % interval holds the figure of 100,000 rows of the same law (calibration errors over "
-        f"the same bins), %: percentiles → now; the standard error of 95 % is {100 * (0.95 * 0.05 / samples) ** 0.5:.1f}. "
+        f"Share of {samples} samples whose 95 % interval holds the figure of 100,000 rows of the same law (calibration errors "
+        f"over the same bins), %: percentiles → now; the standard error of 95 % is {100 * (0.95 * 0.05 / samples) ** 0.5:.1f}. "
         "A dash: no interval; in brackets, how many samples have one, where not all do. "
         f"{records[-1]['date']}; `paper_repro/statistics/intervals.py`.",
         "",
@@ -79,7 +79,9 @@ def coverage() -> str:
         "|" + "---|" * (1 + len(cases)),
     ]
     for figure in dict.fromkeys(r["figure"] for r in records):
-        cells = [" → ".join(_held(found.get((figure, case, rule))) for rule in ("percentiles", "now")) for case in cases]
+        cells = [
+            " → ".join(_held(found.get((figure, case, rule))) for rule in ("percentiles", "now")) for case in cases
+        ]
         lines.append(f"| {figure.replace('_', ' ')} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -26,6 +26,7 @@ from bayespeft.priors.fan_in import FanIn
 from bayespeft.priors.flat import Flat
 from bayespeft.training.warmup import SUMMAND
 from tests.adapters.helpers import a_site
+from tests.references.agreement import agree
 
 SEED = torch.Generator().manual_seed(0)
 
@@ -41,7 +42,8 @@ def test_masks_of_rosa(rule):
     gradients = [torch.sin(torch.arange(48).reshape(6, 8) * (0.9 + 0.37 * k) + k) * (1 + k) for k in range(3)]
     adapter = SparseLowRank(density=0.25, mask=rule)
     total = sum(SUMMAND[adapter.warm_up().of](gradient) for gradient in gradients)
-    assert adapter.warmed_up(a_site(6, 8), total)["index"].tolist() == ROSA[rule]
+    found = adapter.warmed_up(a_site(6, 8), total)["index"]
+    agree(f"RoSA: positions of the mask, {rule}", "IST-DASLab/peft-rosa 810da6a", found, ROSA[rule], atol=0)
 
 
 def test_the_schedule_of_rosa():
@@ -60,8 +62,9 @@ def test_frames_of_lora_xs():
     b = [
         [0.06779, 0.57549], [0.42753, 0.33588], [0.58254, 0.17108], [0.27387, 0.54186], [0.2528, 0.48134], [0.57824, 0.03768],
     ]  # fmt: skip
-    torch.testing.assert_close(factors["A"].init.abs(), torch.tensor(a), atol=2e-5, rtol=0)
-    torch.testing.assert_close(factors["B"].init.abs(), torch.tensor(b), atol=2e-5, rtol=0)
+    against = "MohammadrezaBanaei/LoRA-XS e50b1a8"
+    agree("LoRA-XS: A = S V^T", against, factors["A"].init.abs(), a, atol=2e-5)
+    agree("LoRA-XS: B = U", against, factors["B"].init.abs(), b, atol=2e-5)
 
 
 # wjmaddox/swa_gaussian 61a918f: SWAG(max_num_models=6) after 12 and after 4 models: mean; of the covariance that
@@ -93,12 +96,13 @@ def test_moments_of_swag(count):
     kept = min(count, 6)
     with torch.no_grad():
         guide.factor_w.mul_(math.sqrt((kept - 1) / 5))
-    mean, diagonal, row = map(torch.tensor, SWAG[count])
+    mean, diagonal, row = SWAG[count]
     root = guide.push(torch.eye(guide.noise_size))["w"].flatten(1)
     covariance = root.T @ root
-    torch.testing.assert_close(guide.mean()["w"][0].detach(), mean, atol=2e-5, rtol=0)
-    torch.testing.assert_close(covariance.diagonal(), diagonal, atol=3e-5, rtol=0)
-    torch.testing.assert_close(covariance[0], row, atol=3e-5, rtol=0)
+    against = "wjmaddox/swa_gaussian 61a918f"
+    agree(f"SWAG after {count}: mean", against, guide.mean()["w"][0].detach(), mean, atol=2e-5)
+    agree(f"SWAG after {count}: variances", against, covariance.diagonal(), diagonal, atol=3e-5)
+    agree(f"SWAG after {count}: covariances", against, covariance[0], row, atol=3e-5)
 
 
 # VectorInstitute/vbll 142f21e: DiscClassification(4, 3, 1 / 20), dense: jensen_bound, logit_predictive, gaussian_kl (which
@@ -122,14 +126,16 @@ def test_the_last_layer_of_vbll():
     labels = torch.tensor([0, 1, 2, 1, 0])
     logits = Gaussian(torch.zeros(3), noise).add(Gaussian(mean, root).linear(x))
     means, variances = logits.chunk(2, -1)
-    torch.testing.assert_close(variances[:2], torch.tensor(VBLL_VARIANCE), atol=2e-6, rtol=1e-6)
+    against = "VectorInstitute/vbll 142f21e"
+    agree("VBLL: variances of logits", against, variances[:2], VBLL_VARIANCE, atol=6e-6)
     bound = SequenceClassification().expected_log_likelihood(means, variances, labels)
-    torch.testing.assert_close(bound, torch.tensor(VBLL_BOUND), atol=2e-6, rtol=1e-6)
+    agree("VBLL: Jensen's bound", against, bound, VBLL_BOUND, atol=6e-6)
     q = Rows(mean.unsqueeze(0), root.unsqueeze(0))
     kl = float(kl_divergence(q, FanIn(scale=2**0.5).distribution(torch.zeros(1, 3, 4))))
-    assert kl + 12 / 2 == pytest.approx(VBLL_KL, abs=1e-5)
+    agree("VBLL: KL", against, kl + 12 / 2, VBLL_KL, atol=1e-5)
     average = DrawnGaussianAverage(CategoricalAverage(5), lambda size: torch.randn(100_000, size, generator=SEED))
     average.add(means.double(), torch.diag_embed(variances).double(), AtRows(torch.arange(5)))
     probs = average.result(0.0, None).probs[:2]
     # Two times 5 standard errors of means of so many numbers between 0 and 1.
-    torch.testing.assert_close(probs.float(), torch.tensor(VBLL_PROBS), atol=5 * 0.3 * (3 / 200_000) ** 0.5, rtol=0)
+    drawn = 5 * 0.3 * (3 / 200_000) ** 0.5
+    agree("VBLL: probabilities", f"{against}, 200,000 draws", probs, VBLL_PROBS, atol=drawn)

@@ -16,7 +16,10 @@ from bayespeft.report import metrics
 from bayespeft.report import regression_metrics as laws
 from bayespeft.report.conformal import Conformal
 from bayespeft.report.metrics.conformal import class_scores, quantile
+from tests.references.agreement import agree
 from tests.report.predictions import predictive
+
+CALIBRATION, UNCERTAINTY, MAPIE = "uncertainty-calibration 0.1.4", "torch-uncertainty 0.13.0", "MAPIE 1.6.0"
 
 
 def sequence(n: int, *roots: int) -> Any:
@@ -47,7 +50,8 @@ BINNED = {
 @pytest.mark.parametrize("name", BINNED)
 def test_binned_errors(name: str, data: Any) -> None:
     """Both packages close bins on the right, and ours on the left: no confidence is at an edge here."""
-    assert getattr(metrics, name)(*data) == pytest.approx(BINNED[name], abs=1e-12)
+    against = "netcal 1.4.0" if name == "mce" else f"{CALIBRATION}, netcal 1.4.0" if name == "ece" else CALIBRATION
+    agree(name.replace("_", " "), against, getattr(metrics, name)(*data), BINNED[name], atol=1e-12)
 
 
 def test_debiased_errors(data: Any) -> None:
@@ -56,8 +60,8 @@ def test_debiased_errors(data: Any) -> None:
     The first draws from the folded normal law whose mean ours has: 0.0914982, with a standard error of 2.8e-5 over 20 x
     20,000 draws. It refuses bins of fewer than two examples, so that there are 5 bins; without the empty one.
     """
-    assert metrics.ece_debiased(*data, 5) == pytest.approx(0.0914982, abs=4 * 2.8e-5)
-    assert metrics.rms_debiased(*data, 5) == pytest.approx(0.09242969372383976, abs=1e-12)
+    agree("debiased ECE", f"{CALIBRATION}, 400,000 draws", metrics.ece_debiased(*data, 5), 0.0914982, atol=4 * 2.8e-5)
+    agree("debiased RMS error", CALIBRATION, metrics.rms_debiased(*data, 5), 0.09242969372383976, atol=1e-12)
 
 
 def test_smooth_error(data: Any) -> None:
@@ -65,7 +69,7 @@ def test_smooth_error(data: Any) -> None:
 
     It halves its bandwidth 10 times on a mesh of its own, and ours 12 times on 1024 cells: they agree to such a step.
     """
-    assert metrics.smooth_ece(*data) == pytest.approx(0.09163590608356822, abs=2**-10)
+    agree("smooth ECE", "relplot 1.0.3", metrics.smooth_ece(*data), 0.09163590608356822, atol=2**-10)
 
 
 def test_areas_under_risk(data: Any) -> None:
@@ -77,19 +81,18 @@ def test_areas_under_risk(data: Any) -> None:
     """
     n, first, last = 600, 0.0, 1 - metrics.accuracy(*data)
     aurc = (0.2046915879401316 * (n - 1) + (first + last) / 2) / n
-    assert metrics.aurc(*data) == pytest.approx(aurc, abs=1e-6)
-    assert metrics.excess_aurc(*data) == pytest.approx(
-        (0.2046915879401316 - 0.07524743570896762) * (n - 1) / n, abs=1e-6
-    )
-    assert metrics.augrc(*data) == pytest.approx(0.13255286574692624 * (n - 1) / n, abs=1e-6)
+    agree("AURC", UNCERTAINTY, metrics.aurc(*data), aurc, atol=1e-6)
+    excess = (0.2046915879401316 - 0.07524743570896762) * (n - 1) / n
+    agree("excess AURC", UNCERTAINTY, metrics.excess_aurc(*data), excess, atol=1e-6)
+    agree("AUGRC", UNCERTAINTY, metrics.augrc(*data), 0.13255286574692624 * (n - 1) / n, atol=1e-6)
 
 
 def test_points_of_the_risk_coverage_curve(data: Any) -> None:
     """torch_uncertainty 0.13.0: CovAtxRisk and RiskAtxCov, in float32."""
     for risk, coverage in ((0.05, 0.1133333370089531), (0.1, 0.25), (0.2, 0.3916666805744171)):
-        assert metrics.coverage_at_risk(*data, risk) == pytest.approx(coverage, abs=1e-6)
+        agree("coverage at a risk", UNCERTAINTY, metrics.coverage_at_risk(*data, risk), coverage, atol=1e-6)
     for coverage, risk in ((0.5, 0.24), (0.8, 0.30416666666666664), (0.95, 0.3526315789473684)):
-        assert 1 - metrics.accuracy_at_coverage(*data, coverage) == pytest.approx(risk, abs=1e-6)
+        agree("risk at a coverage", UNCERTAINTY, 1 - metrics.accuracy_at_coverage(*data, coverage), risk, atol=1e-6)
 
 
 def never(_: Any) -> Predictive:
@@ -107,8 +110,8 @@ def test_conformal_sets(level: float, data: Any) -> None:
     logs, labels = data
     found = Conformal.fit(predictive(logs[:300], labels[:300]), never, alpha=1 - level, method="lac")
     threshold, size = LAC[level]
-    assert found.threshold == pytest.approx(threshold, abs=1e-12)
-    assert found.sets(predictive(logs[300:])).sum() == size
+    agree("conformal threshold, LAC", MAPIE, found.threshold, threshold, atol=1e-12)
+    agree("classes in conformal sets, LAC", MAPIE, found.sets(predictive(logs[300:])).sum(), size, atol=0)
 
 
 @pytest.mark.parametrize("level", APS)
@@ -121,15 +124,18 @@ def test_adaptive_scores(level: float, data: Any) -> None:
     probs, labels = np.exp(data[0][:300]), data[1][:300]
     uniforms = 1 - np.random.RandomState(0).uniform(size=300)
     scores = class_scores(probs, "aps", uniforms)[np.arange(300), labels]
-    assert quantile(scores, 1 - level) == pytest.approx(APS[level], abs=1e-12)
+    agree("conformal threshold, APS", MAPIE, quantile(scores, 1 - level), APS[level], atol=1e-12)
 
 
 def test_scores_of_laws() -> None:
     """properscoring 0.1: crps_gaussian; scoringrules 0.10.0: crps_normal, crps_mixnorm, logs_normal, logs_mixnorm."""
     u = sequence(100, 2, 3, 5, 7, 11, 13, 17)
     means, stds, targets = norm.ppf(u[:, :3]).T, 0.3 + u[:, 3:6].T, 1.5 * norm.ppf(u[:, 6])
-    assert laws.crps(means[:1], stds[:1], targets).mean() == pytest.approx(1.1689922023936885, abs=1e-12)
-    assert laws.crps(means, stds, targets).mean() == pytest.approx(0.8804951518167806, abs=1e-12)
+    scoring, both = "scoringrules 0.10.0", "properscoring 0.1, scoringrules 0.10.0"
+    agree("CRPS of a normal", both, laws.crps(means[:1], stds[:1], targets).mean(), 1.1689922023936885, atol=1e-12)
+    agree("CRPS of a mixture", scoring, laws.crps(means, stds, targets).mean(), 0.8804951518167806, atol=1e-12)
     wide = (means[..., None], stds[..., None], targets[:, None])
-    assert laws.nll(*(x[:1] for x in wide[:2]), wide[2]).mean() == pytest.approx(5.50825807038197, abs=1e-12)
-    assert laws.nll(*wide).mean() == pytest.approx(2.2479099492525654, abs=1e-12)
+    agree(
+        "NLL of a normal", scoring, laws.nll(*(x[:1] for x in wide[:2]), wide[2]).mean(), 5.50825807038197, atol=1e-12
+    )
+    agree("NLL of a mixture", scoring, laws.nll(*wide).mean(), 2.2479099492525654, atol=1e-12)

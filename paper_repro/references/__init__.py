@@ -1,0 +1,1 @@
+"""How far figures are from those of other implementations."""

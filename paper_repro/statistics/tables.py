@@ -14,7 +14,7 @@ from paper_repro.statistics.paired import EXPERIMENT as PAIRED
 
 def newest(experiment: str, *keys: str) -> list[dict[str, Any]]:
     """The last record of each case, in the order of their first."""
-    return list({tuple(r[key] for key in keys): r for r in read(experiment)}.values())
+    return list({tuple(r.get(key) for key in keys): r for r in read(experiment)}.values())
 
 
 def power() -> str:

@@ -19,6 +19,7 @@ from bayespeft.generation.score import Score
 from bayespeft.methods.base import Method
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.predictive.categorical import Predictive
+from bayespeft.predictive.evaluation import Evaluation, evaluate
 from bayespeft.predictive.normal import RegressionPredictive
 from bayespeft.report.calibration import CalibrationReport
 from bayespeft.report.regression import RegressionReport
@@ -28,6 +29,7 @@ __all__ = [
     "Adaptation",
     "CalibrationReport",
     "Decomposition",
+    "Evaluation",
     "Generation",
     "IntrinsicDimension",
     "Method",
@@ -41,6 +43,7 @@ __all__ = [
     "__version__",
     "adapt",
     "decompose",
+    "evaluate",
     "fit",
     "import_lora",
     "intrinsic_dimension",

@@ -105,6 +105,16 @@ def test_plain_module(capsys):
     assert "over-confident" in capsys.readouterr().out
 
 
+def test_any_probabilities(capsys, tmp_path):
+    pytest.importorskip("sklearn", reason="the probabilities are its")
+    report = example("any_probabilities")(str(tmp_path / "page.html"), limit=600)
+    assert (report.n, report.classes) == (180, 10)
+    assert (tmp_path / "page.html").is_file()
+    output = capsys.readouterr().out
+    assert "promised: 95 %" in output
+    assert "validation" in output
+
+
 @pytest.mark.parametrize("engine", ["torch", "accelerate"])
 def test_own_loop(bert, tokenizer, sentences, tmp_path, capsys, engine):
     if engine != "torch":

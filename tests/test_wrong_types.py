@@ -81,6 +81,7 @@ class World:
             "load": {"directory": self.folder / "posterior", "model": self.network},
             "import_lora": {"directory": self.folder / "lora", "model": self.network, "classes": 2},
             "decompose": {"matrix": self.x},
+            "evaluate": {"probs": torch.full((4, 2), 0.5), "labels": [0, 1, 1, 0]},
             "methods": {},
             "intrinsic_dimension": {**data, "validation": self.data, "reference": 0.5, "smallest": 2, "fits": 1},
             "Targets": {},

@@ -15,13 +15,14 @@ import bayespeft
 from bayespeft.cli import options as opt
 from bayespeft.cli import study as what
 from bayespeft.cli.doctor import look
+from bayespeft.cli.evaluate import evaluate
+from bayespeft.cli.predict import predict
 from bayespeft.cli.saved import open_posterior
+from bayespeft.cli.written import Files
 from bayespeft.compare import compare_study
 from bayespeft.data.load import load as load_rows
 from bayespeft.errors import BayesPeftError, ConfigError
 from bayespeft.io.checkpoint import check_place, holds_posterior
-from bayespeft.io.directory import check_writable
-from bayespeft.report.base import DrawnReport
 from bayespeft.task import Task
 
 
@@ -166,20 +167,10 @@ def report(
     ood: opt.Ood = None,
     draws_error: opt.DrawsError = False,
     seed: Annotated[int, typer.Option(help="Of draws and intervals.", rich_help_panel=opt.OUTPUT)] = 0,
-    html: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write one page with pictures and rows here.", rich_help_panel=opt.OUTPUT),
-    ] = None,
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write everything as JSON here.", rich_help_panel=opt.OUTPUT)
-    ] = None,
-    csv: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the numbers here.", rich_help_panel=opt.OUTPUT)
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write the plot here: .png, .svg or .pdf.", rich_help_panel=opt.OUTPUT),
-    ] = None,
+    html: opt.Html = None,
+    json: opt.Json = None,
+    csv: opt.Csv = None,
+    plot: opt.Plot = None,
     figure: opt.Figures = None,
     quotes: opt.Quotes = 10,
     device: opt.Device = "auto",
@@ -189,10 +180,8 @@ def report(
         raise typer.BadParameter(f"{len(names)} names after DIR: [MODEL] DATA are expected.")
     model, data = (names[0] if len(names) == 2 else None), names[-1]
     said = opt.columns(columns)
-    figures = opt.figures(figure)
-    for path in (html, json, csv, plot, *(path for _, path in figures)):
-        if path is not None:
-            check_writable(path.parent)
+    files = Files(html, json, csv, plot, opt.figures(figure))
+    files.check()
     posterior = open_posterior(directory, model, device)
     named = {**posterior.columns, **said}
     read = partial(load_rows, split=split, data_dir=data_dir, limit=limit, seed=seed, columns=named)
@@ -211,23 +200,11 @@ def report(
         quotes=quotes,
         columns=said or None,
     )
-    typer.echo(str(result))
-    if plot is not None and not isinstance(result, DrawnReport):
-        raise ConfigError(
-            f"there is no plot of {result.WHAT}: leave --plot out. --figure writes {', '.join(result.figures) or 'none'}."
-        )
-    for title, path, write in (
-        ("Page", html, result.to_html),
-        ("Report", json, result.to_json),
-        ("Numbers", csv, result.to_csv),
-        ("Plot", plot, getattr(result, "plot", None)),
-    ):
-        if path is not None and write is not None:
-            write(path)
-            typer.echo(f"{title}: {path}")
-    for name, path in figures:
-        result.to_svg(path, name)
-        typer.echo(f"Figure: {path}")
+    files.write(result)
+
+
+app.command()(evaluate)
+app.command()(predict)
 
 
 @app.command()

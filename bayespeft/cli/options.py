@@ -162,6 +162,25 @@ Figures = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+Alpha = Annotated[
+    float, typer.Option(help="The probability that a set of classes misses the label, at most.", rich_help_panel=OUTPUT)
+]
+Risk = Annotated[
+    float,
+    typer.Option(help="The largest error rate among answers that are not abstained from.", rich_help_panel=OUTPUT),
+]
+Html = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write one page with pictures and rows here.", rich_help_panel=OUTPUT),
+]
+Json = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write everything as JSON here.", rich_help_panel=OUTPUT)
+]
+Csv = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the numbers here.", rich_help_panel=OUTPUT)]
+Plot = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write the plot here: .png, .svg or .pdf.", rich_help_panel=OUTPUT),
+]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Where to write.", rich_help_panel=OUTPUT, show_default=False)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from bayespeft.data.layout import ANSWERS
 from bayespeft.errors import DataError
 
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _LONGEST = 1 << 30  # characters of a cell: the csv module would stop at 128 thousand
 
 
@@ -42,19 +43,24 @@ def read_file(path: str | Path, labels: Collection[str] = ()) -> Any:
     if suffix == ".parquet":
         rows = _parquet(file)
     elif suffix == ".jsonl":
-        rows = list(_lines(file))
+        with file.open(encoding="utf-8-sig") as opened:
+            rows = list(lines_of(opened, file))
     else:
-        rows = _table(file, "\t" if suffix == ".tsv" else ",", {*LABELS, *ANSWERS, *labels})
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            rows = _numbered(list(table_of(opened, file, DELIMITERS[suffix])), {*LABELS, *ANSWERS, *labels})
     if len(rows) == 0:
         raise DataError(f"{file} is empty: it has no rows.")
     return rows
 
 
-def _lines(file: Path) -> Iterator[dict[str, Any]]:
-    with file.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
+def lines_of(file: Iterable[str], path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of JSON lines; errors as `read_file`."""
+    try:
+        for number, line in enumerate(file, start=1):
             if line.strip():
-                yield _row(line, f"{file}, line {number}")
+                yield _row(line, f"{path}, line {number}")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} can't be read as UTF-8: {error}.") from error
 
 
 def _row(line: str, where: str) -> dict[str, Any]:
@@ -67,27 +73,28 @@ def _row(line: str, where: str) -> dict[str, Any]:
     return row
 
 
-def _table(file: Path, delimiter: str, labels: Collection[str]) -> list[dict[str, Any]]:
+def table_of(file: Iterable[str], path: Path, delimiter: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a table, whose cells are texts; errors as `read_file`."""
     before = csv.field_size_limit(_LONGEST)
     try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines, delimiter=delimiter, strict=True)
-            names = reader.fieldnames or []
-            if len(set(names)) < len(names) or "" in names:
+        reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+        names = reader.fieldnames or []
+        if len(set(names)) < len(names) or "" in names:
+            raise DataError(f"{path}: its first line is {', '.join(names)}: each column needs a name of its own there.")
+        for row in reader:
+            if None in row or None in row.values():
                 raise DataError(
-                    f"{file}: its first line is {', '.join(names)}: each column needs a name of its own there."
+                    f"{path}, line {reader.line_num}: there are not {len(names)} cells, as in the first line."
                 )
-            rows = []
-            for row in reader:
-                if None in row or None in row.values():
-                    raise DataError(
-                        f"{file}, line {reader.line_num}: there are not {len(names)} cells, as in the first line."
-                    )
-                rows.append(dict(row))
+            yield dict(row)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{file} can't be read as a table in UTF-8: {error}.") from error
+        raise DataError(f"{path} can't be read as a table in UTF-8: {error}.") from error
     finally:
         csv.field_size_limit(before)
+
+
+def _numbered(rows: list[dict[str, Any]], labels: Collection[str]) -> list[dict[str, Any]]:
+    """Make numbers of the cells of columns of labels where all are; return the rows."""
     for name in labels:
         if rows and name in rows[0]:
             for row, value in zip(rows, _numbers([row[name] for row in rows]), strict=True):

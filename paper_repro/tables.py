@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bayespeft
-from paper_repro.defaults import choice
+from paper_repro.defaults import choice, vera_rate
 from paper_repro.defaults import tables as defaults
 from paper_repro.defaults.example import example
 from paper_repro.efficiency import tables as efficiency
@@ -107,6 +107,8 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "results: large step": efficiency.large,
     "results: draws speed": efficiency.draws,
     "results: sparse step": sparse.steps,
+    "results: sparse mask": sparse.masks,
+    "results: vera rate": vera_rate.table,
     "results: pyro": lambda: records("pyro_share"),
     "results: smollm2": lambda: records("smollm2"),
     "results: generation speed": generation.speed,

@@ -113,6 +113,8 @@ def mean_intervals(
     _check(level)
     values = np.stack(list(scores.values()), axis=1)
     n, means = len(values), values.mean(axis=0)
+    # A mean of what is never negative, such as squared errors, is not negative either.
+    least = np.where(values.min(axis=0) >= 0, 0.0, -np.inf)
     values = values - means
     error = values.std(axis=0) / n**0.5
     draws = np.empty((max(resamples, 0), len(scores)))
@@ -120,7 +122,10 @@ def mean_intervals(
         mean = drawn @ values / n
         spread = np.sqrt(np.maximum(drawn @ values**2 / n - mean**2, 0) / n)
         draws[rows] = deviates(mean, spread, 0.0, error)
-    return {name: studentised(float(means[i]), float(error[i]), draws[:, i], level) for i, name in enumerate(scores)}
+    return {
+        name: studentised(float(means[i]), float(error[i]), draws[:, i], level, least=float(least[i]))
+        for i, name in enumerate(scores)
+    }
 
 
 def explained(

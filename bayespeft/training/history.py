@@ -18,7 +18,8 @@ class Record:
         step: optimiser steps done.
         epoch: passes over the data done.
         loss: what training minimises, nats per example: nll + kl_weight * (kl + prior) / N, but for the above.
-        nll: mean negative log-likelihood under draws of q, nats per example.
+        nll: mean negative log-likelihood under q, nats per example: of the draws of the steps, or of a guide that draws nothing
+            its bound.
         kl: KL(q || prior) of the latents at the end of the stretch, nats.
         prior: -log prior density of the points at the end of the stretch, less its least: what keeps points near their
             centers, nats. Without normalising constants, which go by the unit of a weight, neither this nor the loss says

@@ -16,6 +16,7 @@ from bayespeft.methods.vera import METHOD
 from bayespeft.report.metric import value_of
 from paper_repro.defaults.tasks import network, rows
 from paper_repro.results import append, read
+from paper_repro.text import spread
 
 EXPERIMENT = "vera_rate"
 RATES = (5e-3, 2e-2, 8e-2)
@@ -46,6 +47,27 @@ def measure(rate: float, seed: int, data_dir: str | None) -> None:
         **{name: round(value, 5) for name, value in figures.items()},
         train_nll=round(posterior.history.records[-1].nll, 5), seconds=round(posterior.history.seconds, 1),
     )  # fmt: skip
+
+
+def table() -> str:
+    """How well each rate does, over the seeds that all of them have."""
+    records = read(EXPERIMENT)
+    common = set.intersection(*({r["seed"] for r in records if r["rate"] == rate} for rate in RATES))
+    if not common:
+        return "not measured yet"
+    lines = [
+        f"{ROWS} rows of SST-2, {STEPS} steps of batches of {BATCH}, {TEST} other rows of its training split; mean ± standard "
+        f"deviation over {len(common)} seeds. {records[-1]['date']}; `paper_repro/defaults/vera_rate.py`.",
+        "",
+        "| rate | accuracy, % | NLL, nats | ECE, % | NLL in training, nats |",
+        "|---|---|---|---|---|",
+    ]
+    figures = (("accuracy", 100, 1), ("nll", 1, 3), ("ece", 100, 1), ("train_nll", 1, 3))
+    for rate in RATES:
+        own = [r for r in records if r["rate"] == rate and r["seed"] in common]
+        cells = (spread([r[name] for r in own], scale, digits) for name, scale, digits in figures)
+        lines.append(f"| {rate:g} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

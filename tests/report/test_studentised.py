@@ -21,6 +21,15 @@ def test_a_resample_without_spread_counts_with_the_samples() -> None:
     assert np.isnan(found[2])
 
 
+def test_a_mean_of_squares_is_not_negative() -> None:
+    """The rest of the interval is its own: only the lower end is cut, and only where nothing is negative."""
+    values = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 9.0, 0.0, 16.0])
+    found, moved = (mean_intervals({"a": values - shift}, resamples=200)["a"] for shift in (0.0, 1.0))
+    assert found.low == 0 < found.high
+    assert moved.low < -1
+    assert moved.high == pytest.approx(found.high - 1)
+
+
 def test_means_of_skewed_losses_are_held_more_often_than_by_percentiles() -> None:
     """Log-normal, thirty at a time: 95 % within 4 standard errors plus what the paper's own method misses, 3 points."""
     rng, truth, held, percentiles = np.random.default_rng(0), float(np.exp(0.5)), 0, 0

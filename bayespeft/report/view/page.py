@@ -145,7 +145,7 @@ def _curves(training: Training) -> Iterator[Figure]:
     per_example = {name: curve for name, curve in training.curves.items() if name != "kl"}
     words = {
         "objective": "objective: NLL + weighted KL and penalty of points",
-        "nll": "NLL under draws",
+        "nll": "NLL, training",
         "validation nll": "NLL, validation",
     }
     caption = "A gap that opens between training and validation NLL is overfitting."

@@ -144,7 +144,19 @@ class Guide(nn.Module, ABC):
         noise = torch.empty(n, self.noise_size)
         for row in noise:  # one by one: torch's stream of normals depends on how many are asked for
             row.normal_(generator=generator)
-        return self.transform(noise.to(next(chain(self.parameters(), self.buffers()), noise)))
+        return self.transform(self._here(noise))
+
+    def draw(self, number: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return one draw of each pack, (layers, ...): that of this number among `draws`, without making the others."""
+        if self.members is not None:
+            return {name: values[number] for name, values in self.draws(number + 1, generator).items()}
+        noise = torch.empty(1, self.noise_size)
+        for _ in range(number + 1):  # earlier draws cost their normals alone
+            noise[0].normal_(generator=generator)
+        return {name: values[0] for name, values in self.transform(self._here(noise)).items()}
+
+    def _here(self, noise: Tensor) -> Tensor:
+        return noise.to(next(chain(self.parameters(), self.buffers()), noise))
 
     def moments(self, name: str) -> Sequence[Weight] | None:
         """Return, for each layer of a pack, a weight that gives mean and variance of outputs: see `Moments`.

@@ -7,6 +7,8 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +27,19 @@ from bayespeft.layers.weights import plain
 
 # The last part of a network's class name, and peft's name for its task.
 _TASKS = {"SequenceClassification": "SEQ_CLS", "CausalLM": "CAUSAL_LM", "LMHeadModel": "CAUSAL_LM"}
+
+
+@dataclass(frozen=True)
+class LoraParts:
+    """One draw of every adapter as peft has it.
+
+    Attributes:
+        pairs: layer -> A (r, in), B (out, r) and the scale of B A.
+        trained: name of a tensor of the network -> what was trained in its place.
+    """
+
+    pairs: Mapping[str, tuple[Tensor, Tensor, float]]
+    trained: Mapping[str, Tensor]
 
 
 def write_lora(
@@ -48,8 +63,15 @@ def write_lora(
         CheckpointError: an adapter's change is not exactly a LoRA, more was merged than a LoRA can hold, or the directory
             holds something else.
     """
-    tensors: dict[str, Tensor] = {}
-    pairs: dict[str, tuple[int, float]] = {}
+    parts = lora_parts(placements, weights, merged)
+    warn_of_base(model, placements, parts, stacklevel=5)
+    with replacing(directory, (CONFIG, TENSORS), "a LoRA of peft") as fresh:
+        write_parts(fresh, model, placements, parts)
+
+
+def lora_parts(placements: Sequence[Placement], weights: SiteWeights, merged: Merged | None = None) -> LoraParts:
+    """Return a draw as peft has it; arguments and errors as `write_lora`."""
+    pairs: dict[str, tuple[Tensor, Tensor, float]] = {}
     trained: dict[str, Tensor] = {}
     for placement in placements:
         site, adapter = placement.site, placement.adapter
@@ -67,35 +89,52 @@ def write_lora(
         a, b, scale = low_rank
         if merged is not None and site.name in merged.changes:
             a, b, scale = _with_history(site.name, merged, a, scale * b)
-        pairs[site.name] = len(a), scale * len(a)
-        tensors |= {f"{site.name}.lora_A.weight": a, f"{site.name}.lora_B.weight": b}
+        pairs[site.name] = a, b, scale
     if not pairs:
         raise CheckpointError("no layer has a low-rank change, so this is no LoRA; save it with posterior.save.")
+    return LoraParts(pairs, trained)
+
+
+def write_parts(folder: Path, model: nn.Module, placements: Sequence[Placement], parts: LoraParts) -> None:
+    """Write a draw into a folder that is there: peft's two files."""
+    tensors: dict[str, Tensor] = {}
+    ranks: dict[str, tuple[int, float]] = {}
+    for name, (a, b, scale) in parts.pairs.items():
+        ranks[name] = len(a), scale * len(a)
+        tensors |= {f"{name}.lora_A.weight": a, f"{name}.lora_B.weight": b}
     heads = {site.name for site in find_head(model)}
-    standard = heads.isdisjoint(pairs)
-    modules = {name.split(".")[0] if standard and name in heads else name for name in map(_layer, trained)}
+    standard = heads.isdisjoint(ranks)
+    modules = {name.split(".")[0] if standard and name in heads else name for name in map(_layer, parts.trained)}
     for name, value in model.state_dict().items():
         if any(name.startswith(f"{module}.") for module in modules):
             # peft saves modules whole, with the parts that were not trained.
-            tensors[name] = trained.get(name, value)
+            tensors[name] = parts.trained.get(name, value)
     config = {
         "peft_type": "LORA",
-        # With a task type peft wraps the whole head, which must then have no LoRA inside.
-        "task_type": _task(model) if standard else None,
+        # With a task type peft wraps the whole head, which must then have no LoRA inside, and be there.
+        "task_type": _task(model) if standard and (modules or not heads) else None,
         "base_model_name_or_path": getattr(getattr(model, "config", None), "name_or_path", "") or None,
         "bias": "none",
-        "fan_in_fan_out": any(p.site.kind == "conv1d" for p in placements if p.site.name in pairs),
+        "fan_in_fan_out": any(p.site.kind == "conv1d" for p in placements if p.site.name in ranks),
         "inference_mode": True,
         "lora_dropout": 0.0,
-        "target_modules": list(pairs),
+        "target_modules": list(ranks),
         "modules_to_save": sorted(modules) or None,
-        **_ranks(pairs),
+        **_ranks(ranks),
     }
-    for name, other in tied(model, [p.site for p in placements if p.site.name in pairs]).items():
+    # Clones: layers of one pack share memory, which safetensors refuses.
+    copies = {PREFIX + name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    save_file(copies, folder / TENSORS, metadata={"format": "pt", DIGEST: content_digest(config, copies)})
+    (folder / CONFIG).write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def warn_of_base(model: nn.Module, placements: Sequence[Placement], parts: LoraParts, stacklevel: int) -> None:
+    """Warn of what a LoRA of this network can't say: shared weights, and rows that were added to the embedding."""
+    for name, other in tied(model, [p.site for p in placements if p.site.name in parts.pairs]).items():
         warnings.warn(
             f"layer '{name}' shares its weight with '{other}', and its LoRA is of '{name}' alone: use it in peft unmerged, "
             "since merge_and_unload() would change both. For a LoRA that can be merged, fit without that layer in targets=.",
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
     rows = fresh_rows(model)
     if rows:
@@ -103,13 +142,8 @@ def write_lora(
             f"the last {rows} rows of the network's embedding look as resize_token_embeddings makes them, and a LoRA holds no "
             "embeddings: it belongs to a base with these very rows. Save that base, too (model.save_pretrained), or write the "
             "whole network with posterior.export_merged.",
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
-    with replacing(directory, (CONFIG, TENSORS), "a LoRA of peft") as fresh:
-        # Clones: layers of one pack share memory, which safetensors refuses.
-        copies = {PREFIX + name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-        save_file(copies, fresh / TENSORS, metadata={"format": "pt", DIGEST: content_digest(config, copies)})
-        (fresh / CONFIG).write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _with_history(name: str, merged: Merged, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, float]:

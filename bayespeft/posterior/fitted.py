@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Gt
 from torch import nn
 
 from bayespeft.adapters.attach import Attachment, Placement, SiteWeights, check_unadapted, mode
@@ -17,6 +18,7 @@ from bayespeft.data.layout import Columns
 from bayespeft.errors import AttachError, ConfigError
 from bayespeft.io import checkpoint
 from bayespeft.io.merge import merged_copy, name_outputs, write_merged
+from bayespeft.io.peft_draws import write_draws
 from bayespeft.io.peft_export import write_lora
 from bayespeft.io.savable import check_savable
 from bayespeft.io.saved import Base, Saved
@@ -28,7 +30,7 @@ from bayespeft.methods.base import Method
 from bayespeft.prediction.frozen import Frozen, sharing_copy
 from bayespeft.prediction.predictor import Predictor
 from bayespeft.training.history import History
-from bayespeft.utils.checks import Draw, Draws, Seed, checked_methods
+from bayespeft.utils.checks import Count, Draw, Draws, Seed, checked_methods
 from bayespeft.utils.threads import alone, alone_at_the_ends
 from bayespeft.variational.adapted import Adapted
 from bayespeft.variational.approximation import Approximation
@@ -182,8 +184,7 @@ class Fitted:
             )
         values = self.approximation.mean()
         if draw != "mean":
-            draws = self.approximation.latent.draws(draw + 1, torch.Generator().manual_seed(seed))
-            values |= {name: value[draw] for name, value in draws.items()}
+            values |= self.approximation.latent.draw(draw, torch.Generator().manual_seed(seed))
         return self.approximation.fixed_weights(values)
 
     @alone()
@@ -214,7 +215,7 @@ class Fitted:
             temperature=self.temperature,
             columns=dict(self.columns),
             base=Base(
-                name=getattr(getattr(self.model, "config", None), "name_or_path", type(self.model).__name__),
+                name=self._base_name,
                 fingerprint=self.base,
             ),
             history=self.history,
@@ -281,20 +282,70 @@ class Fitted:
         write_merged(directory, self.merged_model(draw, seed), self.tokenizer)
 
     @alone()
-    def export_peft(self, directory: str | os.PathLike[str], draw: Draw = "mean", seed: Seed = 0) -> None:
-        """Write one draw as a LoRA that `peft.PeftModel.from_pretrained` loads onto the same base network.
+    def export_peft(
+        self,
+        directory: str | os.PathLike[str],
+        draw: Draw | Literal["all"] = "mean",
+        seed: Seed = 0,
+        *,
+        draws: Annotated[Draws, Gt(0)] = 8,
+        head: bool = True,
+        rank: Count | None = None,
+    ) -> None:
+        """Write one draw, or several, as LoRAs that `peft.PeftModel.from_pretrained` loads onto the same base network.
 
         A fitted temperature, and the units of targets, have no place in that format: see `using`. A warning says so of units.
 
+        `draw="all"` writes a folder `draw-0`, `draw-1`, ... for each of `draws` networks, and `draws.json`, which names them
+        and says how their predictions are to be averaged (temperature included): the mean of their probabilities is that of
+        `predict` with as many draws of this seed. Each has one rank for all layers and its scale in its values, as servers of
+        many adapters want them.
+
         Args:
             directory: new, empty, or with an earlier export, which is replaced.
-            draw: as for `using`; one draw is one network, so what the others say is lost.
+            draw: as for `using`; one draw is one network, so what the others say is lost. "all" writes several.
             seed: of the draws.
+            draws: how many, for "all". An ensemble has its members.
+            head: for "all": write freshly made layers, too (`modules_to_save`).
+            rank: for "all": cap the rank of each layer's change; a warning and the manifest state the error.
 
         Raises:
             CheckpointError: an adapter's change is not exactly a LoRA, or the directory holds something else.
-            ConfigError: `draw` is neither "mean" nor the number of a draw.
+            ConfigError: `draw` is none of these, or `draw="all"` of a posterior without spread.
         """
         self._check_network()
         self._tell_units()
-        write_lora(directory, self.model, self.placements, self._one_network(draw, seed), self.merged)
+        if draw != "all":
+            write_lora(directory, self.model, self.placements, self._one_network(draw, seed), self.merged)
+            return
+        with self._predictor() as predictor:
+            count = predictor.check(draws, "plain", 1.0)
+        if not count:
+            raise ConfigError(
+                f"draw='all': method '{self.method.name}' has no spread, so all draws are one: draw='mean'."
+            )
+        facts = {
+            "draws": count,
+            "seed": seed,
+            "temperature": self.temperature,
+            "likelihood": self.likelihood.model_dump(mode="json"),
+            "classes": self.classes,
+            "class_names": list(self.likelihood.class_names),
+            "base": self._base_name,
+            "method": self.method.name,
+            "bayespeft": __version__,
+        }
+        networks = self._networks(count, seed)
+        write_draws(directory, self.model, self.placements, networks, self.merged, facts=facts, head=head, rank=rank)
+
+    @property
+    def _base_name(self) -> str:
+        return str(getattr(getattr(self.model, "config", None), "name_or_path", type(self.model).__name__))
+
+    @torch.no_grad()
+    def _networks(self, count: int, seed: int) -> Iterator[SiteWeights]:
+        """Yield draws as networks; each is drawn once."""
+        mean = self.approximation.mean()
+        values = self.approximation.latent.draws(count, torch.Generator().manual_seed(seed))
+        for number in range(count):
+            yield self.approximation.fixed_weights(mean | {name: value[number] for name, value in values.items()})

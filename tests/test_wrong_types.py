@@ -116,7 +116,7 @@ class World:
 
     def _methods(self, thing: Any) -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
         good = {
-            "data": self.data, "validation": self.data, "directory": self.folder / "out", "site": "0", "keep": 0.5,
+            "data": self.data, "validation": self.data, "directory": self.folder / "out", "layer": "0", "keep": 0.5,
             "path": self.folder / "file.svg", "figure": "reliability", "source": self.folder / "report.json",
             "defaults": thing, "values": {}, "vectors": torch.zeros(18, 2), "vector": torch.zeros(18), "k": 1,
             "prompts": [[5, 6]], "targets": [[7, 8]] if isinstance(thing, bayespeft.Posterior) else np.zeros(4),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bayespeft.adapters.subspace_core import SubspaceCore as SubspaceCore
     from bayespeft.adapters.vera import Vera as Vera
     from bayespeft.layers.factors import Factor as Factor
-    from bayespeft.layers.sites import Site as Site
+    from bayespeft.layers.layer import Layer as Layer
     from bayespeft.layers.weights import Weight as Weight
 else:
     __getattr__, __dir__ = registry.exports(
@@ -30,7 +30,7 @@ else:
         {
             "Adapter": "bayespeft.adapters.base",
             "Factor": "bayespeft.layers.factors",
-            "Site": "bayespeft.layers.sites",
+            "Layer": "bayespeft.layers.layer",
             "WarmUp": "bayespeft.adapters.base",
             "Weight": "bayespeft.layers.weights",
             "kaiming_rows": "bayespeft.adapters.base",

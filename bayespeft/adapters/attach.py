@@ -19,23 +19,23 @@ from torch.utils.hooks import RemovableHandle
 
 from bayespeft.adapters.base import Adapter
 from bayespeft.errors import AttachError
+from bayespeft.layers.layer import Layer
 from bayespeft.layers.merged import Merged
 from bayespeft.layers.network import eager
-from bayespeft.layers.sites import Site
 from bayespeft.layers.weights import Weight
 
-SiteWeights = Mapping[str, Mapping[str, Weight]]
+LayerWeights = Mapping[str, Mapping[str, Weight]]
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """An adapter at a site.
+    """An adapter at a layer.
 
     Attributes:
         head: the layer is freshly made (a head, or what else a checkpoint lacked), and trained whole.
     """
 
-    site: Site
+    layer: Layer
     adapter: Adapter
     head: bool = False
 
@@ -63,12 +63,12 @@ class _Hook:
         for weight in self.weights.values():
             if weight.rows is not None and len(x) != weight.rows:
                 raise MixedRowsError(
-                    f"layer '{self.placement.site.name}' got an input of {len(x)} rows in a batch of {weight.rows}, so it "
+                    f"layer '{self.placement.layer.name}' got an input of {len(x)} rows in a batch of {weight.rows}, so it "
                     "can't be told which row belongs to which example (tokens are flattened or routed, or the layer serves "
                     "something else besides). Leave it out of targets=, or take a guide with noise='batch'; where "
                     "draws_per_pass= was given, leave that out."
                 )
-        return self.placement.adapter.apply(self.weights, x, output, self.placement.site)
+        return self.placement.adapter.apply(self.weights, x, output, self.placement.layer)
 
 
 class Attachment:
@@ -84,25 +84,25 @@ class Attachment:
 
     def __init__(self, placements: Sequence[Placement], merged: Merged | None = None) -> None:
         self.merged = merged
-        names = [placement.site.name for placement in placements]
+        names = [placement.layer.name for placement in placements]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise AttachError(f"layer '{twice[0]}' would get two adapters; select each layer once.")
-        self._hooks = {placement.site.name: _Hook(placement) for placement in placements}
+        self._hooks = {placement.layer.name: _Hook(placement) for placement in placements}
         self._handles: list[RemovableHandle] = []
         self._context = ExitStack()
 
     @property
     def placements(self) -> list[Placement]:
-        """The adapters, site by site."""
+        """The adapters, layer by layer."""
         return [hook.placement for hook in self._hooks.values()]
 
     def __enter__(self) -> Attachment:
         self._context.enter_context(eager())
         if self.merged is not None:
-            self._context.enter_context(self.merged.applied(p.site for p in self.placements))
+            self._context.enter_context(self.merged.applied(p.layer for p in self.placements))
         for hook in self._hooks.values():
-            self._handles.append(hook.placement.site.module.register_forward_hook(hook, with_kwargs=True))
+            self._handles.append(hook.placement.layer.module.register_forward_hook(hook, with_kwargs=True))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -112,8 +112,8 @@ class Attachment:
         self._context.close()
         self.bind({})
 
-    def bind(self, weights: SiteWeights) -> None:
-        """Set the weights of each site; a site that is not named passes the network's own output."""
+    def bind(self, weights: LayerWeights) -> None:
+        """Set the weights of each layer; a layer that is not named passes the network's own output."""
         for name, hook in self._hooks.items():
             hook.weights = weights.get(name)
             hook.ran = False

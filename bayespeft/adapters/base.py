@@ -13,7 +13,7 @@ from torch import Tensor
 from bayespeft.config import Plugin
 from bayespeft.errors import AttachError, GuideError
 from bayespeft.layers.factors import Factor
-from bayespeft.layers.sites import Site
+from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight, combined
 
 
@@ -49,14 +49,14 @@ class Adapter(Plugin, ABC):
     measures: ClassVar[bool] = False
 
     @abstractmethod
-    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
-        """Return the adapter's tensors at a site, with initial values drawn from `generator` (on the CPU)."""
+    def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
+        """Return the adapter's tensors at a layer, with initial values drawn from `generator` (on the CPU)."""
 
-    def blank(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+    def blank(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         """Return tensors as `factors` does, of any values where it `decomposes`: what was fitted before takes their place."""
-        return self.factors(site, generator)
+        return self.factors(layer, generator)
 
-    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
+    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, layer: Layer) -> Tensor:
         """Return the adapted output (..., m), from the layer's input x (..., n) and its own output y (..., m).
 
         Here it is y + delta x, with the dense `delta` of each group of rows that share a draw: m n numbers for each example
@@ -67,34 +67,34 @@ class Adapter(Plugin, ABC):
             GuideError: a matrix has flipped signs, of which `delta` is no linear function that could be told.
         """
         try:
-            change = combined(lambda values: self.delta(values, site), factors)
+            change = combined(lambda values: self.delta(values, layer), factors)
         except GuideError as error:
             raise GuideError(
-                f"adapter '{self.kind}' changes layer '{site.name}' by a function of all its factors together: {error}"
+                f"adapter '{self.kind}' changes layer '{layer.name}' by a function of all its factors together: {error}"
             ) from error
         return y + change.linear(x)
 
     @abstractmethod
-    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+    def delta(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         """Return the change of the weight, dense (m, n), for plain factor values, that `apply` makes.
 
         It is a function of the values that torch.func can map and differentiate: no value decides which way it goes.
         """
 
-    def to_lora(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor, float] | None:
+    def to_lora(self, factors: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor, Tensor, float] | None:
         """Return A (r, n), B (m, r) and s with `delta` = s B A exactly, or None where the adapter has no such form."""
         return None
 
-    def low_rank_change(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor]:
+    def low_rank_change(self, factors: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor, Tensor]:
         """Return left (m, k) and right (k, n) with `delta` = left @ right.
 
         Raises:
             AttachError: the change has no such form.
         """
-        lora = self.to_lora(factors, site)
+        lora = self.to_lora(factors, layer)
         if lora is None:
             raise AttachError(
-                f"the change that adapter '{self.kind}' makes to layer '{site.name}' is not of low rank in its factors."
+                f"the change that adapter '{self.kind}' makes to layer '{layer.name}' is not of low rank in its factors."
             )
         a, b, scale = lora
         return scale * b, a
@@ -103,11 +103,11 @@ class Adapter(Plugin, ABC):
         """Return what has to be seen of the data before the fit; None, as for most adapters: nothing."""
         return None
 
-    def warmed_up(self, site: Site, gradients: Tensor) -> dict[str, Tensor]:
+    def warmed_up(self, layer: Layer, gradients: Tensor) -> dict[str, Tensor]:
         """Return initial values of fixed factors, out of a layer's accumulated gradients (m, n) over the warm-up."""
         return {}
 
-    def measured(self, site: Site, inputs: Tensor) -> dict[str, Tensor]:
+    def measured(self, layer: Layer, inputs: Tensor) -> dict[str, Tensor]:
         """Return initial values of factors, out of a layer's inputs (rows, n) on training rows before the fit."""
         return {}
 
@@ -127,7 +127,7 @@ class Adapter(Plugin, ABC):
             name: the factor's.
             variance: before the merge, in the factor's shape.
             initial: the variance that a fit starts with.
-            old: the values of all factors at the site before the merge.
+            old: the values of all factors at the layer before the merge.
             new: and after it.
         """
         return torch.full_like(variance, initial)

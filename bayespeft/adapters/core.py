@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bayespeft.adapters.base import Adapter, kaiming_rows
 from bayespeft.layers.factors import Factor
-from bayespeft.layers.sites import Site
+from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight
 
 
@@ -29,26 +29,26 @@ class Core(Adapter):
     r: int = Field(default=8, ge=1)
     alpha: float = Field(default=16.0, gt=0)
 
-    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+    def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         """A (r, n) as LoRA's; B = 0 (m, r); C (r, r) starts, and has its prior centered, at the identity."""
         eye = torch.eye(self.r)
         return {
-            "A": Factor(kaiming_rows(self.r, site.in_features, generator), "point"),
-            "B": Factor(torch.zeros(site.out_features, self.r), "point"),
+            "A": Factor(kaiming_rows(self.r, layer.in_features, generator), "point"),
+            "B": Factor(torch.zeros(layer.out_features, self.r), "point"),
             "C": Factor(eye, "latent", center=eye),
         }
 
-    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
+    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, layer: Layer) -> Tensor:
         """Return y + s B C A x."""
         # The scale meets the r channels, not the m outputs.
         channels = factors["C"].linear(factors["A"].linear(x)) * (self.alpha / self.r)
         return y + factors["B"].linear(channels)
 
-    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+    def delta(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         """Return s B C A."""
         return (self.alpha / self.r) * factors["B"] @ factors["C"] @ factors["A"]
 
-    def to_lora(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor, float]:
+    def to_lora(self, factors: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor, Tensor, float]:
         """Return A, B C and s."""
         return factors["A"], factors["B"] @ factors["C"], self.alpha / self.r
 

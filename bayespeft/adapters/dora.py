@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bayespeft.adapters.lora import Lora
 from bayespeft.layers.factors import Factor
-from bayespeft.layers.sites import Site
+from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight, combined
 
 
@@ -32,32 +32,32 @@ class Dora(Lora):
     latent: tuple[Literal["A", "B", "g"], ...] = ("g",)  # type: ignore[assignment]
     constant_norm: bool = False
 
-    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+    def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         """A (r, n) and B = 0 (m, r) as LoRA's; g (m,), the norms of the layer's own rows."""
-        factors = super().factors(site, generator)
-        g = site.weight().cpu().norm(dim=-1)
+        factors = super().factors(layer, generator)
+        g = layer.weight().cpu().norm(dim=-1)
         return {**factors, "g": Factor(g, "latent" if "g" in self.latent else "point", center=g)}
 
-    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
+    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, layer: Layer) -> Tensor:
         """Return V x + bias + (g / |V| - 1) o V x, with V x + bias = y + s B A x."""
         # In half precision a factor that is nearly 1 would be rounded to it, and its difference from 1 is not.
-        excess = combined(lambda values: values["g"] / self._norm(values, site) - 1, factors)
-        moved, bias = super().apply(factors, x, y, site), site.bias()
+        excess = combined(lambda values: values["g"] / self._norm(values, layer) - 1, factors)
+        moved, bias = super().apply(factors, x, y, layer), layer.bias()
         return moved + excess.mul(moved if bias is None else moved - bias.to(y))
 
-    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+    def delta(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         """Return g / |V| o V - W0."""
-        own = site.weight().to(factors["A"])
-        gain = factors["g"] / self._norm(factors, site)
-        return gain.unsqueeze(-1) * (own + super().delta(factors, site)) - own
+        own = layer.weight().to(factors["A"])
+        gain = factors["g"] / self._norm(factors, layer)
+        return gain.unsqueeze(-1) * (own + super().delta(factors, layer)) - own
 
-    def to_lora(self, factors: Mapping[str, Tensor], site: Site) -> None:  # type: ignore[override]
+    def to_lora(self, factors: Mapping[str, Tensor], layer: Layer) -> None:  # type: ignore[override]
         """Return None: a row of W0 changes its length, whatever the rank of the rest."""
 
-    def _norm(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+    def _norm(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         """|V| (m,), without V itself: |W0|^2 + 2 s B . W0 A^T + s^2 |B A|^2, row by row."""
         a, b, scale = factors["A"], factors["B"], self.alpha / self.r
-        own = site.stored.detach().to(a)
+        own = layer.stored.detach().to(a)
         change = (b * (2 * scale * own @ a.mT + scale**2 * b @ (a @ a.mT))).sum(-1)
         norm: Tensor = (own.norm(dim=-1).square() + change).clamp_min(torch.finfo(a.dtype).tiny).sqrt()
         return norm.detach() if self.constant_norm else norm

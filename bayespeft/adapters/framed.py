@@ -11,7 +11,7 @@ from pydantic import Field
 from bayespeft.adapters.base import Adapter
 from bayespeft.adapters.frames import Frames, truncated_svd
 from bayespeft.layers.factors import Factor
-from bayespeft.layers.sites import Site
+from bayespeft.layers.layer import Layer
 
 
 class Framed(Adapter):
@@ -24,24 +24,24 @@ class Framed(Adapter):
     decomposes: ClassVar[bool] = True
     r: int = Field(default=8, ge=1)
 
-    def split(self, site: Site, generator: torch.Generator) -> Frames:
+    def split(self, layer: Layer, generator: torch.Generator) -> Frames:
         """Return r singular triplets of the layer's weight as it is now: the leading ones, unless a subclass chooses others.
 
         Raises:
             AttachError: r is larger than the smaller side of the layer, or the layer's weight can't be read.
         """
-        return truncated_svd(site.weight(), self.r, generator, site)
+        return truncated_svd(layer.weight(), self.r, generator, layer)
 
     @abstractmethod
     def around(self, frames: Frames) -> dict[str, Factor]:
         """Return the adapter's tensors for these triplets."""
 
-    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+    def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         """Return `around` the layer's `split`; raises as these do."""
-        return self.around(self.split(site, generator))
+        return self.around(self.split(layer, generator))
 
-    def blank(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+    def blank(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         """Return `around` triplets of zeros."""
         return self.around(
-            Frames(torch.zeros(site.out_features, self.r), torch.zeros(self.r), torch.zeros(self.r, site.in_features))
+            Frames(torch.zeros(layer.out_features, self.r), torch.zeros(self.r), torch.zeros(self.r, layer.in_features))
         )

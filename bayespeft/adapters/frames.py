@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bayespeft.errors import AttachError
-from bayespeft.layers.sites import Site
+from bayespeft.layers.layer import Layer
 from bayespeft.utils.randomness import seeded
 
 # Up to this smaller side an exact decomposition takes half a second; beyond, it grows with the cube.
@@ -32,7 +32,7 @@ def full_svd(matrix: Tensor) -> Frames:
 
 
 def truncated_svd(
-    matrix: Tensor, r: int, generator: torch.Generator, site: Site, exact_up_to: int | None = None
+    matrix: Tensor, r: int, generator: torch.Generator, layer: Layer, exact_up_to: int | None = None
 ) -> Frames:
     """Return the leading r singular triplets of a matrix (m, n).
 
@@ -43,7 +43,7 @@ def truncated_svd(
         matrix: any float matrix.
         r: how many triplets.
         generator: decides the random start of the iteration (on the CPU).
-        site: the layer, for the error's message.
+        layer: the layer, for the error's message.
         exact_up_to: a smaller side up to which the decomposition is exact; None: 1024.
 
     Raises:
@@ -51,7 +51,7 @@ def truncated_svd(
     """
     if r > min(matrix.shape):
         raise AttachError(
-            f"layer '{site.name}': r={r}, but a {matrix.shape[0]} x {matrix.shape[1]} matrix has {min(matrix.shape)} singular "
+            f"layer '{layer.name}': r={r}, but a {matrix.shape[0]} x {matrix.shape[1]} matrix has {min(matrix.shape)} singular "
             f"values. Set r to at most {min(matrix.shape)}, or leave the layer out of targets=."
         )
     if min(matrix.shape) <= (EXACT_UP_TO if exact_up_to is None else exact_up_to):

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from bayespeft.adapters.base import Adapter
 from bayespeft.adapters.fastfood import Fastfood
 from bayespeft.layers.factors import Factor
-from bayespeft.layers.sites import Site
+from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight
 
 # The last projection of each layer, and what it was drawn from.
@@ -44,36 +44,36 @@ class Intrinsic(Adapter):
     scale: Literal["one", "layer"] = "layer"
     seed: int = 0
 
-    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+    def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         """theta = 0 (d,), shared; lambda = 1 (1,), where there is one a layer; `generator` is not used."""
         theta = {"theta": Factor(torch.zeros(self.d), "latent", shared=True)}
         one = torch.ones(1)
         return theta if self.scale == "one" else {**theta, "lambda": Factor(one, "point", center=one)}
 
-    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
+    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, layer: Layer) -> Tensor:
         """Return y + lambda (P theta) x."""
         # Drawn here: under a transformation such as vmap, tensors that are kept would not outlive it.
-        projection = self._projection(site, x.device)
-        change = factors["theta"].map(lambda theta: self._matrix(projection, theta, site)).linear(x)
+        projection = self._projection(layer, x.device)
+        change = factors["theta"].map(lambda theta: self._matrix(projection, theta, layer)).linear(x)
         return y + (factors["lambda"].mul(change) if "lambda" in factors else change)
 
-    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+    def delta(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         """Return lambda P theta."""
         theta = factors["theta"]
-        change = self._matrix(self._projection(site, theta.device), theta, site)
+        change = self._matrix(self._projection(layer, theta.device), theta, layer)
         return factors["lambda"] * change if "lambda" in factors else change
 
-    def _matrix(self, projection: Fastfood, theta: Tensor, site: Site) -> Tensor:
+    def _matrix(self, projection: Fastfood, theta: Tensor, layer: Layer) -> Tensor:
         """(..., d) to (..., m, n)."""
-        return projection(theta).reshape(*theta.shape[:-1], site.out_features, site.in_features)
+        return projection(theta).reshape(*theta.shape[:-1], layer.out_features, layer.in_features)
 
-    def _projection(self, site: Site, device: torch.device) -> Fastfood:
-        seed = zlib.crc32(f"{self.seed} {site.name}".encode())
+    def _projection(self, layer: Layer, device: torch.device) -> Fastfood:
+        seed = zlib.crc32(f"{self.seed} {layer.name}".encode())
         key = (self.d, seed, device)
-        kept = _DRAWN.get(site.module)
+        kept = _DRAWN.get(layer.module)
         if kept is None or kept[0] != key:
-            kept = key, Fastfood.draw(self.d, site.in_features * site.out_features, seed, device)
-            _DRAWN[site.module] = kept
+            kept = key, Fastfood.draw(self.d, layer.in_features * layer.out_features, seed, device)
+            _DRAWN[layer.module] = kept
         return kept[1]
 
 

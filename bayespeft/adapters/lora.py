@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bayespeft.adapters.base import Adapter, kaiming_rows
 from bayespeft.layers.factors import Factor
-from bayespeft.layers.sites import Site
+from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight
 
 
@@ -32,23 +32,25 @@ class Lora(Adapter):
     alpha: float = Field(default=16.0, gt=0)
     latent: tuple[Literal["A", "B"], ...] = ("A",)
 
-    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+    def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         """A ~ U(-1/sqrt n, 1/sqrt n) of shape (r, n); B = 0 of shape (m, r)."""
         return {
-            "A": Factor(kaiming_rows(self.r, site.in_features, generator), "latent" if "A" in self.latent else "point"),
-            "B": Factor(torch.zeros(site.out_features, self.r), "latent" if "B" in self.latent else "point"),
+            "A": Factor(
+                kaiming_rows(self.r, layer.in_features, generator), "latent" if "A" in self.latent else "point"
+            ),
+            "B": Factor(torch.zeros(layer.out_features, self.r), "latent" if "B" in self.latent else "point"),
         }
 
-    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
+    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, layer: Layer) -> Tensor:
         """Return y + s B A x."""
         # The scale meets the r channels, not the m outputs.
         return y + factors["B"].linear(factors["A"].linear(x) * (self.alpha / self.r))
 
-    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+    def delta(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         """Return s B A."""
         return (self.alpha / self.r) * factors["B"] @ factors["A"]
 
-    def to_lora(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor, float]:
+    def to_lora(self, factors: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor, Tensor, float]:
         """Return A, B and s."""
         return factors["A"], factors["B"], self.alpha / self.r
 

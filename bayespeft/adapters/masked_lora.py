@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bayespeft.adapters.base import Adapter, kaiming_rows
 from bayespeft.layers.factors import Factor
-from bayespeft.layers.sites import Site
+from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight
 
 
@@ -29,26 +29,26 @@ class MaskedLora(Adapter):
     r: int = Field(default=8, ge=1)
     alpha: float = Field(default=16.0, gt=0)
 
-    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+    def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         """A (r, n) and B = 0 (m, r) as LoRA's; z (n,) starts, and has its prior centered, at 1."""
-        ones = torch.ones(site.in_features)
+        ones = torch.ones(layer.in_features)
         return {
-            "A": Factor(kaiming_rows(self.r, site.in_features, generator), "point"),
-            "B": Factor(torch.zeros(site.out_features, self.r), "point"),
+            "A": Factor(kaiming_rows(self.r, layer.in_features, generator), "point"),
+            "B": Factor(torch.zeros(layer.out_features, self.r), "point"),
             "z": Factor(ones, "latent", center=ones),
         }
 
-    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
+    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, layer: Layer) -> Tensor:
         """Return y + s B A (z o x)."""
         # The scale meets the r channels, not the m outputs.
         channels = factors["A"].linear(factors["z"].mul(x)) * (self.alpha / self.r)
         return y + factors["B"].linear(channels)
 
-    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+    def delta(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         """Return s B A diag(z)."""
         return (self.alpha / self.r) * factors["B"] @ factors["A"] * factors["z"]
 
-    def to_lora(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor, float]:
+    def to_lora(self, factors: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor, Tensor, float]:
         """Return A diag(z), B and s."""
         return factors["A"] * factors["z"], factors["B"], self.alpha / self.r
 

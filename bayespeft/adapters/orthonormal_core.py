@@ -17,7 +17,7 @@ from torch import Tensor
 from bayespeft.adapters.framed import Framed
 from bayespeft.adapters.frames import Frames, orthonormal_columns, orthonormal_rows
 from bayespeft.layers.factors import Factor
-from bayespeft.layers.sites import Site
+from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight
 
 
@@ -43,18 +43,18 @@ class OrthonormalCore(Framed):
             "C": Factor(torch.zeros(self.r, self.r), "latent"),
         }
 
-    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
+    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, layer: Layer) -> Tensor:
         """Return y + s Q(B) C Q(A^T)^T x."""
         rows, columns = factors["A"].map(orthonormal_rows), factors["B"].map(orthonormal_columns)
         # The scale meets the r channels, not the m outputs.
         return y + columns.linear(factors["C"].linear(rows.linear(x)) * (self.alpha / self.r))
 
-    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+    def delta(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         """Return s Q(B) C Q(A^T)^T."""
         scaled = (self.alpha / self.r) * orthonormal_columns(factors["B"])
         return scaled @ factors["C"] @ orthonormal_rows(factors["A"])
 
-    def to_lora(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor, float]:
+    def to_lora(self, factors: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor, Tensor, float]:
         """Return Q(A^T)^T, Q(B) C and s."""
         return orthonormal_rows(factors["A"]), orthonormal_columns(factors["B"]) @ factors["C"], self.alpha / self.r
 

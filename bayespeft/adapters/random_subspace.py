@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from bayespeft.adapters.subspace import Subspace
-from bayespeft.layers.sites import Site
+from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight
 
 
 class RandomSubspace(Subspace):
     """The change B A - B0 A0 of a layer; settings as `Subspace`."""
 
-    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
+    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, layer: Layer) -> Tensor:
         """Return y + B A x - B0 A0 x."""
         if "B0" not in factors:
             return y + factors["B"].linear(factors["A"].linear(x))
@@ -29,12 +29,12 @@ class RandomSubspace(Subspace):
         moved = factors["B"].minus(factors["B0"]).linear(factors["A"].linear(x))
         return y + moved + factors["B0"].linear(factors["A"].minus(factors["A0"]).linear(x))
 
-    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+    def delta(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         """Return B A - B0 A0, relative to the layer's weight as it is now."""
         change = factors["B"] @ factors["A"]
         return change - factors["B0"] @ factors["A0"] if "B0" in factors else change
 
-    def to_lora(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor, float]:
+    def to_lora(self, factors: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor, Tensor, float]:
         """Return the factors of the change, of rank r or 2 r, with scale 1."""
         if "B0" not in factors:
             return factors["A"], factors["B"], 1.0

@@ -15,7 +15,7 @@ from torch import Tensor
 from bayespeft.adapters.base import Adapter, kaiming_rows
 from bayespeft.adapters.frames import truncated_svd
 from bayespeft.layers.factors import Factor
-from bayespeft.layers.sites import Site
+from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight
 
 
@@ -30,7 +30,7 @@ class ScaledRows(Adapter):
     r: int = Field(default=8, ge=1)
     alpha: float = Field(default=16.0, gt=0)
 
-    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+    def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         """V (r, n) and z (r,) are the right singular vectors and the singular values of LoRA's A; B = 0 (m, r).
 
         The prior of z is centered at zero.
@@ -38,24 +38,24 @@ class ScaledRows(Adapter):
         Raises:
             AttachError: r is larger than the layer's number of inputs.
         """
-        _, values, right = truncated_svd(kaiming_rows(self.r, site.in_features, generator), self.r, generator, site)
+        _, values, right = truncated_svd(kaiming_rows(self.r, layer.in_features, generator), self.r, generator, layer)
         return {
             "V": Factor(right, "point"),
-            "B": Factor(torch.zeros(site.out_features, self.r), "point"),
+            "B": Factor(torch.zeros(layer.out_features, self.r), "point"),
             "z": Factor(values, "latent"),
         }
 
-    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
+    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, layer: Layer) -> Tensor:
         """Return y + s B diag(z) V x."""
         # The scale meets the r channels, not the m outputs.
         channels = factors["z"].mul(factors["V"].linear(x)) * (self.alpha / self.r)
         return y + factors["B"].linear(channels)
 
-    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+    def delta(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         """Return s B diag(z) V."""
         return (self.alpha / self.r) * (factors["B"] * factors["z"]) @ factors["V"]
 
-    def to_lora(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor, float]:
+    def to_lora(self, factors: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor, Tensor, float]:
         """Return diag(z) V, B and s."""
         return factors["z"][:, None] * factors["V"], factors["B"], self.alpha / self.r
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from bayespeft.adapters.base import Adapter, WarmUp, kaiming_rows
 from bayespeft.errors import FitError
 from bayespeft.layers.factors import Factor
-from bayespeft.layers.sites import Site
+from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight
 
 # What a mask's rule adds up.
@@ -64,29 +64,29 @@ class SparseLowRank(Adapter):
             raise ValueError("latent 'C' needs r above 0, latent 'values' a density above 0")
         return self
 
-    def nonzeros(self, site: Site) -> int:
+    def nonzeros(self, layer: Layer) -> int:
         """Return k, the number of elements that S may change: int(density m n), at least one; 0 for density = 0."""
         # A hair more, so that 0.29 of 100 are not 28.
-        return max(1, int(self.density * site.out_features * site.in_features + 1e-6)) if self.density else 0
+        return max(1, int(self.density * layer.out_features * layer.in_features + 1e-6)) if self.density else 0
 
-    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+    def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         """A (r, n) as LoRA's, B = 0 (m, r), C = I (r, r); values = 0 (k,) at flat positions `index` (k,), ascending.
 
         Positions are random until `warmed_up` says where the gradients are large.
         """
         factors = {}
         if self.r:
-            factors["A"] = Factor(kaiming_rows(self.r, site.in_features, generator), "point")
-            factors["B"] = Factor(torch.zeros(site.out_features, self.r), "point")
+            factors["A"] = Factor(kaiming_rows(self.r, layer.in_features, generator), "point")
+            factors["B"] = Factor(torch.zeros(layer.out_features, self.r), "point")
         if "C" in self.latent:
             factors["C"] = Factor(torch.eye(self.r), "latent", center=torch.eye(self.r))
         if self.density:
-            k = self.nonzeros(site)
+            k = self.nonzeros(layer)
             factors["values"] = Factor(torch.zeros(k), "latent" if "values" in self.latent else "point")
-            factors["index"] = Factor(_random_positions(k, site, generator), "fixed")
+            factors["index"] = Factor(_random_positions(k, layer, generator), "fixed")
         return factors
 
-    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
+    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, layer: Layer) -> Tensor:
         """Return y + S x + s B C A x, of the factors that are there."""
         if "A" in factors:
             channels = factors["A"].linear(x)
@@ -95,15 +95,15 @@ class SparseLowRank(Adapter):
             # The scale meets the r channels, not the m outputs.
             y = y + factors["B"].linear(channels * (self.alpha / self.r))
         if "values" in factors:
-            pattern = factors["index"].pattern(site.out_features, site.in_features)
+            pattern = factors["index"].pattern(layer.out_features, layer.in_features)
             change = factors["values"].sparse(x, pattern).to(y)
             # No second array of outputs where there is nothing to scale.
             y = y + (change if self.scale == 1 else self.scale * change)
         return y
 
-    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+    def delta(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         """Return S + s B C A."""
-        m, n = site.out_features, site.in_features
+        m, n = layer.out_features, layer.in_features
         change = torch.zeros(m, n).to(next(iter(factors.values())))
         if "A" in factors:
             change = (self.alpha / self.r) * _left(factors) @ factors["A"]
@@ -112,7 +112,7 @@ class SparseLowRank(Adapter):
             change = change + values.new_zeros(m * n).scatter(0, factors["index"].long(), values).reshape(m, n)
         return change
 
-    def to_lora(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor, float] | None:
+    def to_lora(self, factors: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor, Tensor, float] | None:
         """Return A, B C and s where there is no sparse part; with one the change has no low-rank form."""
         return None if self.density else (factors["A"], _left(factors), self.alpha / self.r)
 
@@ -122,7 +122,7 @@ class SparseLowRank(Adapter):
             return None
         return WarmUp(self.mask_steps, self.mask_gradients, _SUMS[self.mask], ("values", "index"))
 
-    def warmed_up(self, site: Site, gradients: Tensor) -> dict[str, Tensor]:
+    def warmed_up(self, layer: Layer, gradients: Tensor) -> dict[str, Tensor]:
         """Return the positions of the k largest accumulated gradients, in absolute value.
 
         Raises:
@@ -130,10 +130,10 @@ class SparseLowRank(Adapter):
         """
         if not torch.isfinite(gradients).all():
             raise FitError(
-                f"layer '{site.name}': gradients over the warm-up are not finite, so no mask can be chosen. Lower lr, set "
+                f"layer '{layer.name}': gradients over the warm-up are not finite, so no mask can be chosen. Lower lr, set "
                 "precision='float32', or take mask='random'."
             )
-        return {"index": top_positions(gradients.abs(), self.nonzeros(site))}
+        return {"index": top_positions(gradients.abs(), self.nonzeros(layer))}
 
 
 def top_positions(scores: Tensor, k: int) -> Tensor:
@@ -149,10 +149,10 @@ def _left(factors: Mapping[str, Tensor]) -> Tensor:
     return factors["B"] @ factors["C"] if "C" in factors else factors["B"]
 
 
-def _random_positions(k: int, site: Site, generator: torch.Generator) -> Tensor:
+def _random_positions(k: int, layer: Layer, generator: torch.Generator) -> Tensor:
     """Draw k of the m n positions, ascending, without a list of all of them."""
     seed = int(torch.randint(2**62, (1,), generator=generator))
-    chosen = np.random.default_rng(seed).choice(site.out_features * site.in_features, k, replace=False, shuffle=False)
+    chosen = np.random.default_rng(seed).choice(layer.out_features * layer.in_features, k, replace=False, shuffle=False)
     return torch.from_numpy(np.sort(chosen))
 
 

@@ -13,7 +13,7 @@ from bayespeft.adapters.framed import Framed
 from bayespeft.adapters.frames import Frames, full_svd, truncated_svd
 from bayespeft.errors import AttachError
 from bayespeft.layers.factors import Factor
-from bayespeft.layers.sites import Site
+from bayespeft.layers.layer import Layer
 
 # A randomised decomposition finds the leading triplets only: so many for each one that is trained.
 POOL = 4
@@ -56,23 +56,23 @@ class Subspace(Framed):
             return None
         return self.every * (steps_per_epoch if self.unit == "epochs" else 1)
 
-    def split(self, site: Site, generator: torch.Generator) -> Frames:
+    def split(self, layer: Layer, generator: torch.Generator) -> Frames:
         """Return the chosen triplets of the layer's weight as it is now.
 
         Raises:
             AttachError: r is larger than the smaller side of the layer, or its weight can't be read or merged into.
         """
-        site.check_mergeable()
-        smaller = min(site.in_features, site.out_features)
+        layer.check_mergeable()
+        smaller = min(layer.in_features, layer.out_features)
         if self.r > smaller:
             raise AttachError(
-                f"layer '{site.name}' is {site.out_features} x {site.in_features} and has {smaller} singular triplets, fewer "
-                f"than r={self.r}. Set r to at most {smaller}, or leave the layer out of targets=."
+                f"layer '{layer.name}' is {layer.out_features} x {layer.in_features} and has {smaller} singular triplets, "
+                f"fewer than r={self.r}. Set r to at most {smaller}, or leave the layer out of targets=."
             )
         if self.factorisation == "exact":
-            found = full_svd(site.weight())
+            found = full_svd(layer.weight())
         else:
-            found = truncated_svd(site.weight(), min(POOL * self.r, smaller), generator, site, exact_up_to=0)
+            found = truncated_svd(layer.weight(), min(POOL * self.r, smaller), generator, layer, exact_up_to=0)
         chosen = self._choose(len(found.values), generator)
         return Frames(found.left[:, chosen], found.values[chosen], found.right[chosen])
 
@@ -87,9 +87,9 @@ class Subspace(Framed):
             return torch.arange(first, first + self.r)
         return torch.randperm(count, generator=generator)[: self.r].sort().values
 
-    def low_rank_change(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor]:
+    def low_rank_change(self, factors: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor, Tensor]:
         """Return left (m, k) and right (k, n) with `delta` = left @ right; as U S and V^T where `orthogonalise` says so."""
-        left, right = super().low_rank_change(factors, site)
+        left, right = super().low_rank_change(factors, layer)
         if not self.orthogonalise:
             return left, right
         (rows, upper), (columns, lower) = torch.linalg.qr(left), torch.linalg.qr(right.mT)

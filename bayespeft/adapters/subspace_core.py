@@ -18,7 +18,7 @@ from torch import Tensor
 from bayespeft.adapters.frames import Frames
 from bayespeft.adapters.random_subspace import RandomSubspace
 from bayespeft.layers.factors import Factor
-from bayespeft.layers.sites import Site
+from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Shared, Weight
 
 
@@ -30,7 +30,7 @@ class SubspaceCore(RandomSubspace):
         eye = torch.eye(self.r)
         return {**super().around(frames), "C": Factor(eye, "latent", center=eye)}
 
-    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
+    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, layer: Layer) -> Tensor:
         """Return y + B C A x - B0 A0 x."""
         channels = factors["A"].linear(x)
         mixed = factors["C"].linear(channels)
@@ -41,13 +41,13 @@ class SubspaceCore(RandomSubspace):
         turned = factors["C"].minus(identity).linear(channels) + factors["A"].minus(factors["A0"]).linear(x)
         return y + factors["B"].minus(factors["B0"]).linear(mixed) + factors["B0"].linear(turned)
 
-    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+    def delta(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         """Return B C A - B0 A0, relative to the layer's weight as it is now."""
-        return super().delta(_merged_core(factors), site)
+        return super().delta(_merged_core(factors), layer)
 
-    def to_lora(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor, float]:
+    def to_lora(self, factors: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor, Tensor, float]:
         """Return the factors of the change, of rank r or 2 r, with scale 1."""
-        return super().to_lora(_merged_core(factors), site)
+        return super().to_lora(_merged_core(factors), layer)
 
     def carried(
         self, name: str, variance: Tensor, initial: float, old: Mapping[str, Tensor], new: Mapping[str, Tensor]

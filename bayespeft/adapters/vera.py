@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bayespeft.adapters.base import Adapter
 from bayespeft.layers.factors import Factor
-from bayespeft.layers.sites import Site
+from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight
 
 
@@ -35,25 +35,25 @@ class Vera(Adapter):
     latent: tuple[Literal["d", "b"], ...] = ("d",)
     seed: int = 0
 
-    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+    def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         """A (r, n) and B (m, r), fixed, U(-sqrt(6 / k), sqrt(6 / k)) for k columns; d = d_initial (r,), b = 0 (m,)."""
         d = torch.full((self.r,), self.d_initial)
         return {
-            "A": Factor(self._projection(self.r, site.in_features), "fixed", shared=True),
-            "B": Factor(self._projection(site.out_features, self.r), "fixed", shared=True),
+            "A": Factor(self._projection(self.r, layer.in_features), "fixed", shared=True),
+            "B": Factor(self._projection(layer.out_features, self.r), "fixed", shared=True),
             "d": Factor(d, "latent" if "d" in self.latent else "point", center=d),
-            "b": Factor(torch.zeros(site.out_features), "latent" if "b" in self.latent else "point"),
+            "b": Factor(torch.zeros(layer.out_features), "latent" if "b" in self.latent else "point"),
         }
 
-    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, site: Site) -> Tensor:
+    def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, layer: Layer) -> Tensor:
         """Return y + b o B (d o A x)."""
         return y + factors["b"].mul(factors["B"].linear(factors["d"].mul(factors["A"].linear(x))))
 
-    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+    def delta(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         """Return diag(b) B diag(d) A."""
         return (factors["b"].unsqueeze(-1) * factors["B"]) @ (factors["d"].unsqueeze(-1) * factors["A"])
 
-    def to_lora(self, factors: Mapping[str, Tensor], site: Site) -> tuple[Tensor, Tensor, float]:
+    def to_lora(self, factors: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor, Tensor, float]:
         """Return diag(d) A, diag(b) B and 1."""
         return factors["d"].unsqueeze(-1) * factors["A"], factors["b"].unsqueeze(-1) * factors["B"], 1.0
 

@@ -19,7 +19,7 @@ from bayespeft.guides.base import GuideSpec
 from bayespeft.guides.mean_field import MeanFieldGuide
 from bayespeft.layers.factors import Factor, Pack, Role, pack
 from bayespeft.priors.base import Prior
-from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.joint_guide import JointGuide
 
 # The factors of a sparse matrix: its non-zeros and where they are.
 _SPARSE = ("values", "index")
@@ -27,53 +27,55 @@ _SPARSE = ("values", "index")
 
 @torch.no_grad()
 def prune(
-    approximation: Approximation, placements: Sequence[Placement], guide: GuideSpec, keep: float
-) -> tuple[Approximation, tuple[Placement, ...]]:
-    """Return an approximation that keeps the fraction `keep` of all random sparse values, at least one a layer.
+    joint_guide: JointGuide, placements: Sequence[Placement], guide: GuideSpec, keep: float
+) -> tuple[JointGuide, tuple[Placement, ...]]:
+    """Return a joint guide that keeps the fraction `keep` of all random sparse values, at least one a layer.
 
     Args:
-        approximation: q, mean field over the sparse values. It stays as it is.
+        joint_guide: q, mean field over the sparse values. It stays as it is.
         placements: the adapted layers.
         guide: the settings of its guide.
         keep: in (0, 1]; round(keep k) of the k values of all layers together are kept.
 
     Returns:
-        The smaller approximation, and the placements with each layer's new density.
+        The smaller joint_guide, and the placements with each layer's new density.
 
     Raises:
         ConfigError: `keep` is out of range, or no adapter has sparse values. GuideError: these have no spread of their own.
     """
     if not 0 < keep <= 1:
         raise ConfigError(f"keep={keep}: the fraction of sparse values to keep, above 0 and at most 1.")
-    ratios = _signal_to_noise(approximation)
+    ratios = _signal_to_noise(joint_guide)
     kept = _kept(ratios, keep)
     smaller = tuple(_with_density(placement, kept) for placement in placements)
-    packs = _packs(approximation, smaller, kept)
-    device = next(approximation.parameters()).device
-    pruned = Approximation(packs, guide, torch.Generator().manual_seed(0), device)
-    before = _rows(approximation.packs, approximation.state_dict())
+    packs = _packs(joint_guide, smaller, kept)
+    device = next(joint_guide.parameters()).device
+    pruned = JointGuide(packs, guide, torch.Generator().manual_seed(0), device)
+    before = _rows(joint_guide.packs, joint_guide.state_dict())
     for key, tensor in pruned.state_dict().items():
         part, _, name = key.rpartition(".")
         for new in packs:
             if new.name == name:
-                rows = [_selected(before[part, site, new.factor], site, new.factor, kept) for site in new.owners]
+                rows = [_selected(before[part, layer, new.factor], layer, new.factor, kept) for layer in new.owners]
                 tensor.copy_(torch.stack(rows))
     return pruned, smaller
 
 
-def _signal_to_noise(approximation: Approximation) -> dict[str, Tensor]:
+def _signal_to_noise(joint_guide: JointGuide) -> dict[str, Tensor]:
     """|mean| / std of the sparse values of each layer (k,)."""
-    packs = [p for p in approximation.packs if p.factor == "values" and p.role != "head"]
+    packs = [p for p in joint_guide.packs if p.factor == "values" and p.role != "head"]
     if not packs:
         raise ConfigError("no adapter of this posterior has sparse values: only 'sparse_low_rank' can be pruned.")
-    guide = approximation.latent
-    if not isinstance(guide, MeanFieldGuide) or not all(p.name in approximation.random for p in packs):
+    guide = joint_guide.latent
+    if not isinstance(guide, MeanFieldGuide) or not all(p.name in joint_guide.random for p in packs):
         raise GuideError(
             f"{type(guide).__name__} gives the sparse values no independent standard deviations to prune by: fit "
             "'sparse_low_rank' with latent=('values',) and guide 'mean_field', as method 'bayes_rosa' does."
         )
     means, std = guide.mean(), guide.std()
-    return {site: (means[p.name][row].abs() / std[p.name][row]).detach() for p in packs for site, row in p.rows.items()}
+    return {
+        layer: (means[p.name][row].abs() / std[p.name][row]).detach() for p in packs for layer, row in p.rows.items()
+    }
 
 
 def _kept(ratios: Mapping[str, Tensor], keep: float) -> dict[str, Tensor]:
@@ -83,30 +85,30 @@ def _kept(ratios: Mapping[str, Tensor], keep: float) -> dict[str, Tensor]:
     chosen[top_positions(flat, max(1, round(keep * len(flat))))] = True
     parts = torch.split(chosen, [len(ratio) for ratio in ratios.values()])
     return {
-        site: part.nonzero()[:, 0] if part.any() else top_positions(ratio, 1)
-        for (site, ratio), part in zip(ratios.items(), parts, strict=True)
+        layer: part.nonzero()[:, 0] if part.any() else top_positions(ratio, 1)
+        for (layer, ratio), part in zip(ratios.items(), parts, strict=True)
     }
 
 
 def _with_density(placement: Placement, kept: Mapping[str, Tensor]) -> Placement:
-    site, adapter = placement.site, placement.adapter
-    if site.name not in kept or not isinstance(adapter, SparseLowRank):
+    layer, adapter = placement.layer, placement.adapter
+    if layer.name not in kept or not isinstance(adapter, SparseLowRank):
         return placement
-    density = len(kept[site.name]) / (site.out_features * site.in_features)
+    density = len(kept[layer.name]) / (layer.out_features * layer.in_features)
     return replace(placement, adapter=adapter.replace(density=density))
 
 
-def _packs(approximation: Approximation, placements: Sequence[Placement], kept: Mapping[str, Tensor]) -> list[Pack]:
+def _packs(joint_guide: JointGuide, placements: Sequence[Placement], kept: Mapping[str, Tensor]) -> list[Pack]:
     """Pack the means and positions that are left, in the order in which loading makes packs."""
-    owners = {(site, p.factor): p for p in approximation.packs for site in p.sites}
-    priors: dict[Role, Prior] = {p.role: p.prior for p in approximation.packs}
-    values = approximation.by_site()
-    centers = {p.name: approximation.get_buffer(f"center_{p.name}") for p in approximation.packs}
+    owners = {(layer, p.factor): p for p in joint_guide.packs for layer in p.layers}
+    priors: dict[Role, Prior] = {p.role: p.prior for p in joint_guide.packs}
+    values = joint_guide.by_layer()
+    centers = {p.name: joint_guide.get_buffer(f"center_{p.name}") for p in joint_guide.packs}
     factors: dict[str, dict[str, Factor]] = {}
     for placement in placements:
-        name = placement.site.name
+        name = placement.layer.name
         factors[name] = {}
-        for factor in placement.adapter.factors(placement.site, torch.Generator().manual_seed(0)):
+        for factor in placement.adapter.factors(placement.layer, torch.Generator().manual_seed(0)):
             old = owners[name, factor]
             init = _selected(values[name][factor], name, factor, kept)
             center = _selected(centers[old.name][old.rows[name]], name, factor, kept)
@@ -115,15 +117,15 @@ def _packs(approximation: Approximation, placements: Sequence[Placement], kept: 
 
 
 def _rows(packs: Sequence[Pack], state: Mapping[str, Tensor]) -> dict[tuple[str, str, str], Tensor]:
-    """(part of the approximation, site, factor) -> its row of a state."""
+    """(part of the joint guide, layer, factor) -> its row of a state."""
     by_name = {p.name: p for p in packs}
     return {
-        (key.rpartition(".")[0], site, by_name[name].factor): tensor[row]
+        (key.rpartition(".")[0], layer, by_name[name].factor): tensor[row]
         for key, tensor in state.items()
         if (name := key.rpartition(".")[2]) in by_name
-        for site, row in by_name[name].rows.items()
+        for layer, row in by_name[name].rows.items()
     }
 
 
-def _selected(value: Tensor, site: str, factor: str, kept: Mapping[str, Tensor]) -> Tensor:
-    return value[kept[site]] if factor in _SPARSE and site in kept else value
+def _selected(value: Tensor, layer: str, factor: str, kept: Mapping[str, Tensor]) -> Tensor:
+    return value[kept[layer]] if factor in _SPARSE and layer in kept else value

@@ -17,7 +17,7 @@ from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.layers.factors import Pack
 from bayespeft.priors.empirical_bayes import EmpiricalBayes
 from bayespeft.utils.checks import checked_methods
-from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.joint_guide import JointGuide
 from bayespeft.variational.kl import Divergence
 from bayespeft.variational.reported import reported_kl
 
@@ -27,11 +27,11 @@ SHARED = "(shared)"
 
 
 @dataclass(frozen=True, slots=True)
-class SiteSummary:
+class LayerSummary:
     """One adapted layer, or what all layers share.
 
     Attributes:
-        site: the layer's name, or "(shared)".
+        layer: the layer's name, or "(shared)".
         adapter: its adapter's name.
         random: numbers that q makes random here.
         kl: KL(q || prior) of these, nats, also where training took another (mean_field_reversed), and in expectation where
@@ -45,7 +45,7 @@ class SiteSummary:
         norms: factor -> Frobenius norm, of each factor that is not random.
     """
 
-    site: str
+    layer: str
     adapter: str
     random: int
     kl: float | None
@@ -64,7 +64,7 @@ class Summary:
 
     Attributes:
         guide: the guide's name.
-        sites: one for each layer, in the order of the network; the last one for what they share, if there is such.
+        layers: one for each layer, in the order of the network; the last one for what they share, if there is such.
         kl: KL(q || prior) of all that is random, nats, or None.
         kl_error: standard error of `kl` and of the layers' in all, nats, where it is a Monte Carlo estimate; None for a
             formula.
@@ -74,7 +74,7 @@ class Summary:
     """
 
     guide: str
-    sites: tuple[SiteSummary, ...]
+    layers: tuple[LayerSummary, ...]
     kl: float | None
     random: int
     trained: int
@@ -88,17 +88,17 @@ class Summary:
         """Return a rich table: a row for each layer and one for the totals; columns that nothing has are left out."""
         rows = [
             (
-                site.site,
-                site.adapter,
-                f"{site.random:,}",
-                _number(site.kl, ".1f"),
-                UNKNOWN if site.std_mean is None else f"{site.std_mean:.3g} ± {site.std_spread:.2g}",
-                _number(site.deviation, ".3g"),
-                _number(site.signal_to_noise, ".3g"),
-                _named(site.prior_scales),
-                _named(site.norms),
+                layer.layer,
+                layer.adapter,
+                f"{layer.random:,}",
+                _number(layer.kl, ".1f"),
+                UNKNOWN if layer.std_mean is None else f"{layer.std_mean:.3g} ± {layer.std_spread:.2g}",
+                _number(layer.deviation, ".3g"),
+                _number(layer.signal_to_noise, ".3g"),
+                _named(layer.prior_scales),
+                _named(layer.norms),
             )
-            for site in self.sites
+            for layer in self.layers
         ]
         kl = _number(self.kl, ".1f") + ("" if self.kl_error is None else f" ± {self.kl_error:.1f}")
         total = ("total", "", f"{self.random:,}", kl, *[""] * 5)
@@ -134,46 +134,46 @@ class Summary:
 
 
 @torch.no_grad()
-def summarise(approximation: Approximation, placements: Sequence[Placement], spec: GuideSpec) -> Summary:
-    """Summarise a fitted approximation.
+def summarise(joint_guide: JointGuide, placements: Sequence[Placement], spec: GuideSpec) -> Summary:
+    """Summarise a fitted joint_guide.
 
     Args:
-        approximation: q and its priors.
+        joint_guide: q and its priors.
         placements: the adapted layers.
         spec: the settings of its guide.
     """
-    sites = _Sites(approximation, spec)
-    rows = sites.summaries(placements)
-    total, error = sites.total()
+    layers = _Layers(joint_guide, spec)
+    rows = layers.summaries(placements)
+    total, error = layers.total()
     return Summary(
         guide=spec.kind,
-        sites=rows,
+        layers=rows,
         kl=total,
         random=sum(row.random for row in rows),
-        trained=approximation.trainable(),
+        trained=joint_guide.trainable(),
         kl_error=error,
     )
 
 
-class _Sites:
+class _Layers:
     """Means, spreads, priors and KLs of all packs, from which each layer takes its rows."""
 
-    def __init__(self, approximation: Approximation, spec: GuideSpec) -> None:
-        guide = approximation.latent
-        self._packs, self._random, self._mean = approximation.packs, approximation.random, approximation.mean()
-        self._centers = {pack.name: approximation.get_buffer(f"center_{pack.name}") for pack in self._packs}
+    def __init__(self, joint_guide: JointGuide, spec: GuideSpec) -> None:
+        guide = joint_guide.latent
+        self._packs, self._random, self._mean = joint_guide.packs, joint_guide.random, joint_guide.mean()
+        self._centers = {pack.name: joint_guide.get_buffer(f"center_{pack.name}") for pack in self._packs}
         self._std: dict[str, Tensor] = {}
         self._kl: dict[str, Divergence] = {}
         if isinstance(guide, GaussianGuide):
             self._std = guide.std()
         # Dropout has nothing to train: it draws what its prior draws.
         if spec.variational and any(True for _ in guide.parameters()):
-            self._kl = {name: kl for name, kl in reported_kl(approximation).items() if name in self._random}
+            self._kl = {name: kl for name, kl in reported_kl(joint_guide).items() if name in self._random}
         # Only a guide that is fitted by the ELBO has learned a scale; others may have no distribution pack by pack.
-        q = {**approximation.points.q(), **(guide.q() if spec.variational else {})}
+        q = {**joint_guide.points.q(), **(guide.q() if spec.variational else {})}
         self._scales = {
             pack.name: pack.prior.learned(self._centers[pack.name], q[pack.name])
-            for pack in approximation.sampled
+            for pack in joint_guide.sampled
             if isinstance(pack.prior, EmpiricalBayes) and pack.name in q
         }
 
@@ -185,22 +185,22 @@ class _Sites:
         rows = [float(row) for kl in self._kl.values() for row in kl.nats.reshape(-1)]
         return sum(rows), sum(error**2 for error in errors) ** 0.5 if errors else None
 
-    def summaries(self, placements: Sequence[Placement]) -> tuple[SiteSummary, ...]:
+    def summaries(self, placements: Sequence[Placement]) -> tuple[LayerSummary, ...]:
         """Return what there is to say about each layer, and about what they share."""
-        adapters = {placement.site.name: placement.adapter.kind for placement in placements}
+        adapters = {placement.layer.name: placement.adapter.kind for placement in placements}
         layers = {
             name: [(p, p.rows[name]) for p in self._packs if name in p.rows and not p.shared] for name in adapters
         }
         shared = [(pack, 0) for pack in self._packs if pack.shared]
         rows = [self._summary(name, adapters[name], places) for name, places in layers.items()]
-        return (*rows, *([self._summary(SHARED, adapters[shared[0][0].sites[0]], shared)] if shared else []))
+        return (*rows, *([self._summary(SHARED, adapters[shared[0][0].layers[0]], shared)] if shared else []))
 
-    def _summary(self, name: str, adapter: str, places: Sequence[tuple[Pack, int]]) -> SiteSummary:
+    def _summary(self, name: str, adapter: str, places: Sequence[tuple[Pack, int]]) -> LayerSummary:
         random = [(pack.name, row) for pack, row in places if pack.name in self._random]
         latent = [(pack.name, row) for pack, row in places if pack.name in self._random or pack.role == "latent"]
         std = _flat(self._std, random) if self._std and random else None
-        return SiteSummary(
-            site=name,
+        return LayerSummary(
+            layer=name,
             adapter=adapter,
             random=sum(self._mean[pack][row].numel() for pack, row in random),
             kl=self._layer_kl(random),

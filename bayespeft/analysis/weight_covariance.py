@@ -27,7 +27,7 @@ from bayespeft.analysis.q_law import QLaw, q_law
 from bayespeft.errors import ConfigError, FitError, GuideError, TargetError
 from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.utils.checks import checked_methods
-from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.joint_guide import JointGuide
 from bayespeft.variational.latent_root import Root, identity, latent_root, random_rows, rows_of_chunk
 
 # Matrices of this many rows are decomposed whole (134 MB); larger ones by Lanczos iterations.
@@ -46,7 +46,7 @@ class WeightCovariance:
     It is of the posterior as it was when this was made.
 
     Attributes:
-        site: the layer's name.
+        layer: the layer's name.
         m, n: rows (outputs) and columns (inputs) of the weight.
         shape: (mn, mn).
         width: directions of noise, w: an upper bound of the rank.
@@ -55,13 +55,13 @@ class WeightCovariance:
     """
 
     def __init__(
-        self, site: str, delta: Callable[[Tensor], Tensor], mean: Tensor, root: Root, law: QLaw | None = None
+        self, layer: str, delta: Callable[[Tensor], Tensor], mean: Tensor, root: Root, law: QLaw | None = None
     ) -> None:
         self._delta, self._mean, self._root = delta, mean, root
-        self.site, self.q_law, self.width = site, law, root.width
+        self.layer, self.q_law, self.width = layer, law, root.width
         self.m, self.n = delta(mean).shape
         if not self._probe().isfinite().all():
-            raise FitError(f"layer '{site}': the factors or their spread are not finite; fit again with a smaller lr.")
+            raise FitError(f"layer '{layer}': the factors or their spread are not finite; fit again with a smaller lr.")
         self.shape = (self.m * self.n, self.m * self.n)
         self.exact = _is_affine(delta, mean)
 
@@ -79,7 +79,7 @@ class WeightCovariance:
         vectors = torch.as_tensor(vectors, dtype=torch.float64)
         if vectors.dim() != 2 or len(vectors) != self.shape[0]:
             raise ConfigError(
-                f"layer '{self.site}': vectors of {self.shape[0]:,} = {self.m} x {self.n} numbers are expected, not of shape "
+                f"layer '{self.layer}': vectors of {self.shape[0]:,} = {self.m} x {self.n} numbers are expected, not of shape "
                 f"{tuple(vectors.shape)}; stack the columns of a weight, `w.mT.flatten()`."
             )
         weights = vectors.mT.reshape(-1, self.n, self.m).mT
@@ -120,7 +120,7 @@ class WeightCovariance:
         """
         if k is None and not self.solvable:
             raise ConfigError(
-                f"layer '{self.site}' has {self.width:,} directions of noise, more than the {GRAM_LIMIT:,} whose eigenvalues "
+                f"layer '{self.layer}' has {self.width:,} directions of noise, more than the {GRAM_LIMIT:,} whose eigenvalues "
                 "are all computed: ask for the k largest, `eigenvalues(k)` or `top(k)`."
             )
         return self._spectrum(self.width if k is None else k, tolerance)[0]
@@ -152,7 +152,7 @@ class WeightCovariance:
         size = self.shape[0]
         if size > limit:
             raise ConfigError(
-                f"layer '{self.site}': the dense covariance of a {self.m} x {self.n} weight takes {8 * size**2:,} bytes. Use "
+                f"layer '{self.layer}': the dense covariance of a {self.m} x {self.n} weight takes {8 * size**2:,} bytes. Use "
                 f"matvec, std or top; or dense(limit={size}) for all that."
             )
         total = torch.zeros(self.shape, dtype=torch.float64)
@@ -210,36 +210,36 @@ class WeightCovariance:
 
     def _forward(self, noise: Tensor) -> Tensor:
         """D S e: (k, w) -> (k, m, n)."""
-        weights: Tensor = vmap(_forward_derivative(self._delta, self._mean))(self._root.push(noise))
+        weights: Tensor = vmap(_forward_derivative(self._delta, self._mean))(self._root.sqrt_matvec(noise))
         return weights
 
     def _adjoint(self, weights: Tensor) -> Tensor:
         """S^T D^T G: (k, m, n) -> (k, w)."""
         back = vjp(self._delta, self._mean)[1]
-        return self._root.pull(vmap(back)(weights)[0])
+        return self._root.sqrt_rmatvec(vmap(back)(weights)[0])
 
 
-def weight_covariance(approximation: Approximation, placements: Sequence[Placement], site: str) -> WeightCovariance:
-    """Return the covariance of vec(delta W) at a layer, under the Gaussian guide of `approximation`.
+def weight_covariance(joint_guide: JointGuide, placements: Sequence[Placement], layer: str) -> WeightCovariance:
+    """Return the covariance of vec(delta W) at a layer, under the Gaussian guide of `joint_guide`.
 
     Raises:
         TargetError: no adapted layer has that name. GuideError: nothing is random there, or the guide is no Gaussian.
     """
-    placement = _placement(placements, site)
-    guide = approximation.latent
-    places = {pack.factor: (pack.name, pack.rows[site]) for pack in approximation.packs if site in pack.rows}
-    random = {factor: place for factor, place in places.items() if place[0] in approximation.random}
+    placement = _placement(placements, layer)
+    guide = joint_guide.latent
+    places = {pack.factor: (pack.name, pack.rows[layer]) for pack in joint_guide.packs if layer in pack.rows}
+    random = {factor: place for factor, place in places.items() if place[0] in joint_guide.random}
     if not random:
         raise GuideError(
-            f"layer '{site}' has point factors only, so its weight has no spread. Fit a method with a posterior over it, such "
+            f"layer '{layer}' has point factors only, so its weight has no spread. Fit a method with a posterior over it, such "
             "as melora or blob; for the norms of the factors, see `posterior.summary()`."
         )
     if not isinstance(guide, GaussianGuide):
         raise GuideError(
-            f"layer '{site}': {type(guide).__name__} is no Gaussian, so it has no covariance in closed form. Estimate it from "
+            f"layer '{layer}': {type(guide).__name__} is no Gaussian, so it has no covariance in closed form. Estimate it from "
             "draws, `posterior.using(draw)`, or fit a Gaussian guide, such as mean_field or full_covariance."
         )
-    mean = approximation.mean()
+    mean = joint_guide.mean()
     values = {factor: mean[name][row].detach().cpu().double() for factor, (name, row) in places.items()}
     shapes = [values[factor].shape for factor in random]
     latents = torch.cat([values[factor].flatten() for factor in random])
@@ -247,27 +247,27 @@ def weight_covariance(approximation: Approximation, placements: Sequence[Placeme
     def delta(flat: Tensor) -> Tensor:
         parts = torch.split(flat, [shape.numel() for shape in shapes])
         moved = {factor: part.reshape(shape) for factor, part, shape in zip(random, parts, shapes, strict=True)}
-        return placement.adapter.delta({**values, **moved}, placement.site)
+        return placement.adapter.delta({**values, **moved}, placement.layer)
 
     root = latent_root(guide, list(random.values()))
     if root.width > len(latents) <= GRAM_LIMIT:
         root = root.compressed(len(latents))
     law = None
     if isinstance(placement.adapter, (Core, FrozenCore, OrthonormalCore)) and list(random) == ["C"]:
-        covariance = root.push(root.pull(identity(len(latents))))
+        covariance = root.sqrt_matvec(root.sqrt_rmatvec(identity(len(latents))))
         if torch.equal(covariance, covariance.diag().diag()):
-            a, _, _ = placement.adapter.to_lora(values, placement.site)
+            a, _, _ = placement.adapter.to_lora(values, placement.layer)
             law = q_law(values["C"], covariance.diag().sqrt().reshape(values["C"].shape), a)
-    return WeightCovariance(site, delta, latents, root, law)
+    return WeightCovariance(layer, delta, latents, root, law)
 
 
-def _placement(placements: Sequence[Placement], site: str) -> Placement:
-    names = {placement.site.name: placement for placement in placements}
-    if site not in names:
-        near = difflib.get_close_matches(str(site), names, n=3, cutoff=0.5)
+def _placement(placements: Sequence[Placement], layer: str) -> Placement:
+    names = {placement.layer.name: placement for placement in placements}
+    if layer not in names:
+        near = difflib.get_close_matches(str(layer), names, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"Adapted layers: {', '.join(names)}."
-        raise TargetError(f"no adapted layer is called {site!r}. {hint}")
-    return names[site]
+        raise TargetError(f"no adapted layer is called {layer!r}. {hint}")
+    return names[layer]
 
 
 def _is_affine(delta: Callable[[Tensor], Tensor], mean: Tensor) -> bool:

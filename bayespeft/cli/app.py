@@ -133,7 +133,7 @@ def fit(
         f"{last.nll:.3f}",
         last.kl_text if posterior.method.guide.variational else "-",
         f"{posterior.history.seconds:.0f}",
-        f"{posterior.approximation.trainable():,}",
+        f"{posterior.joint_guide.trainable():,}",
     )
     _print(table)
     if posterior.history.ended is not None:

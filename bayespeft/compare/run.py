@@ -104,7 +104,7 @@ class Worker:
             raise ConfigError(f"{job.label}: methods are compared on test rows with classes as labels.")
         report = predictive.report(
             Details(others=self._others(job, posterior, predictive, others)),
-            trainable_parameters=posterior.approximation.trainable(),
+            trainable_parameters=posterior.joint_guide.trainable(),
             total_parameters=posterior.total_parameters,
             method=job.method.title,
             name=f"{job.label} test",

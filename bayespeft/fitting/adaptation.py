@@ -75,13 +75,13 @@ class Adaptation:
         self._recent: list[Terms] = []
         self._planned: int | None = None
         self._depth, self._context = 0, ExitStack()
-        self.module = Objective(problem.approximation, self.loss, self._moved)
+        self.module = Objective(problem.joint_guide, self.loss, self._moved)
 
     def __repr__(self) -> str:
         """Return what it is in a line."""
         return (
             f"{type(self).__name__}(method={self._assembly.method.name!r}, model={type(self._problem.model).__name__}, "
-            f"data_size={len(self._problem.examples)}, trainable={self._problem.approximation.trainable()}, "
+            f"data_size={len(self._problem.examples)}, trainable={self._problem.joint_guide.trainable()}, "
             f"steps={self._steps.done})"
         )
 
@@ -266,8 +266,8 @@ class Adaptation:
         self._record()
         assembly, problem, steps = self._assembly, self._problem, self._steps
         with steps.average.applied():
-            approximation = copy.deepcopy(problem.approximation)
-        approximation.zero_grad(set_to_none=True)
+            joint_guide = copy.deepcopy(problem.joint_guide)
+        joint_guide.zero_grad(set_to_none=True)
         history = copy.deepcopy(steps.history)
         history.seconds = assembly.seconds + steps.seconds
         history.refresh_seconds = assembly.seconds
@@ -275,7 +275,7 @@ class Adaptation:
             problem.model,
             assembly.method,
             assembly.placements,
-            approximation,
+            joint_guide,
             problem.likelihood,
             history,
             assembly.classes,
@@ -294,7 +294,7 @@ class Adaptation:
         """
         noise = self._saved_noise if self._noise is None else {"process": process(), "states": self._noise.state()}
         return {
-            "approximation": dict(self._problem.approximation.state_dict()),
+            "approximation": dict(self._problem.joint_guide.state_dict()),
             "steps": self._steps.state(),
             "plan": self._planned,
             "seen": self._seen,
@@ -313,7 +313,7 @@ class Adaptation:
                 f"load_state_dict: the state of an adaptation has {', '.join(wanted)}: see state_dict()."
             )
         try:
-            self._problem.approximation.load_state_dict(state["approximation"], strict=True)
+            self._problem.joint_guide.load_state_dict(state["approximation"], strict=True)
             self._steps.restore(state["steps"])
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(
@@ -353,7 +353,7 @@ class Adaptation:
 
     def _stepped(self, optimiser: torch.optim.Optimizer, *_: Any) -> None:
         """Count a step of an optimiser that holds what is trained, and do what comes after it."""
-        ours = next(iter(self._problem.approximation.parameters()))
+        ours = next(iter(self._problem.joint_guide.parameters()))
         if not self._taken or not any(p is ours for group in optimiser.param_groups for p in group["params"]):
             return
         with self._stream().continued():

@@ -1,4 +1,4 @@
-"""From what the user named to what inference needs: method, likelihood, layers, packs, approximation, attached hooks."""
+"""From what the user named to what inference needs: method, likelihood, layers, packs, joint_guide, attached hooks."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from bayespeft.layers.embeddings import fresh_tokens
 from bayespeft.layers.factors import Pack
 from bayespeft.layers.fingerprint import fingerprint
 from bayespeft.layers.heads import find_fresh, fresh_parameters, in_use, warn_of_random
+from bayespeft.layers.layer import find_layers
 from bayespeft.layers.merged import Merged, check_untied, times_merged
 from bayespeft.layers.network import eager
-from bayespeft.layers.sites import find_sites
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.inputs import as_examples
 from bayespeft.likelihoods.regression import Regression
@@ -44,7 +44,7 @@ from bayespeft.prediction.uneven import settled
 from bayespeft.training.coordinates import measured
 from bayespeft.training.gradients import check_gradients
 from bayespeft.training.problem import Problem
-from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.joint_guide import JointGuide
 from bayespeft.variational.probe import probe
 
 
@@ -112,15 +112,15 @@ def assemble(
             )
         fresh = find_fresh(model) if chosen.trains_head else []
         method = method.replace(targets=as_targets(targets).over(method.targets))
-        sites = find_sites(model, method.targets, exclude=sorted(site.name for site in fresh))
+        layers = find_layers(model, method.targets, exclude=sorted(layer.name for layer in fresh))
         with eager(), mode(model):
             own = in_use(fresh, lambda: chosen.logits(model, next(first.parts(1)))) if fresh else []
-        idle = frozenset(site.name for site in fresh) - {head.name for head in own}
-        warn_of_random(model, {site.name for site in fresh})
+        idle = frozenset(layer.name for layer in fresh) - {head.name for head in own}
+        warn_of_random(model, {layer.name for layer in fresh})
         # What gives the outputs starts at none, unless somebody trained it; layers before it must let something through.
         last = {head.name for head in own[-1:] if f"{head.name}.weight" in random}
         chosen = in_units_of(chosen, model, examples, device, seed, fresh=bool(last))
-        placements = tuple(Placement(s, method.adapter) for s in sites)
+        placements = tuple(Placement(s, method.adapter) for s in layers)
         placements += tuple(Placement(head, Head(fresh=head.name in last), head=True) for head in own)
     else:
         chosen = chosen.in_units_of(start.likelihood) if isinstance(chosen, Regression) else chosen
@@ -138,14 +138,14 @@ def assemble(
     else:
         packs = started_at(start_packs(placements, method, generator, start), start)
     seconds = time.perf_counter() - begin
-    approximation = Approximation(packs, method.guide, generator, device)
-    heads = {p.site.name for p in placements if p.head}
+    joint_guide = JointGuide(packs, method.guide, generator, device)
+    heads = {p.layer.name for p in placements if p.head}
     base = fingerprint(model, exclude=heads | idle) if start is None else start.base
     merged = start.merged if start is not None else merging(model, placements)
     if start is None and merged is not None:
         check_merging(model, placements, method)
     with Attachment(placements, merged) as attachment:
-        apart = approximation.stochastic and (approximation.noise != "batch" or not method.guide.variational)
+        apart = joint_guide.stochastic and (joint_guide.noise != "batch" or not method.guide.variational)
         classes = probe(model, attachment, packs, chosen, first, apart)
         check_labels(examples, chosen, classes)
         if method.guide.curved:
@@ -154,7 +154,7 @@ def assemble(
         problem = Problem(
             model,
             attachment,
-            approximation,
+            joint_guide,
             chosen,
             device,
             classes,
@@ -258,7 +258,7 @@ def merging(model: nn.Module, placements: Sequence[Placement]) -> Merged | None:
     if all(p.adapter.merge_interval(1) is None for p in placements):
         return None
     merged = Merged(model)
-    merged.keep_original(p.site for p in placements if isinstance(p.adapter, Subspace) and p.adapter.keep_original)
+    merged.keep_original(p.layer for p in placements if isinstance(p.adapter, Subspace) and p.adapter.keep_original)
     return merged
 
 
@@ -273,7 +273,7 @@ def check_merging(model: nn.Module, placements: Sequence[Placement], method: Met
             f"adapter '{method.adapter.kind}' merges into the weights while it trains, which guide '{method.guide.kind}' can't "
             "follow. Fit a point (guide='mle') and build on it with start=, set the adapter's every=None, or use mean_field."
         )
-    check_untied(model, [p.site for p in placements if p.adapter.merge_interval(1) is not None])
+    check_untied(model, [p.layer for p in placements if p.adapter.merge_interval(1) is not None])
 
 
 def told_apart(model: nn.Module, tokenizer: Any) -> None:

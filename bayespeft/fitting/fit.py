@@ -183,7 +183,7 @@ def fit(
             model,
             assembly.method,
             assembly.placements,
-            problem.approximation,
+            problem.joint_guide,
             problem.likelihood,
             history,
             assembly.classes,

@@ -20,8 +20,8 @@ from bayespeft.fitting.assemble import choose_likelihood
 from bayespeft.fitting.packing import make_packs
 from bayespeft.io.peft import read_lora
 from bayespeft.layers.heads import find_head
+from bayespeft.layers.layer import all_layers
 from bayespeft.layers.network import bare
-from bayespeft.layers.sites import all_sites
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.label_tokens import LabelTokens
 from bayespeft.methods.base import Method
@@ -29,7 +29,7 @@ from bayespeft.posterior.posterior import Posterior
 from bayespeft.training.history import History
 from bayespeft.utils.checks import ELSEWHERE, Count, Network, Tokenizer, checked
 from bayespeft.utils.threads import alone
-from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.joint_guide import JointGuide
 
 
 @checked
@@ -81,14 +81,14 @@ def import_lora(
     if classes is None:
         raise ConfigError(f"classes: {type(model).__name__} has no config.num_labels; pass classes=.")
     lora = read_lora(directory, model)
-    sites = all_sites(model)
+    layers = all_layers(model)
     adapters: dict[str, Adapter] = {name: Lora(r=len(pair.A), alpha=pair.alpha) for name, pair in lora.pairs.items()}
     common = Counter(adapters.values()).most_common(1)[0][0]
-    own = [site.name for site in find_head(model)] if chosen.trains_head else []
+    own = [layer.name for layer in find_head(model)] if chosen.trains_head else []
     heads = {name for name in (*lora.whole, *own) if name not in adapters}
     placements = tuple(
-        Placement(site, adapters.get(name) or Full(), head=name in heads)
-        for name, site in sites.items()
+        Placement(layer, adapters.get(name) or Full(), head=name in heads)
+        for name, layer in layers.items()
         if name in adapters.keys() | heads
     )
     values = {name: {"A": pair.A, "B": pair.B} for name, pair in lora.pairs.items()} | lora.whole
@@ -102,5 +102,5 @@ def import_lora(
         )
         for pack in make_packs(placements, method, generator)
     ]
-    approximation = Approximation(packs, method.guide, generator, next(model.parameters()).device)
-    return Posterior(model, method, placements, approximation, chosen, History(), classes, 0, tokenizer)
+    joint_guide = JointGuide(packs, method.guide, generator, next(model.parameters()).device)
+    return Posterior(model, method, placements, joint_guide, chosen, History(), classes, 0, tokenizer)

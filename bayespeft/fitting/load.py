@@ -15,15 +15,15 @@ from bayespeft.fitting.packing import blank_packs
 from bayespeft.io import checkpoint
 from bayespeft.io.saved import Saved
 from bayespeft.layers.fingerprint import check_fingerprint
+from bayespeft.layers.layer import Layer, all_layers
 from bayespeft.layers.network import bare
-from bayespeft.layers.sites import Site, all_sites
 from bayespeft.posterior.fitted import CENTER, MERGED, centers_are_saved
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.utils.bounded import Bounded, TooLarge
 from bayespeft.utils.checks import Network, Tokenizer, checked
 from bayespeft.utils.randomness import seeded
 from bayespeft.utils.threads import alone
-from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.joint_guide import JointGuide
 
 # How many times what a file holds one tensor may be while it is read, for instance a covariance of what has a factor.
 _SLACK = 64
@@ -46,8 +46,8 @@ def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Tokeni
     model = bare(model)
     tensors, settings = checkpoint.read(directory)
     saved = Saved.of(settings, directory)
-    sites = all_sites(model)
-    missing = [name for name in saved.sites if name not in sites]
+    layers = all_layers(model)
+    missing = [name for name in saved.sites if name not in layers]
     if missing:
         raise CheckpointError(
             f"the saved posterior adapts layer '{missing[0]}', which {type(model).__name__} lacks; load the base that it "
@@ -59,16 +59,16 @@ def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Tokeni
             f"the posterior in '{directory}' is over {saved.classes} classes, and this network has {outputs} outputs: load it "
             f"with num_labels={saved.classes}."
         )
-    _check_fresh(saved, sites, directory)
+    _check_fresh(saved, layers, directory)
     check_fingerprint(saved.base.fingerprint, model, exclude={*saved.heads, *saved.idle})
     placements = tuple(
-        Placement(sites[name], adapter, head=name in saved.heads) for name, adapter in saved.sites.items()
+        Placement(layers[name], adapter, head=name in saved.heads) for name, adapter in saved.sites.items()
     )
     changes, centers = _taken(tensors, MERGED), _taken(tensors, CENTER)
-    approximation = _blank(saved, placements, tensors, model, directory)
-    _check_tensors(approximation.state_dict(), tensors, directory)
-    approximation.load_state_dict(tensors, strict=True)
-    places = approximation.center_buffers() if centers_are_saved(placements) else {}
+    joint_guide = _blank(saved, placements, tensors, model, directory)
+    _check_tensors(joint_guide.state_dict(), tensors, directory)
+    joint_guide.load_state_dict(tensors, strict=True)
+    places = joint_guide.center_buffers() if centers_are_saved(placements) else {}
     _check_tensors(places, centers, directory, CENTER)
     for name, place in places.items():
         place.copy_(centers[name])
@@ -78,13 +78,13 @@ def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Tokeni
         raise CheckpointError(f"the posterior in '{directory}' {which} what was merged into the network's weights.")
     if merged is not None and saved.merged is not None:
         # Last: it may change the network.
-        with merged.applied(sites.values()):
-            merged.redo(changes, saved.merged, sites)
+        with merged.applied(layers.values()):
+            merged.redo(changes, saved.merged, layers)
     return Posterior(
         model,
         saved.method,
         placements,
-        approximation,
+        joint_guide,
         saved.likelihood,
         saved.history,
         saved.classes,
@@ -98,14 +98,14 @@ def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Tokeni
     )
 
 
-def _check_fresh(saved: Saved, sites: Mapping[str, Site], directory: Any) -> None:
+def _check_fresh(saved: Saved, layers: Mapping[str, Layer], directory: Any) -> None:
     """Check that the layers whose values the base need not share are ones of which the posterior brings, or needs, none.
 
     Raises:
         CheckpointError: others are called so; the fingerprint would not be asked about them.
     """
     strange = [name for name in saved.heads if name not in saved.sites]
-    strange += [name for name in saved.idle if name in saved.sites or name not in sites]
+    strange += [name for name in saved.idle if name in saved.sites or name not in layers]
     if strange:
         raise CheckpointError(
             f"the settings in '{directory}' call '{strange[0]}' a freshly made layer, which it is not."
@@ -118,8 +118,8 @@ def _blank(
     tensors: Mapping[str, torch.Tensor],
     model: torch.nn.Module,
     directory: Any,
-) -> Approximation:
-    """Return the approximation that the settings describe, of any values.
+) -> JointGuide:
+    """Return the joint guide that the settings describe, of any values.
 
     Raises:
         CheckpointError: it would be larger than the file's tensors are, whatever the settings ask for.
@@ -127,11 +127,11 @@ def _blank(
     generator = torch.Generator().manual_seed(saved.seed)
     held = sum(value.numel() for value in tensors.values())
     # A decomposition works on a layer's weight, and a law of q on pairs of what it holds.
-    largest = max(site.in_features * site.out_features for site in (p.site for p in placements))
+    largest = max(layer.in_features * layer.out_features for layer in (p.layer for p in placements))
     try:
         with seeded(saved.seed), Bounded(_SLACK * max(held, largest)):
             packs = blank_packs(placements, saved.method, generator)
-            return Approximation(packs, saved.method.guide, generator, next(model.parameters()).device)
+            return JointGuide(packs, saved.method.guide, generator, next(model.parameters()).device)
     except (TooLarge, OverflowError, RuntimeError, ValueError) as error:
         # torch has its own words for sizes that no number of 64 bits holds.
         if isinstance(error, BayesPeftError) or not (isinstance(error, TooLarge) or "overflow" in str(error).lower()):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bayespeft.errors import ConfigError
-from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.joint_guide import JointGuide
 
 
 class Objective(nn.Module):
@@ -19,19 +19,19 @@ class Objective(nn.Module):
     another device.
 
     Args:
-        approximation: what is trained.
+        joint_guide: what is trained.
         loss: from a batch, and the mean size of a batch, to the objective.
         moved: is told of another device.
     """
 
     def __init__(
         self,
-        approximation: Approximation,
+        joint_guide: JointGuide,
         loss: Callable[[Any, float | None], Tensor],
         moved: Callable[[torch.device], None],
     ) -> None:
         super().__init__()
-        self.approximation = approximation
+        self.joint_guide = joint_guide
         self._loss, self._moved = loss, moved
 
     def forward(self, batch: Any, rows: float | None = None) -> Tensor:

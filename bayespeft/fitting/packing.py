@@ -15,12 +15,12 @@ from bayespeft.priors.base import Prior
 
 def make_packs(placements: Sequence[Placement], method: Method, generator: torch.Generator) -> list[Pack]:
     """Return the packs of all placements, at their start, under the method's priors."""
-    return packed([(p, p.adapter.factors(p.site, generator)) for p in placements], method)
+    return packed([(p, p.adapter.factors(p.layer, generator)) for p in placements], method)
 
 
 def blank_packs(placements: Sequence[Placement], method: Method, generator: torch.Generator) -> list[Pack]:
     """Return packs as `make_packs` does, of any values where an adapter decomposes: a file is read into them."""
-    return packed([(p, p.adapter.blank(p.site, generator)) for p in placements], method)
+    return packed([(p, p.adapter.blank(p.layer, generator)) for p in placements], method)
 
 
 def packed(placed: Iterable[tuple[Placement, Mapping[str, Factor]]], method: Method) -> list[Pack]:
@@ -31,7 +31,7 @@ def packed(placed: Iterable[tuple[Placement, Mapping[str, Factor]]], method: Met
         "fixed": method.point_prior,
         "head": method.head_prior,
     }
-    return pack({p.site.name: _of_head(factors) if p.head else factors for p, factors in placed}, priors)
+    return pack({p.layer.name: _of_head(factors) if p.head else factors for p, factors in placed}, priors)
 
 
 def _of_head(factors: Mapping[str, Factor]) -> dict[str, Factor]:

@@ -36,7 +36,7 @@ def check_start(start: Posterior | None, adapter: str | Adapter | None) -> None:
             if not placement.head and wrong:
                 raise ConfigError(
                     f"adapter= has {wrong[0]}={getattr(adapter, wrong[0])!r}, but start= brings "
-                    f"{getattr(there, wrong[0], None)!r} at layer '{placement.site.name}', which is what is built on: leave "
+                    f"{getattr(there, wrong[0], None)!r} at layer '{placement.layer.name}', which is what is built on: leave "
                     "adapter= out."
                 )
 
@@ -50,7 +50,7 @@ def start_placements(start: Posterior, model: nn.Module, method: Method) -> tupl
     """
     if start.model is not model:
         raise ConfigError("start= was fitted on another network: pass the network that it carries, start.model.")
-    if start.approximation.latent.members is not None:
+    if start.joint_guide.latent.members is not None:
         raise ConfigError("start= is an ensemble: the mean of its members' weights is no network that was trained.")
     latent = {"latent": method.adapter.latent} if hasattr(method.adapter, "latent") else {}
     placements = []
@@ -58,7 +58,7 @@ def start_placements(start: Posterior, model: nn.Module, method: Method) -> tupl
         adapter = placement.adapter
         if not placement.head and adapter.kind != method.adapter.kind:
             raise ConfigError(
-                f"start= has the adapter '{adapter.kind}' at layer '{placement.site.name}', method '{method.name}' needs "
+                f"start= has the adapter '{adapter.kind}' at layer '{placement.layer.name}', method '{method.name}' needs "
                 f"'{method.adapter.kind}': fit the start with that adapter, or name start's with adapter=."
             )
         placements.append(
@@ -72,16 +72,16 @@ def start_packs(
 ) -> list[Pack]:
     """Return packs as `make_packs` does, of any values where an adapter decomposes and the start has all of its factors."""
     there: dict[str, set[str]] = {}
-    for known in start.approximation.packs:
-        for site in known.sites:
-            there.setdefault(site, set()).add(known.factor)
+    for known in start.joint_guide.packs:
+        for layer in known.layers:
+            there.setdefault(layer, set()).add(known.factor)
 
     def factors(p: Placement) -> Mapping[str, Factor]:
-        if p.adapter.decomposes and (blank := p.adapter.blank(p.site, generator)).keys() <= there.get(
-            p.site.name, set()
+        if p.adapter.decomposes and (blank := p.adapter.blank(p.layer, generator)).keys() <= there.get(
+            p.layer.name, set()
         ):
             return blank
-        return p.adapter.factors(p.site, generator)
+        return p.adapter.factors(p.layer, generator)
 
     return packed([(p, factors(p)) for p in placements], method)
 
@@ -92,11 +92,11 @@ def started_at(packs: Sequence[Pack], start: Posterior) -> list[Pack]:
     Raises:
         ConfigError: it has a factor that the packs lack, such as a core between B and A.
     """
-    means = start.approximation.mean()
+    means = start.joint_guide.mean()
     values = {
-        (site, pack.factor): means[pack.name][row].detach().cpu()
-        for pack in start.approximation.packs
-        for site, row in pack.rows.items()
+        (layer, pack.factor): means[pack.name][row].detach().cpu()
+        for pack in start.joint_guide.packs
+        for layer, row in pack.rows.items()
     }
     lost = {factor for _, factor in values} - {pack.factor for pack in packs}
     if lost:
@@ -105,9 +105,9 @@ def started_at(packs: Sequence[Pack], start: Posterior) -> list[Pack]:
             "take a method whose adapter has it, or latent= with that factor."
         )
 
-    centers = start.approximation.centers()
+    centers = start.joint_guide.centers()
 
     def of(found: Mapping[tuple[str, str], Tensor], pack: Pack, own: Tensor) -> Tensor:
-        return torch.stack([found.get((site, pack.factor), own[row]) for row, site in enumerate(pack.owners)])
+        return torch.stack([found.get((layer, pack.factor), own[row]) for row, layer in enumerate(pack.owners)])
 
     return [replace(pack, init=of(values, pack, pack.init), center=of(centers, pack, pack.center)) for pack in packs]

@@ -51,12 +51,12 @@ class PackedGaussian(TorchDistribution, ABC):  # type: ignore[misc]
         """Standard normals that make one layer."""
 
     @abstractmethod
-    def push(self, noise: Tensor) -> Tensor:
+    def sqrt_matvec(self, noise: Tensor) -> Tensor:
         """Return the deviations S eps, (..., layers, *shape), of standard normals eps (..., layers, width)."""
 
     @abstractmethod
-    def pull(self, gradient: Tensor) -> Tensor:
-        """Return S^T g, (..., layers, width), of g (..., layers, *shape): the adjoint of `push`."""
+    def sqrt_rmatvec(self, gradient: Tensor) -> Tensor:
+        """Return S^T g, (..., layers, width), of g (..., layers, *shape): the adjoint of `sqrt_matvec`."""
 
     @property
     @abstractmethod
@@ -126,7 +126,7 @@ class PackedGaussian(TorchDistribution, ABC):  # type: ignore[misc]
     def rsample(self, sample_shape: Sequence[int] = _EMPTY) -> Tensor:
         """Draw sample shape + batch shape + (layers, *shape), with gradients, under torch's global random state."""
         shape = (*sample_shape, *self.batch_shape, len(self.loc), self.width)
-        return self.loc + self.push(torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device))
+        return self.loc + self.sqrt_matvec(torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device))
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density, sample shape + batch shape, of values (..., layers, *shape)."""

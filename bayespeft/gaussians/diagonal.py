@@ -37,11 +37,11 @@ class Diagonal(PackedGaussian):
         """d."""
         return self.size
 
-    def push(self, noise: Tensor) -> Tensor:
+    def sqrt_matvec(self, noise: Tensor) -> Tensor:
         """Return std * eps."""
         return self.std * self._shaped(noise)
 
-    def pull(self, gradient: Tensor) -> Tensor:
+    def sqrt_rmatvec(self, gradient: Tensor) -> Tensor:
         """Return std * g."""
         return self._flat(self.std * gradient)
 

@@ -38,11 +38,11 @@ class Full(PackedGaussian):
         """d."""
         return self.size
 
-    def push(self, noise: Tensor) -> Tensor:
+    def sqrt_matvec(self, noise: Tensor) -> Tensor:
         """Return L eps."""
         return self._shaped(multiply(self.scale_tril, noise))
 
-    def pull(self, gradient: Tensor) -> Tensor:
+    def sqrt_rmatvec(self, gradient: Tensor) -> Tensor:
         """Return L^T g."""
         return multiply(self.scale_tril.mT, self._flat(gradient))
 

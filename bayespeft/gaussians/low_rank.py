@@ -49,12 +49,12 @@ class LowRank(PackedGaussian):
         """d + k: d for the diagonal, k for the factor."""
         return self.size + self.factor.shape[-1]
 
-    def push(self, noise: Tensor) -> Tensor:
+    def sqrt_matvec(self, noise: Tensor) -> Tensor:
         """Return std * eps_1 + F eps_2; eps_1 are the first d standard normals."""
         own, common = self._shaped(noise[..., : self.size]), noise[..., self.size :]
         return self.std * own + self._shaped(multiply(self.factor, common))
 
-    def pull(self, gradient: Tensor) -> Tensor:
+    def sqrt_rmatvec(self, gradient: Tensor) -> Tensor:
         """Return (std * g, F^T g)."""
         return torch.cat([self._flat(self.std * gradient), multiply(self.factor.mT, self._flat(gradient))], dim=-1)
 

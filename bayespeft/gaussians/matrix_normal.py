@@ -57,11 +57,11 @@ class MatrixNormal(PackedGaussian):
         """r1 r2."""
         return self.size
 
-    def push(self, noise: Tensor) -> Tensor:
+    def sqrt_matvec(self, noise: Tensor) -> Tensor:
         """Return L_U E L_V^T."""
         return self._shaped(self._both(multiply, self.row_tril, self.column_tril, noise))
 
-    def pull(self, gradient: Tensor) -> Tensor:
+    def sqrt_rmatvec(self, gradient: Tensor) -> Tensor:
         """Return L_U^T G L_V."""
         return self._both(multiply, self.row_tril.mT, self.column_tril.mT, self._flat(gradient))
 

@@ -49,11 +49,11 @@ class Rotated(PackedGaussian):
         """r1 r2."""
         return self.size
 
-    def push(self, noise: Tensor) -> Tensor:
+    def sqrt_matvec(self, noise: Tensor) -> Tensor:
         """Return Q_U (std * E) Q_V^T."""
         return self._shaped(self._between(self.rows, self.std * self._matrices(noise), self.columns.mT).flatten(-2))
 
-    def pull(self, gradient: Tensor) -> Tensor:
+    def sqrt_rmatvec(self, gradient: Tensor) -> Tensor:
         """Return std * (Q_U^T G Q_V)."""
         return (self.std * self._turned(gradient)).flatten(-2)
 

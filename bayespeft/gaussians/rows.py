@@ -47,12 +47,12 @@ class Rows(PackedGaussian):
         """(..., layers, ...) with so many dimensions of a draw at the end -> (..., rows of all layers, n)."""
         return value.reshape(*value.shape[: value.dim() - events], -1, self.scale_tril.shape[-1])
 
-    def push(self, noise: Tensor) -> Tensor:
+    def sqrt_matvec(self, noise: Tensor) -> Tensor:
         """Return L eps of each row."""
         moved = multiply(self._matrices, self._apart(noise, 2))
         return moved.reshape(*noise.shape[:-2], *self.loc.shape)
 
-    def pull(self, gradient: Tensor) -> Tensor:
+    def sqrt_rmatvec(self, gradient: Tensor) -> Tensor:
         """Return L^T g of each row."""
         moved = multiply(self._matrices.mT, self._apart(gradient, self.loc.dim()))
         return moved.reshape(*gradient.shape[: gradient.dim() - self.loc.dim()], len(self.loc), self.size)

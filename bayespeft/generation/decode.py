@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bayespeft.adapters.attach import SiteWeights
+from bayespeft.adapters.attach import LayerWeights
 from bayespeft.errors import ConfigError, FitError
 from bayespeft.generation.choice import Choice
 from bayespeft.generation.constraints import Constraints
@@ -19,7 +19,7 @@ from bayespeft.generation.stream import Stream
 from bayespeft.predictive.categorical import entropy, information_bias, log_likelihood
 
 # Which draws, and their weights for the rows of one stream.
-Voice = tuple[SiteWeights, Stream]
+Voice = tuple[LayerWeights, Stream]
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Written:
 
 def decode(
     voices: list[Voice],
-    bind: Callable[[SiteWeights], None],
+    bind: Callable[[LayerWeights], None],
     texts: int,
     draws: int,
     settings: Decoding,
@@ -123,7 +123,7 @@ def decode(
     return written
 
 
-def _logits(voices: list[Voice], bind: Callable[[SiteWeights], None], tokens: Tensor | None) -> Tensor:
+def _logits(voices: list[Voice], bind: Callable[[LayerWeights], None], tokens: Tensor | None) -> Tensor:
     """Return the next logits of all voices, (draws * texts, vocabulary), after one more token each, if there is one."""
     found, first = [], 0
     for weights, stream in voices:

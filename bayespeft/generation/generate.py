@@ -73,7 +73,7 @@ def _generate(predictor: Predictor, prompts: Prompts, draws: int, settings: Deco
             for first in range(0, voices_of, settings.draws_per_pass or voices_of):
                 size = min(settings.draws_per_pass or voices_of, voices_of - first)
                 chunk = {name: value[first : first + size] for name, value in values.items()}
-                weights = predictor.adapted.approximation.folded_weights(chunk, len(part))
+                weights = predictor.adapted.joint_guide.folded_weights(chunk, len(part))
                 voices.append((weights, kind(model, ids.repeat(size, 1), mask.repeat(size, 1))))
             # Text (prompt, draw) has the random numbers of its number, prompt-major; rows are draw-major.
             start = sum(texts for _, texts in pieces)
@@ -82,7 +82,7 @@ def _generate(predictor: Predictor, prompts: Prompts, draws: int, settings: Deco
             constraints = Constraints(model, settings, asked * own, stops.tokens, begin_with, device)
             written = decode(
                 voices, predictor.adapted.attachment.bind, len(part), voices_of, settings, constraints, choice, stops,
-                fill=fill, members=predictor.adapted.approximation.latent.members,
+                fill=fill, members=predictor.adapted.joint_guide.latent.members,
             )  # fmt: skip
             predictor.adapted.attachment.check_ran()
             pieces.append((written, len(part)))
@@ -101,7 +101,7 @@ def weight_draws(predictor: Predictor, draws: int, seed: int) -> tuple[dict[str,
     count = predictor.check(draws, "plain", 1.0)
     if not count:
         return {}, 0
-    return predictor.adapted.approximation.latent.draws(count, torch.Generator().manual_seed(seed)), count
+    return predictor.adapted.joint_guide.latent.draws(count, torch.Generator().manual_seed(seed)), count
 
 
 def padding_token(model: Any, tokenizer: Any) -> int:

@@ -160,7 +160,7 @@ def _batch(
     # One draw a pass: the logits of all positions are wide enough.
     for s in range(count):
         one = {name: value[s : s + 1] for name, value in values.items()}
-        predictor.adapted.attachment.bind(predictor.adapted.approximation.folded_weights(one, len(batch)))
+        predictor.adapted.attachment.bind(predictor.adapted.joint_guide.folded_weights(one, len(batch)))
         logits, labels = language.target_logits(predictor.adapted.model, moved)
         predictor.adapted.attachment.check_ran()
         log_probs = torch.log_softmax(logits.float(), -1)
@@ -176,6 +176,6 @@ def _batch(
     law = law - math.log(count)
     tokens, information = log_likelihood(law, labels.clamp_min(0)), (entropy(law) - spread).clamp_min(0)
     if count > 1:
-        information += information_bias(law.exp(), squares, count, predictor.adapted.approximation.latent.members)
+        information += information_bias(law.exp(), squares, count, predictor.adapted.joint_guide.latent.members)
     by_draw = torch.stack(wholes, 1)
     return [(by_draw[i], tokens[i][real[i]].cpu(), information[i][real[i]].cpu()) for i in range(len(batch))]

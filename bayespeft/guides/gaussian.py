@@ -55,9 +55,9 @@ class GaussianGuide(Guide):
 
     def transform(self, noise: Tensor) -> dict[str, Tensor]:
         """Return mean + S noise: (n, layers, ...)."""
-        return {name: self.loc[name] + deviation for name, deviation in self.push(noise).items()}
+        return {name: self.loc[name] + deviation for name, deviation in self.sqrt_matvec(noise).items()}
 
-    def push(self, noise: Tensor) -> dict[str, Tensor]:
+    def sqrt_matvec(self, noise: Tensor) -> dict[str, Tensor]:
         """Return deviations from the mean, S noise.
 
         Args:
@@ -70,12 +70,12 @@ class GaussianGuide(Guide):
         sizes = [len(family.loc) * family.width for family in families.values()]
         parts = torch.split(noise, sizes, dim=-1)
         return {
-            name: family.push(part.reshape(*part.shape[:-1], len(family.loc), family.width))
+            name: family.sqrt_matvec(part.reshape(*part.shape[:-1], len(family.loc), family.width))
             for (name, family), part in zip(families.items(), parts, strict=True)
         }
 
-    def pull(self, gradients: Mapping[str, Tensor]) -> Tensor:
-        """Return S^T g, in the order of the noise: the adjoint of `push`.
+    def sqrt_rmatvec(self, gradients: Mapping[str, Tensor]) -> Tensor:
+        """Return S^T g, in the order of the noise: the adjoint of `sqrt_matvec`.
 
         Args:
             gradients: (..., layers, *shape) of every pack, by name.
@@ -83,7 +83,7 @@ class GaussianGuide(Guide):
         Returns:
             (..., noise_size).
         """
-        return torch.cat([self.family(name).pull(gradients[name]).flatten(-2) for name in self.loc], dim=-1)
+        return torch.cat([self.family(name).sqrt_rmatvec(gradients[name]).flatten(-2) for name in self.loc], dim=-1)
 
     def kl_by_layer(self, name: str, prior: Distribution) -> Tensor:
         """Return KL(q || prior) of each layer of a pack in nats: (layers,).

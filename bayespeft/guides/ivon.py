@@ -72,9 +72,9 @@ class IvonGuide(GaussianGuide):
         made: list[tuple[Any, dict[str, torch.nn.Parameter]]] = []
 
         def make(point: Any) -> torch.optim.Optimizer:
-            approximation, train = point.approximation, point.train
-            parameters = approximation.latent.mean() | approximation.points.mean()
-            head = {id(parameter) for parameter in approximation.head_parameters()}
+            joint_guide, train = point.joint_guide, point.train
+            parameters = joint_guide.latent.mean() | joint_guide.points.mean()
+            head = {id(parameter) for parameter in joint_guide.head_parameters()}
             body = [parameter for parameter in parameters.values() if id(parameter) not in head]
             heads = [parameter for parameter in parameters.values() if id(parameter) in head]
             rates = self.spec.rates(train)

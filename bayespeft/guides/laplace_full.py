@@ -44,7 +44,7 @@ class LaplaceFullGuide(LaplaceGuide):
         """
         raise GuideError(
             f"guide '{self._kind}' is one Gaussian over all packs: '{name}' has no distribution of its own that would say what "
-            "it has in common with the others. Use draws, push and pull, or std for the standard deviations."
+            "it has in common with the others. Use draws, sqrt_matvec and sqrt_rmatvec, or std for the standard deviations."
         )
 
     def std(self) -> dict[str, Tensor]:
@@ -56,12 +56,12 @@ class LaplaceFullGuide(LaplaceGuide):
         """P."""
         return len(self.curvature)
 
-    def push(self, noise: Tensor) -> dict[str, Tensor]:
+    def sqrt_matvec(self, noise: Tensor) -> dict[str, Tensor]:
         """Return deviations Q (h + tau)^-1/2 noise: (..., layers, *shape) by pack, of noise (..., P)."""
         return self._split((self.scale(self.curvature) * noise) @ self.vectors.mT)
 
-    def pull(self, gradients: Mapping[str, Tensor]) -> Tensor:
-        """Return (h + tau)^-1/2 Q^T g, (..., P), of g (..., layers, *shape) by pack: the adjoint of `push`."""
+    def sqrt_rmatvec(self, gradients: Mapping[str, Tensor]) -> Tensor:
+        """Return (h + tau)^-1/2 Q^T g, (..., P), of g (..., layers, *shape) by pack: the adjoint of `sqrt_matvec`."""
         along = self._joined(gradients) @ self.vectors
         return self.scale(self.curvature) * along
 

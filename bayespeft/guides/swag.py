@@ -97,7 +97,7 @@ class SwagGuide(GaussianGuide):
         elements: int = sum(loc.numel() for loc in self.loc.values())
         return elements + self.spec.rank
 
-    def push(self, noise: Tensor) -> dict[str, Tensor]:
+    def sqrt_matvec(self, noise: Tensor) -> dict[str, Tensor]:
         """Return std z_1 + F z_2 of noise (z_1, z_2); arguments and shapes as the base."""
         sizes = [loc.numel() for loc in self.loc.values()]
         *parts, common = torch.split(noise, [*sizes, self.spec.rank], dim=-1)
@@ -107,7 +107,7 @@ class SwagGuide(GaussianGuide):
             for (name, loc), part in zip(self.loc.items(), parts, strict=True)
         }
 
-    def pull(self, gradients: Mapping[str, Tensor]) -> Tensor:
+    def sqrt_rmatvec(self, gradients: Mapping[str, Tensor]) -> Tensor:
         """Return (std g, sum over packs of F^T g); arguments and shapes as the base."""
         own, common = [], []
         for name, loc in self.loc.items():
@@ -128,9 +128,9 @@ class SwagGuide(GaussianGuide):
         packs = [replace(pack, init=values[pack.name].cpu()) for pack in problem.packs]
         moments = Moments(self.spec.rank)
 
-        def after(step: int, approximation: Any) -> None:
+        def after(step: int, joint_guide: Any) -> None:
             if step % interval == 0:
-                moments.add(approximation.latent.mean() | approximation.points.mean())
+                moments.add(joint_guide.latent.mean() | joint_guide.points.mean())
 
         # Another order of the data than the point's.
         last, later = trainer.train_point(packs, problem.seed + 1, self.spec.constant(problem.train), after=after)

@@ -82,15 +82,15 @@ def turn(values: Values, packs: Sequence[Pack]) -> tuple[Values, Values]:
         All values with A' = V^T A and B' = B V = U diag(d), and 1 / d (layers, r) by the name of A's pack. d is in
         descending order; values below 1e-6 of a layer's largest count as that, and in a layer where B is zero as 1.
     """
-    places = {(site, pack.factor): (pack.name, row) for pack in packs for site, row in pack.rows.items()}
+    places = {(layer, pack.factor): (pack.name, row) for pack in packs for layer, row in pack.rows.items()}
     turned = {name: value.clone() for name, value in values.items()}
     inverse: Values = {}
     for pack in packs:
         if pack.factor != "A":
             continue
         rows = []
-        for site, row in pack.rows.items():
-            name, other = places[site, "B"]
+        for layer, row in pack.rows.items():
+            name, other = places[layer, "B"]
             a, b = (value.double() for value in (values[pack.name][row], values[name][other]))
             # R of B = Q R has B's singular values and V, and r rows and columns even where B has fewer rows than columns.
             square = torch.linalg.qr(torch.cat([b, b.new_zeros(len(a), len(a))])).R

@@ -55,11 +55,11 @@ class LastLayerGuide(GaussianGuide):
         Raises:
             GuideError: the head is several layers.
         """
-        sites = sorted({site for pack in self.packs for site in pack.sites})
-        if len(sites) > 1:
+        layers = sorted({layer for pack in self.packs for layer in pack.layers})
+        if len(layers) > 1:
             raise GuideError(
-                f"a variational last layer is one linear layer, and this network trains {len(sites)} layers as its head "
-                f"({', '.join(sites)}): behind what is not linear there are no moments in closed form. Use "
+                f"a variational last layer is one linear layer, and this network trains {len(layers)} layers as its head "
+                f"({', '.join(layers)}): behind what is not linear there are no moments in closed form. Use "
                 "'laplace_last_layer'."
             )
         family = self.family(name)

@@ -11,18 +11,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from bayespeft.adapters.attach import Placement, SiteWeights
+from bayespeft.adapters.attach import LayerWeights, Placement
 from bayespeft.adapters.full import Full
 from bayespeft.errors import CheckpointError
 from bayespeft.io.directory import replacing
+from bayespeft.layers.layer import all_layers
 from bayespeft.layers.merged import Merged, as_base, check_untied
-from bayespeft.layers.sites import all_sites
 from bayespeft.layers.weights import plain
 
 
 @torch.no_grad()
 def merged_copy(
-    model: nn.Module, placements: Sequence[Placement], weights: SiteWeights, merged: Merged | None
+    model: nn.Module, placements: Sequence[Placement], weights: LayerWeights, merged: Merged | None
 ) -> nn.Module:
     """Return a copy of a network in which one draw of every adapter has become part of the weights.
 
@@ -36,29 +36,29 @@ def merged_copy(
         AttachError: a weight is quantised or in half precision, which would round the change away, or it is shared with
             another module.
     """
-    check_untied(model, [p.site for p in placements])
+    check_untied(model, [p.layer for p in placements])
     for placement in placements:
         if not isinstance(placement.adapter, Full):
-            placement.site.check_mergeable()
+            placement.layer.check_mergeable()
     if merged is None:
         network = copy.deepcopy(model)
     else:
-        with merged.applied(p.site for p in placements):
+        with merged.applied(p.layer for p in placements):
             network = copy.deepcopy(model)
     as_base(network)
-    sites = all_sites(network)
+    layers = all_layers(network)
     for placement in placements:
-        site = sites[placement.site.name]
-        module: Any = site.module
-        values = {name: value.to(site.stored.device) for name, value in plain(weights[site.name]).items()}
+        layer = layers[placement.layer.name]
+        module: Any = layer.module
+        values = {name: value.to(layer.stored.device) for name, value in plain(weights[layer.name]).items()}
         if isinstance(placement.adapter, Full):
             # Values, not changes: a sum would round them.
             whole = placement.adapter.layer(values)
-            site.stored.copy_(whole["W"])
+            layer.stored.copy_(whole["W"])
             if "b" in whole:
                 module.bias.copy_(whole["b"])
         else:
-            site.stored.add_(placement.adapter.delta(values, placement.site).to(site.stored))
+            layer.stored.add_(placement.adapter.delta(values, placement.layer).to(layer.stored))
     return network.eval()
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from bayespeft.errors import CheckpointError
 from bayespeft.layers.fingerprint import digest
-from bayespeft.layers.sites import Site, all_sites
+from bayespeft.layers.layer import Layer, all_layers
 
 CONFIG, TENSORS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 PREFIX = "base_model.model."
@@ -73,7 +73,7 @@ def read_lora(directory: str | os.PathLike[str], model: nn.Module) -> PeftLora:
     """
     config, tensors = _read_files(Path(directory))
     _check_config(config)
-    sites = all_sites(model)
+    layers = all_layers(model)
     halves: dict[str, dict[str, Tensor]] = {}
     others: dict[str, Tensor] = {}
     for key, value in tensors.items():
@@ -92,8 +92,8 @@ def read_lora(directory: str | os.PathLike[str], model: nn.Module) -> PeftLora:
     if not halves:
         raise CheckpointError(f"'{Path(directory) / TENSORS}' holds no tensor that ends in lora_A.weight.")
     for name in halves:
-        _check_layer(name, sites, model, config)
-    pairs = {name: _pair(halves[name], site, config) for name, site in sites.items() if name in halves}
+        _check_layer(name, layers, model, config)
+    pairs = {name: _pair(halves[name], layer, config) for name, layer in layers.items() if name in halves}
     saved = config.get("modules_to_save") or []
     if not isinstance(saved, list) or not all(isinstance(wanted, str) for wanted in saved):
         raise CheckpointError(f"modules_to_save is {saved!r:.40}: a list of names is expected.")
@@ -102,7 +102,7 @@ def read_lora(directory: str | os.PathLike[str], model: nn.Module) -> PeftLora:
             named = name == wanted or name.endswith(f".{wanted}")
             if named and module.state_dict() and not any(key.startswith(f"{name}.") for key in others):
                 raise CheckpointError(f"modules_to_save lists '{wanted}', but the file holds no tensor of '{name}'.")
-    return PeftLora(pairs, _whole_layers(others, sites, model))
+    return PeftLora(pairs, _whole_layers(others, layers, model))
 
 
 def _read_files(source: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -157,8 +157,8 @@ def _check_config(config: dict[str, Any]) -> None:
             raise CheckpointError(f"{name}={value!r} is more than a plain LoRA; {_MERGE}.")
 
 
-def _check_layer(name: str, sites: Mapping[str, Site], model: nn.Module, config: dict[str, Any]) -> None:
-    if name in sites:
+def _check_layer(name: str, layers: Mapping[str, Layer], model: nn.Module, config: dict[str, Any]) -> None:
+    if name in layers:
         return
     module = dict(model.named_modules()).get(name)
     if module is not None:
@@ -181,26 +181,26 @@ def _by_pattern(patterns: Mapping[str, Any] | None, name: str, default: Any) -> 
         raise CheckpointError(f"rank_pattern or alpha_pattern holds no regular expression: {error}.") from None
 
 
-def _pair(halves: Mapping[str, Tensor], site: Site, config: dict[str, Any]) -> LoraPair:
-    r = _by_pattern(config.get("rank_pattern"), site.name, config.get("r", 8))
-    alpha = _by_pattern(config.get("alpha_pattern"), site.name, config.get("lora_alpha", 8))
+def _pair(halves: Mapping[str, Tensor], layer: Layer, config: dict[str, Any]) -> LoraPair:
+    r = _by_pattern(config.get("rank_pattern"), layer.name, config.get("r", 8))
+    alpha = _by_pattern(config.get("alpha_pattern"), layer.name, config.get("lora_alpha", 8))
     if type(alpha) not in (int, float) or not 0 < alpha < 1e30:
-        raise CheckpointError(f"layer '{site.name}': lora_alpha={alpha!r:.40} must be a positive number.")
+        raise CheckpointError(f"layer '{layer.name}': lora_alpha={alpha!r:.40} must be a positive number.")
     if type(r) is not int:
-        raise CheckpointError(f"layer '{site.name}': r={r!r:.40} must be a whole number.")
-    for half, shape in (("A", (r, site.in_features)), ("B", (site.out_features, r))):
+        raise CheckpointError(f"layer '{layer.name}': r={r!r:.40} must be a whole number.")
+    for half, shape in (("A", (r, layer.in_features)), ("B", (layer.out_features, r))):
         if half not in halves:
-            raise CheckpointError(f"layer '{site.name}': the file lacks lora_{half}.weight.")
+            raise CheckpointError(f"layer '{layer.name}': the file lacks lora_{half}.weight.")
         if tuple(halves[half].shape) != shape:
             raise CheckpointError(
-                f"layer '{site.name}': lora_{half} has shape {tuple(halves[half].shape)}, rank {r} on this network needs "
+                f"layer '{layer.name}': lora_{half} has shape {tuple(halves[half].shape)}, rank {r} on this network needs "
                 f"{shape}; load the base that it was trained on."
             )
     return LoraPair(halves["A"], halves["B"], float(alpha) * (r**0.5 if config.get("use_rslora") else 1.0))
 
 
 def _whole_layers(
-    tensors: Mapping[str, Tensor], sites: Mapping[str, Site], model: nn.Module
+    tensors: Mapping[str, Tensor], layers: Mapping[str, Layer], model: nn.Module
 ) -> dict[str, dict[str, Tensor]]:
     own = model.state_dict()
     changed: dict[str, dict[str, Tensor]] = {}
@@ -214,27 +214,27 @@ def _whole_layers(
         if torch.equal(value.to(own[name]), own[name]):
             continue
         layer = name.rpartition(".")[0]
-        if layer not in sites:
+        if layer not in layers:
             raise CheckpointError(
                 f"'{name}' was trained too, but belongs to no linear layer; load it into the network first "
                 "(model.load_state_dict)."
             )
         changed[layer] = {}
     for layer in changed:
-        for factor, part in layer_parts(sites[layer]):
+        for factor, part in layer_parts(layers[layer]):
             if f"{layer}.{part}" not in tensors:
                 raise CheckpointError(f"layer '{layer}' was saved whole, but the file lacks its {part}.")
-            changed[layer][factor] = turned(tensors[f"{layer}.{part}"].float(), sites[layer])
+            changed[layer][factor] = turned(tensors[f"{layer}.{part}"].float(), layers[layer])
     return changed
 
 
-def layer_parts(site: Site) -> Iterator[tuple[str, str]]:
+def layer_parts(layer: Layer) -> Iterator[tuple[str, str]]:
     """Name the factors of `Full`, and the layer's own tensors."""
     yield "W", "weight"
-    if site.bias() is not None:
+    if layer.bias() is not None:
         yield "b", "bias"
 
 
-def turned(value: Tensor, site: Site) -> Tensor:
+def turned(value: Tensor, layer: Layer) -> Tensor:
     """Return a layer's tensor with its weight (out, in), or such a tensor as the layer stores it."""
-    return value.t() if site.kind == "conv1d" and value.dim() == 2 else value
+    return value.t() if layer.kind == "conv1d" and value.dim() == 2 else value

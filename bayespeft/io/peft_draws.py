@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bayespeft.adapters.attach import Placement, SiteWeights
+from bayespeft.adapters.attach import LayerWeights, Placement
 from bayespeft.errors import ConfigError
 from bayespeft.io.directory import replacing
 from bayespeft.io.peft import CONFIG
@@ -31,7 +31,7 @@ def write_draws(
     directory: str | os.PathLike[str],
     model: nn.Module,
     placements: Sequence[Placement],
-    draws: Iterable[SiteWeights],
+    draws: Iterable[LayerWeights],
     merged: Merged | None = None,
     *,
     facts: Mapping[str, Any],

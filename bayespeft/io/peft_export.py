@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from bayespeft.adapters.attach import Placement, SiteWeights
+from bayespeft.adapters.attach import LayerWeights, Placement
 from bayespeft.adapters.full import Full
 from bayespeft.errors import CheckpointError
 from bayespeft.io.directory import replacing
@@ -46,7 +46,7 @@ def write_lora(
     directory: str | os.PathLike[str],
     model: nn.Module,
     placements: Sequence[Placement],
-    weights: SiteWeights,
+    weights: LayerWeights,
     merged: Merged | None = None,
 ) -> None:
     """Write one draw of every adapter as a directory that `peft.PeftModel.from_pretrained` loads onto the same base.
@@ -69,27 +69,27 @@ def write_lora(
         write_parts(fresh, model, placements, parts)
 
 
-def lora_parts(placements: Sequence[Placement], weights: SiteWeights, merged: Merged | None = None) -> LoraParts:
+def lora_parts(placements: Sequence[Placement], weights: LayerWeights, merged: Merged | None = None) -> LoraParts:
     """Return a draw as peft has it; arguments and errors as `write_lora`."""
     pairs: dict[str, tuple[Tensor, Tensor, float]] = {}
     trained: dict[str, Tensor] = {}
     for placement in placements:
-        site, adapter = placement.site, placement.adapter
-        values = plain(weights[site.name])
+        layer, adapter = placement.layer, placement.adapter
+        values = plain(weights[layer.name])
         if isinstance(adapter, Full):
             whole = adapter.layer(values)
-            trained |= {f"{site.name}.{part}": turned(whole[factor], site) for factor, part in layer_parts(site)}
+            trained |= {f"{layer.name}.{part}": turned(whole[factor], layer) for factor, part in layer_parts(layer)}
             continue
-        low_rank = adapter.to_lora(values, site)
+        low_rank = adapter.to_lora(values, layer)
         if low_rank is None:
             raise CheckpointError(
-                f"layer '{site.name}': the change that adapter '{adapter.kind}' makes can't be written as a LoRA exactly, so "
+                f"layer '{layer.name}': the change that adapter '{adapter.kind}' makes can't be written as a LoRA exactly, so "
                 "peft can't hold it; save it with posterior.save."
             )
         a, b, scale = low_rank
-        if merged is not None and site.name in merged.changes:
-            a, b, scale = _with_history(site.name, merged, a, scale * b)
-        pairs[site.name] = a, b, scale
+        if merged is not None and layer.name in merged.changes:
+            a, b, scale = _with_history(layer.name, merged, a, scale * b)
+        pairs[layer.name] = a, b, scale
     if not pairs:
         raise CheckpointError("no layer has a low-rank change, so this is no LoRA; save it with posterior.save.")
     return LoraParts(pairs, trained)
@@ -102,7 +102,7 @@ def write_parts(folder: Path, model: nn.Module, placements: Sequence[Placement],
     for name, (a, b, scale) in parts.pairs.items():
         ranks[name] = len(a), scale * len(a)
         tensors |= {f"{name}.lora_A.weight": a, f"{name}.lora_B.weight": b}
-    heads = {site.name for site in find_head(model)}
+    heads = {layer.name for layer in find_head(model)}
     standard = heads.isdisjoint(ranks)
     modules = {name.split(".")[0] if standard and name in heads else name for name in map(_layer, parts.trained)}
     for name, value in model.state_dict().items():
@@ -115,7 +115,7 @@ def write_parts(folder: Path, model: nn.Module, placements: Sequence[Placement],
         "task_type": _task(model) if standard and (modules or not heads) else None,
         "base_model_name_or_path": getattr(getattr(model, "config", None), "name_or_path", "") or None,
         "bias": "none",
-        "fan_in_fan_out": any(p.site.kind == "conv1d" for p in placements if p.site.name in ranks),
+        "fan_in_fan_out": any(p.layer.kind == "conv1d" for p in placements if p.layer.name in ranks),
         "inference_mode": True,
         "lora_dropout": 0.0,
         "target_modules": list(ranks),
@@ -130,7 +130,7 @@ def write_parts(folder: Path, model: nn.Module, placements: Sequence[Placement],
 
 def warn_of_base(model: nn.Module, placements: Sequence[Placement], parts: LoraParts, stacklevel: int) -> None:
     """Warn of what a LoRA of this network can't say: shared weights, and rows that were added to the embedding."""
-    for name, other in tied(model, [p.site for p in placements if p.site.name in parts.pairs]).items():
+    for name, other in tied(model, [p.layer for p in placements if p.layer.name in parts.pairs]).items():
         warnings.warn(
             f"layer '{name}' shares its weight with '{other}', and its LoRA is of '{name}' alone: use it in peft unmerged, "
             "since merge_and_unload() would change both. For a LoRA that can be merged, fit without that layer in targets=.",

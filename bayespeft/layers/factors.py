@@ -21,14 +21,14 @@ Role = Literal["latent", "point", "head", "fixed"]
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """One tensor of an adapter at one site.
+    """One tensor of an adapter at one layer.
 
     Attributes:
         init: where training starts (the mean, for a latent factor). A fixed factor may hold whole numbers.
         role: "latent" (the guide decides how it is uncertain), "point" (a point in every method), "head" (a point,
             with the head's learning rate and prior) or "fixed" (never trained).
         center: where its prior is centered; None means at zero.
-        shared: every site that brings a factor of this name, role and shape means one and the same tensor.
+        shared: every layer that brings a factor of this name, role and shape means one and the same tensor.
     """
 
     init: Tensor
@@ -44,17 +44,17 @@ class Pack:
     Attributes:
         name: unique among packs, a valid parameter name, such as "C_8x8".
         factor: the factor's name in its adapter.
-        sites: the layers' names, in the order of the first dimension (of the network, where all share one row).
+        layers: the layers' names, in the order of the first dimension (of the network, where all share one row).
         role: see `Factor`.
         init: (layers, ...) initial values.
         prior: the belief about it.
         center: (layers, ...) center of the prior.
-        shared: all sites use the one row.
+        shared: all layers use the one row.
     """
 
     name: str
     factor: str
-    sites: tuple[str, ...]
+    layers: tuple[str, ...]
     role: Role
     init: Tensor
     prior: Prior
@@ -63,30 +63,30 @@ class Pack:
 
     @property
     def rows(self) -> dict[str, int]:
-        """Which row of the first dimension each site uses."""
-        return {site: 0 if self.shared else row for row, site in enumerate(self.sites)}
+        """Which row of the first dimension each layer uses."""
+        return {layer: 0 if self.shared else row for row, layer in enumerate(self.layers)}
 
     @property
     def owners(self) -> tuple[str, ...]:
-        """One site for each row, which can speak for it."""
-        return self.sites[:1] if self.shared else self.sites
+        """One layer for each row, which can speak for it."""
+        return self.layers[:1] if self.shared else self.layers
 
 
 def pack(factors: Mapping[str, Mapping[str, Factor]], priors: Mapping[Role, Prior]) -> list[Pack]:
-    """Stack the factors of all sites into packs.
+    """Stack the factors of all layers into packs.
 
     Args:
-        factors: site name -> factor name -> factor.
+        factors: layer name -> factor name -> factor.
         priors: the prior of each role.
 
     Raises:
-        ConfigError: sites bring different initial values, or centers, for one shared factor.
+        ConfigError: layers bring different initial values, or centers, for one shared factor.
     """
     groups: dict[tuple[str, Role, tuple[int, ...], bool], list[tuple[str, Factor]]] = {}
-    for site, named in factors.items():
+    for layer, named in factors.items():
         for name, factor in named.items():
             key = (name, factor.role, tuple(factor.init.shape), factor.shared)
-            groups.setdefault(key, []).append((site, factor))
+            groups.setdefault(key, []).append((layer, factor))
     packs: list[Pack] = []
     for (name, role, shape, shared), members in groups.items():
         # A shared factor is one row; the others are only asked whether they agree.
@@ -95,8 +95,8 @@ def pack(factors: Mapping[str, Mapping[str, Factor]], priors: Mapping[Role, Prio
         center = torch.stack([_center(factor) for factor in rows])
         unique = f"{name}_{'x'.join(map(str, shape))}" + ("" if role in ("latent", "point") else f"_{role}")
         unique += "_shared" if shared else ""
-        sites = tuple(site for site, _ in members)
-        packs.append(Pack(unique, name, sites, role, init.cpu(), priors[role], center, shared))
+        layers = tuple(layer for layer, _ in members)
+        packs.append(Pack(unique, name, layers, role, init.cpu(), priors[role], center, shared))
     return packs
 
 
@@ -111,10 +111,10 @@ def _center(factor: Factor) -> Tensor:
 
 def _same(name: str, members: Sequence[tuple[str, Factor]]) -> Factor:
     (first, factor), *others = members
-    for site, other in others:
+    for layer, other in others:
         if not (torch.equal(factor.init, other.init) and torch.equal(_center(factor), _center(other))):
             raise ConfigError(
-                f"factor '{name}' is one tensor that all layers share, but '{first}' and '{site}' bring different initial "
-                "values or centers for it: make them the same at every site, or the factor not shared."
+                f"factor '{name}' is one tensor that all layers share, but '{first}' and '{layer}' bring different initial "
+                "values or centers for it: make them the same at every layer, or the factor not shared."
             )
     return factor

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bayespeft.errors import AttachError
-from bayespeft.layers.sites import Site, all_sites
+from bayespeft.layers.layer import Layer, all_layers
 
 # The mark of transformers on what it has loaded.
 _LOADED = "_is_hf_initialized"
@@ -22,7 +22,7 @@ _LOADED = "_is_hf_initialized"
 _NEAR = 0.1
 
 
-def find_head(model: nn.Module) -> list[Site]:
+def find_head(model: nn.Module) -> list[Layer]:
     """Return the linear layers outside pretrained bodies: a classifier, and what lies between it and the body.
 
     Nothing for a network that is no model of transformers and holds none, and for language models, whose output layer is
@@ -32,17 +32,17 @@ def find_head(model: nn.Module) -> list[Site]:
     pretrained = list(_pretrained(model))
     for _, network in pretrained:
         inside |= {id(module) for module in _body(network).modules()}
-    return [site for site in all_sites(model).values() if id(site.module) not in inside] if pretrained else []
+    return [layer for layer in all_layers(model).values() if id(layer.module) not in inside] if pretrained else []
 
 
-def find_fresh(model: nn.Module) -> list[Site]:
+def find_fresh(model: nn.Module) -> list[Layer]:
     """Return the head, and the linear layers inside the body that the checkpoint lacked, such as a pooler."""
     fresh = fresh_parameters(model)
-    head = {site.name for site in find_head(model)}
+    head = {layer.name for layer in find_head(model)}
     return [
-        site
-        for site in all_sites(model).values()
-        if site.name in head or (f"{site.name}.weight" in fresh and site.parameter.is_floating_point())
+        layer
+        for layer in all_layers(model).values()
+        if layer.name in head or (f"{layer.name}.weight" in fresh and layer.parameter.is_floating_point())
     ]
 
 
@@ -57,11 +57,11 @@ def fresh_parameters(model: nn.Module) -> set[str]:
     return fresh
 
 
-def in_use(sites: Sequence[Site], run: Callable[[], Tensor]) -> list[Site]:
+def in_use(layers: Sequence[Layer], run: Callable[[], Tensor]) -> list[Layer]:
     """Return those layers that run in a forward pass; the others play no part in it.
 
     Args:
-        sites: the layers.
+        layers: the layers.
         run: runs the network and returns its output.
 
     Raises:
@@ -72,39 +72,39 @@ def in_use(sites: Sequence[Site], run: Callable[[], Tensor]) -> list[Site]:
     def note(name: str) -> Callable[..., None]:
         return lambda *_: ran.add(name)
 
-    handles = [site.module.register_forward_hook(note(site.name)) for site in sites]
+    handles = [layer.module.register_forward_hook(note(layer.name)) for layer in layers]
     try:
         with torch.no_grad():
             run()
     finally:
         for handle in handles:
             handle.remove()
-    if direct := _used_directly([site for site in sites if site.name not in ran], run):
+    if direct := _used_directly([layer for layer in layers if layer.name not in ran], run):
         raise AttachError(
             f"the freshly made layer '{direct}' never runs as a module, but its weight is used directly, so that it can't be "
             "trained: have the network call the layer."
         )
-    return [site for site in sites if site.name in ran]
+    return [layer for layer in layers if layer.name in ran]
 
 
-def _used_directly(sites: Sequence[Site], run: Callable[[], Tensor]) -> str | None:
+def _used_directly(layers: Sequence[Layer], run: Callable[[], Tensor]) -> str | None:
     """Return the first of these layers whose weight the output depends on."""
-    if not sites:
+    if not layers:
         return None
-    switches = [site.parameter.requires_grad for site in sites]
+    switches = [layer.parameter.requires_grad for layer in layers]
     try:
-        for site in sites:
-            site.parameter.requires_grad_(True)
+        for layer in layers:
+            layer.parameter.requires_grad_(True)
         with torch.enable_grad():
             output = run()
-            weights = [site.parameter for site in sites]
+            weights = [layer.parameter for layer in layers]
             if not output.requires_grad:
                 return None
             gradients = torch.autograd.grad(output.sum(), weights, allow_unused=True)
     finally:
-        for site, switch in zip(sites, switches, strict=True):
-            site.parameter.requires_grad_(switch)
-    used = (site.name for site, gradient in zip(sites, gradients, strict=True) if gradient is not None)
+        for layer, switch in zip(layers, switches, strict=True):
+            layer.parameter.requires_grad_(switch)
+    used = (layer.name for layer, gradient in zip(layers, gradients, strict=True) if gradient is not None)
     return next(used, None)
 
 
@@ -172,11 +172,11 @@ def _untouched(network: nn.Module) -> set[str]:
     """Return parameters of linear layers that look as they were made, in a network where most don't."""
     spread = getattr(getattr(network, "config", None), "initializer_range", None)
     with_bias = {
-        name: site
-        for name, site in all_sites(network).items()
-        if isinstance(site.module.bias, Tensor) and site.parameter.is_floating_point()
+        name: layer
+        for name, layer in all_layers(network).items()
+        if isinstance(layer.module.bias, Tensor) and layer.parameter.is_floating_point()
     }
-    zero = {name for name, site in with_bias.items() if not site.module.bias.any()}  # type: ignore[operator]
+    zero = {name for name, layer in with_bias.items() if not layer.module.bias.any()}  # type: ignore[operator]
     if not spread or 2 * len(zero) >= len(with_bias):
         return set()
     return {

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bayespeft.errors import AttachError, CheckpointError
-from bayespeft.layers.sites import Site
+from bayespeft.layers.layer import Layer
 
 LowRank = tuple[Tensor, Tensor]
 
@@ -55,35 +55,35 @@ class Merged:
         self._model = model
         self._before: dict[str, tuple[Tensor, Tensor]] | None = None
 
-    def keep_original(self, sites: Iterable[Site]) -> None:
+    def keep_original(self, layers: Iterable[Layer]) -> None:
         """Have merges into these layers change a copy of the weight, which the network holds only while it is adapted."""
-        for site in sites:
-            self.weights[site.name] = site.parameter.detach().clone()
+        for layer in layers:
+            self.weights[layer.name] = layer.parameter.detach().clone()
 
-    def merge(self, site: Site, left: Tensor, right: Tensor) -> None:
+    def merge(self, layer: Layer, left: Tensor, right: Tensor) -> None:
         """Add left (m, k) @ right (k, n) to a layer's weight, and record it.
 
         Raises:
-            AttachError: the weight can't take it: see `Site.check_mergeable`.
+            AttachError: the weight can't take it: see `Layer.check_mergeable`.
         """
-        site.check_mergeable()
-        self._count(site)
-        site.merge(left, right)
-        known = self.changes.setdefault(site.name, [])
+        layer.check_mergeable()
+        self._count(layer)
+        layer.merge(left, right)
+        known = self.changes.setdefault(layer.name, [])
         if known is None:
             return
         known.append((left.detach().cpu().clone(), right.detach().cpu().clone()))
         rank = sum(part.shape[1] for part, _ in known)
-        if rank * (site.in_features + site.out_features) >= site.in_features * site.out_features:
-            self.changes[site.name] = None
+        if rank * (layer.in_features + layer.out_features) >= layer.in_features * layer.out_features:
+            self.changes[layer.name] = None
 
-    def _count(self, site: Site) -> None:
+    def _count(self, layer: Layer) -> None:
         """Take note that a layer of the network is about to change, if it is in place."""
-        if site.name in self.weights:
+        if layer.name in self.weights:
             return
         as_base(self._model, times_merged(self._model) + 1)
-        if self._before is not None and site.name not in self._before:
-            self._before[site.name] = site.parameter, site.parameter.detach().cpu().clone()
+        if self._before is not None and layer.name not in self._before:
+            self._before[layer.name] = layer.parameter, layer.parameter.detach().cpu().clone()
 
     @contextmanager
     def undone_on_error(self) -> Iterator[None]:
@@ -119,18 +119,18 @@ class Merged:
         """Return how many merges of each layer `state` holds; None where it holds the weight."""
         return {name: None if known is None else len(known) for name, known in self.changes.items()}
 
-    def state(self, sites: Mapping[str, Site]) -> dict[str, Tensor]:
+    def state(self, layers: Mapping[str, Layer]) -> dict[str, Tensor]:
         """Return tensors to save: the factors of each merge, or the weight where these are no longer kept."""
         tensors: dict[str, Tensor] = {}
         for name, known in self.changes.items():
             if known is None:
-                weight = self.weights.get(name, sites[name].parameter)
+                weight = self.weights.get(name, layers[name].parameter)
                 tensors[f"{name}/weight"] = weight.detach().cpu()
             for step, (left, right) in enumerate(known or ()):
                 tensors[f"{name}/{step}/left"], tensors[f"{name}/{step}/right"] = left, right
         return tensors
 
-    def redo(self, tensors: Mapping[str, Tensor], steps: Mapping[str, int | None], sites: Mapping[str, Site]) -> None:
+    def redo(self, tensors: Mapping[str, Tensor], steps: Mapping[str, int | None], layers: Mapping[str, Layer]) -> None:
         """Do to a network what `state` tells, by the same operations in the same order; call it inside `applied`.
 
         Nothing is changed unless everything fits.
@@ -138,18 +138,18 @@ class Merged:
         Args:
             tensors: of `state`.
             steps: of `steps`.
-            sites: the layers of the network, which has its original weights.
+            layers: the layers of the network, which has its original weights.
 
         Raises:
             CheckpointError: a tensor is missing, or belongs to no layer, or does not fit it.
         """
         expected = {}
         for name, count in steps.items():
-            if name not in sites:
+            if name not in layers:
                 raise CheckpointError(f"the saved changes name layer '{name}', which the network lacks.")
-            m, n = sites[name].out_features, sites[name].in_features
+            m, n = layers[name].out_features, layers[name].in_features
             if count is None:
-                expected[f"{name}/weight"] = tuple(sites[name].parameter.shape)
+                expected[f"{name}/weight"] = tuple(layers[name].parameter.shape)
             for step in range(count or 0):
                 rank = tensors[f"{name}/{step}/left"].shape[-1] if f"{name}/{step}/left" in tensors else 0
                 expected |= {f"{name}/{step}/left": (m, rank), f"{name}/{step}/right": (rank, n)}
@@ -160,19 +160,19 @@ class Merged:
                 )
         for name, count in steps.items():
             if count is None:
-                self._set(sites[name], tensors[f"{name}/weight"])
+                self._set(layers[name], tensors[f"{name}/weight"])
             for step in range(count or 0):
-                self.merge(sites[name], tensors[f"{name}/{step}/left"], tensors[f"{name}/{step}/right"])
+                self.merge(layers[name], tensors[f"{name}/{step}/left"], tensors[f"{name}/{step}/right"])
 
     @torch.no_grad()
-    def _set(self, site: Site, weight: Tensor) -> None:
-        self._count(site)
-        site.parameter.copy_(weight)
-        self.changes[site.name] = None
+    def _set(self, layer: Layer, weight: Tensor) -> None:
+        self._count(layer)
+        layer.parameter.copy_(weight)
+        self.changes[layer.name] = None
 
-    def applied(self, sites: Iterable[Site]) -> Swapped:
+    def applied(self, layers: Iterable[Layer]) -> Swapped:
         """Give the network the changed weights inside a `with` block, where it keeps its original outside."""
-        return Swapped([(site.module, self.weights[site.name]) for site in sites if site.name in self.weights])
+        return Swapped([(layer.module, self.weights[layer.name]) for layer in layers if layer.name in self.weights])
 
 
 class Swapped:
@@ -195,24 +195,24 @@ class Swapped:
         self._before.clear()
 
 
-def check_untied(model: nn.Module, sites: Iterable[Site]) -> None:
+def check_untied(model: nn.Module, layers: Iterable[Layer]) -> None:
     """Check that merging into these layers changes nothing else.
 
     Raises:
         AttachError: a layer shares its weight with another module.
     """
-    for name, other in tied(model, sites).items():
+    for name, other in tied(model, layers).items():
         raise AttachError(
             f"layer '{name}' shares its weight with '{other}', which a merge would change too. Leave it out of targets=."
         )
 
 
-def tied(model: nn.Module, sites: Iterable[Site]) -> dict[str, str]:
+def tied(model: nn.Module, layers: Iterable[Layer]) -> dict[str, str]:
     """Return layer -> the name of another parameter that is its weight, for layers that share it."""
     owners: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         owners.setdefault(id(parameter), []).append(name)
-    shared = {site.name: owners.get(id(site.module.weight), []) for site in sites}
+    shared = {layer.name: owners.get(id(layer.module.weight), []) for layer in layers}
     return {
         name: next(other for other in names if other != f"{name}.weight")
         for name, names in shared.items()

@@ -55,7 +55,7 @@ def training(history: History, remedies: Mapping[str, str] | None = None) -> Tra
 
 
 def setup(
-    model: nn.Module, method: Method, likelihood: Likelihood, sites: Iterable[str], **settings: Mapping[str, Any]
+    model: nn.Module, method: Method, likelihood: Likelihood, layers: Iterable[str], **settings: Mapping[str, Any]
 ) -> Setup:
     """Return settings and versions.
 
@@ -63,7 +63,7 @@ def setup(
         model: the network; only its name is told.
         method: with all its settings as they were used.
         likelihood: what the network's output means.
-        sites: names of the adapted layers, which are told by pattern.
+        layers: names of the adapted layers, which are told by pattern.
         settings: further groups of plain values.
     """
     name = getattr(getattr(model, "config", None), "name_or_path", "")
@@ -72,7 +72,7 @@ def setup(
         "method": method.model_dump(mode="json"),
         "likelihood": {"kind": likelihood.kind, **likelihood.model_dump(mode="json")},
         "network": {"class": type(model).__name__, "name": name, "parameters": parameters},
-        "adapted layers": dict(Counter(re.sub(r"\d+", "*", site) for site in sites)),
+        "adapted layers": dict(Counter(re.sub(r"\d+", "*", layer) for layer in layers)),
         **{group: dict(values) for group, values in settings.items()},
     }
     versions = {"bayespeft": __version__, "python": platform.python_version()}

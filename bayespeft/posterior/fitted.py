@@ -13,7 +13,7 @@ import torch
 from annotated_types import Gt
 from torch import nn
 
-from bayespeft.adapters.attach import Attachment, Placement, SiteWeights, check_unadapted, mode
+from bayespeft.adapters.attach import Attachment, LayerWeights, Placement, check_unadapted, mode
 from bayespeft.data.layout import Columns
 from bayespeft.errors import AttachError, ConfigError
 from bayespeft.io import checkpoint
@@ -33,10 +33,10 @@ from bayespeft.training.history import History
 from bayespeft.utils.checks import Count, Draw, Draws, Seed, checked_methods
 from bayespeft.utils.threads import alone, alone_at_the_ends
 from bayespeft.variational.adapted import Adapted
-from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.joint_guide import JointGuide
 from bayespeft.version import __version__
 
-# Before the names of saved tensors that are no part of the approximation.
+# Before the names of saved tensors that are no part of the joint guide.
 MERGED, CENTER = "merged/", "center/"
 
 
@@ -54,7 +54,7 @@ class Fitted:
         model: the network.
         method: the method with all its settings as they were used.
         placements: where adapters sit.
-        approximation: q, its priors and the point factors.
+        joint_guide: q, its priors and the point factors.
         likelihood: what the network's output means.
         history: how training went.
         classes: K.
@@ -72,7 +72,7 @@ class Fitted:
     model: nn.Module
     method: Method
     placements: tuple[Placement, ...]
-    approximation: Approximation
+    joint_guide: JointGuide
     likelihood: Likelihood
     history: History
     classes: int
@@ -99,7 +99,7 @@ class Fitted:
         return (
             f"{type(self).__name__}(method={self.method.name!r}, model={type(self.model).__name__}, "
             f"likelihood={self.likelihood.kind!r}, classes={self.classes}, layers={len(self.placements)}, "
-            f"trainable={self.approximation.trainable()}, temperature={self.temperature:.4g}, seed={self.seed})"
+            f"trainable={self.joint_guide.trainable()}, temperature={self.temperature:.4g}, seed={self.seed})"
         )
 
     @property
@@ -110,17 +110,17 @@ class Fitted:
     @property
     def total_parameters(self) -> int:
         """Numbers of the network, and those of the adapters and the guide beside them."""
-        return sum(parameter.numel() for parameter in self.model.parameters()) + self.approximation.trainable()
+        return sum(parameter.numel() for parameter in self.model.parameters()) + self.joint_guide.trainable()
 
     @property
     def heads(self) -> set[str]:
         """Names of the layers that are freshly made, trained whole: the head, and what a checkpoint lacked."""
-        return {p.site.name for p in self.placements if p.head}
+        return {p.layer.name for p in self.placements if p.head}
 
     @contextmanager
     def _predictor(self) -> Iterator[Predictor]:
         with self._attached() as attachment:
-            adapted = Adapted(self.model, attachment, self.approximation, self.likelihood, self.device, self.classes)
+            adapted = Adapted(self.model, attachment, self.joint_guide, self.likelihood, self.device, self.classes)
             yield Predictor(adapted, self.temperature)
 
     @contextmanager
@@ -177,15 +177,15 @@ class Fitted:
             yield attachment
 
     @torch.no_grad()
-    def _one_network(self, draw: Draw, seed: int) -> SiteWeights:
-        if draw == "mean" and self.approximation.latent.members is not None:
+    def _one_network(self, draw: Draw, seed: int) -> LayerWeights:
+        if draw == "mean" and self.joint_guide.latent.members is not None:
             raise ConfigError(
                 "'mean' would average the weights of an ensemble, which no member has: name a draw, from 0."
             )
-        values = self.approximation.mean()
+        values = self.joint_guide.mean()
         if draw != "mean":
-            values |= self.approximation.latent.draw(draw, torch.Generator().manual_seed(seed))
-        return self.approximation.fixed_weights(values)
+            values |= self.joint_guide.latent.draw(draw, torch.Generator().manual_seed(seed))
+        return self.joint_guide.fixed_weights(values)
 
     @alone()
     def save(self, directory: str | os.PathLike[str]) -> None:
@@ -196,18 +196,18 @@ class Fitted:
                 lost on the way through JSON; `bayespeft.fit` warns of that before it trains.
         """
         check_savable(self.method, self.likelihood, (p.adapter for p in self.placements))
-        tensors = self.approximation.state_dict()
+        tensors = self.joint_guide.state_dict()
         if centers_are_saved(self.placements):
-            tensors |= {f"{CENTER}{name}": value for name, value in self.approximation.center_buffers().items()}
+            tensors |= {f"{CENTER}{name}": value for name, value in self.joint_guide.center_buffers().items()}
         if self.merged is not None:
             self._check_network()
-            state = self.merged.state({p.site.name: p.site for p in self.placements})
+            state = self.merged.state({p.layer.name: p.layer for p in self.placements})
             tensors |= {f"{MERGED}{name}": value for name, value in state.items()}
         saved = Saved(
             bayespeft=__version__,
             method=self.method,
             likelihood=self.likelihood,
-            sites={p.site.name: p.adapter for p in self.placements},
+            sites={p.layer.name: p.adapter for p in self.placements},
             heads=tuple(sorted(self.heads)),
             idle=tuple(sorted(self.idle)),
             classes=self.classes,
@@ -263,11 +263,11 @@ class Fitted:
         """
         with self._predictor() as predictor:
             count = predictor.check(draws, "plain", 1.0) or 0
-            values = self.approximation.latent.draws(count, torch.Generator().manual_seed(seed)) if count else {}
-            weights = self.approximation.folded_weights(values, 1)
+            values = self.joint_guide.latent.draws(count, torch.Generator().manual_seed(seed)) if count else {}
+            weights = self.joint_guide.folded_weights(values, 1)
         # What was merged stands in a copy's own weights.
         network = sharing_copy(self.model) if self.merged is None else merged_copy(self.model, (), {}, self.merged)
-        adapters = {p.site.name: p.adapter for p in self.placements}
+        adapters = {p.layer.name: p.adapter for p in self.placements}
         return Frozen(network, adapters, weights, self.likelihood, max(count, 1), self.temperature)
 
     @alone()
@@ -343,9 +343,9 @@ class Fitted:
         return str(getattr(getattr(self.model, "config", None), "name_or_path", type(self.model).__name__))
 
     @torch.no_grad()
-    def _networks(self, count: int, seed: int) -> Iterator[SiteWeights]:
+    def _networks(self, count: int, seed: int) -> Iterator[LayerWeights]:
         """Yield draws as networks; each is drawn once."""
-        mean = self.approximation.mean()
-        values = self.approximation.latent.draws(count, torch.Generator().manual_seed(seed))
+        mean = self.joint_guide.mean()
+        values = self.joint_guide.latent.draws(count, torch.Generator().manual_seed(seed))
         for number in range(count):
-            yield self.approximation.fixed_weights(mean | {name: value[number] for name, value in values.items()})
+            yield self.joint_guide.fixed_weights(mean | {name: value[number] for name, value in values.items()})

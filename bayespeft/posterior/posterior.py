@@ -224,13 +224,13 @@ class Posterior(Fitted):
         advice = remedies(self.history, self.method, self.likelihood, self.temperature, draws)
         return predictive.report(
             details,
-            trainable_parameters=self.approximation.trainable(),
+            trainable_parameters=self.joint_guide.trainable(),
             total_parameters=self.total_parameters,
             method=self.method.title,
             name=name or source.name,
             training=account.training(self.history, advice),
             setup=account.setup(
-                self.model, self.method, self.likelihood, [p.site.name for p in self.placements],
+                self.model, self.method, self.likelihood, [p.layer.name for p in self.placements],
                 fit=fitted, report={**settings, **used},
             ),
             seed=seed,
@@ -485,20 +485,20 @@ class Posterior(Fitted):
         with self._predictor() as predictor:
             return score(predictor, prompts, targets, draws, seed, batch_size, self.tokenizer)
 
-    def weight_covariance(self, site: str) -> WeightCovariance:
+    def weight_covariance(self, layer: str) -> WeightCovariance:
         """Return the covariance of vec(delta W), columns stacked, at one adapted layer.
 
         Args:
-            site: the layer's name.
+            layer: the layer's name.
 
         Raises:
             TargetError: no adapted layer has that name. GuideError: it has no spread, or the guide is no Gaussian.
         """
-        return weight_covariance(self.approximation, self.placements, site)
+        return weight_covariance(self.joint_guide, self.placements, layer)
 
     def summary(self) -> Summary:
         """Return KL, spread and norms of each adapted layer; it prints as a table."""
-        return summarise(self.approximation, self.placements, self.method.guide)
+        return summarise(self.joint_guide, self.placements, self.method.guide)
 
     def pruned(self, keep: float) -> Posterior:
         """Return a smaller posterior, with those of the random sparse values that have the largest |mean| / std.
@@ -509,5 +509,5 @@ class Posterior(Fitted):
         Raises:
             ConfigError: `keep` is out of range, or the adapters have no sparse values. GuideError: these have no spread.
         """
-        approximation, placements = prune(self.approximation, self.placements, self.method.guide, keep)
-        return replace(self, approximation=approximation, placements=placements)
+        joint_guide, placements = prune(self.joint_guide, self.placements, self.method.guide, keep)
+        return replace(self, joint_guide=joint_guide, placements=placements)

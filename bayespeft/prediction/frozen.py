@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bayespeft.adapters.attach import SiteWeights
+from bayespeft.adapters.attach import LayerWeights
 from bayespeft.adapters.base import Adapter
 from bayespeft.data.batch import Batch, Inputs
 from bayespeft.errors import ConfigError, DataError
-from bayespeft.layers.sites import Site, all_sites
+from bayespeft.layers.layer import Layer, all_layers
 from bayespeft.layers.weights import Grouped, Shared, Weight
 from bayespeft.likelihoods.base import Likelihood
 
@@ -28,13 +28,13 @@ class FrozenAdapter(nn.Module):
 
     Args:
         adapter: what is done with the factors.
-        site: the layer.
+        layer: the layer.
         weights: of all draws, folded: each factor as (draws, ...) or shared.
     """
 
-    def __init__(self, adapter: Adapter, site: Site, weights: Mapping[str, Weight]) -> None:
+    def __init__(self, adapter: Adapter, layer: Layer, weights: Mapping[str, Weight]) -> None:
         super().__init__()
-        self._adapter, self._site = adapter, site
+        self._adapter, self._layer = adapter, layer
         self._grouped = {name for name, weight in weights.items() if isinstance(weight, Grouped)}
         for name, weight in weights.items():
             assert isinstance(weight, (Grouped, Shared))
@@ -45,7 +45,7 @@ class FrozenAdapter(nn.Module):
         weights: dict[str, Weight] = {
             name: Grouped(value) if name in self._grouped else Shared(value) for name, value in self.named_buffers()
         }
-        return self._adapter.apply(weights, x, y, self._site)
+        return self._adapter.apply(weights, x, y, self._layer)
 
     def hook(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
         """Adapt the output of the layer: a forward hook."""
@@ -74,7 +74,7 @@ class Frozen(nn.Module):
         self,
         network: nn.Module,
         adapters: Mapping[str, Adapter],
-        weights: SiteWeights,
+        weights: LayerWeights,
         likelihood: Likelihood,
         draws: int,
         temperature: float,
@@ -87,11 +87,11 @@ class Frozen(nn.Module):
             )
         self.draws, self.temperature, self._likelihood = draws, temperature, likelihood
         self.network, self.adapters = network, nn.ModuleList()
-        sites = all_sites(network)
+        layers = all_layers(network)
         for name, adapter in adapters.items():
-            layer = FrozenAdapter(adapter, sites[name], weights[name])
-            sites[name].module.register_forward_hook(layer.hook, with_kwargs=True)
-            self.adapters.append(layer)
+            frozen = FrozenAdapter(adapter, layers[name], weights[name])
+            layers[name].module.register_forward_hook(frozen.hook, with_kwargs=True)
+            self.adapters.append(frozen)
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Frozen:

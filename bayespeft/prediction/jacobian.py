@@ -65,7 +65,7 @@ def jacobians(adapted: Adapted, examples: Examples, batch_size: int) -> Iterator
 
     A point that took hours to train must not be lost to them.
     """
-    numbers = sum(value.numel() for value in adapted.approximation.latent.mean().values())
+    numbers = sum(value.numel() for value in adapted.joint_guide.latent.mean().values())
     # A copy of the numbers and its gradient; K rows of a Jacobian and of a root, both once more in double precision.
     bytes_each = torch.float32.itemsize * numbers * (2 + 6 * (adapted.classes or 1))
     for batch in examples.batches(batch_size):
@@ -86,13 +86,13 @@ def jacobian(adapted: Adapted, batch: Batch, bytes_each: int) -> Iterator[Jacobi
             many positions at a time as fit.
     """
     moved = batch.to(adapted.device)
-    approximation, rows = adapted.approximation, len(batch)
+    joint_guide, rows = adapted.joint_guide, len(batch)
     with torch.enable_grad():
         leaves = {
             name: value.detach().expand(rows, *value.shape).clone().requires_grad_()
-            for name, value in approximation.latent.mean().items()
+            for name, value in joint_guide.latent.mean().items()
         }
-        adapted.attachment.bind(approximation.example_weights(leaves))
+        adapted.attachment.bind(joint_guide.example_weights(leaves))
         logits = adapted.likelihood.logits(adapted.model, moved)
     counted = adapted.likelihood.counted(moved)
     spread = logits.dim() > 2

@@ -81,7 +81,7 @@ class Predictor:
             ConfigError: draws < 0, or draws_per_pass < 1, or no such sampling. DataError: draws="auto" without labels.
             FitError: an output is not a number.
         """
-        latent = self.adapted.approximation.latent
+        latent = self.adapted.joint_guide.latent
         wanted = self.check(draws, sampling, tolerance)
         auto = wanted is None
         noise = Noise(sampling, latent.noise_size, seed, replicates=auto)
@@ -126,7 +126,7 @@ class Predictor:
         Raises:
             ConfigError: the posterior is no Gaussian. FitError: an output is not a number.
         """
-        latent = self.adapted.approximation.latent
+        latent = self.adapted.joint_guide.latent
         if not isinstance(latent, GaussianGuide):
             raise ConfigError(
                 f"prediction='linearised' needs a Gaussian posterior, {type(latent).__name__} is none: use "
@@ -139,7 +139,7 @@ class Predictor:
             parts: list[tuple[Tensor, Tensor]] = []
             for local in jacobians(self.adapted, examples, batch_size):
                 with torch.no_grad():
-                    root = latent.pull(local.by_pack) / self.temperature
+                    root = latent.sqrt_rmatvec(local.by_pack) / self.temperature
                     root = root.reshape(*local.logits.shape, root.shape[-1])
                     mean = (local.logits.double() / self.temperature).cpu()
                     covariance = torch.einsum("...kp,...lp->...kl", root, root).double().cpu()
@@ -165,11 +165,11 @@ class Predictor:
             raise ConfigError(f"sampling={sampling!r}: {', '.join(get_args(Sampling))}.")
         if not tolerance > 0:
             raise ConfigError(f"tolerance={tolerance}: a Monte Carlo error in nats, above 0.")
-        members = self.adapted.approximation.latent.members
+        members = self.adapted.joint_guide.latent.members
         if isinstance(draws, str):
             if draws != "auto":
                 raise ConfigError(f"draws={draws!r}: a number, or 'auto'.")
-            return members if self.adapted.approximation.stochastic else 0
+            return members if self.adapted.joint_guide.stochastic else 0
         if isinstance(draws, bool) or not isinstance(draws, SupportsIndex):
             raise ConfigError(f"draws={draws!r}: a whole number, or 'auto'; 0 predicts with the posterior mean.")
         draws = operator.index(draws)
@@ -177,7 +177,7 @@ class Predictor:
             raise ConfigError(
                 f"draws={draws}: the number of draws can't be negative; 0 predicts with the posterior mean."
             )
-        if not self.adapted.approximation.stochastic:
+        if not self.adapted.joint_guide.stochastic:
             return 0
         if members is not None and draws == 0:
             raise ConfigError(
@@ -241,7 +241,7 @@ class Predictor:
 
         def bind(some: int, rows: int) -> None:
             folded = {name: value[:some] for name, value in values.items()}
-            self.adapted.attachment.bind(self.adapted.approximation.folded_weights(folded, rows))
+            self.adapted.attachment.bind(self.adapted.joint_guide.folded_weights(folded, rows))
 
         shared = trunk.logits(batch, draws, bind) if values else None
         if shared is not None:

@@ -54,7 +54,7 @@ class Trunk:
 
     def __init__(self, adapted: Adapted) -> None:
         self._adapted = adapted
-        self._blocks = _below(adapted.model, [p.site.name for p in adapted.attachment.placements])
+        self._blocks = _below(adapted.model, [p.layer.name for p in adapted.attachment.placements])
         self._batch: Batch | None = None
         self._output: Any = None
 
@@ -202,16 +202,16 @@ def _replaced(blocks: Sequence[nn.Module], output: Any) -> Iterator[None]:
                 block.__dict__["forward"] = forward
 
 
-def _below(model: nn.Module, sites: Sequence[str]) -> list[nn.Module]:
+def _below(model: nn.Module, layers: Sequence[str]) -> list[nn.Module]:
     """Return the blocks below the first adapted layer: all of them where none has one; none where there is no one list."""
     if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
         return []
     blocks = blocks_of(model)
     names = {id(module): name for name, module in model.named_modules()}
-    adapted = [any(f"{site}.".startswith(f"{names[id(block)]}.") for site in sites) for block in blocks]
-    outside = [site for site in sites if not any(f"{site}.".startswith(f"{names[id(block)]}.") for block in blocks)]
+    adapted = [any(f"{layer}.".startswith(f"{names[id(block)]}.") for layer in layers) for block in blocks]
+    outside = [layer for layer in layers if not any(f"{layer}.".startswith(f"{names[id(block)]}.") for block in blocks)]
     # Layers before the blocks would be run on one copy of the rows: embeddings come first in the order of modules.
     order = list(names.values())
-    if blocks and any(order.index(site) < order.index(names[id(blocks[0])]) for site in outside):
+    if blocks and any(order.index(layer) < order.index(names[id(blocks[0])]) for layer in outside):
         return []
     return blocks[: adapted.index(True)] if True in adapted else blocks

@@ -73,7 +73,7 @@ def fitted(method: Method, network: str = "bert") -> Posterior:
 
 
 def at_start(method: Method) -> dict[str, Tensor]:
-    """Return the state of the approximation that `fitted` starts at, on "bert"."""
+    """Return the state of the joint guide that `fitted` starts at, on "bert"."""
     train = TrainConfig(steps=STEPS).over(method.train)
     with (
         seeded(0),
@@ -84,7 +84,7 @@ def at_start(method: Method) -> dict[str, Tensor]:
             tokenizer=networks.tokenizer(),
         ) as assembly,
     ):
-        return {name: value.clone() for name, value in assembly.problem.approximation.state_dict().items()}
+        return {name: value.clone() for name, value in assembly.problem.joint_guide.state_dict().items()}
 
 
 def check_round_trip(method: Method, folder: Path) -> Predictive:

@@ -21,7 +21,7 @@ from bayespeft.priors.normal import Normal
 from bayespeft.testing.fits import check_round_trip, fitted, method_of
 from bayespeft.testing.laws import check_same
 from bayespeft.utils.randomness import seeded
-from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.joint_guide import JointGuide
 from bayespeft.variational.kl import log_density, objective_kl
 from bayespeft.variational.reported import reported_kl
 
@@ -129,8 +129,8 @@ class GuideContract:
     def test_kl_is_finite_and_reaches_every_parameter(self, subject: GuideSpec) -> None:
         """By a formula, or by Monte Carlo if guide or prior say so: the loss moves all that is to be trained."""
         self._needs_a_kl(subject)
-        approximation = self._approximation(subject)
-        q, p = approximation.q()[NAME], approximation.priors()[NAME]
+        joint_guide = self._joint_guide(subject)
+        q, p = joint_guide.q()[NAME], joint_guide.priors()[NAME]
         with seeded(0):
             kl = objective_kl(q, p)
             drawn = q.rsample()
@@ -138,16 +138,16 @@ class GuideContract:
         loss = kl.sum() + drawn.square().sum()
         if loss.requires_grad:
             torch.autograd.backward(loss)
-        for name, parameter in approximation.latent.named_parameters():
+        for name, parameter in joint_guide.latent.named_parameters():
             assert parameter.grad is not None, f"neither the KL nor a draw depends on the parameter '{name}'"
             assert torch.isfinite(parameter.grad).all(), f"the gradient of '{name}' is not finite"
 
     def test_reported_kl_is_that_of_the_draws(self, subject: GuideSpec) -> None:
         """Whatever trains it, KL(q || prior) is E_q[ln q - ln prior], within five standard errors."""
         self._needs_a_kl(subject)
-        approximation = self._approximation(subject)
-        reported = reported_kl(approximation)[NAME]
-        q, pack = approximation.q()[NAME], approximation.packs[0]
+        joint_guide = self._joint_guide(subject)
+        reported = reported_kl(joint_guide)[NAME]
+        q, pack = joint_guide.q()[NAME], joint_guide.packs[0]
         law, constant = pack.prior.reported(pack.center, q)
         with seeded(7), torch.no_grad():
             drawn = q.rsample(torch.Size([4000]))
@@ -174,20 +174,20 @@ class GuideContract:
         method = self.method(subject)
         predictive = check_round_trip(method, tmp_path)
         linearised = (method.prediction or subject.prediction) == "linearised"
-        expected = (256 if linearised else 3) if fitted(method).approximation.stochastic else 0
+        expected = (256 if linearised else 3) if fitted(method).joint_guide.stochastic else 0
         assert predictive.draws == expected
 
     def _needs_a_kl(self, guide: GuideSpec) -> None:
         if not (guide.variational and guide.stochastic):
             pytest.skip("a point, or fitted after training one: it is under no KL")
 
-    def _approximation(self, guide: GuideSpec) -> Approximation:
+    def _joint_guide(self, guide: GuideSpec) -> JointGuide:
         others = [
             Pack(f"{factor}_1x1", factor, ("a", "b", "c"), role, torch.zeros(3, 1, 1), Flat(), torch.zeros(3, 1, 1))
             for factor, role in guide.needs.items()
             if role != "latent"
         ]
-        built = Approximation([self.a_pack(guide), *others], guide, torch.Generator().manual_seed(0))
+        built = JointGuide([self.a_pack(guide), *others], guide, torch.Generator().manual_seed(0))
         built.latent.load_state_dict(self.moved(guide).state_dict())
         return built
 

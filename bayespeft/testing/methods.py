@@ -19,7 +19,7 @@ class MethodContract:
 
     Attributes:
         method: with all its settings.
-        still: beginnings of names in the state of its approximation that training leaves where they are, whatever the data.
+        still: beginnings of names in the state of its joint guide that training leaves where they are, whatever the data.
     """
 
     method: Method
@@ -39,12 +39,12 @@ class MethodContract:
         """It trains on a network, predicts as its guide has it, and is the same when it is loaded."""
         predictive = check_round_trip(subject, tmp_path)
         linearised = (subject.prediction or subject.guide.prediction) == "linearised"
-        expected = (256 if linearised else 3) if fitted(subject).approximation.stochastic else 0
+        expected = (256 if linearised else 3) if fitted(subject).joint_guide.stochastic else 0
         assert predictive.draws == expected
 
     def test_all_that_is_sampled_is_trained(self, subject: Method) -> None:
         """Nothing that the guide or the points hold stays where it started."""
-        before, after = at_start(subject), fitted(subject).approximation.state_dict()
+        before, after = at_start(subject), fitted(subject).joint_guide.state_dict()
         moving = [
             name for name in before if before[name].dim() and not any(part in name for part in ("fixed_", *self.still))
         ]

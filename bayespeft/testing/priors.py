@@ -16,7 +16,7 @@ from bayespeft.layers.factors import Pack
 from bayespeft.priors.base import Prior
 from bayespeft.testing.fits import check_round_trip, method_of
 from bayespeft.utils.randomness import seeded
-from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.joint_guide import JointGuide
 from bayespeft.variational.kl import closed_form, log_density
 from bayespeft.variational.reported import reported_kl
 
@@ -63,11 +63,11 @@ class PriorContract:
         """A Gaussian's KL to it, by a formula or by Monte Carlo, is E_q[ln q - ln prior], within five standard errors."""
         if not subject.proper:
             with pytest.raises(GuideError, match="needs a proper prior"):
-                self._approximation(subject, MeanField())
+                self._joint_guide(subject, MeanField())
             return
-        approximation = self._approximation(subject, self.guide)
-        (name, reported), pack = reported_kl(approximation).popitem(), approximation.packs[0]
-        q = approximation.q()[name]
+        joint_guide = self._joint_guide(subject, self.guide)
+        (name, reported), pack = reported_kl(joint_guide).popitem(), joint_guide.packs[0]
+        q = joint_guide.q()[name]
         law, constant = subject.reported(pack.center, q)
         assert subject.closed_form is False or closed_form(q, law) is not None
         with seeded(7), torch.no_grad():
@@ -93,7 +93,7 @@ class PriorContract:
             return
         check_round_trip(method, tmp_path)
 
-    def _approximation(self, prior: Prior, guide: GuideSpec) -> Approximation:
+    def _joint_guide(self, prior: Prior, guide: GuideSpec) -> JointGuide:
         init = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(0))
         pack = Pack("C_2x4", "C", ("a", "b", "c"), "latent", init, prior, init + 0.1)
-        return Approximation([pack], guide, torch.Generator().manual_seed(0))
+        return JointGuide([pack], guide, torch.Generator().manual_seed(0))

@@ -38,14 +38,14 @@ def measured(
         examples: the training data.
         seed: of the choice of rows.
     """
-    asking = {p.site.name: p for p in placements if p.adapter.measures}
+    asking = {p.layer.name: p for p in placements if p.adapter.measures}
     if not asking:
         return list(packs)
-    inputs = _inputs({name: p.site.module for name, p in asking.items()}, model, likelihood, examples, seed)
-    found = {name: asking[name].adapter.measured(asking[name].site, x) for name, x in inputs.items()}
+    inputs = _inputs({name: p.layer.module for name, p in asking.items()}, model, likelihood, examples, seed)
+    found = {name: asking[name].adapter.measured(asking[name].layer, x) for name, x in inputs.items()}
 
     def values(pack: Pack) -> Tensor:
-        rows = [found.get(site, {}).get(pack.factor, pack.init[row]) for row, site in enumerate(pack.owners)]
+        rows = [found.get(layer, {}).get(pack.factor, pack.init[row]) for row, layer in enumerate(pack.owners)]
         return torch.stack([row.to(pack.init) for row in rows])
 
     return [replace(pack, init=values(pack)) for pack in packs]

@@ -17,7 +17,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from bayespeft.adapters.attach import SiteWeights, frozen, mode, recomputing
+from bayespeft.adapters.attach import LayerWeights, frozen, mode, recomputing
 from bayespeft.data.batch import Batch
 from bayespeft.errors import AttachError, DataError
 from bayespeft.layers.factors import Pack
@@ -65,12 +65,12 @@ class _Path:
         return [pack for pack in self.problem.packs if pack.role != "fixed"]
 
     def _bind(self, rows: Mapping[Row, Tensor]) -> None:
-        sites: dict[str, dict[str, Weight]] = {}
+        layers: dict[str, dict[str, Weight]] = {}
         for pack in self.problem.packs:
-            for site, row in pack.rows.items():
+            for layer, row in pack.rows.items():
                 value = rows.get((pack.name, row), self.values[pack.name][row])
-                sites.setdefault(site, {})[pack.factor] = Shared(value)
-        weights: SiteWeights = sites
+                layers.setdefault(layer, {})[pack.factor] = Shared(value)
+        weights: LayerWeights = layers
         self.problem.attachment.bind(weights)
 
     def output(self, rows: Mapping[Row, Tensor]) -> Tensor:
@@ -174,16 +174,16 @@ def _somewhere(problem: Problem) -> dict[str, Tensor]:
     return values
 
 
-def _sites(problem: Problem, key: Row) -> list[str]:
+def _layers(problem: Problem, key: Row) -> list[str]:
     pack = next(pack for pack in problem.packs if pack.name == key[0])
-    return [site for site, row in pack.rows.items() if row == key[1]]
+    return [layer for layer, row in pack.rows.items() if row == key[1]]
 
 
 def _check_finite(problem: Problem, found: Mapping[Row, Tensor | None]) -> None:
     for key, gradient in found.items():
         if gradient is not None and not torch.isfinite(gradient).all():
             raise AttachError(
-                f"the gradient at layer '{_sites(problem, key)[0]}' is not finite for the first rows, so training would fail: "
+                f"the gradient at layer '{_layers(problem, key)[0]}' is not finite for the first rows, so training would fail: "
                 "check the inputs, or run the network in float32."
             )
 
@@ -206,10 +206,10 @@ def _check_arrived(path: _Path, silent: list[Row]) -> None:
     if not moves(silent):
         return
     cut = next((key for key in silent if moves([key])), silent[0])
-    names = sorted({site for key in silent for site in _sites(path.problem, key)})
+    names = sorted({layer for key in silent for layer in _layers(path.problem, key)})
     more = f" ({len(names)} layers are without)" if names[1:] else ""
     raise AttachError(
-        f"no gradient arrives at layer '{_sites(path.problem, cut)[0]}'{more} although the output moves with its adapter, so "
+        f"no gradient arrives at layer '{_layers(path.problem, cut)[0]}'{more} although the output moves with its adapter, so "
         f"training would leave it where it is. {CUT}"
     )
 

@@ -144,7 +144,7 @@ def check_free(problem: Problem, options: Mapping[str, Any]) -> None:
     """
     why = None
     if options:
-        why = f"guide '{problem.approximation.latent.__class__.__name__}' follows the run step by step"
+        why = f"guide '{problem.joint_guide.latent.__class__.__name__}' follows the run step by step"
     elif problem.train.layers_at_once is not None:
         why = "layers_at_once divides the steps among the layers"
     elif not problem.started and any(p.adapter.merge_interval(1) is not None for p in problem.attachment.placements):
@@ -299,7 +299,7 @@ def _part(problem: Problem, rest: Examples, most: int) -> Problem:
     """
     share = len(rest) / len(problem.examples)
     train = resolved(problem.train, most).replace(kl_weight=problem.train.kl_weight * share)
-    return replace(problem, examples=rest, approximation=deepcopy(problem.approximation), train=train)
+    return replace(problem, examples=rest, joint_guide=deepcopy(problem.joint_guide), train=train)
 
 
 def _labels_each(problem: Problem) -> float:

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 from bayespeft.errors import ConfigError
 from bayespeft.layers.factors import Pack
-from bayespeft.layers.sites import block_of
+from bayespeft.layers.layer import block_of
 from bayespeft.training.problem import Problem
 
 
 def stages(problem: Problem) -> list[frozenset[int]]:
     """Return the numbers of the blocks that are trained together, in the order of training."""
-    names = {site for pack in problem.packs if pack.role != "head" for site in pack.sites}
+    names = {layer for pack in problem.packs if pack.role != "head" for layer in pack.layers}
     blocks = sorted({block for name in names if (block := block_of(name)) is not None}, reverse=True)
     size = problem.train.layers_at_once or max(len(blocks), 1)
     return [frozenset(blocks[i : i + size]) for i in range(0, len(blocks), size)]
@@ -36,7 +36,7 @@ def resting_rows(pack: Pack, stage: frozenset[int]) -> frozenset[int]:
     """Return the rows of a pack all of whose layers rest in a stage."""
     if pack.role in ("head", "fixed"):
         return frozenset()
-    awake = {row for site, row in pack.rows.items() if (block := block_of(site)) is None or block in stage}
+    awake = {row for layer, row in pack.rows.items() if (block := block_of(layer)) is None or block in stage}
     return frozenset(pack.rows.values()) - awake
 
 
@@ -69,7 +69,7 @@ class _Turns:
     """Stage after stage of one run."""
 
     def __init__(self, problem: Problem, optimiser: torch.optim.Optimizer, steps: int) -> None:
-        self._approximation, self._optimiser, self._steps = problem.approximation, optimiser, steps
+        self._joint_guide, self._optimiser, self._steps = problem.joint_guide, optimiser, steps
         self._stages = stages(problem)
         self._resting = [{p.name: rows for p in problem.packs if (rows := resting_rows(p, s))} for s in self._stages]
         self._packs = {pack.name: pack for pack in problem.packs}
@@ -79,7 +79,7 @@ class _Turns:
         self._stack = ExitStack()
         # Decay moves what has no gradient, too: it is done here, row by row, in place of AdamW's.
         decay = problem.train.weight_decay
-        spread = {id(parameter) for parameter in self._approximation.latent.spread()}
+        spread = {id(parameter) for parameter in self._joint_guide.latent.spread()}
         for group in optimiser.param_groups:
             if decay and not spread & {id(parameter) for parameter in group["params"]}:
                 group["weight_decay"] = 0.0
@@ -88,7 +88,7 @@ class _Turns:
     def _check(self, problem: Problem) -> None:
         size = problem.train.layers_at_once
         if not any(self._resting):
-            names = sorted({site for pack in problem.packs if pack.role != "head" for site in pack.sites})
+            names = sorted({layer for pack in problem.packs if pack.role != "head" for layer in pack.layers})
             raise ConfigError(
                 f"layers_at_once={size}: the adapted layers ({names[0]}, ...) have no block's number in their names, or share "
                 "all that is trained, so there is nothing to take in turn. Leave layers_at_once out."
@@ -107,7 +107,7 @@ class _Turns:
     def _by_pack(self) -> dict[str, list[nn.Parameter]]:
         """Return the parameters of each pack that ever rests; each has a row for a row of its pack."""
         found: dict[str, list[nn.Parameter]] = {name: [] for resting in self._resting for name in resting}
-        for name, parameter in self._approximation.named_parameters():
+        for name, parameter in self._joint_guide.named_parameters():
             pack = name.rsplit(".", 1)[-1]
             if pack not in self._packs or len(parameter) != len(self._packs[pack].init):
                 raise ConfigError(
@@ -125,7 +125,7 @@ class _Turns:
             return
         self._stack.close()
         self._stage = stage
-        self._approximation.resting = self._resting[stage]
+        self._joint_guide.resting = self._resting[stage]
         if step == 0 or (step - 1) * len(self._stages) // self._steps != stage:
             for parameters in self._parameters.values():
                 for parameter in parameters:
@@ -139,7 +139,7 @@ class _Turns:
 
     def _decayed(self, decay: float, spread: set[int], optimiser: torch.optim.Optimizer, *_: Any) -> None:
         """Decay what is trained now, as AdamW does before its step."""
-        resting = self._row_indices(self._approximation.resting)
+        resting = self._row_indices(self._joint_guide.resting)
         with torch.no_grad():
             for group in optimiser.param_groups:
                 for parameter in group["params"]:
@@ -156,7 +156,7 @@ class _Turns:
     def end(self) -> None:
         """Wake everything, and take the hooks off."""
         self._stack.close()
-        self._approximation.resting = {}
+        self._joint_guide.resting = {}
         if self._decay is not None:
             self._decay.remove()
 

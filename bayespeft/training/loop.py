@@ -30,7 +30,7 @@ from bayespeft.training.usable import check_state, usable
 from bayespeft.utils.interrupts import postponed
 from bayespeft.utils.memory import PeakMemory
 from bayespeft.utils.randomness import seeded
-from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.joint_guide import JointGuide
 
 RECORDS = 100
 
@@ -73,7 +73,7 @@ def run(
     problem: Problem,
     watcher: Watcher | None = None,
     validate: Callable[[], dict[str, float]] | None = None,
-    after: Callable[[int, Approximation], None] | None = None,
+    after: Callable[[int, JointGuide], None] | None = None,
     make: Callable[[Problem], torch.optim.Optimizer] = make_optimiser,
     checkpoint: Checkpoint | None = None,
     lookout: Lookout | None = None,
@@ -99,7 +99,7 @@ def run(
         raise ConfigError(
             "this guide keeps a state of its own while it trains, which a checkpoint does not hold: leave checkpoint= out."
         )
-    train, examples, approximation = problem.train, problem.examples, problem.approximation
+    train, examples, joint_guide = problem.train, problem.examples, problem.joint_guide
     total = total_steps(train, examples)
     count = examples.batch_count(train.batch_size)
     per_epoch = max(1, math.ceil(count / train.accumulate))
@@ -128,7 +128,7 @@ def run(
         state = checkpoint.read() if checkpoint else None
         if checkpoint and state is not None:
             with usable(checkpoint.path):
-                check_state(state, approximation.state_dict(), optimiser, total, problem.attachment.merged is not None)
+                check_state(state, joint_guide.state_dict(), optimiser, total, problem.attachment.merged is not None)
                 first = total if state["ended"] else state["done"]
                 deque(islice(batches, state["done"] * train.accumulate), maxlen=0)  # the order of the data, replayed
                 restore(problem, optimiser, state)
@@ -152,7 +152,7 @@ def run(
                 steps.after()
                 done = steps.done
                 if after:
-                    after(done, approximation)
+                    after(done, joint_guide)
                 looking = done in looks or (lookout is None and (done % per_epoch == 0 or done == total))
                 ended = False
                 if done % every == 0 or done == total or (looking and (validate or lookout)):
@@ -164,7 +164,7 @@ def run(
                             verdict = lookout.see(steps.history)
                             ended = verdict.reason is not None
                             if lookout.keeps and verdict.best == done:
-                                best = {k: v.detach().clone() for k, v in approximation.state_dict().items()}
+                                best = {k: v.detach().clone() for k, v in joint_guide.state_dict().items()}
                     if watcher:
                         watcher.record(record)
                 if done < total and not ended:
@@ -191,10 +191,10 @@ def run(
         finally:
             if watcher:
                 watcher.stop()
-    approximation.zero_grad(set_to_none=True)
+    joint_guide.zero_grad(set_to_none=True)
     steps.average.adopt()
     if best:
-        approximation.load_state_dict(best)
+        joint_guide.load_state_dict(best)
     steps.history.seconds, steps.history.peak_memory_bytes = steps.seconds, memory.peak
     steps.history.refresh_seconds = refresh.seconds
     return steps.history

@@ -17,11 +17,11 @@ def parameter_groups(problem: Problem) -> list[dict[str, Any]]:
 
     Each has `params`, the peak learning rate `lr`, `weight_decay`, and as `name` what it holds: "factors", "spread", "head".
     """
-    train, approximation = problem.train, problem.approximation
-    spread = {id(parameter) for parameter in approximation.latent.spread()}
-    packs = {pack.name: pack for pack in approximation.packs}
+    train, joint_guide = problem.train, problem.joint_guide
+    spread = {id(parameter) for parameter in joint_guide.latent.spread()}
+    packs = {pack.name: pack for pack in joint_guide.packs}
     found: dict[tuple[str, float, float], list[nn.Parameter]] = {}
-    for name, parameter in approximation.named_parameters():
+    for name, parameter in joint_guide.named_parameters():
         pack = packs.get(name.rsplit(".", 1)[-1])
         if id(parameter) in spread:
             key = "spread", train.variational_lr, 0.0

@@ -18,7 +18,7 @@ from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor
 from torch.distributions import Distribution
 
-from bayespeft.adapters.attach import SiteWeights, frozen, mode
+from bayespeft.adapters.attach import LayerWeights, frozen, mode
 from bayespeft.config import TrainConfig
 from bayespeft.data.batch import Batch
 from bayespeft.data.examples import Examples
@@ -63,7 +63,7 @@ class Problem(Adapted):
     @property
     def packs(self) -> tuple[Pack, ...]:
         """Every pack, at its initial values."""
-        return self.approximation.packs
+        return self.joint_guide.packs
 
     def fresh_packs(self, seed: int) -> list[Pack]:
         """Return the packs with initial values drawn anew.
@@ -74,12 +74,12 @@ class Problem(Adapted):
         """
         assert self.packs_of is not None
         generator = torch.Generator().manual_seed(seed)
-        decomposed = {p.site.name for p in self.attachment.placements if p.adapter.decomposes}
+        decomposed = {p.layer.name for p in self.attachment.placements if p.adapter.decomposes}
 
         def fresh(pack: Pack, own: Pack) -> Pack:
             if pack.role == "head" and pack.init.numel() > 1:
                 noise = torch.randn(pack.init.shape, generator=generator)
-                random = torch.tensor([site in self.random for site in pack.owners])
+                random = torch.tensor([layer in self.random for layer in pack.owners])
                 if not random.any():
                     return own
                 drawn = pack.init[random].std() * noise
@@ -88,19 +88,19 @@ class Problem(Adapted):
                 return own
             rows = zip(pack.owners, pack.init, own.init, strict=True)
             return replace(
-                pack, init=torch.stack([before if site in decomposed else new for site, new, before in rows])
+                pack, init=torch.stack([before if layer in decomposed else new for layer, new, before in rows])
             )
 
         return [fresh(pack, own) for pack, own in zip(self.packs_of(seed), self.packs, strict=True)]
 
     def adopt(self, values: Values) -> None:
-        """Give the points of the approximation these values; values of other packs are the latent guide's business."""
+        """Give the points of the joint guide these values; values of other packs are the latent guide's business."""
         with torch.no_grad():
-            for name, parameter in self.approximation.points.mean().items():
+            for name, parameter in self.joint_guide.points.mean().items():
                 parameter.copy_(values[name])
 
     def predict(self, draws: int, seed: int = 0) -> Prediction:
-        """Return the averaged prediction of the training data under the approximation as it is now."""
+        """Return the averaged prediction of the training data under the joint guide as it is now."""
         return Predictor(self).run(self.examples, draws, seed)
 
     def jacobians(self) -> Iterator[Jacobian]:
@@ -136,11 +136,11 @@ class Problem(Adapted):
     def _sample(self, sites: Mapping[str, Distribution], size: int, weight: float, plate: Any) -> dict[str, Tensor]:
         """Sample every pack; the same statement serves model and guide."""
         values = {}
-        per_example = self.approximation.noise == PLATED
+        per_example = self.joint_guide.noise == PLATED
         for name, distribution in sites.items():
-            plated = per_example and name in self.approximation.random
+            plated = per_example and name in self.joint_guide.random
             with ExitStack() as stack:
-                if name in self.approximation.improper or weight == 0:
+                if name in self.joint_guide.improper or weight == 0:
                     stack.enter_context(poutine.mask(mask=False))
                 else:
                     stack.enter_context(poutine.scale(scale=weight / size if plated else weight))
@@ -160,8 +160,8 @@ class Problem(Adapted):
         assert batch.labels is not None
         size = len(batch)
         plate = pyro.plate("examples", size, dim=-1)
-        values = self._sample(self.approximation.priors(), size, weight, plate)
-        self.attachment.bind(self.approximation.training_weights(values, size))
+        values = self._sample(self.joint_guide.priors(), size, weight, plate)
+        self.attachment.bind(self.joint_guide.training_weights(values, size))
         likelihood = self.likelihood.distribution(self.logits(batch))
         labels = self.likelihood.observed(batch.labels)
         self._nll = -likelihood.log_prob(labels).mean().detach()
@@ -171,7 +171,7 @@ class Problem(Adapted):
     def pyro_guide(self, batch: Batch, weight: float, rows: float) -> None:
         """Sample from q; arguments as `pyro_model`."""
         size = len(batch)
-        self._sample(self.approximation.q(), size, weight, pyro.plate("examples", size, dim=-1))
+        self._sample(self.joint_guide.q(), size, weight, pyro.plate("examples", size, dim=-1))
 
     def loss(self, batch: Batch, kl_weight: float, rows: float | None = None) -> tuple[Tensor, Tensor]:
         """Return one batch's estimate of the objective, and its mean NLL (detached); both in nats per example.
@@ -185,13 +185,13 @@ class Problem(Adapted):
                 every example counts the same, in whatever batch it is, and the mean over the pass is the objective.
         """
         weight, rows = kl_weight / len(self.examples), len(batch) if rows is None else rows
-        moments = self.approximation.moment_weights()
+        moments = self.joint_guide.moment_weights()
         if moments is not None:
             return self._expected_loss(batch, moments, kl_weight, rows), self._nll
         loss = self._elbo.differentiable_loss(self.pyro_model, self.pyro_guide, batch, weight, rows)
         return loss, self._nll
 
-    def _expected_loss(self, batch: Batch, moments: SiteWeights, kl_weight: float, rows: float) -> Tensor:
+    def _expected_loss(self, batch: Batch, moments: LayerWeights, kl_weight: float, rows: float) -> Tensor:
         """Return the objective from means and variances of the outputs: nothing is drawn."""
         assert batch.labels is not None
         self.attachment.bind(moments)
@@ -212,8 +212,8 @@ class Problem(Adapted):
 
         It is a constant where every prior is flat, and of one draw where the KL has no formula.
         """
-        q, priors = self.approximation.q(), self.approximation.priors()
-        terms = [objective_kl(q[name], p) for name, p in priors.items() if name not in self.approximation.improper]
+        q, priors = self.joint_guide.q(), self.joint_guide.priors()
+        terms = [objective_kl(q[name], p) for name, p in priors.items() if name not in self.joint_guide.improper]
         total = torch.zeros((), device=self.device)
         for term in terms:
             total = total + term
@@ -221,4 +221,4 @@ class Problem(Adapted):
 
     def prior_terms(self) -> PriorTerms:
         """Return KL of the latents, and -log prior of the points, in nats, as they are reported."""
-        return prior_terms(self.approximation)
+        return prior_terms(self.joint_guide)

@@ -29,7 +29,7 @@ class Refresher:
         self.seconds = 0.0
         # A fit that starts from a posterior trains in its subspace, and shares with it what was merged before.
         self._intervals = {
-            p.site.name: interval
+            p.layer.name: interval
             for p in problem.attachment.placements
             if not problem.started and (interval := p.adapter.merge_interval(steps_per_epoch)) is not None
         }
@@ -47,17 +47,17 @@ class Refresher:
 
     @torch.no_grad()
     def _merge(self, due: set[str], generator: torch.Generator, optimiser: torch.optim.Optimizer) -> None:
-        approximation, attachment = self.problem.approximation, self.problem.attachment
-        old = approximation.by_site()
+        joint_guide, attachment = self.problem.joint_guide, self.problem.attachment
+        old = joint_guide.by_layer()
         new: dict[str, dict[str, Factor]] = {}
         for placement in attachment.placements:
-            site = placement.site
-            if site.name in due:
+            layer = placement.layer
+            if layer.name in due:
                 assert attachment.merged is not None
-                attachment.merged.merge(site, *placement.adapter.low_rank_change(old[site.name], site))
-                new[site.name] = placement.adapter.factors(site, generator)
-        for pack in approximation.packs:
-            if due & set(pack.sites):
+                attachment.merged.merge(layer, *placement.adapter.low_rank_change(old[layer.name], layer))
+                new[layer.name] = placement.adapter.factors(layer, generator)
+        for pack in joint_guide.packs:
+            if due & set(pack.layers):
                 self._restart(pack, old, new, optimiser)
 
     def _restart(
@@ -67,10 +67,10 @@ class Refresher:
         new: Mapping[str, Mapping[str, Factor]],
         optimiser: torch.optim.Optimizer,
     ) -> None:
-        approximation, device = self.problem.approximation, self.problem.device
-        means = approximation.mean()[pack.name].clone()
-        center = approximation.get_buffer(f"center_{pack.name}")
-        adapters = {p.site.name: p.adapter for p in self.problem.attachment.placements}
+        joint_guide, device = self.problem.joint_guide, self.problem.device
+        means = joint_guide.mean()[pack.name].clone()
+        center = joint_guide.get_buffer(f"center_{pack.name}")
+        adapters = {p.layer.name: p.adapter for p in self.problem.attachment.placements}
         for name, row in pack.rows.items():
             if name in new:
                 factor = new[name][pack.factor]
@@ -87,5 +87,5 @@ class Refresher:
                 rows.append(adapters[name].carried(pack.factor, variance[row], initial, old[name], fresh))
             return torch.stack(rows)
 
-        for parameter in approximation.restart(pack, means, carried):
+        for parameter in joint_guide.restart(pack, means, carried):
             optimiser.state.pop(parameter, None)

@@ -127,7 +127,7 @@ class States:
             self._method,
             problem.train.model_dump(mode="json"),
             problem.likelihood.model_dump(mode="json"),
-            {p.site.name: p.adapter.model_dump(mode="json") for p in problem.attachment.placements},
+            {p.layer.name: p.adapter.model_dump(mode="json") for p in problem.attachment.placements},
             {pack.name: [digest(pack.init, whole=True), digest(pack.center, whole=True)] for pack in problem.packs},
             problem.seed,
             # A head may be fresh; where training begins it stands in its pack.
@@ -141,19 +141,19 @@ class States:
 
 
 def _heads(problem: Problem) -> tuple[str, ...]:
-    return tuple(f"{p.site.name}." for p in problem.attachment.placements if p.head)
+    return tuple(f"{p.layer.name}." for p in problem.attachment.placements if p.head)
 
 
 def snapshot(problem: Problem, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
     """Return the state of a problem and its optimiser, as plain containers of tensors and numbers."""
     merged = None if problem.started else problem.attachment.merged
-    sites = {p.site.name: p.site for p in problem.attachment.placements}
+    layers = {p.layer.name: p.layer for p in problem.attachment.placements}
     return {
         # Centers are no part of the state, but a merge moves them.
-        "approximation": dict(problem.approximation.state_dict()),
-        "centers": {name: b for name, b in problem.approximation.named_buffers() if name.startswith("center_")},
+        "approximation": dict(problem.joint_guide.state_dict()),
+        "centers": {name: b for name, b in problem.joint_guide.named_buffers() if name.startswith("center_")},
         "optimiser": optimiser.state_dict(),
-        "merged": {} if merged is None else merged.state(sites),
+        "merged": {} if merged is None else merged.state(layers),
         "merged_steps": {} if merged is None else merged.steps(),
         "random": torch.get_rng_state(),
         "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -167,13 +167,13 @@ def restore(problem: Problem, optimiser: torch.optim.Optimizer, state: dict[str,
     Raises:
         CheckpointError: what was merged does not fit the network.
     """
-    problem.approximation.load_state_dict(state["approximation"], strict=True)
+    problem.joint_guide.load_state_dict(state["approximation"], strict=True)
     for name, value in state["centers"].items():
-        problem.approximation.get_buffer(name).copy_(value)
+        problem.joint_guide.get_buffer(name).copy_(value)
     optimiser.load_state_dict(state["optimiser"])
     if problem.attachment.merged is not None:
-        sites = {p.site.name: p.site for p in problem.attachment.placements}
-        problem.attachment.merged.redo(state["merged"], state["merged_steps"], sites)
+        layers = {p.layer.name: p.layer for p in problem.attachment.placements}
+        problem.attachment.merged.redo(state["merged"], state["merged_steps"], layers)
     torch.set_rng_state(state["random"])
     if state["random_cuda"]:
         torch.cuda.set_rng_state_all(state["random_cuda"])

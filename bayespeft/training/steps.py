@@ -64,10 +64,10 @@ class Steps:
 
     def __init__(self, problem: Problem, total: int, parameters: Sequence[nn.Parameter] | None = None) -> None:
         self.problem, self.total, self.done = problem, total, 0
-        trained = list(problem.approximation.parameters()) if parameters is None else parameters
+        trained = list(problem.joint_guide.parameters()) if parameters is None else parameters
         self.average = PathAverage(trained, problem.train.average)
         self.history = History()
-        self._constant = point_constants(problem.approximation)
+        self._constant = point_constants(problem.joint_guide)
         # Of the step that is under way, one for each micro-batch; and of the steps since the last record.
         self._parts: list[Terms] = []
         self._stretch: list[Terms] = []
@@ -145,7 +145,7 @@ class Steps:
         loss = self.problem.prior_loss(self._weight)
         if not loss.requires_grad:
             return loss
-        parameters = list(self.problem.approximation.parameters())
+        parameters = list(self.problem.joint_guide.parameters())
         with torch.no_grad():
             for parameter, gradient in zip(
                 parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True
@@ -229,7 +229,7 @@ class Steps:
         self._start = time.perf_counter() - self.history.seconds
 
     def _check_finite(self, loss: float) -> None:
-        bad = [name for name, p in self.problem.approximation.named_parameters() if not torch.isfinite(p).all()]
+        bad = [name for name, p in self.problem.joint_guide.named_parameters() if not torch.isfinite(p).all()]
         if math.isfinite(loss) and not bad:  # the parameters may have gone since the last loss
             return
         where = (

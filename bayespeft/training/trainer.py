@@ -21,7 +21,7 @@ from bayespeft.training.noise import at_best_noise, learns_noise
 from bayespeft.training.problem import Problem
 from bayespeft.training.progress import ProgressBar
 from bayespeft.training.resume import States
-from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.joint_guide import JointGuide
 
 VALIDATION_DRAWS = 5
 
@@ -44,7 +44,7 @@ class Trainer:
 
     def fit(self) -> History:
         """Fit the guide, by whatever way it takes, and return the history."""
-        history: History = self.problem.approximation.latent.fit(self)
+        history: History = self.problem.joint_guide.latent.fit(self)
         return history
 
     def optimise(self, problem: Problem | None = None, **options: Any) -> History:
@@ -95,13 +95,13 @@ class Trainer:
         Returns:
             Values by pack (layers, ...), and the history.
         """
-        approximation = Approximation(packs, Point(), torch.Generator().manual_seed(seed), self.problem.device)
+        joint_guide = JointGuide(packs, Point(), torch.Generator().manual_seed(seed), self.problem.device)
         train = train or self.problem.train
-        problem = replace(self.problem, approximation=approximation, seed=seed, train=train)
+        problem = replace(self.problem, joint_guide=joint_guide, seed=seed, train=train)
         history = self.optimise(problem, **options)
         # A noise that was learned holds for what the guide makes of the point.
         self.problem.likelihood = problem.likelihood
-        return {name: value.detach().clone() for name, value in approximation.mean().items()}, history
+        return {name: value.detach().clone() for name, value in joint_guide.mean().items()}, history
 
     def _run(self, problem: Problem, part: str = "", **options: Any) -> History:
         """Run the loop once; `part` says which run of several it is."""

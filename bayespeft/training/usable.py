@@ -38,7 +38,7 @@ def check_state(
 
     Args:
         state: as it was read.
-        own: the tensors of the approximation, by name.
+        own: the tensors of the joint guide, by name.
         optimiser: of this run.
         total: steps of this run.
         merges: whether this run merges into the network's weights.

@@ -26,7 +26,7 @@ from bayespeft.training.loop import run
 from bayespeft.training.optimiser import make_optimiser
 from bayespeft.training.problem import Problem
 from bayespeft.utils.memory import free_memory
-from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.joint_guide import JointGuide
 
 # What is added up of a gradient, by `WarmUp.of`.
 SUMMAND: dict[str, Callable[[Tensor], Tensor]] = {
@@ -49,28 +49,28 @@ def warmed_up(problem: Problem, guide: GuideSpec) -> Problem:
     Raises:
         AttachError: the accumulators don't fit into memory. FitError: the loss, or a gradient, is not finite.
     """
-    placements = {placement.site.name: placement for placement in problem.attachment.placements}
+    placements = {placement.layer.name: placement for placement in problem.attachment.placements}
     asked = {name: warm for name, p in placements.items() if (warm := p.adapter.warm_up()) is not None}
     if problem.started or not asked:
         return problem
-    packs = problem.approximation.packs
+    packs = problem.joint_guide.packs
     absent = {(name, factor) for name, warm in asked.items() for factor in warm.absent}
-    trained = [replace(pack, prior=Flat()) for pack in packs if (pack.sites[0], pack.factor) not in absent]
-    point = Approximation(trained, Point(), torch.Generator().manual_seed(problem.seed), problem.device)
+    trained = [replace(pack, prior=Flat()) for pack in packs if (pack.layers[0], pack.factor) not in absent]
+    point = JointGuide(trained, Point(), torch.Generator().manual_seed(problem.seed), problem.device)
     steps = max(warm.steps + warm.gradients for warm in asked.values())
     train = problem.train.replace(steps=steps, accumulate=1, lr_schedule="constant", layers_at_once=None)
     with _Recording({name: placements[name] for name in asked}, asked, problem.device) as recording:
-        run(replace(problem, approximation=point, train=train), make=_optimiser, after=recording.after)
+        run(replace(problem, joint_guide=point, train=train), make=_optimiser, after=recording.after)
         totals = recording.totals
-    chosen = {name: placements[name].adapter.warmed_up(placements[name].site, totals.pop(name)) for name in asked}
+    chosen = {name: placements[name].adapter.warmed_up(placements[name].layer, totals.pop(name)) for name in asked}
     final = [_chosen(pack, chosen) for pack in packs]
-    approximation = Approximation(final, guide, torch.Generator().manual_seed(problem.seed), problem.device)
-    return replace(problem, approximation=approximation)
+    joint_guide = JointGuide(final, guide, torch.Generator().manual_seed(problem.seed), problem.device)
+    return replace(problem, joint_guide=joint_guide)
 
 
 def _chosen(pack: Pack, chosen: Mapping[str, Mapping[str, Tensor]]) -> Pack:
     """Return the pack with those of its rows that were chosen."""
-    rows = [chosen.get(site, {}).get(pack.factor, pack.init[row]) for site, row in pack.rows.items()]
+    rows = [chosen.get(layer, {}).get(pack.factor, pack.init[row]) for layer, row in pack.rows.items()]
     if pack.role != "fixed" or pack.shared:
         return pack
     return replace(pack, init=torch.stack([row.cpu() for row in rows]))
@@ -78,7 +78,7 @@ def _chosen(pack: Pack, chosen: Mapping[str, Mapping[str, Tensor]]) -> Pack:
 
 def _optimiser(problem: Problem) -> torch.optim.Optimizer:
     """Where nothing trains (no low-rank part, no head) gradients are those of the base."""
-    if any(True for _ in problem.approximation.parameters()):
+    if any(True for _ in problem.joint_guide.parameters()):
         return make_optimiser(problem)
     return torch.optim.SGD([torch.zeros(())], lr=0.0)
 
@@ -107,7 +107,7 @@ class _Recording:
     """
 
     def __init__(self, placements: Mapping[str, Placement], asked: Mapping[str, WarmUp], device: torch.device) -> None:
-        sizes = {name: p.site.out_features * p.site.in_features for name, p in placements.items()}
+        sizes = {name: p.layer.out_features * p.layer.in_features for name, p in placements.items()}
         need = 4 * (sum(sizes.values()) + max(sizes.values()))
         place = device if need < free_memory(device) // 2 else torch.device("cpu")
         if need > (free := free_memory(place)):
@@ -117,7 +117,7 @@ class _Recording:
             )
         self._asked, self._placements, self._device, self._done = asked, placements, device, 0
         self.totals = {
-            name: torch.zeros(p.site.out_features, p.site.in_features, device=place) for name, p in placements.items()
+            name: torch.zeros(p.layer.out_features, p.layer.in_features, device=place) for name, p in placements.items()
         }
 
     def __enter__(self) -> _Recording:
@@ -127,7 +127,7 @@ class _Recording:
             leaf = torch.zeros((), device=self._device).expand(self.totals[name].shape).requires_grad_()
             leaf.register_post_accumulate_grad_hook(self._adder(name))  # type: ignore[no-untyped-call]
             self._handles.append(
-                placement.site.module.register_forward_hook(self._watcher(name, leaf), with_kwargs=True)
+                placement.layer.module.register_forward_hook(self._watcher(name, leaf), with_kwargs=True)
             )
         return self
 

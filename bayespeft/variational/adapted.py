@@ -9,7 +9,7 @@ from torch import nn
 
 from bayespeft.adapters.attach import Attachment
 from bayespeft.likelihoods.base import Likelihood
-from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.joint_guide import JointGuide
 
 
 @dataclass(eq=False)
@@ -19,7 +19,7 @@ class Adapted:
     Attributes:
         model: the network, untouched.
         attachment: its hooks, switched on.
-        approximation: q and the priors.
+        joint_guide: q and the priors.
         likelihood: what the output means.
         device: where the network runs.
         classes: K, to check labels against; None where labels are no classes, or K is not known yet.
@@ -27,7 +27,7 @@ class Adapted:
 
     model: nn.Module
     attachment: Attachment
-    approximation: Approximation
+    joint_guide: JointGuide
     likelihood: Likelihood
     device: torch.device
     classes: int | None = None

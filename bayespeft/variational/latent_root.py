@@ -21,49 +21,51 @@ class Root:
 
     Attributes:
         width: standard normals, w.
-        push: (k, w) -> (k, d), S e.
-        pull: (k, d) -> (k, w), S^T g.
+        sqrt_matvec: (k, w) -> (k, d), S e.
+        sqrt_rmatvec: (k, d) -> (k, w), S^T g.
         numbers: of the work arrays of one row.
     """
 
     width: int
-    push: Callable[[Tensor], Tensor]
-    pull: Callable[[Tensor], Tensor]
+    sqrt_matvec: Callable[[Tensor], Tensor]
+    sqrt_rmatvec: Callable[[Tensor], Tensor]
     numbers: int
 
     def compressed(self, size: int) -> Root:
         """Return a root of as many columns as there are latents, `size`."""
         rows = rows_of_chunk(self.numbers)
-        covariance = torch.cat([self.push(self.pull(part)) for part in torch.split(identity(size), rows)])
+        covariance = torch.cat(
+            [self.sqrt_matvec(self.sqrt_rmatvec(part)) for part in torch.split(identity(size), rows)]
+        )
         values, vectors = torch.linalg.eigh((covariance + covariance.mT) / 2)
         root = vectors * values.clamp_min(0).sqrt()
         return Root(size, lambda noise: noise @ root.mT, lambda gradient: gradient @ root, size)
 
 
 def latent_root(guide: GaussianGuide, places: Sequence[tuple[str, int]]) -> Root:
-    """Return the root of some rows of packs, out of the guide's `push` and `pull` on the noise of all layers."""
+    """Return the root of some rows of packs, out of the guide's `sqrt_matvec` and `sqrt_rmatvec` on the noise of all layers."""
     # In double precision the two are each other's adjoint to the last digit, and packs of every family have one type.
     guide = copy.deepcopy(guide).cpu().double().requires_grad_(False)
     means = guide.mean()
     sizes = [means[name][row].numel() for name, row in places]
     total = guide.noise_size
 
-    def pull(gradient: Tensor) -> Tensor:
+    def sqrt_rmatvec(gradient: Tensor) -> Tensor:
         gradients = {name: gradient.new_zeros(len(gradient), *mean.shape) for name, mean in means.items()}
         for (name, row), part in zip(places, torch.split(gradient, sizes, 1), strict=True):
             gradients[name][:, row] = part.reshape(len(gradient), *means[name].shape[1:])
-        return guide.pull(gradients)
+        return guide.sqrt_rmatvec(gradients)
 
     # Noise of other layers has no part in a gradient of this one; a random gradient shows all noise that has.
-    active = pull(random_rows(1, sum(sizes)))[0].nonzero()[:, 0]
+    active = sqrt_rmatvec(random_rows(1, sum(sizes)))[0].nonzero()[:, 0]
 
-    def push(noise: Tensor) -> Tensor:
+    def sqrt_matvec(noise: Tensor) -> Tensor:
         everything = noise.new_zeros(len(noise), total)
         everything[:, active] = noise
-        pushed = guide.push(everything)
+        pushed = guide.sqrt_matvec(everything)
         return torch.cat([pushed[name][:, row].flatten(1) for name, row in places], 1)
 
-    return Root(len(active), push, lambda gradient: pull(gradient)[:, active], max(total, sum(sizes)))
+    return Root(len(active), sqrt_matvec, lambda gradient: sqrt_rmatvec(gradient)[:, active], max(total, sum(sizes)))
 
 
 def random_rows(rows: int, size: int) -> Tensor:

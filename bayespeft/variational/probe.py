@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from bayespeft.adapters.attach import Attachment, SiteWeights, mode
+from bayespeft.adapters.attach import Attachment, LayerWeights, mode
 from bayespeft.data.batch import Batch
 from bayespeft.errors import AttachError
 from bayespeft.layers.factors import Pack
@@ -17,23 +17,23 @@ from bayespeft.layers.weights import Grouped, Shared, Weight
 from bayespeft.likelihoods.base import Likelihood
 
 
-def _weights(packs: Sequence[Pack], device: torch.device, shift: float, apart: bool) -> SiteWeights:
+def _weights(packs: Sequence[Pack], device: torch.device, shift: float, apart: bool) -> LayerWeights:
     """Random weights, latents moved by `shift` in a random direction: `apart`, for the second of two rows only."""
     generator = torch.Generator().manual_seed(0)
-    sites: dict[str, dict[str, Weight]] = {}
+    layers: dict[str, dict[str, Weight]] = {}
     for pack in packs:
         noise, direction = torch.randn(2, *pack.init.shape, generator=generator)
         # Whole numbers are positions, not quantities.
         value = (pack.init + 0.1 * noise if pack.init.is_floating_point() else pack.init).to(device)
         # A random direction: inputs after a layer norm sum to zero, so that a constant would move nothing.
         moved = value + shift * direction.to(device)
-        for site, row in pack.rows.items():
+        for layer, row in pack.rows.items():
             if pack.role == "latent":
                 weight: Weight = Grouped(torch.stack([value[row], moved[row]]), rows=2) if apart else Shared(moved[row])
             else:
                 weight = Shared(value[row])
-            sites.setdefault(site, {})[pack.factor] = weight
-    return sites
+            layers.setdefault(layer, {})[pack.factor] = weight
+    return layers
 
 
 def probe(

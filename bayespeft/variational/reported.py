@@ -10,7 +10,7 @@ from torch.distributions import Distribution
 
 from bayespeft.guides.base import Guide
 from bayespeft.guides.gaussian import GaussianGuide
-from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.joint_guide import JointGuide
 from bayespeft.variational.kl import Divergence, closed_form, estimate
 
 
@@ -29,31 +29,31 @@ class PriorTerms(NamedTuple):
 
 
 @torch.no_grad()
-def point_constants(approximation: Approximation) -> float:
+def point_constants(joint_guide: JointGuide) -> float:
     """Return the log prior density of all points where it is highest, at the priors' centers, in nats.
 
     These normalising constants are in a density of points and move nothing: without them the term is a penalty from 0 up.
     """
-    q, total = approximation.q(), 0.0
-    for pack in approximation.sampled:
-        if pack.name not in approximation.improper and pack.name not in approximation.random:
-            center = approximation.get_buffer(f"center_{pack.name}")
+    q, total = joint_guide.q(), 0.0
+    for pack in joint_guide.sampled:
+        if pack.name not in joint_guide.improper and pack.name not in joint_guide.random:
+            center = joint_guide.get_buffer(f"center_{pack.name}")
             total += float(pack.prior.reported(center, q[pack.name])[0].log_prob(center).sum())
     return total
 
 
 @torch.no_grad()
-def reported_kl(approximation: Approximation) -> dict[str, Divergence]:
+def reported_kl(joint_guide: JointGuide) -> dict[str, Divergence]:
     """Return KL(q || prior) of each pack that has a proper prior, by name: a formula, or a Monte Carlo estimate.
 
     For a point it is -log prior density. It is KL(q || prior) whatever a guide trains by, and of a prior that is drawn anew
     at each step the expectation over these draws.
     """
-    q, latent, found = approximation.q(), approximation.latent, {}
-    for pack in approximation.sampled:
-        if pack.name in approximation.improper:
+    q, latent, found = joint_guide.q(), joint_guide.latent, {}
+    for pack in joint_guide.sampled:
+        if pack.name in joint_guide.improper:
             continue
-        law, constant = pack.prior.reported(approximation.get_buffer(f"center_{pack.name}"), q[pack.name])
+        law, constant = pack.prior.reported(joint_guide.get_buffer(f"center_{pack.name}"), q[pack.name])
         kl = _formula(latent, pack.name, q[pack.name], law)
         divergence = estimate(q[pack.name], law) if kl is None else Divergence(kl)
         found[pack.name] = divergence.plus(constant, pack.init.numel())
@@ -70,13 +70,13 @@ def _formula(latent: Guide, name: str, q: Distribution, law: Distribution) -> Te
     return closed_form(q, law)
 
 
-def prior_terms(approximation: Approximation) -> PriorTerms:
+def prior_terms(joint_guide: JointGuide) -> PriorTerms:
     """Return the sums of `reported_kl` over what is random, and over the points."""
-    terms = reported_kl(approximation)
-    random = [term for name, term in terms.items() if name in approximation.random]
+    terms = reported_kl(joint_guide)
+    random = [term for name, term in terms.items() if name in joint_guide.random]
     errors = [term.error for term in random if term.error is not None]
     return PriorTerms(
         sum(float(term.nats.sum()) for term in random),
-        sum(float(term.nats.sum()) for name, term in terms.items() if name not in approximation.random),
+        sum(float(term.nats.sum()) for name, term in terms.items() if name not in joint_guide.random),
         sum(error**2 for error in errors) ** 0.5 if errors else None,
     )

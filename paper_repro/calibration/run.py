@@ -53,7 +53,7 @@ def main() -> None:
                 found = {"0": posterior.predict(test, draws=0)}
                 by_draws = {"0": metrics(found["0"].log_probs, found["0"].labels)}
                 information = 0.0
-                if posterior.approximation.stochastic:
+                if posterior.joint_guide.stochastic:
                     result = posterior.predict(test, draws=max(DRAWS), keep_draws=True)
                     information = float(result.mutual_information.mean())
                     for k in DRAWS:
@@ -70,7 +70,7 @@ def main() -> None:
                     kl_weight=posterior.method.train.kl_weight,
                     kl_warmup=posterior.method.train.kl_warmup,
                     train_seconds=round(posterior.history.seconds, 1),
-                    trainable=posterior.approximation.trainable(),
+                    trainable=posterior.joint_guide.trainable(),
                     settings=posterior.method.model_dump(
                         mode="json", exclude={"title", "summary", "reference", "deviations"}
                     ),

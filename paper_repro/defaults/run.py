@@ -51,7 +51,7 @@ def measure(posterior: Posterior, test: Any, **facts: Any) -> None:
         search_steps=ended.search_steps if ended else 0,
         fit_seconds=round(posterior.history.seconds, 1),
         predict_seconds=round(report.seconds, 2),
-        trained=posterior.approximation.trainable(),
+        trained=posterior.joint_guide.trainable(),
         test_rows=len(test),
     )
 

@@ -30,7 +30,7 @@ def main() -> None:
     method = choose_method("melora", None, TrainConfig(batch_size=BATCH))
     with assemble(model, (x, y), method, targets="all-linear") as assembly:
         problem = assembly.problem
-        approximation = problem.approximation
+        joint_guide = problem.joint_guide
         batch = next(problem.examples.batches(BATCH))
         for p in model.parameters():
             p.requires_grad_(False)
@@ -39,11 +39,9 @@ def main() -> None:
             problem.loss(batch, 1.0)[0].backward()
 
         def by_hand() -> None:
-            q, p = approximation.q(), approximation.priors()
-            values = {
-                name: d.rsample((BATCH,)) if name in approximation.random else d.rsample() for name, d in q.items()
-            }
-            problem.attachment.bind(approximation.training_weights(values, BATCH))
+            q, p = joint_guide.q(), joint_guide.priors()
+            values = {name: d.rsample((BATCH,)) if name in joint_guide.random else d.rsample() for name, d in q.items()}
+            problem.attachment.bind(joint_guide.training_weights(values, BATCH))
             nll = -problem.likelihood.distribution(problem.logits(batch)).log_prob(batch.labels).mean()
             (nll + sum(kl_divergence(q[name], p[name]) for name in p) / BATCH).backward()
 
@@ -55,12 +53,12 @@ def main() -> None:
                     step()
                     if i >= 5:
                         times[name].append(1000 * (time.perf_counter() - start))
-                    approximation.zero_grad(set_to_none=True)
+                    joint_guide.zero_grad(set_to_none=True)
         median = {name: statistics.median(values) for name, values in times.items()}
         append(
             "pyro_share",
             layers=LAYERS,
-            sites=len(approximation.sampled),
+            sites=len(joint_guide.sampled),
             pyro_ms=round(median["pyro"], 2),
             hand_ms=round(median["hand"], 2),
             share_ms=round(median["pyro"] - median["hand"], 2),

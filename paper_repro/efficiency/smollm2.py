@@ -48,7 +48,7 @@ def main() -> None:
         method=args.method,
         steps=args.steps,
         batch=args.batch,
-        sites=len(posterior.placements),
+        layers=len(posterior.placements),
         nll_first_fifth=round(sum(r.nll for r in records[:fifth]) / fifth, 4),
         nll_last_fifth=round(sum(r.nll for r in records[-fifth:]) / fifth, 4),
         seconds_per_step=round(posterior.history.seconds / args.steps, 3),

@@ -157,7 +157,7 @@ def main() -> None:
                 ),
                 train_seconds=round(posterior.history.seconds, 1),
                 write_seconds=round(seconds, 1),
-                trainable=posterior.approximation.trainable(),
+                trainable=posterior.joint_guide.trainable(),
                 targets=args.targets,
                 examples=[
                     [row["target"].strip(), text.strip()] for row, text in zip(test[:3], written.texts[:3], strict=True)

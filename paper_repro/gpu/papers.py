@@ -51,7 +51,7 @@ def main() -> None:
         rows = test_rows(args, task)
         by_draws, start = {}, time.perf_counter()
         for draws in map(int, args.draws.split(",")):
-            if draws == 0 and posterior.approximation.latent.members is not None:
+            if draws == 0 and posterior.joint_guide.latent.members is not None:
                 continue  # an ensemble has no mean of its weights
             found = posterior.predict(rows, draws, seed=0, prediction="sampled")
             by_draws[str(draws)] = metrics(found.log_probs, found.labels)
@@ -67,7 +67,7 @@ def main() -> None:
             draws=by_draws,
             train_seconds=round(posterior.history.seconds, 1),
             predict_seconds=round(time.perf_counter() - start, 1),
-            trainable=posterior.approximation.trainable(),
+            trainable=posterior.joint_guide.trainable(),
         )
 
 

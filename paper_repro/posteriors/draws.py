@@ -41,7 +41,7 @@ def main() -> None:
         curves = {
             kind: curve(posterior, rows, kind, truth, args.seeds)
             for kind in ("plain", "antithetic", "sobol")
-            if kind != "sobol" or posterior.approximation.latent.noise_size <= SOBOL_LIMIT
+            if kind != "sobol" or posterior.joint_guide.latent.noise_size <= SOBOL_LIMIT
         }
         append(
             EXPERIMENT,
@@ -87,7 +87,7 @@ def curve(posterior: Posterior, rows, kind: str, truth: Predictive, seeds: int) 
 
 def linearised(posterior: Posterior, rows, truth: Predictive) -> dict[str, float] | None:
     """Return how far the linearised prediction is from the sampled truth, and what it takes."""
-    if not isinstance(posterior.approximation.latent, GaussianGuide):
+    if not isinstance(posterior.joint_guide.latent, GaussianGuide):
         return None
     found = posterior.predict(rows, prediction="linearised")
     return {

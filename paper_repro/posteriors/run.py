@@ -76,7 +76,7 @@ def measured(args, task: str, posterior: Posterior) -> dict[str, object]:
         "backward_passes": found.backward_passes,
         "predict_seconds": round(found.seconds, 1),
         "train_seconds": round(posterior.history.seconds, 1),
-        "trainable": posterior.approximation.trainable(),
+        "trainable": posterior.joint_guide.trainable(),
         "kl": round(records[-1].kl, 2) if posterior.method.guide.variational else None,
         "temperature": round(posterior.temperature, 4),
         "settings": posterior.method.model_dump(mode="json", exclude={"title", "summary", "reference", "deviations"}),

@@ -25,7 +25,7 @@ from torch.nn.functional import linear
 
 from bayespeft.adapters.lora import Lora
 from bayespeft.adapters.sparse_low_rank import SparseLowRank
-from bayespeft.layers.sites import Site, as_site
+from bayespeft.layers.layer import Layer, as_layer
 from bayespeft.layers.sparse import KERNELS, Kernel, Pattern, choose, sparse_linear
 from bayespeft.layers.weights import Shared
 from paper_repro.efficiency.timing import timed
@@ -43,15 +43,15 @@ class Case:
 
     def __init__(self, size: int, density: float, rank: int, rows: tuple[int, int], device: str) -> None:
         torch.manual_seed(0)
-        layer = nn.Linear(size, size, bias=False).requires_grad_(False).to(device)
-        site = as_site("layer", layer)
-        assert site is not None
-        self.site: Site = site
+        linear = nn.Linear(size, size, bias=False).requires_grad_(False).to(device)
+        layer = as_layer("layer", linear)
+        assert layer is not None
+        self.layer: Layer = layer
         self.adapter = SparseLowRank(r=rank, density=density)
         self.lora_adapter = Lora(r=rank)
         factors = {
             name: factor.init.to(device)
-            for name, factor in self.adapter.factors(site, torch.Generator().manual_seed(0)).items()
+            for name, factor in self.adapter.factors(layer, torch.Generator().manual_seed(0)).items()
         }
         self.index = factors.pop("index")
         self.factors = {name: value.requires_grad_() for name, value in factors.items()}
@@ -62,7 +62,7 @@ class Case:
     def lora(self) -> Tensor:
         """Layer and LoRA."""
         weights = {name: Shared(self.factors[name]) for name in "AB"}
-        return self.lora_adapter.apply(weights, self.x, self.site.module(self.x), self.site)
+        return self.lora_adapter.apply(weights, self.x, self.layer.module(self.x), self.layer)
 
     def kernel(self, kernel: Kernel) -> Tensor:
         """Layer, LoRA and the sparse product in one way."""
@@ -71,7 +71,7 @@ class Case:
     def own(self) -> Tensor:
         """The adapter as it is used."""
         weights = {name: Shared(value) for name, value in {**self.factors, "index": self.index}.items()}
-        return self.adapter.apply(weights, self.x, self.site.module(self.x), self.site)
+        return self.adapter.apply(weights, self.x, self.layer.module(self.x), self.layer)
 
     def step(self, forward: Callable[[], Tensor]) -> None:
         """Forward and backward pass; gradients are dropped."""
@@ -85,7 +85,7 @@ class Masked:
 
     def __init__(self, case: Case) -> None:
         self._case = case
-        shape = (case.site.out_features, case.site.in_features)
+        shape = (case.layer.out_features, case.layer.in_features)
         self._update = torch.zeros(shape, device=case.x.device, requires_grad=True)
         self._mask = (
             torch.zeros(shape, dtype=torch.bool, device=case.x.device).flatten().index_fill(0, case.index, True)
@@ -118,7 +118,7 @@ def peak(step: Callable[[], None], device: str) -> int:
 
 def measure(case: Case, args: argparse.Namespace) -> None:
     """Time all variants of a case in turn and append them."""
-    size, k, device = case.site.in_features, len(case.index), args.device
+    size, k, device = case.layer.in_features, len(case.index), args.device
     wanted = args.variants.split(",")
     forwards = {"lora": case.lora, "adapter": case.own}
     forwards |= {kernel.name: partial(case.kernel, kernel) for kernel in KERNELS}

@@ -59,19 +59,19 @@ def main() -> None:
 
 def updates_of(posterior) -> dict[str, torch.Tensor]:
     """Return W - W0 (m, n) of the layers that are measured, by their names within the encoder."""
-    mean = posterior.approximation.mean()
+    mean = posterior.joint_guide.mean()
     values = {
-        (site, pack.factor): mean[pack.name][row].detach()
-        for pack in posterior.approximation.packs
-        for site, row in pack.rows.items()
+        (layer, pack.factor): mean[pack.name][row].detach()
+        for pack in posterior.joint_guide.packs
+        for layer, row in pack.rows.items()
     }
     found = {}
     for block in BLOCKS:
         for layer in LAYERS:
             ending = f"layer.{block}.{layer}"
-            (place,) = [p for p in posterior.placements if p.site.name.endswith(ending)]
-            factors = {factor: value for (site, factor), value in values.items() if site == place.site.name}
-            found[f"{block} {layer}"] = place.adapter.delta(factors, place.site).double()
+            (place,) = [p for p in posterior.placements if p.layer.name.endswith(ending)]
+            factors = {factor: value for (name, factor), value in values.items() if name == place.layer.name}
+            found[f"{block} {layer}"] = place.adapter.delta(factors, place.layer).double()
     return found
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from bayespeft import Method, Posterior, Targets, registry
 from bayespeft.layers.heads import find_head
-from bayespeft.layers.sites import find_sites
+from bayespeft.layers.layer import find_layers
 from bayespeft.pretrained.load import load as load_model
 from paper_repro.posteriors.common import arguments, fitted, metrics, pending, test_rows
 from paper_repro.results import append
@@ -46,8 +46,8 @@ def main() -> None:
 def layers(model: str, targets: Targets = EVERYWHERE) -> Shapes:
     """Return the shapes (m, n) of the linear layers of a network that are adapted."""
     network, _ = load_model(model, "classification", 2)
-    sites = find_sites(network, targets, exclude=[head.name for head in find_head(network)])
-    return [(site.out_features, site.in_features) for site in sites]
+    layers = find_layers(network, targets, exclude=[head.name for head in find_head(network)])
+    return [(layer.out_features, layer.in_features) for layer in layers]
 
 
 def at_budget(name: str, shapes: Shapes, r: int, targets: Targets = EVERYWHERE) -> Method:
@@ -99,10 +99,10 @@ def adapted(posterior: Posterior, r: int) -> int:
     Raises:
         ValueError: they are more than 2 % off the budget of rank r, and it is not full fine-tuning.
     """
-    trained = posterior.approximation.trainable() - sum(p.numel() for p in posterior.approximation.head_parameters())
-    sites = [placement.site for placement in posterior.placements if placement.site.name not in posterior.heads]
+    trained = posterior.joint_guide.trainable() - sum(p.numel() for p in posterior.joint_guide.head_parameters())
+    layers = [placement.layer for placement in posterior.placements if placement.layer.name not in posterior.heads]
     if posterior.method.adapter.kind != "full":
-        check_budget(trained, lora_budget([(site.out_features, site.in_features) for site in sites], r))
+        check_budget(trained, lora_budget([(layer.out_features, layer.in_features) for layer in layers], r))
     return trained
 
 

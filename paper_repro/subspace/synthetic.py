@@ -103,7 +103,7 @@ def train(
     return {
         "curve": [[record.step, squared_error(record.nll)] for record in posterior.history.records],
         "final": final,
-        "trainable": posterior.approximation.trainable(),
+        "trainable": posterior.joint_guide.trainable(),
         "seconds": round(posterior.history.seconds, 1),
         "refresh_seconds": round(posterior.history.refresh_seconds, 2),
     }

@@ -14,15 +14,15 @@ from bayespeft.adapters.full import Full
 from bayespeft.adapters.lora import Lora
 from bayespeft.config import Targets
 from bayespeft.errors import AttachError
-from bayespeft.layers.sites import all_sites, find_sites
+from bayespeft.layers.layer import all_layers, find_layers
 from bayespeft.layers.weights import Shared
 
 
-def random_values(adapter, site, seed=0):
+def random_values(adapter, layer, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return {
         name: torch.randn(factor.init.shape, generator=generator)
-        for name, factor in adapter.factors(site, generator).items()
+        for name, factor in adapter.factors(layer, generator).items()
     }
 
 
@@ -31,21 +31,21 @@ def random_values(adapter, site, seed=0):
 def test_hook_equals_dense_weight(network, adapter, request):
     """On nn.Linear and on GPT-2's transposed Conv1D alike."""
     model = request.getfixturevalue(network)
-    sites = find_sites(model, Targets())
+    layers = find_layers(model, Targets())
     ids = torch.randint(4, 60, (2, 5), generator=torch.Generator().manual_seed(0))
-    values = {site.name: random_values(adapter, site) for site in sites}
-    with torch.no_grad(), Attachment([Placement(site, adapter) for site in sites]) as attachment:
+    values = {layer.name: random_values(adapter, layer) for layer in layers}
+    with torch.no_grad(), Attachment([Placement(layer, adapter) for layer in layers]) as attachment:
         base = model(ids).logits
         attachment.bind({name: {k: Shared(v) for k, v in named.items()} for name, named in values.items()})
         adapted = model(ids).logits
     dense = copy.deepcopy(model)
     with torch.no_grad():
-        for site in sites:
-            module = dense.get_submodule(site.name)
-            delta = adapter.delta(values[site.name], site)
-            module.weight += delta.T if site.kind == "conv1d" else delta
-            if "b" in values[site.name]:
-                module.bias.copy_(values[site.name]["b"])
+        for layer in layers:
+            module = dense.get_submodule(layer.name)
+            delta = adapter.delta(values[layer.name], layer)
+            module.weight += delta.T if layer.kind == "conv1d" else delta
+            if "b" in values[layer.name]:
+                module.bias.copy_(values[layer.name]["b"])
         torch.testing.assert_close(adapted, dense(ids).logits, atol=2e-3, rtol=2e-3)
         assert (adapted - base).abs().max() > 0.01
         assert torch.equal(model(ids).logits, base)
@@ -54,40 +54,40 @@ def test_hook_equals_dense_weight(network, adapter, request):
 def test_base_is_bit_equal_before_and_after(bert):
     before = copy.deepcopy(bert.state_dict())
     modules = [id(module) for module in bert.modules()]
-    site = all_sites(bert)["bert.encoder.layer.0.attention.self.query"]
-    with Attachment([Placement(site, Lora())]):
+    layer = all_layers(bert)["bert.encoder.layer.0.attention.self.query"]
+    with Attachment([Placement(layer, Lora())]):
         assert list(bert.state_dict()) == list(before)
     assert [id(module) for module in bert.modules()] == modules
     assert all(torch.equal(value, before[name]) for name, value in bert.state_dict().items())
-    assert not site.module._forward_hooks
+    assert not layer.module._forward_hooks
 
 
 def test_a_network_with_a_bound_draw_can_be_copied_afterwards(mlp):
-    site = all_sites(mlp)["0"]
+    layer = all_layers(mlp)["0"]
     live = {"A": Shared(torch.zeros(8, 5, requires_grad=True) * 1), "B": Shared(torch.zeros(12, 8))}
-    with Attachment([Placement(site, Lora())]) as attachment:
+    with Attachment([Placement(layer, Lora())]) as attachment:
         attachment.bind({"0": live})
     copy.deepcopy(mlp)
 
 
 def test_hooks_go_even_when_the_block_fails(mlp):
-    site = all_sites(mlp)["0"]
-    with pytest.raises(RuntimeError, match="inside"), Attachment([Placement(site, Lora())]):
+    layer = all_layers(mlp)["0"]
+    with pytest.raises(RuntimeError, match="inside"), Attachment([Placement(layer, Lora())]):
         raise RuntimeError("inside")
     assert not mlp[0]._forward_hooks
 
 
 def test_two_adapters_on_one_layer_are_an_error(mlp):
-    site = all_sites(mlp)["0"]
+    layer = all_layers(mlp)["0"]
     with pytest.raises(AttachError, match="'0' would get two adapters"):
-        Attachment([Placement(site, Lora()), Placement(site, Core())])
+        Attachment([Placement(layer, Lora()), Placement(layer, Core())])
 
 
 def test_keyword_input_is_seen(mlp):
-    site = all_sites(mlp)["0"]
-    values = random_values(Lora(), site)
+    layer = all_layers(mlp)["0"]
+    values = random_values(Lora(), layer)
     x = torch.randn(2, 5)
-    with Attachment([Placement(site, Lora())]) as attachment:
+    with Attachment([Placement(layer, Lora())]) as attachment:
         attachment.bind({"0": {name: Shared(value) for name, value in values.items()}})
         torch.testing.assert_close(mlp[0](input=x), mlp[0](x))
 
@@ -113,13 +113,13 @@ def test_recomputing_gives_equal_gradients_and_is_undone(llama):
     ids = torch.randint(4, 60, (2, 5), generator=torch.Generator().manual_seed(0))
     gradients, calls = [], []
     count = llama.model.layers[0].self_attn.k_proj.register_forward_hook(lambda *_: calls.append(1))
-    site = all_sites(llama)["model.layers.0.self_attn.q_proj"]
+    layer = all_layers(llama)["model.layers.0.self_attn.q_proj"]
     for wanted in (False, True):
         calls.clear()
-        values = {name: value.requires_grad_() for name, value in random_values(Core(r=2), site).items()}
-        attached = Attachment([Placement(site, Core(r=2))])
+        values = {name: value.requires_grad_() for name, value in random_values(Core(r=2), layer).items()}
+        attached = Attachment([Placement(layer, Core(r=2))])
         with attached as attachment, mode(llama), frozen(llama), recomputing(llama, wanted):
-            attachment.bind({site.name: {name: Shared(value) for name, value in values.items()}})
+            attachment.bind({layer.name: {name: Shared(value) for name, value in values.items()}})
             llama(ids).logits.square().mean().backward()
         gradients.append([value.grad for value in values.values()])
         assert len(calls) == 1 + wanted

@@ -20,7 +20,7 @@ from bayespeft.adapters.masked_lora import MaskedLora
 from bayespeft.adapters.orthonormal_core import OrthonormalCore
 from bayespeft.adapters.rank_one import RankOne
 from bayespeft.adapters.scaled_rows import ScaledRows
-from tests.adapters.helpers import a_site, covariance, random_values, vec
+from tests.adapters.helpers import a_layer, covariance, random_values, vec
 
 CORES = [Core, FrozenCore, OrthonormalCore]
 LINEAR = [(Core, "C"), (FrozenCore, "C"), (OrthonormalCore, "C"), (ScaledRows, "z"), (Lora, "A"), (MaskedLora, "z")]
@@ -42,9 +42,9 @@ def stds(like: torch.Tensor, seed: int) -> torch.Tensor:
 
 def case(cls, shape, seed: int):
     r, m, n = shape
-    site = a_site(m, n, seed)
+    layer = a_layer(m, n, seed)
     adapter = cls(r=r, alpha=3.0)
-    return adapter, random_values(adapter, site, seed), site, 3.0 / r
+    return adapter, random_values(adapter, layer, seed), layer, 3.0 / r
 
 
 def frames(cls, values):
@@ -57,9 +57,9 @@ def frames(cls, values):
 @pytest.mark.parametrize("cls", CORES)
 @given(shapes, seeds)
 def test_core_is_a_kronecker_product_around_the_variances(cls, shape, seed):
-    adapter, values, site, s = case(cls, shape, seed)
+    adapter, values, layer, s = case(cls, shape, seed)
     omega = stds(values["C"], seed)
-    found = covariance(adapter, values, "C", omega, site)
+    found = covariance(adapter, values, "C", omega, layer)
     b, a = frames(cls, values)
     outer = kron(a.T, b)
     torch.testing.assert_close(found, s**2 * outer @ torch.diag(vec(omega) ** 2) @ outer.T)
@@ -69,41 +69,41 @@ def test_core_is_a_kronecker_product_around_the_variances(cls, shape, seed):
 
 @given(shapes, seeds)
 def test_lora_with_a_latent_has_independent_columns(shape, seed):
-    adapter, values, site, s = case(Lora, shape, seed)
+    adapter, values, layer, s = case(Lora, shape, seed)
     omega = stds(values["A"], seed)
-    outer = kron(torch.eye(site.in_features, dtype=torch.double), values["B"])
-    found = covariance(adapter, values, "A", omega, site)
+    outer = kron(torch.eye(layer.in_features, dtype=torch.double), values["B"])
+    found = covariance(adapter, values, "A", omega, layer)
     torch.testing.assert_close(found, s**2 * outer @ torch.diag(vec(omega) ** 2) @ outer.T)
-    m = site.out_features
-    between_columns = 1 - kron(torch.eye(site.in_features), torch.ones(m, m)).double()
+    m = layer.out_features
+    between_columns = 1 - kron(torch.eye(layer.in_features), torch.ones(m, m)).double()
     assert (found * between_columns).abs().max() < 1e-12
 
 
 @given(shapes, seeds)
 def test_lora_with_b_latent_has_independent_rows(shape, seed):
-    adapter, values, site, s = case(Lora, shape, seed)
+    adapter, values, layer, s = case(Lora, shape, seed)
     omega = stds(values["B"], seed)
-    outer = kron(values["A"].T, torch.eye(site.out_features, dtype=torch.double))
-    found = covariance(adapter, values, "B", omega, site)
+    outer = kron(values["A"].T, torch.eye(layer.out_features, dtype=torch.double))
+    found = covariance(adapter, values, "B", omega, layer)
     torch.testing.assert_close(found, s**2 * outer @ torch.diag(vec(omega) ** 2) @ outer.T)
 
 
 @given(shapes, seeds)
 def test_scaled_rows_is_a_sum_of_rank_one_terms(shape, seed):
-    adapter, values, site, s = case(ScaledRows, shape, seed)
+    adapter, values, layer, s = case(ScaledRows, shape, seed)
     sigma = stds(values["z"], seed)
     terms = [vec(torch.outer(b, v)) for b, v in zip(values["B"].T, values["V"], strict=True)]
     expected = s**2 * sum(sd**2 * torch.outer(t, t) for sd, t in zip(sigma, terms, strict=True))
-    torch.testing.assert_close(covariance(adapter, values, "z", sigma, site), expected)
+    torch.testing.assert_close(covariance(adapter, values, "z", sigma, layer), expected)
 
 
 @given(shapes, seeds)
 def test_masked_lora_moves_each_column_as_a_whole(shape, seed):
-    adapter, values, site, s = case(MaskedLora, shape, seed)
+    adapter, values, layer, s = case(MaskedLora, shape, seed)
     sigma = stds(values["z"], seed)
     columns = s * (values["B"] @ values["A"]).T
     expected = torch.block_diag(*[sd**2 * torch.outer(c, c) for sd, c in zip(sigma, columns, strict=True)])
-    torch.testing.assert_close(covariance(adapter, values, "z", sigma, site), expected)
+    torch.testing.assert_close(covariance(adapter, values, "z", sigma, layer), expected)
 
 
 def test_ladder_of_ranks():
@@ -119,19 +119,19 @@ def test_ladder_of_ranks():
     }
     found = {}
     for cls, latent in expected:
-        adapter, values, site, _ = case(cls, (r, m, n), 0)
-        found[cls, latent] = int(matrix_rank(covariance(adapter, values, latent, stds(values[latent], 0), site)))
+        adapter, values, layer, _ = case(cls, (r, m, n), 0)
+        found[cls, latent] = int(matrix_rank(covariance(adapter, values, latent, stds(values[latent], 0), layer)))
     assert found == expected
 
 
 @pytest.mark.parametrize(("cls", "latent"), LINEAR)
 @given(shapes, seeds, st.floats(-2, 2), st.floats(-2, 2))
 def test_delta_is_linear_in_the_latent(cls, latent, shape, seed, alpha, beta):
-    adapter, values, site, _ = case(cls, shape, seed)
-    first, second = values[latent], random_values(adapter, site, seed + 1)[latent]
+    adapter, values, layer, _ = case(cls, shape, seed)
+    first, second = values[latent], random_values(adapter, layer, seed + 1)[latent]
 
     def delta(value):
-        return adapter.delta({**values, latent: value}, site)
+        return adapter.delta({**values, latent: value}, layer)
 
     torch.testing.assert_close(delta(alpha * first + beta * second), alpha * delta(first) + beta * delta(second))
 
@@ -160,28 +160,28 @@ def test_rows_of_core_times_a_and_the_covariance_that_was_published(shape, seed)
 @given(shapes, seeds, st.floats(0.1, 10), st.floats(0.1, 10))
 def test_only_orthonormal_frames_leave_the_uncertainty_to_the_core(shape, seed, b, a):
     """E |delta - E delta|^2 = s^2 |Omega|^2 whatever the scale of B and A; the plain core's follows them."""
-    adapter, values, site, s = case(OrthonormalCore, shape, seed)
+    adapter, values, layer, s = case(OrthonormalCore, shape, seed)
     omega = stds(values["C"], seed)
     stretched = {**values, "B": b * values["B"], "A": a * values["A"]}
-    torch.testing.assert_close(adapter.delta(stretched, site), adapter.delta(values, site))
-    total = covariance(adapter, stretched, "C", omega, site).trace()
+    torch.testing.assert_close(adapter.delta(stretched, layer), adapter.delta(values, layer))
+    total = covariance(adapter, stretched, "C", omega, layer).trace()
     torch.testing.assert_close(total, s**2 * (omega**2).sum())
     plain = Core(r=shape[0])
-    before, after = (covariance(plain, v, "C", omega, site).trace() for v in (values, stretched))
+    before, after = (covariance(plain, v, "C", omega, layer).trace() for v in (values, stretched))
     torch.testing.assert_close(after, (a * b) ** 2 * before)
 
 
 def test_rank_one_has_the_moments_of_a_product():
     """W_ij = W0_ij b_i a_j with independent normals: E W = W0 o (E b E a^T), E W^2 = W0^2 o (E b^2 E (a^2)^T)."""
-    site, adapter, n = a_site(3, 4), RankOne(), 40_000
-    values = random_values(adapter, site)
+    layer, adapter, n = a_layer(3, 4), RankOne(), 40_000
+    values = random_values(adapter, layer)
     std = {name: stds(value, 5) for name, value in values.items()}
     generator = torch.Generator().manual_seed(0)
     draws = {
         k: v + std[k] * torch.randn(n, *v.shape, generator=generator, dtype=torch.double) for k, v in values.items()
     }
-    w = torch.func.vmap(lambda a, b: adapter.delta({"a": a, "b": b}, site))(draws["a"], draws["b"])
-    w0 = site.weight().double()
+    w = torch.func.vmap(lambda a, b: adapter.delta({"a": a, "b": b}, layer))(draws["a"], draws["b"])
+    w0 = layer.weight().double()
     mean = w0 * torch.outer(values["b"], values["a"])
     square = w0**2 * torch.outer(values["b"] ** 2 + std["b"] ** 2, values["a"] ** 2 + std["a"] ** 2)
     absolute = w + w0

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import bayespeft
 from bayespeft import TrainConfig
-from bayespeft.adapters import Adapter, Core, Dora, Factor, Site, Vera
+from bayespeft.adapters import Adapter, Core, Dora, Factor, Layer, Vera
 from bayespeft.errors import GuideError
 from bayespeft.guides import LaplaceFull, MeanField
 from bayespeft.priors import Normal
@@ -22,20 +22,20 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*can be used, but not saved")
 class CoreByDelta(Core):
     """Me-LoRA's core, said by its weight alone."""
 
-    def apply(self, factors, x, y, site):
-        return Adapter.apply(self, factors, x, y, site)
+    def apply(self, factors, x, y, layer):
+        return Adapter.apply(self, factors, x, y, layer)
 
 
 class Squared(Adapter):
     """A change that is linear in nothing: (c c^T)^2 out of a vector."""
 
-    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
+    def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         return {
-            "c": Factor(torch.zeros(site.out_features), "latent"),
-            "d": Factor(torch.ones(site.in_features), "point"),
+            "c": Factor(torch.zeros(layer.out_features), "latent"),
+            "d": Factor(torch.ones(layer.in_features), "point"),
         }
 
-    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+    def delta(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         return torch.outer(factors["c"].square(), factors["d"])
 
 

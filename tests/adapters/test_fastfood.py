@@ -22,7 +22,7 @@ from bayespeft.guides.mean_field import MeanField
 from bayespeft.layers.weights import Flipped, Grouped, Shared
 from bayespeft.methods.base import Method
 from bayespeft.priors.normal import Normal
-from tests.adapters.helpers import a_site, random_values
+from tests.adapters.helpers import a_layer, random_values
 
 CPU = torch.device("cpu")
 sizes = st.integers(1, 40)
@@ -108,11 +108,11 @@ class Largest(TorchDispatchMode):
 
 
 def test_nothing_is_larger_than_the_padded_layer():
-    site, adapter = a_site(40, 50), Intrinsic(d=500)
-    values = {k: f.init.requires_grad_() for k, f in adapter.factors(site, torch.Generator()).items()}
+    layer, adapter = a_layer(40, 50), Intrinsic(d=500)
+    values = {k: f.init.requires_grad_() for k, f in adapter.factors(layer, torch.Generator()).items()}
     x = torch.randn(3, 50)
     with Largest() as largest:
-        y = adapter.apply({k: Shared(v) for k, v in values.items()}, x, torch.zeros(3, 40), site)
+        y = adapter.apply({k: Shared(v) for k, v in values.items()}, x, torch.zeros(3, 40), layer)
         y.square().sum().backward()
     assert largest.elements == 2048  # the next power of two after 40 x 50; a dense projection has 1,000,000
 
@@ -121,52 +121,52 @@ class TestIntrinsic:
     def test_a_layer_changes_by_the_norm_of_theta_in_expectation(self):
         theta, changes = randn(20), []
         for seed in range(400):
-            adapter, site = Intrinsic(d=20, scale="one", seed=seed), a_site(4, 6)
-            changes.append(adapter.delta({"theta": theta}, site).square().sum())
+            adapter, layer = Intrinsic(d=20, scale="one", seed=seed), a_layer(4, 6)
+            changes.append(adapter.delta({"theta": theta}, layer).square().sum())
         changes = torch.stack(changes)
         assert abs(changes.mean() - theta.square().sum()) < 4 * changes.std() / 400**0.5
 
     def test_layers_have_projections_of_their_own_that_names_and_seeds_decide(self, mlp):
-        sites = [
-            s for s in bayespeft.layers.sites.all_sites(mlp).values() if (s.out_features, s.in_features) == (12, 12)
+        layers = [
+            s for s in bayespeft.layers.layer.all_layers(mlp).values() if (s.out_features, s.in_features) == (12, 12)
         ]
-        site, other = a_site(12, 12), sites[0]
+        layer, other = a_layer(12, 12), layers[0]
         theta = {"theta": randn(7)}
-        first = Intrinsic(d=7, scale="one").delta(theta, site)
-        assert torch.equal(first, Intrinsic(d=7, scale="one").delta(theta, a_site(12, 12, seed=5)))
+        first = Intrinsic(d=7, scale="one").delta(theta, layer)
+        assert torch.equal(first, Intrinsic(d=7, scale="one").delta(theta, a_layer(12, 12, seed=5)))
         assert not torch.allclose(first, Intrinsic(d=7, scale="one").delta(theta, other))
-        assert not torch.allclose(first, Intrinsic(d=7, scale="one", seed=1).delta(theta, site))
+        assert not torch.allclose(first, Intrinsic(d=7, scale="one", seed=1).delta(theta, layer))
 
     def test_the_start_is_live(self):
-        site, adapter = a_site(5, 4), Intrinsic(d=3)
-        values = {k: f.init.clone().requires_grad_() for k, f in adapter.factors(site, torch.Generator()).items()}
-        y = adapter.apply({k: Shared(v) for k, v in values.items()}, torch.randn(6, 4), torch.zeros(6, 5), site)
+        layer, adapter = a_layer(5, 4), Intrinsic(d=3)
+        values = {k: f.init.clone().requires_grad_() for k, f in adapter.factors(layer, torch.Generator()).items()}
+        y = adapter.apply({k: Shared(v) for k, v in values.items()}, torch.randn(6, 4), torch.zeros(6, 5), layer)
         assert not y.any()
         (y * torch.randn(6, 5)).sum().backward()
         assert values["theta"].grad.abs().min() > 0
 
     def test_scale_one_has_no_scale(self):
-        assert set(Intrinsic(scale="one").factors(a_site(5, 4), torch.Generator())) == {"theta"}
+        assert set(Intrinsic(scale="one").factors(a_layer(5, 4), torch.Generator())) == {"theta"}
 
     def test_signs_for_each_example_are_a_network_for_each_example(self):
-        site, adapter = a_site(5, 4), Intrinsic(d=6, scale="one")
+        layer, adapter = a_layer(5, 4), Intrinsic(d=6, scale="one")
         mean, deviation = randn(2, 6)
         signs = randn(3, 6, seed=1).sign()
         x = randn(3, 2, 4)
-        y = adapter.apply({"theta": Flipped(mean, deviation, None, signs)}, x, torch.zeros(3, 2, 5).double(), site)
+        y = adapter.apply({"theta": Flipped(mean, deviation, None, signs)}, x, torch.zeros(3, 2, 5).double(), layer)
         for i in range(3):
-            expected = x[i] @ adapter.delta({"theta": mean + deviation * signs[i]}, site).T
+            expected = x[i] @ adapter.delta({"theta": mean + deviation * signs[i]}, layer).T
             torch.testing.assert_close(y[i], expected)
 
     def test_draws_of_theta_and_scale_are_folded(self):
-        site, adapter = a_site(5, 4), Intrinsic(d=6)
-        draws = [random_values(adapter, site, seed) for seed in (1, 2)]
+        layer, adapter = a_layer(5, 4), Intrinsic(d=6)
+        draws = [random_values(adapter, layer, seed) for seed in (1, 2)]
         x = randn(4, 3, 4)
         y = adapter.apply(
-            {k: Grouped(torch.stack([d[k] for d in draws])) for k in draws[0]}, x, torch.zeros(4, 3, 5).double(), site
+            {k: Grouped(torch.stack([d[k] for d in draws])) for k in draws[0]}, x, torch.zeros(4, 3, 5).double(), layer
         )
         for row in range(4):
-            torch.testing.assert_close(y[row], x[row] @ adapter.delta(draws[row // 2], site).T)
+            torch.testing.assert_close(y[row], x[row] @ adapter.delta(draws[row // 2], layer).T)
 
     def test_a_mean_field_posterior_is_saved_without_a_projection(self, bert, tokenizer, sentences, tmp_path):
         method: Method = bayespeft.methods()["intrinsic"].replace(
@@ -175,7 +175,7 @@ class TestIntrinsic:
         options = {"tokenizer": tokenizer, "train": TrainConfig(steps=4), "progress": False}
         posterior = bayespeft.fit(bert, sentences, method, **options)
         layers = len(posterior.placements) - 1
-        assert posterior.approximation.trainable() == 2 * 40 + layers + 2 * 16 + 2
+        assert posterior.joint_guide.trainable() == 2 * 40 + layers + 2 * 16 + 2
         posterior.save(tmp_path / "out")
         assert (tmp_path / "out" / "posterior.safetensors").stat().st_size < 5000
         loaded = bayespeft.load(tmp_path / "out", copy.deepcopy(bert), tokenizer=tokenizer)

@@ -20,7 +20,7 @@ from bayespeft.fitting.start import start_packs
 from bayespeft.io import checkpoint
 from bayespeft.posterior.fitted import centers_are_saved
 from bayespeft.priors.normal import Normal
-from tests.adapters.helpers import a_site
+from tests.adapters.helpers import a_layer
 
 ADAPTERS = {
     "frozen_core": FrozenCore(r=2),
@@ -36,8 +36,8 @@ ADAPTERS = {
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
 class TestFramed:
     def test_a_blank_has_the_shapes_and_roles_of_the_start(self, adapter):
-        site, generator = a_site(7, 5), torch.Generator().manual_seed(0)
-        start, blank = adapter.factors(site, generator), adapter.blank(site, generator)
+        layer, generator = a_layer(7, 5), torch.Generator().manual_seed(0)
+        start, blank = adapter.factors(layer, generator), adapter.blank(layer, generator)
         assert list(start) == list(blank)
         for name, factor in start.items():
             assert (blank[name].init.shape, blank[name].role) == (factor.init.shape, factor.role)
@@ -56,7 +56,7 @@ class TestFramed:
         monkeypatch.setattr(torch.linalg, "svd", pytest.fail)
         loaded = bayespeft.load(tmp_path / "out", base)
         assert torch.equal(loaded.predict(xy, draws=3).log_probs, fitted.predict(xy, draws=3).log_probs)
-        ours, theirs = loaded.approximation, fitted.approximation
+        ours, theirs = loaded.joint_guide, fitted.joint_guide
         centers = [name for name, _ in theirs.named_buffers() if name.startswith("center_")]
         # Those of a core between fixed frames are all zero.
         assert any(theirs.get_buffer(name).any() for name in centers) != isinstance(adapter, FrozenCore)
@@ -70,8 +70,8 @@ class TestFramed:
             assert torch.equal(p[name].log_prob(value), saved[name].log_prob(value)), name
         brief = TrainConfig(steps=1, lr=1e-6)
         further = bayespeft.fit(base, xy, "mle", adapter=adapter.kind, start=loaded, train=brief, progress=False)
-        means = loaded.approximation.mean()
-        for name, value in further.approximation.mean().items():
+        means = loaded.joint_guide.mean()
+        for name, value in further.joint_guide.mean().items():
             torch.testing.assert_close(value, means[name], atol=1e-5, rtol=0)
 
 
@@ -111,13 +111,13 @@ def test_what_a_start_lacks_is_found_in_the_weight(mlp, xy):
     brief = TrainConfig(steps=1, lr=1e-9)
     start = bayespeft.fit(mlp, xy, "mle", adapter=FrozenCore(r=2), targets="all-linear", train=brief, progress=False)
     placements, method = start.placements, start.method
-    known = {pack.name: pack for pack in start.approximation.packs}
-    start.approximation.packs = tuple(pack for pack in known.values() if pack.factor != "B")
+    known = {pack.name: pack for pack in start.joint_guide.packs}
+    start.joint_guide.packs = tuple(pack for pack in known.values() if pack.factor != "B")
     packs = start_packs(placements, method, torch.Generator(), start)
     fresh = make_packs(placements, method, torch.Generator())
     for ours, theirs in zip(packs, fresh, strict=True):
         assert torch.equal(ours.init, theirs.init)
-    start.approximation.packs = tuple(known.values())
+    start.joint_guide.packs = tuple(known.values())
     assert not any(pack.init.any() for pack in start_packs(placements, method, torch.Generator(), start))
 
 

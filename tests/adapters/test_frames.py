@@ -14,7 +14,7 @@ from bayespeft.adapters.frozen_core import FrozenCore
 from bayespeft.adapters.orthonormal_core import OrthonormalCore
 from bayespeft.adapters.scaled_rows import ScaledRows
 from bayespeft.errors import AttachError
-from tests.adapters.helpers import a_site
+from tests.adapters.helpers import a_layer
 
 shapes = st.integers(1, 4).flatmap(lambda r: st.tuples(st.just(r), st.integers(r, 7), st.integers(r, 7)))
 seeds = st.integers(0, 1000)
@@ -32,12 +32,12 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 def test_truncated_svd_is_the_best_approximation_with_signs_fixed(shape, seed):
     r, m, n = shape
     matrix = random(m, n, seed=seed)
-    left, values, right = truncated_svd(matrix, r, generator(), a_site(m, n))
+    left, values, right = truncated_svd(matrix, r, generator(), a_layer(m, n))
     error = torch.linalg.matrix_norm(matrix - (left * values) @ right)
     # Eckart-Young: what is left is the energy of the other singular values.
     assert float(error**2) == pytest.approx(float(torch.linalg.svdvals(matrix)[r:].square().sum()), abs=1e-4)
     assert (left.gather(0, left.abs().argmax(0, keepdim=True)) > 0).all()
-    flipped = truncated_svd(-matrix, r, generator(), a_site(m, n))
+    flipped = truncated_svd(-matrix, r, generator(), a_layer(m, n))
     torch.testing.assert_close(flipped.left, left)
     torch.testing.assert_close(flipped.right, -right)
 
@@ -48,46 +48,46 @@ def test_large_matrices_are_decomposed_by_iteration_as_if_exactly():
     # A slowly falling spectrum: neighbours differ by 1 %.
     spectrum = 0.99 ** torch.arange(200)
     matrix = (u * spectrum) @ v.T
-    site, before = a_site(m, n), torch.get_rng_state()
-    left, values, right = truncated_svd(matrix, r, generator(), site)
+    layer, before = a_layer(m, n), torch.get_rng_state()
+    left, values, right = truncated_svd(matrix, r, generator(), layer)
     assert torch.equal(before, torch.get_rng_state())
     torch.testing.assert_close(values, spectrum[:r], atol=1e-3, rtol=0)
     assert torch.linalg.svdvals(left.T @ u[:, :r]).min() > 0.9
     torch.testing.assert_close(matrix @ right.T, left * values, atol=2e-2, rtol=0)
-    again = truncated_svd(matrix, r, generator(), site)
+    again = truncated_svd(matrix, r, generator(), layer)
     assert all(torch.equal(x, y) for x, y in zip((left, values, right), again, strict=True))
 
 
 def test_both_ways_agree_on_the_signs(monkeypatch):
     matrix = random(12, 10).float()
-    exact = truncated_svd(matrix, 3, generator(), a_site(12, 10))
+    exact = truncated_svd(matrix, 3, generator(), a_layer(12, 10))
     monkeypatch.setattr(frames, "EXACT_UP_TO", 4)
-    for x, y in zip(exact, truncated_svd(matrix, 3, generator(1), a_site(12, 10)), strict=True):
+    for x, y in zip(exact, truncated_svd(matrix, 3, generator(1), a_layer(12, 10)), strict=True):
         torch.testing.assert_close(x, y, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("adapter", [FrozenCore(r=5), OrthonormalCore(r=5), ScaledRows(r=5)])
 def test_a_rank_that_the_layer_does_not_have_is_an_error_that_names_it(adapter):
-    adapter.factors(a_site(6, 5), generator())
+    adapter.factors(a_layer(6, 5), generator())
     with pytest.raises(AttachError, match=r"layer 'layer.0': r=5.* 4 singular values. Set r to at most 4"):
-        adapter.factors(a_site(6, 4), generator())
+        adapter.factors(a_layer(6, 4), generator())
 
 
 def test_frames_of_a_core_are_the_layers_own_singular_vectors():
-    site = a_site(6, 5)
-    u, s, vh = torch.linalg.svd(site.weight())
-    factors = FrozenCore(r=2).factors(site, generator())
+    layer = a_layer(6, 5)
+    u, s, vh = torch.linalg.svd(layer.weight())
+    factors = FrozenCore(r=2).factors(layer, generator())
     torch.testing.assert_close(factors["B"].init @ factors["A"].init, (u[:, :2] * s[:2]) @ vh[:2])
     torch.testing.assert_close(factors["A"].init.norm(dim=1), s[:2])
     torch.testing.assert_close(factors["B"].init.T @ factors["B"].init, torch.eye(2))
     for adapter in (FrozenCore(r=2, spectrum="unit"), OrthonormalCore(r=2)):
-        unit = adapter.factors(site, generator())
+        unit = adapter.factors(layer, generator())
         torch.testing.assert_close(unit["B"].init @ unit["A"].init, u[:, :2] @ vh[:2])
         torch.testing.assert_close(unit["B"].init.T @ unit["B"].init, torch.eye(2))
 
 
 def test_scaled_rows_start_at_the_singular_values_of_loras_a():
-    factors = ScaledRows(r=3).factors(a_site(6, 5), generator(4))
+    factors = ScaledRows(r=3).factors(a_layer(6, 5), generator(4))
     rows = factors["z"].init[:, None] * factors["V"].init
     a = torch.empty(3, 5).uniform_(-(5**-0.5), 5**-0.5, generator=generator(4))
     torch.testing.assert_close(rows.T @ rows, a.T @ a)
@@ -135,7 +135,7 @@ def test_frames_stay_orthonormal_under_autocast():
 
 
 def test_weights_that_can_not_be_read_are_refused():
-    site = a_site(4, 4)
-    site.module.weight = nn.Parameter(torch.zeros(8, 1, dtype=torch.uint8), requires_grad=False)
+    layer = a_layer(4, 4)
+    layer.module.weight = nn.Parameter(torch.zeros(8, 1, dtype=torch.uint8), requires_grad=False)
     with pytest.raises(AttachError, match=r"layer 'layer.0' stores its weight as torch.uint8"):
-        FrozenCore(r=2).factors(site, generator())
+        FrozenCore(r=2).factors(layer, generator())

@@ -19,25 +19,25 @@ from bayespeft.adapters.sparse_low_rank import SparseLowRank, top_positions
 from bayespeft.errors import AttachError, CheckpointError, ConfigError, FitError, GuideError
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.layers.factors import Factor, pack
-from bayespeft.layers.sites import all_sites
+from bayespeft.layers.layer import all_layers
 from bayespeft.layers.weights import Shared
 from bayespeft.priors.flat import Flat
-from tests.adapters.helpers import a_site, random_values
+from tests.adapters.helpers import a_layer, random_values
 
 OPTIONS = {"targets": "all-linear", "progress": False}
 LATENT = SparseLowRank(r=2, density=0.2, mask_steps=3, latent=("values",))
 
 
-def initial(adapter: SparseLowRank, site, seed: int = 0) -> dict[str, torch.Tensor]:
-    return {k: f.init for k, f in adapter.factors(site, torch.Generator().manual_seed(seed)).items()}
+def initial(adapter: SparseLowRank, layer, seed: int = 0) -> dict[str, torch.Tensor]:
+    return {k: f.init for k, f in adapter.factors(layer, torch.Generator().manual_seed(seed)).items()}
 
 
 class TestSettings:
     def test_parts_that_are_not_there_have_no_factors(self):
-        site = a_site(5, 4)
-        assert set(initial(SparseLowRank(r=0, density=0.5), site)) == {"values", "index"}
-        assert set(initial(SparseLowRank(r=2, density=0), site)) == {"A", "B"}
-        core = SparseLowRank(r=2, density=0.5, latent=("values", "C")).factors(site, torch.Generator())
+        layer = a_layer(5, 4)
+        assert set(initial(SparseLowRank(r=0, density=0.5), layer)) == {"values", "index"}
+        assert set(initial(SparseLowRank(r=2, density=0), layer)) == {"A", "B"}
+        core = SparseLowRank(r=2, density=0.5, latent=("values", "C")).factors(layer, torch.Generator())
         assert {name for name, f in core.items() if f.role == "latent"} == {"values", "C"}
         assert torch.equal(core["C"].center, torch.eye(2))
         assert core["index"].role == "fixed"
@@ -50,14 +50,15 @@ class TestSettings:
             SparseLowRank(**fields)
 
     def test_low_rank_alone_is_lora(self):
-        site = a_site(5, 4)
+        layer = a_layer(5, 4)
         adapter = SparseLowRank(r=2, density=0)
-        values = random_values(adapter, site)
-        assert torch.equal(adapter.delta(values, site), Lora(r=2).delta(values, site))
-        a, b, scale = adapter.to_lora(values, site)
-        torch.testing.assert_close(scale * b @ a, adapter.delta(values, site))
+        values = random_values(adapter, layer)
+        assert torch.equal(adapter.delta(values, layer), Lora(r=2).delta(values, layer))
+        a, b, scale = adapter.to_lora(values, layer)
+        torch.testing.assert_close(scale * b @ a, adapter.delta(values, layer))
         assert (
-            SparseLowRank(r=2, density=0.5).to_lora(random_values(SparseLowRank(r=2, density=0.5), site), site) is None
+            SparseLowRank(r=2, density=0.5).to_lora(random_values(SparseLowRank(r=2, density=0.5), layer), layer)
+            is None
         )
         assert adapter.warm_up() is None
 
@@ -65,14 +66,14 @@ class TestSettings:
 class TestMask:
     @given(m=st.integers(1, 30), n=st.integers(1, 30), percent=st.integers(1, 100))
     def test_counts_are_exact(self, m, n, percent):
-        site = a_site(m, n)
+        layer = a_layer(m, n)
         adapter = SparseLowRank(density=percent / 100)
         k = max(1, percent * m * n // 100)  # in whole numbers: the floor, at least one
-        index = initial(adapter, site)["index"]
+        index = initial(adapter, layer)["index"]
         scores = torch.rand(m, n, generator=torch.Generator().manual_seed(0))
-        for found in (index, adapter.warmed_up(site, scores)["index"]):
+        for found in (index, adapter.warmed_up(layer, scores)["index"]):
             assert found.dtype == torch.int64
-            assert len(found.unique()) == len(found) == adapter.nonzeros(site) == k
+            assert len(found.unique()) == len(found) == adapter.nonzeros(layer) == k
             assert int(found.min()) >= 0
             assert int(found.max()) < m * n
 
@@ -84,11 +85,11 @@ class TestMask:
 
     def test_gradients_that_are_no_numbers_choose_nothing(self):
         with pytest.raises(FitError, match=r"layer\.0.*not finite"):
-            SparseLowRank().warmed_up(a_site(2, 2), torch.tensor([[1.0, math.nan], [0, 0]]))
+            SparseLowRank().warmed_up(a_layer(2, 2), torch.tensor([[1.0, math.nan], [0, 0]]))
 
     def test_random_masks_of_a_large_layer_stay_whole_numbers(self):
-        site = all_sites(nn.ModuleDict({"x": nn.Linear(8192, 4096, device="meta")}))["x"]
-        index = initial(SparseLowRank(r=0, density=1e-5, mask="random"), site)["index"]
+        layer = all_layers(nn.ModuleDict({"x": nn.Linear(8192, 4096, device="meta")}))["x"]
+        index = initial(SparseLowRank(r=0, density=1e-5, mask="random"), layer)["index"]
         assert int(index.max()) > 2**24
         (packed,) = pack({"x": {"index": Factor(index, "fixed")}}, {"fixed": Flat()})
         assert torch.equal(packed.init[0], index)
@@ -96,7 +97,7 @@ class TestMask:
 
 def masks(model, data, adapter: SparseLowRank, **train) -> dict[str, torch.Tensor]:
     posterior = bayespeft.fit(model, data, "mle", adapter=adapter, train=TrainConfig(steps=1, **train), **OPTIONS)
-    return {name: values["index"] for name, values in posterior.approximation.by_site().items()}
+    return {name: values["index"] for name, values in posterior.joint_guide.by_layer().items()}
 
 
 class TestWarmUp:
@@ -107,7 +108,7 @@ class TestWarmUp:
         absolute = masks(mlp, xy, adapter.replace(mask="mean_absolute"), batch_size=60)
         # B = 0 at the first step: the network is the base.
         loss = nn.functional.cross_entropy(mlp(xy[0]), xy[1])
-        weights = {name: site.module.weight for name, site in all_sites(mlp).items()}
+        weights = {name: layer.module.weight for name, layer in all_layers(mlp).items()}
         for (name, weight), gradient in zip(
             weights.items(), torch.autograd.grad(loss, list(weights.values())), strict=True
         ):
@@ -132,17 +133,17 @@ class TestWarmUp:
         """At a rate of zero and with all rows in a batch every step has the gradient of the base."""
         seen = {}
 
-        def note(self, site, total):
-            seen[site.name] = total.clone()
-            return warmed_up(self, site, total)
+        def note(self, layer, total):
+            seen[layer.name] = total.clone()
+            return warmed_up(self, layer, total)
 
         warmed_up = SparseLowRank.warmed_up
         monkeypatch.setattr(SparseLowRank, "warmed_up", note)
         adapter = SparseLowRank(r=2, density=0.1, mask="mean", mask_steps=steps, mask_gradients=gradients)
         masks(mlp, xy, adapter, batch_size=60, lr=0)
         loss = nn.functional.cross_entropy(mlp(xy[0]), xy[1])
-        for name, site in all_sites(mlp).items():
-            (gradient,) = torch.autograd.grad(loss, site.module.weight, retain_graph=True)
+        for name, layer in all_layers(mlp).items():
+            (gradient,) = torch.autograd.grad(loss, layer.module.weight, retain_graph=True)
             torch.testing.assert_close(seen[name], gradients * gradient, atol=1e-6, rtol=1e-4)
 
     def test_training_before_changes_the_gradients(self, mlp, xy):
@@ -160,7 +161,7 @@ class TestWarmUp:
     def test_training_starts_afresh(self, mlp, xy):
         adapter = SparseLowRank(r=2, density=0.1, mask_steps=5)
         posterior = bayespeft.fit(mlp, xy, "mle", adapter=adapter, train=TrainConfig(steps=1, lr=0), **OPTIONS)
-        for values in posterior.approximation.by_site().values():
+        for values in posterior.joint_guide.by_layer().values():
             assert not values["B"].any()
             assert not values["values"].any()
 
@@ -186,7 +187,7 @@ class TestWarmUp:
             bayespeft.fit(
                 bert, sentences, "mle", adapter=adapter, tokenizer=tokenizer, progress=False,
                 train=TrainConfig(steps=1, checkpoint_activations=again),
-            ).approximation.fixed()
+            ).joint_guide.fixed()
             for again in (False, True)
         ]  # fmt: skip
         assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
@@ -198,7 +199,7 @@ class TestWarmUp:
             adapter=adapter.replace(latent=("values", "C")), train=TrainConfig(steps=1, lr=0, variational_lr=0)
         )
         posterior = bayespeft.fit(mlp, xy, method, start=start, train=TrainConfig(steps=1), progress=False)
-        own, theirs = start.approximation.by_site(), posterior.approximation.by_site()
+        own, theirs = start.joint_guide.by_layer(), posterior.joint_guide.by_layer()
         for name in own:
             assert torch.equal(own[name]["index"], theirs[name]["index"])
             assert torch.equal(own[name]["values"], theirs[name]["values"])
@@ -215,14 +216,14 @@ class TestWarmUp:
 class TestChange:
     def test_the_example_of_the_blog_has_full_rank(self):
         """[[1, 0], [0, 2], [3, 3]] @ [[1, 0, -1], [0, 3, -2]] has rank 2; one element more, at (2, 1), and it has 3."""
-        site = a_site(3, 3)
+        layer = a_layer(3, 3)
         values = {
             "A": torch.tensor([[1.0, 0, -1], [0, 3, -2]]),
             "B": torch.tensor([[1.0, 0], [0, 2], [3, 3]]),
             "values": torch.ones(1),
             "index": torch.tensor([3]),
         }
-        change = SparseLowRank(r=2, alpha=2, density=0.1).delta(values, site)
+        change = SparseLowRank(r=2, alpha=2, density=0.1).delta(values, layer)
         assert torch.equal(change, torch.tensor([[1.0, 0, -1], [1, 6, -4], [3, 9, -9]]))
         assert float(torch.linalg.det(change.double())) == pytest.approx(-9)
         assert torch.linalg.matrix_rank(values["B"] @ values["A"]) == 2
@@ -230,14 +231,14 @@ class TestChange:
     @pytest.mark.parametrize("latent", [(), ("values",), ("values", "C")])
     @pytest.mark.parametrize("kind", ["linear", "conv1d"])
     def test_merged_weights_give_equal_outputs_and_masked_gradients(self, latent, kind, gpt2):
-        site = all_sites(gpt2)["transformer.h.0.attn.c_attn"] if kind == "conv1d" else a_site(7, 16, bias=True)
+        layer = all_layers(gpt2)["transformer.h.0.attn.c_attn"] if kind == "conv1d" else a_layer(7, 16, bias=True)
         adapter = SparseLowRank(r=3, density=0.2, latent=latent)
-        values = {k: v.float() if k != "index" else v.long() for k, v in random_values(adapter, site).items()}
+        values = {k: v.float() if k != "index" else v.long() for k, v in random_values(adapter, layer).items()}
         values["values"].requires_grad_()
-        x = torch.randn(4, 3, site.in_features, generator=torch.Generator().manual_seed(1))
-        y = adapter.apply({k: Shared(v) for k, v in values.items()}, x, site.module(x).detach(), site)
-        weight = (site.weight() + adapter.delta(values, site)).detach().requires_grad_()
-        merged = nn.functional.linear(x, weight, site.bias())
+        x = torch.randn(4, 3, layer.in_features, generator=torch.Generator().manual_seed(1))
+        y = adapter.apply({k: Shared(v) for k, v in values.items()}, x, layer.module(x).detach(), layer)
+        weight = (layer.weight() + adapter.delta(values, layer)).detach().requires_grad_()
+        merged = nn.functional.linear(x, weight, layer.bias())
         torch.testing.assert_close(y, merged, atol=1e-4, rtol=1e-4)
         dy = torch.randn(y.shape, generator=torch.Generator().manual_seed(2))
         (found,) = torch.autograd.grad(y, values["values"], dy)
@@ -271,20 +272,20 @@ class TestPosterior:
         posterior.save(tmp_path / "out")
         loaded = bayespeft.load(tmp_path / "out", copy.deepcopy(mlp))
         assert torch.equal(loaded.predict(xy, draws=3).log_probs, posterior.predict(xy, draws=3).log_probs)
-        fixed = loaded.approximation.fixed()
+        fixed = loaded.joint_guide.fixed()
         assert {value.dtype for value in fixed.values()} == {torch.int64}
         with pytest.raises(CheckpointError, match="LoRA"):
             posterior.export_peft(tmp_path / "lora")
 
     def test_summary_and_covariance_know_it(self, mlp, xy):
         posterior = self.fitted(mlp, xy)
-        row = posterior.summary().sites[0]
+        row = posterior.summary().layers[0]
         assert set(row.norms) == {"A", "B"}
         assert row.random == 12
         covariance = posterior.weight_covariance("0")
-        values = posterior.approximation.by_site()["0"]
-        pack = next(p for p in posterior.approximation.packs if p.factor == "values" and "0" in p.sites)
-        std = posterior.approximation.latent.std()[pack.name][pack.rows["0"]].detach()
+        values = posterior.joint_guide.by_layer()["0"]
+        pack = next(p for p in posterior.joint_guide.packs if p.factor == "values" and "0" in p.layers)
+        std = posterior.joint_guide.latent.std()[pack.name][pack.rows["0"]].detach()
         expected = torch.zeros(12 * 5).scatter(0, values["index"], std).reshape(12, 5)
         assert covariance.exact
         torch.testing.assert_close(covariance.std().float(), expected)
@@ -292,7 +293,7 @@ class TestPosterior:
     def test_learning_rates_of_single_factors(self, mlp, xy):
         train = TrainConfig(steps=3, factor_lr={"values": 0.0, "nothing": 1.0})
         posterior = bayespeft.fit(mlp, xy, "mle", adapter=LATENT.replace(latent=()), train=train, **OPTIONS)
-        for values in posterior.approximation.by_site().values():
+        for values in posterior.joint_guide.by_layer().values():
             assert not values["values"].any()
             assert values["B"].any()
 
@@ -301,26 +302,26 @@ class TestPruning:
     @pytest.mark.parametrize("keep", [0.01, 0.25, 1.0])
     def test_the_surest_values_stay_and_nothing_else(self, keep, mlp, xy, tmp_path):
         posterior = TestPosterior().fitted(mlp, xy)
-        before = posterior.approximation.state_dict()
+        before = posterior.joint_guide.state_dict()
         pruned = posterior.pruned(keep)
-        old, new = posterior.approximation.by_site(), pruned.approximation.by_site()
+        old, new = posterior.joint_guide.by_layer(), pruned.joint_guide.by_layer()
         stds = [
-            {site: p.approximation.latent.std()[pack.name][row] for pack in p.approximation.packs
-             if pack.factor == "values" for site, row in pack.rows.items()}
+            {layer: p.joint_guide.latent.std()[pack.name][row] for pack in p.joint_guide.packs
+             if pack.factor == "values" for layer, row in pack.rows.items()}
             for p in (posterior, pruned)
         ]  # fmt: skip
         ratios = {s: old[s]["values"].abs() / stds[0][s] for s in old}
         total = sum(len(ratio) for ratio in ratios.values())
         threshold = torch.cat(list(ratios.values())).sort(descending=True).values[max(1, round(keep * total)) - 1]
-        for site in old:
-            stay = ratios[site] >= min(threshold, ratios[site].max())
-            assert torch.equal(new[site]["index"], old[site]["index"][stay])
-            assert torch.equal(new[site]["values"], old[site]["values"][stay])
-            torch.testing.assert_close(stds[1][site], stds[0][site][stay])
-            assert torch.equal(new[site]["B"], old[site]["B"])
+        for layer in old:
+            stay = ratios[layer] >= min(threshold, ratios[layer].max())
+            assert torch.equal(new[layer]["index"], old[layer]["index"][stay])
+            assert torch.equal(new[layer]["values"], old[layer]["values"][stay])
+            torch.testing.assert_close(stds[1][layer], stds[0][layer][stay])
+            assert torch.equal(new[layer]["B"], old[layer]["B"])
         kept = sum(len(values["values"]) for values in new.values())
         assert max(1, round(keep * total)) <= kept <= max(1, round(keep * total)) + len(old) - 1
-        assert all(torch.equal(before[k], v) for k, v in posterior.approximation.state_dict().items())
+        assert all(torch.equal(before[k], v) for k, v in posterior.joint_guide.state_dict().items())
         pruned.save(tmp_path / "out")
         loaded = bayespeft.load(tmp_path / "out", copy.deepcopy(mlp))
         found = pruned.predict(xy, draws=3).log_probs
@@ -380,7 +381,7 @@ class TestQuantised:
         )
         assert posterior.history.records[-1].nll < posterior.history.records[0].nll
         assert torch.equal(model[0].weight, before)
-        gradient = posterior.approximation.by_site()["0"]
+        gradient = posterior.joint_guide.by_layer()["0"]
         assert len(gradient["index"]) == int(0.2 * 64 * 32)
         assert gradient["values"].any()
         assert torch.isfinite(posterior.predict(x, draws=3).log_probs).all()
@@ -390,14 +391,14 @@ class TestQuantised:
 
 
 def test_scaled_values_are_the_same_change_in_other_units():
-    from bayespeft.layers.sites import as_site
+    from bayespeft.layers.layer import as_layer
 
-    site = as_site("layer", torch.nn.Linear(6, 5))
+    layer = as_layer("layer", torch.nn.Linear(6, 5))
     one, eighth = (SparseLowRank(r=2, density=0.3, mask="random", scale=scale) for scale in (1.0, 0.125))
-    values = {name: factor.init for name, factor in one.factors(site, torch.Generator().manual_seed(0)).items()}
+    values = {name: factor.init for name, factor in one.factors(layer, torch.Generator().manual_seed(0)).items()}
     values["values"] = torch.randn(values["values"].shape, generator=torch.Generator().manual_seed(1))
     scaled = {**values, "values": 8 * values["values"]}
-    torch.testing.assert_close(eighth.delta(scaled, site), one.delta(values, site))
+    torch.testing.assert_close(eighth.delta(scaled, layer), one.delta(values, layer))
     x = torch.randn(3, 6, generator=torch.Generator().manual_seed(2))
-    found = eighth.apply({name: Shared(value) for name, value in scaled.items()}, x, site.module(x), site)
-    torch.testing.assert_close(found, site.module(x) + x @ one.delta(values, site).T)
+    found = eighth.apply({name: Shared(value) for name, value in scaled.items()}, x, layer.module(x), layer)
+    torch.testing.assert_close(found, layer.module(x) + x @ one.delta(values, layer).T)

@@ -37,8 +37,8 @@ from bayespeft.guides.mean_field import MeanField
 from bayespeft.guides.point import Point
 from bayespeft.layers.factors import pack
 from bayespeft.priors.normal import Normal
-from bayespeft.variational.approximation import Approximation
-from tests.adapters.helpers import a_site, vec
+from bayespeft.variational.joint_guide import JointGuide
+from tests.adapters.helpers import a_layer, vec
 
 WIDE = (0.1, 0.4)
 SPECS = {
@@ -63,55 +63,55 @@ everything = [
 
 
 class Case:
-    """An approximation over layers "0", "1" and "2" of one shape (m, n), everything moved away from its start."""
+    """An joint_guide over layers "0", "1" and "2" of one shape (m, n), everything moved away from its start."""
 
     def __init__(self, adapter: Adapter, spec: GuideSpec, m: int = 4, n: int = 3, seed: int = 0) -> None:
-        sites = {str(i): a_site(m, n, seed + i) for i in range(3)}
-        self.placements = [Placement(replace(site, name=name), adapter) for name, site in sites.items()]
+        layers = {str(i): a_layer(m, n, seed + i) for i in range(3)}
+        self.placements = [Placement(replace(layer, name=name), adapter) for name, layer in layers.items()]
         generator = torch.Generator().manual_seed(seed)
-        factors = {p.site.name: adapter.factors(p.site, generator) for p in self.placements}
+        factors = {p.layer.name: adapter.factors(p.layer, generator) for p in self.placements}
         normal = Normal(scale=0.5)
         packs = pack(factors, dict.fromkeys(("latent", "point", "head", "fixed"), normal))  # type: ignore[arg-type]
-        self.approximation = Approximation(packs, spec, generator)
-        for parameter in self.approximation.parameters():
+        self.joint_guide = JointGuide(packs, spec, generator)
+        for parameter in self.joint_guide.parameters():
             parameter.data += 0.5 * torch.randn(parameter.shape, generator=generator)
-        self.adapter, self.site = adapter, self.placements[1].site
+        self.adapter, self.layer = adapter, self.placements[1].layer
 
     @property
     def covariance(self) -> WeightCovariance:
-        return weight_covariance(self.approximation, self.placements, "1")
+        return weight_covariance(self.joint_guide, self.placements, "1")
 
     @property
     def guide(self) -> GaussianGuide:
-        assert isinstance(self.approximation.latent, GaussianGuide)
-        return self.approximation.latent
+        assert isinstance(self.joint_guide.latent, GaussianGuide)
+        return self.joint_guide.latent
 
     def values(self) -> dict[str, Tensor]:
         """Means of the factors at layer "1", float64."""
-        means = self.approximation.mean()
-        return {p.factor: means[p.name][1].detach().double() for p in self.approximation.packs}
+        means = self.joint_guide.mean()
+        return {p.factor: means[p.name][1].detach().double() for p in self.joint_guide.packs}
 
     def std(self, factor: str) -> Tensor:
         """Standard deviations of a factor at layer "1", float64."""
-        (name,) = [p.name for p in self.approximation.packs if p.factor == factor]
+        (name,) = [p.name for p in self.joint_guide.packs if p.factor == factor]
         return self.guide.std()[name][1].detach().double()
 
     def dense(self) -> Tensor:
-        return dense(self.approximation, self.placements[1])
+        return dense(self.joint_guide, self.placements[1])
 
 
-def dense(approximation: Approximation, placement: Placement) -> Tensor:
+def dense(joint_guide: JointGuide, placement: Placement) -> Tensor:
     """J Sigma J^T with the dense Jacobian J and the dense Sigma of a layer, from pushed unit vectors of noise."""
-    site, guide = placement.site, approximation.latent
-    rows = {p.factor: (p.name, p.sites.index(site.name)) for p in approximation.packs if site.name in p.sites}
-    means = approximation.mean()
+    layer, guide = placement.layer, joint_guide.latent
+    rows = {p.factor: (p.name, p.layers.index(layer.name)) for p in joint_guide.packs if layer.name in p.layers}
+    means = joint_guide.mean()
     values = {factor: means[name][row].detach().double() for factor, (name, row) in rows.items()}
     with torch.no_grad():
-        pushed = guide.push(torch.eye(guide.noise_size))
-    root = torch.zeros(site.out_features * site.in_features, guide.noise_size).double()
+        pushed = guide.sqrt_matvec(torch.eye(guide.noise_size))
+    root = torch.zeros(layer.out_features * layer.in_features, guide.noise_size).double()
     for factor, (name, row) in rows.items():
-        if name in approximation.random:
-            jacobian = jacrev(lambda value, at=factor: vec(placement.adapter.delta({**values, at: value}, site)))
+        if name in joint_guide.random:
+            jacobian = jacrev(lambda value, at=factor: vec(placement.adapter.delta({**values, at: value}, layer)))
             root += jacobian(values[factor]).flatten(1) @ pushed[name][:, row].flatten(1).double().T
     return root @ root.T
 
@@ -214,7 +214,7 @@ def test_a_matrix_normal_core_makes_a_matrix_normal_weight():
 @pytest.mark.parametrize(("adapter", "ranks"), [(Core(r=3), (9, 6)), (Lora(r=3), (15, 10)), (ScaledRows(r=3), (3, 2))])
 def test_rank_falls_with_that_of_b(adapter, ranks):
     case = Case(adapter, SPECS["mean_field"], 6, 5)
-    b = case.approximation.points.mean()[f"B_{6}x3"]
+    b = case.joint_guide.points.mean()[f"B_{6}x3"]
     assert case.covariance.rank() == ranks[0]
     # For scaled rows, whose directions are b_k v_k^T, a column must vanish; for the others any dependence will do.
     b.data[1, :, 2] = 0 if isinstance(adapter, ScaledRows) else b.data[1, :, 0] - b.data[1, :, 1]
@@ -223,7 +223,7 @@ def test_rank_falls_with_that_of_b(adapter, ranks):
 
 def test_b_zero_leaves_no_spread():
     case = Case(Core(r=2), SPECS["mean_field"])
-    case.approximation.points.mean()["B_4x2"].data.zero_()
+    case.joint_guide.points.mean()["B_4x2"].data.zero_()
     covariance = case.covariance
     assert (covariance.rank(), covariance.trace(), covariance.exact) == (0, 0.0, True)
     values, weights = covariance.top(2)
@@ -234,10 +234,10 @@ def test_b_zero_leaves_no_spread():
 def test_marginal_standard_deviations_are_those_of_draws(spec):
     case, draws = Case(Core(r=2), spec), 20_000
     with torch.no_grad():
-        drawn = case.approximation.latent.draws(draws, torch.Generator().manual_seed(0))
+        drawn = case.joint_guide.latent.draws(draws, torch.Generator().manual_seed(0))
     values = case.values()
     cores = drawn["C_2x2"][:, 1].double()
-    weights = vmap(lambda core: case.adapter.delta({**values, "C": core}, case.site))(cores)
+    weights = vmap(lambda core: case.adapter.delta({**values, "C": core}, case.layer))(cores)
     squares = (weights - weights.mean(0)).square()
     error = squares.std(0) / draws**0.5
     assert ((squares.mean(0) - case.covariance.std().square()).abs() < 4.5 * error).all()
@@ -261,20 +261,20 @@ class Joint(GaussianGuide):
     def noise_size(self):
         return self.inner.noise_size + 1
 
-    def push(self, noise):
-        own = self.inner.push(noise[..., 1:])
+    def sqrt_matvec(self, noise):
+        own = self.inner.sqrt_matvec(noise[..., 1:])
         return {k: v + noise[..., 0].reshape(-1, *[1] * self.common[k].dim()) * self.common[k] for k, v in own.items()}
 
-    def pull(self, gradients):
+    def sqrt_rmatvec(self, gradients):
         common = sum((g * self.common[k]).flatten(1).sum(1) for k, g in gradients.items())
-        return torch.cat([common[:, None], self.inner.pull(gradients)], 1)
+        return torch.cat([common[:, None], self.inner.sqrt_rmatvec(gradients)], 1)
 
 
 @pytest.mark.parametrize("adapter", [Core(r=2), Lora(r=2), Lora(r=2, latent=("A", "B"))], ids=["core", "lora", "both"])
 def test_a_joint_covariance_works_through_push_and_pull_alone(adapter):
     case = Case(adapter, SPECS["mean_field"])
-    case.approximation.latent = Joint(case.guide)
-    latents = sum(p.init[0].numel() for p in case.approximation.packs if p.role == "latent")
+    case.joint_guide.latent = Joint(case.guide)
+    latents = sum(p.init[0].numel() for p in case.joint_guide.packs if p.role == "latent")
     covariance = case.covariance
     assert covariance.width == latents, "as many columns as latents, not as standard normals"
     close(covariance.dense(), case.dense())
@@ -293,7 +293,7 @@ def test_what_is_too_large_to_be_decomposed_whole_is_iterated(spec, monkeypatch)
     torch.testing.assert_close(vec(weights[0]) @ whole.dense() @ vec(weights[0]), values[0])
     with pytest.raises(ConfigError, match=r"layer '1' has \d+ directions of noise.*ask for the k largest"):
         large.rank()
-    case.approximation.points.mean()["B_5x2"].data.zero_()
+    case.joint_guide.points.mean()["B_5x2"].data.zero_()
     assert len(case.covariance.eigenvalues(3)) == 0
 
 
@@ -312,7 +312,7 @@ def test_q_law_of_a_fitted_core(cls):
     case = Case(cls(r=2, alpha=2.0), SPECS["mean_field"])
     law = case.covariance.q_law
     assert law is not None
-    a, b, s = case.adapter.to_lora({**case.values(), "C": torch.eye(2).double()}, case.site)
+    a, b, s = case.adapter.to_lora({**case.values(), "C": torch.eye(2).double()}, case.layer)
     torch.testing.assert_close(law.mean, case.values()["C"] @ a)
     close(case.covariance.std().square(), s**2 * b.square() @ law.std.square())
 
@@ -355,7 +355,7 @@ def test_errors_name_the_layer_and_the_remedy():
     case = Case(Core(r=2), SPECS["mean_field"])
     covariance = case.covariance
     with pytest.raises(TargetError, match=r"no adapted layer is called 'x'. Adapted layers: 0, 1, 2"):
-        weight_covariance(case.approximation, case.placements, "x")
+        weight_covariance(case.joint_guide, case.placements, "x")
     with pytest.raises(ConfigError, match=r"dense covariance of a 4 x 3 weight takes 1,152 bytes.*dense\(limit=12\)"):
         covariance.dense(limit=11)
     with pytest.raises(ConfigError, match=r"12 = 4 x 3 numbers.*\(4, 3\)"):
@@ -364,13 +364,13 @@ def test_errors_name_the_layer_and_the_remedy():
         covariance.matvec(torch.ones(4, 3))
     with pytest.raises(ConfigError, match="k=0"):
         covariance.top(0)
-    case.approximation.latent = Other()
+    case.joint_guide.latent = Other()
     with pytest.raises(GuideError, match=r"layer '1': Other is no Gaussian.*from draws"):
         _ = case.covariance
     with pytest.raises(GuideError, match=r"layer '1' has point factors only.*melora"):
         _ = Case(Core(r=2), Point()).covariance
     broken = Case(Core(r=2), SPECS["mean_field"])
-    broken.approximation.points.mean()["B_4x2"].data[1, 0, 0] = torch.inf
+    broken.joint_guide.points.mean()["B_4x2"].data[1, 0, 0] = torch.inf
     with pytest.raises(FitError, match=r"layer '1'.*not finite"):
         _ = broken.covariance
 
@@ -382,7 +382,7 @@ def test_fitted_posteriors_of_every_kind(kind, mlp, xy):
     posterior = bayespeft.fit(mlp, xy, guide, adapter=Core(r=2), targets="all-linear", train=train, progress=False)
     covariance = posterior.weight_covariance("2")
     assert covariance.exact == (guide.covers == "latent"), "B C A is linear in C alone"
-    expected = dense(posterior.approximation, posterior.placements[1])
+    expected = dense(posterior.joint_guide, posterior.placements[1])
     torch.testing.assert_close(covariance.dense(), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
 

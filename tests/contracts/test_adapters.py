@@ -22,11 +22,11 @@ class TestAdapters(AdapterContract):
     def subject(self, request) -> Adapter:
         return adapter_of(request.param)
 
-    def values(self, adapter, site, seed):
+    def values(self, adapter, layer, seed):
         """`delta` speaks of the weight only: with whole layers, the bias is to be the layer's own."""
-        values = super().values(adapter, site, seed)
+        values = super().values(adapter, layer, seed)
         if isinstance(adapter, Full) and "b" in values:
-            values["b"] = values["b"] + site.bias() - adapter.layer(values)["b"]
+            values["b"] = values["b"] + layer.bias() - adapter.layer(values)["b"]
         elif isinstance(adapter, Head):
             values["mean"] = torch.zeros_like(values["mean"])  # a layer without a bias has no place for it
         return values

@@ -9,7 +9,7 @@ import bayespeft
 from bayespeft import TrainConfig, registry
 from bayespeft.errors import GuideError
 from bayespeft.layers.factors import pack
-from bayespeft.layers.sites import all_sites
+from bayespeft.layers.layer import all_layers
 from bayespeft.layers.weights import Shared
 from bayespeft.methods.base import Method
 from bayespeft.priors import Normal
@@ -34,8 +34,8 @@ GUIDES = distinct()
 
 def refused(method: Method, adapter, mlp) -> str | None:
     """The reason for which a fit is to be refused, as a pattern."""
-    guide, site = method.guide, all_sites(mlp)["0"]
-    factors = adapter.factors(site, torch.Generator())
+    guide, layer = method.guide, all_layers(mlp)["0"]
+    factors = adapter.factors(layer, torch.Generator())
     roles = {factor.role for factor in factors.values()}
     # The network has no head of its own.
     covered = {"latent": "latent" in roles, "trained": True, "adapter": True, "head": False}[guide.covers]
@@ -54,7 +54,7 @@ def refused(method: Method, adapter, mlp) -> str | None:
             else Shared(f.init)
             for name, f in factors.items()
         }
-        return "noise='example' or noise='batch'" if applied(adapter, weights, *an_input(site, 2), site)[1] else None
+        return "noise='example' or noise='batch'" if applied(adapter, weights, *an_input(layer, 2), layer)[1] else None
     return None
 
 
@@ -77,9 +77,9 @@ def test_every_guide_takes_every_adapter(guide, adapter, mlp, xy):
 
 
 def test_packs_of_different_roles_do_not_collide(bert):
-    sites = all_sites(bert)
+    layers = all_layers(bert)
     factors = {
-        name: registry.get("adapters", "full")().factors(sites[name], torch.Generator())
+        name: registry.get("adapters", "full")().factors(layers[name], torch.Generator())
         for name in ("classifier", "bert.pooler.dense")
     }
     packs = pack(factors, dict.fromkeys(("latent", "point", "head", "fixed"), Normal(scale=1.0)))

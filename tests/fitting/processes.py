@@ -57,7 +57,7 @@ def train(rank: int, method: str) -> dict[str, Any]:
     posterior = adaptation.posterior()
     return {
         "gradients": gradients,
-        "values": posterior.approximation.state_dict(),
+        "values": posterior.joint_guide.state_dict(),
         "terms": terms,
         "probs": posterior.predict(data, draws=4, batch_size=7, shared=True).probs,
         "alone": posterior.predict(data, draws=4, batch_size=7).probs,

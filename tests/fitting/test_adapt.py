@@ -48,7 +48,7 @@ def own_loop(adaptation: Adaptation, batches: list[Any], optimiser: Any = None, 
 
 
 def same(one: Any, other: Any) -> bool:
-    mine, yours = one.approximation.state_dict(), other.approximation.state_dict()
+    mine, yours = one.joint_guide.state_dict(), other.joint_guide.state_dict()
     return mine.keys() == yours.keys() and all(torch.equal(value, yours[name]) for name, value in mine.items())
 
 
@@ -111,12 +111,12 @@ def test_the_network_is_as_it_was_outside_and_between(mlp, xy):
     assert not any(module._forward_hooks for module in mlp.modules())
     assert all(torch.equal(value, before[name]) for name, value in mlp.state_dict().items())
     first = adaptation.posterior()
-    kept = copy.deepcopy(first.approximation.state_dict())
+    kept = copy.deepcopy(first.joint_guide.state_dict())
     adaptation.attach()
     own_loop(adaptation, batches(adaptation, xy, 2))
     adaptation.detach()
     assert adaptation.steps == 4
-    assert all(torch.equal(value, kept[name]) for name, value in first.approximation.state_dict().items())
+    assert all(torch.equal(value, kept[name]) for name, value in first.joint_guide.state_dict().items())
     assert not same(first, adaptation.posterior())
 
 

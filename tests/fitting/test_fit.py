@@ -42,7 +42,7 @@ def test_three_lines(bert, tokenizer, sentences):
     report = posterior.report(sentences, draws=4, name="sentences")
     assert report.accuracy.low <= report.accuracy.value <= report.accuracy.high
     assert (report.n, report.draws, report.forward_passes, report.name) == (24, 4, 4, "sentences")
-    assert report.trainable_parameters == posterior.approximation.trainable()
+    assert report.trainable_parameters == posterior.joint_guide.trainable()
 
 
 def test_one_draw_is_used_and_merged_in_evaluation_mode(bert, tokenizer, sentences):
@@ -179,7 +179,7 @@ def test_validation_goes_into_the_history(bert, tokenizer, sentences):
 def test_bf16_and_recomputed_activations_train(llama, tokenizer, questions):
     train = TrainConfig(steps=2, precision="bf16", checkpoint_activations=True)
     posterior = quick(llama, questions, tokenizer=tokenizer, train=train)
-    assert {p.dtype for p in posterior.approximation.parameters()} == {torch.float32}
+    assert {p.dtype for p in posterior.joint_guide.parameters()} == {torch.float32}
 
 
 def test_an_adapted_output_layer_works_too(llama, tokenizer, questions):

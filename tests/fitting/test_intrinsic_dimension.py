@@ -61,10 +61,10 @@ class Planted:
     def __init__(self, d: int = 6) -> None:
         generator = torch.Generator().manual_seed(0)
         self.model = nn.Sequential(nn.Linear(6, 4, bias=False))
-        site = bayespeft.layers.sites.all_sites(self.model)["0"]
+        layer = bayespeft.layers.layer.all_layers(self.model)["0"]
         weight = torch.randn(4, 6, generator=generator)
         adapter = Intrinsic(d=d, scale="one")
-        change = adapter.delta({"theta": 3 * torch.randn(d, generator=generator)}, site)
+        change = adapter.delta({"theta": 3 * torch.randn(d, generator=generator)}, layer)
         self.model[0].weight.data = 3 * weight - change
         x = torch.randn(600, 6, generator=generator)
         y = (x @ (3 * weight).T).argmax(-1)

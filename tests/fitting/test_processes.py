@@ -51,7 +51,7 @@ def test_the_mean_gradient_of_two_is_that_of_one_at_equal_noise(two, method):
 @pytest.mark.parametrize("method", ["blob", "map"])
 def test_two_processes_end_where_one_does(two, method):
     adaptation, _ = one(method)
-    expected = adaptation.posterior().approximation.state_dict()
+    expected = adaptation.posterior().joint_guide.state_dict()
     for name, value in two[0][method]["values"].items():
         assert torch.equal(value, two[1][method]["values"][name])
         torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)

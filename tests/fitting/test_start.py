@@ -35,7 +35,7 @@ def mle(mlp, xy):
 @pytest.mark.parametrize("name", METHODS)
 def test_layers_ranks_and_scales_are_taken_over(mle, mlp, xy, name):
     posterior = bayespeft.fit(mlp, xy, METHODS[name], start=mle, train=TrainConfig(steps=2), progress=False)
-    assert [p.site.name for p in posterior.placements] == ["0", "2"]
+    assert [p.layer.name for p in posterior.placements] == ["0", "2"]
     assert {(p.adapter.r, p.adapter.alpha) for p in posterior.placements} == {(2, 5)}
     assert posterior.predict(xy, draws=2).probs.shape == (60, 3)
 
@@ -43,7 +43,7 @@ def test_layers_ranks_and_scales_are_taken_over(mle, mlp, xy, name):
 @pytest.mark.parametrize("name", ["map", "blob", "ivon"])
 def test_means_start_at_the_values_of_the_start(mle, mlp, xy, name):
     posterior = bayespeft.fit(mlp, xy, METHODS[name], start=mle, train=STILL, progress=False)
-    found, before = posterior.approximation.mean(), mle.approximation.mean()
+    found, before = posterior.joint_guide.mean(), mle.joint_guide.mean()
     assert found.keys() == before.keys()
     for key, value in before.items():
         torch.testing.assert_close(found[key], value)
@@ -52,18 +52,18 @@ def test_means_start_at_the_values_of_the_start(mle, mlp, xy, name):
 def test_the_first_member_of_an_ensemble_is_the_start(mle, mlp, xy):
     posterior = bayespeft.fit(mlp, xy, METHODS["ensemble"], start=mle, train=TRAIN, progress=False)
     assert posterior.history.steps == 60
-    for key, value in mle.approximation.mean().items():
-        first, second = posterior.approximation.latent.value[key]
+    for key, value in mle.joint_guide.mean().items():
+        first, second = posterior.joint_guide.latent.value[key]
         assert torch.equal(first, value)
         assert not torch.equal(second, value)
 
 
 def test_tfb_trains_nothing_and_leaves_the_start_alone(mle, mlp, xy):
-    before = copy.deepcopy(mle.approximation.state_dict())
+    before = copy.deepcopy(mle.joint_guide.state_dict())
     posterior = bayespeft.fit(mlp, xy, METHODS["tfb"], start=mle, progress=False)
     assert posterior.history.steps == 0
     assert posterior.history.seconds > 0
-    after = mle.approximation.state_dict()
+    after = mle.joint_guide.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
     torch.testing.assert_close(posterior.predict(xy, draws=0).log_probs, mle.predict(xy).log_probs, atol=1e-5, rtol=0)
 
@@ -79,8 +79,8 @@ def test_it_can_be_saved_and_loaded(mle, mlp, xy, name, tmp_path):
 def test_a_posterior_of_its_own_kind_can_go_on(mlp, xy):
     first = bayespeft.fit(mlp, xy, "melora", targets="all-linear", train=TRAIN, progress=False)
     again = bayespeft.fit(mlp, xy, "melora_full", start=first, train=STILL, progress=False)
-    for key, value in first.approximation.mean().items():
-        torch.testing.assert_close(again.approximation.mean()[key], value)
+    for key, value in first.joint_guide.mean().items():
+        torch.testing.assert_close(again.joint_guide.mean()[key], value)
 
 
 def test_another_kind_of_adapter_is_refused(mle, mlp, xy):
@@ -103,7 +103,7 @@ def test_an_imported_lora_serves_as_well(name, bert, tokenizer, sentences, tmp_p
     found = posterior.predict(sentences, draws=1 if name == "ensemble" else 0)
     if name != "swag":  # whose mean is that of the snapshots
         torch.testing.assert_close(found.log_probs, fitted.predict(sentences).log_probs, atol=1e-4, rtol=0)
-    assert {p.site.name for p in posterior.placements} == {p.site.name for p in fitted.placements}
+    assert {p.layer.name for p in posterior.placements} == {p.layer.name for p in fitted.placements}
     assert posterior.heads == {"classifier"}
 
 

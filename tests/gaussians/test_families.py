@@ -116,7 +116,7 @@ def test_log_density_is_the_dense_one(family, shape, seed):
 def test_pushing_the_identity_gives_the_covariance(family, shape, seed):
     q = FAMILIES[family](shape, seeded(seed))
     identity = torch.eye(q.width).double().unsqueeze(1).expand(-1, shape[0], -1)
-    root = q.push(identity).reshape(q.width, shape[0], -1).permute(1, 2, 0)  # (layers, d, width)
+    root = q.sqrt_matvec(identity).reshape(q.width, shape[0], -1).permute(1, 2, 0)  # (layers, d, width)
     torch.testing.assert_close(root @ root.mT, covariance(q))
     torch.testing.assert_close(q.variance.reshape(shape[0], -1), covariance(q).diagonal(dim1=-2, dim2=-1))
 
@@ -127,7 +127,7 @@ def test_pull_is_the_adjoint_of_push(family, shape, seed):
     generator = seeded(seed)
     q = FAMILIES[family](shape, generator)
     noise, gradient = randn(generator, 2, 3, shape[0], q.width), randn(generator, 2, 3, *shape)
-    pushed, pulled = q.push(noise), q.pull(gradient)
+    pushed, pulled = q.sqrt_matvec(noise), q.sqrt_rmatvec(gradient)
     assert pushed.shape == gradient.shape
     assert pulled.shape == noise.shape
     dims = tuple(range(2, gradient.dim()))
@@ -240,7 +240,7 @@ def test_low_rank_density_survives_a_factor_much_larger_than_the_diagonal():
     factor = 1e3 * randn(generator, 1, 6, 2)
     q = LowRank(torch.zeros(1, 6).double(), torch.full((1, 6), 1e-2).double(), factor)
     single = LowRank(q.loc.float(), q.std.float(), factor.float())
-    value = q.push(randn(generator, 1, q.width))
+    value = q.sqrt_matvec(randn(generator, 1, q.width))
     torch.testing.assert_close(single.log_prob(value.float()).double(), q.log_prob(value), rtol=0.1, atol=0.1)
 
 

@@ -21,5 +21,5 @@ def test_method(name, llama, tokenizer, pairs):
     assert (predicted.log_probs < 0).all()
     written = posterior.generate(["the cat is", "the very very dog"], draws=2, max_new_tokens=3)
     assert len(written) == 2
-    if posterior.approximation.stochastic:
+    if posterior.joint_guide.stochastic:
         assert written.draw_log_probs.shape == (2, 2)

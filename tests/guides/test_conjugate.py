@@ -46,9 +46,9 @@ def fitted(spec: GuideSpec, steps: int) -> MultivariateNormal:
         model, data(), Direct(), spec, latent_prior=Normal(scale=PRIOR_SD), likelihood=UnitNormal(), train=train
     ) as p:
         run(p)
-        guide = p.approximation.latent
+        guide = p.joint_guide.latent
         (name,) = guide.mean()
-        columns = guide.push(torch.eye(guide.noise_size))[name].detach().reshape(-1, SIZE)
+        columns = guide.sqrt_matvec(torch.eye(guide.noise_size))[name].detach().reshape(-1, SIZE)
         return MultivariateNormal(guide.mean()[name].detach().flatten(), columns.T @ columns)
 
 

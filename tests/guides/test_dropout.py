@@ -132,7 +132,7 @@ def test_training_averages_the_loss_over_masks(mlp, xy):
     """The objective's mean is that of networks with dropout on LoRA's input, one mask for each example."""
     with problem(mlp, xy, MaskedLora(r=2), Dropout(p=0.4), latent_prior=DropoutPrior(p=0.4)) as p:
         generator = torch.Generator().manual_seed(0)
-        p.adopt({n: v + torch.randn(v.shape, generator=generator) for n, v in p.approximation.points.mean().items()})
+        p.adopt({n: v + torch.randn(v.shape, generator=generator) for n, v in p.joint_guide.points.mean().items()})
         batch = next(iter(p.examples.batches(60)))
         with torch.no_grad(), torch.random.fork_rng():
             torch.manual_seed(1)

@@ -29,16 +29,16 @@ THREE = METHOD.replace(guide=Ensemble(members=3))
 class Projected(Adapter):
     """y + W P x with a fixed P drawn at random: the case in which members must share more than the base."""
 
-    def factors(self, site, generator: torch.Generator) -> dict[str, Factor]:
+    def factors(self, layer, generator: torch.Generator) -> dict[str, Factor]:
         return {
-            "P": Factor(torch.randn(2, site.in_features, generator=generator), "fixed"),
-            "W": Factor(torch.randn(site.out_features, 2, generator=generator), "latent"),
+            "P": Factor(torch.randn(2, layer.in_features, generator=generator), "fixed"),
+            "W": Factor(torch.randn(layer.out_features, 2, generator=generator), "latent"),
         }
 
-    def apply(self, factors: Mapping, x: Tensor, y: Tensor, site) -> Tensor:
+    def apply(self, factors: Mapping, x: Tensor, y: Tensor, layer) -> Tensor:
         return y + factors["W"].linear(factors["P"].linear(x))
 
-    def delta(self, factors: Mapping[str, Tensor], site) -> Tensor:
+    def delta(self, factors: Mapping[str, Tensor], layer) -> Tensor:
         return factors["W"] @ factors["P"]
 
 
@@ -49,8 +49,8 @@ def three(mlp, xy):
 
 def test_the_first_member_is_the_mle_of_the_same_seed(three, mlp, xy):
     mle = bayespeft.fit(mlp, xy, "mle", **OPTIONS)
-    for name, value in mle.approximation.mean().items():
-        assert torch.equal(three.approximation.latent.value[name][0], value)
+    for name, value in mle.joint_guide.mean().items():
+        assert torch.equal(three.joint_guide.latent.value[name][0], value)
 
 
 def test_every_member_has_learned_and_no_two_are_equal(three, xy):
@@ -105,7 +105,7 @@ def test_linearised_prediction_is_refused(three, xy):
 
 
 def test_q_has_the_moments_of_the_members(three):
-    guide = three.approximation.latent
+    guide = three.joint_guide.latent
     for name, q in guide.q().items():
         value = guide.value[name]
         torch.testing.assert_close(q.mean, value.mean(0))
@@ -122,7 +122,7 @@ def test_history_goes_on_over_members(three):
 
 
 def test_neighbouring_seeds_share_no_member(mlp, xy):
-    values = [bayespeft.fit(mlp, xy, THREE, seed=seed, **OPTIONS).approximation.latent.value for seed in (0, 1)]
+    values = [bayespeft.fit(mlp, xy, THREE, seed=seed, **OPTIONS).joint_guide.latent.value for seed in (0, 1)]
     for name in values[0]:
         assert not any(torch.equal(a, b) for a in values[0][name] for b in values[1][name])
 
@@ -131,10 +131,10 @@ def heads(network, tokenizer, sentences):
     """The weights of the classifier that members begin with, in the coordinates of its inputs, and its own there."""
     still = TrainConfig(steps=1, lr=0, head_lr=0)
     posterior = bayespeft.fit(network, sentences, THREE, tokenizer=tokenizer, train=still, progress=False)
-    pack = next(p for p in posterior.approximation.packs if p.role == "head" and p.factor == "W")
-    placement = next(p for p in posterior.placements if p.site.name == "classifier")
-    values = posterior.approximation.latent.value[pack.name].detach()[:, 0]
-    at = posterior.approximation.by_site()["classifier"]
+    pack = next(p for p in posterior.joint_guide.packs if p.role == "head" and p.factor == "W")
+    placement = next(p for p in posterior.placements if p.layer.name == "classifier")
+    values = posterior.joint_guide.latent.value[pack.name].detach()[:, 0]
+    at = posterior.joint_guide.by_layer()["classifier"]
     return values, [placement.adapter.layer(at | {"W": value})["W"] for value in values]
 
 
@@ -149,7 +149,7 @@ def test_members_begin_at_a_head_that_was_trained(bert, tokenizer, sentences, tm
             torch.testing.assert_close(weight, bert.classifier.weight)
     # What they learn differs all the same, by adapters and the order of the data.
     posterior = bayespeft.fit(bert, sentences, THREE, tokenizer=tokenizer, train=SHORT, progress=False)
-    for value in posterior.approximation.latent.value.values():
+    for value in posterior.joint_guide.latent.value.values():
         assert not torch.equal(value[0], value[1])
 
 

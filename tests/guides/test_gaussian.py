@@ -1,4 +1,4 @@
-"""What Gaussian guides share: one order of noise, push and pull, KL by layer, refusals; and mean field as it was."""
+"""What Gaussian guides share: one order of noise, their square root, KL by layer, refusals; and mean field as it was."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bayespeft.guides.mean_field import MeanField
 from bayespeft.guides.point import Point
 from bayespeft.layers.factors import Pack
 from bayespeft.priors.normal import Normal
-from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.joint_guide import JointGuide
 
 SPECS = [
     MeanField(init_std=(0.1, 0.4)),
@@ -87,16 +87,16 @@ def test_antithetic_noise_mirrors_a_draw_at_the_mean(spec):
 def test_pull_is_the_adjoint_of_push_over_all_packs(spec):
     guide, generator = build(spec), torch.Generator().manual_seed(0)
     noise = torch.randn(2, 3, guide.noise_size, generator=generator).double()
-    pushed = guide.push(noise)
+    pushed = guide.sqrt_matvec(noise)
     gradients = {name: torch.randn(value.shape, generator=generator).double() for name, value in pushed.items()}
     left = sum((pushed[name] * gradients[name]).flatten(2).sum(-1) for name in pushed)
-    torch.testing.assert_close(left, (noise * guide.pull(gradients)).sum(-1))
+    torch.testing.assert_close(left, (noise * guide.sqrt_rmatvec(gradients)).sum(-1))
 
 
 @guides
 def test_pushing_the_identity_gives_the_standard_deviations(spec):
     guide = build(spec)
-    columns = guide.push(torch.eye(guide.noise_size).double())
+    columns = guide.sqrt_matvec(torch.eye(guide.noise_size).double())
     for name, std in guide.std().items():
         torch.testing.assert_close(columns[name].square().sum(0).sqrt(), std)
 
@@ -107,7 +107,7 @@ def test_kl_by_layer_adds_up(spec):
     for pack in packs():
         prior = pack.prior.distribution(pack.center.double())
         by_layer = guide.kl_by_layer(pack.name, prior)
-        assert by_layer.shape == (len(pack.sites),)
+        assert by_layer.shape == (len(pack.layers),)
         torch.testing.assert_close(by_layer.sum(), kl_divergence(guide.q()[pack.name], prior))
 
 
@@ -186,9 +186,9 @@ def test_what_would_take_more_than_half_of_the_memory_is_refused(spec, numbers, 
 def test_the_memory_that_counts_is_that_of_the_device_it_will_be_trained_on(spec, monkeypatch):
     free = {"meta": 0, "cpu": 10**12}
     monkeypatch.setattr("bayespeft.guides.base.free_memory", lambda device: free[device.type])
-    Approximation(packs(), spec, torch.Generator())
+    JointGuide(packs(), spec, torch.Generator())
     with pytest.raises(GuideError, match="but 0 are free on meta"):
-        Approximation(packs(), spec, torch.Generator(), torch.device("meta"))
+        JointGuide(packs(), spec, torch.Generator(), torch.device("meta"))
 
 
 def test_a_large_factor_is_refused_before_anything_is_allocated():

@@ -37,7 +37,7 @@ def test_conjugate_regression_is_recovered():
     train = TrainConfig(steps=3000, batch_size=40, lr=0.1, clip=0, weight_decay=decay)
     spec = Ivon(hess_init=2.0, beta2=0.995)
     with problem(model, (x, y), Direct(), spec, latent_prior=Flat(), likelihood=UnitNormal(), train=train) as p:
-        guide = p.approximation.latent
+        guide = p.joint_guide.latent
         guide.fit(Trainer(p))
     precision = x.T @ x + torch.eye(3) / 0.7**2
     torch.testing.assert_close(
@@ -53,7 +53,7 @@ def test_std_starts_where_the_settings_say(mlp, xy):
     train = TrainConfig(steps=1, lr=0, weight_decay=0.5)
     method = METHOD.replace(guide=Ivon(hess_init=2.0, beta2=1 - 1e-9, verify=False))
     posterior = bayespeft.fit(mlp, xy, method, targets="all-linear", train=train, progress=False)
-    for std in posterior.approximation.latent.std().values():
+    for std in posterior.joint_guide.latent.std().values():
         torch.testing.assert_close(std, torch.full_like(std, (60 * 2.5) ** -0.5), rtol=1e-4, atol=0)
 
 
@@ -61,19 +61,19 @@ def test_every_number_gets_its_own_curvature(bert, tokenizer, sentences):
     """Body and head are two groups of the optimiser; neither takes the other's state."""
     train = TrainConfig(steps=3, lr=0.0, head_lr=0.1)
     posterior = bayespeft.fit(bert, sentences, QUICK, tokenizer=tokenizer, train=train, progress=False)
-    approximation = posterior.approximation
+    joint_guide = posterior.joint_guide
     before = bayespeft.fit(
         bert, sentences, "mle", tokenizer=tokenizer, train=TrainConfig(steps=1, lr=0), progress=False
-    ).approximation.mean()
-    for pack in approximation.packs:
-        moved = not torch.equal(approximation.mean()[pack.name], before[pack.name])
+    ).joint_guide.mean()
+    for pack in joint_guide.packs:
+        moved = not torch.equal(joint_guide.mean()[pack.name], before[pack.name])
         assert moved == (pack.role == "head")
         if pack.role == "fixed":
             continue
-        std = approximation.latent.std()[pack.name]
+        std = joint_guide.latent.std()[pack.name]
         assert std.shape == pack.init.shape
     # A's curvature does not depend on the data while B is 0; the head's does.
-    stds = {pack.factor: approximation.latent.std()[pack.name] for pack in approximation.packs if pack.role != "fixed"}
+    stds = {pack.factor: joint_guide.latent.std()[pack.name] for pack in joint_guide.packs if pack.role != "fixed"}
     assert stds["W"].std() > stds["A"].std()
 
 
@@ -98,9 +98,9 @@ def test_its_precision_is_the_curvature():
         model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3))
     posterior = bayespeft.fit(model, (x, y), "ivon", targets=["0"], progress=False)
     decay = posterior.method.train.weight_decay
-    found = [1 / (1000 * std.square()) - decay for std in posterior.approximation.latent.std().values()]
-    laplace = bayespeft.fit(model, (x, y), "laplace_lora_diagonal", start=posterior, progress=False).approximation
-    exact = [laplace.latent.get_buffer(f"curvature_{name}") / 1000 for name in posterior.approximation.latent.std()]
+    found = [1 / (1000 * std.square()) - decay for std in posterior.joint_guide.latent.std().values()]
+    laplace = bayespeft.fit(model, (x, y), "laplace_lora_diagonal", start=posterior, progress=False).joint_guide
+    exact = [laplace.latent.get_buffer(f"curvature_{name}") / 1000 for name in posterior.joint_guide.latent.std()]
     both = torch.stack([torch.cat([value.flatten() for value in values]) for values in (found, exact)])
     assert float(torch.corrcoef(both)[0, 1]) > 0.9
 
@@ -143,7 +143,7 @@ def test_the_official_settings_keep_the_spread_that_they_begin_with(mlp, xy):
     posterior = bayespeft.fit(
         mlp, xy, "ivon_official", targets="all-linear", train=TrainConfig(steps=9), progress=False
     )
-    for std in posterior.approximation.latent.std().values():
+    for std in posterior.joint_guide.latent.std().values():
         assert float(std.median()) == pytest.approx(1e-3**0.5, rel=0.05)
 
 

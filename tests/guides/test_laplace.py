@@ -41,7 +41,7 @@ BRIEF = TrainConfig(steps=30, lr=2e-2)
 
 
 def fitted(p: Problem) -> LaplaceGuide:
-    guide = p.approximation.latent
+    guide = p.joint_guide.latent
     assert isinstance(guide, LaplaceGuide)
     guide.fit(Trainer(p))
     return guide
@@ -49,14 +49,14 @@ def fitted(p: Problem) -> LaplaceGuide:
 
 def gauss_newton(p: Problem) -> Tensor:
     """H (P, P) over all random packs, from one dense Jacobian of the whole data."""
-    mean = {name: value.detach() for name, value in p.approximation.mean().items()}
-    names = list(p.approximation.latent.mean())
+    mean = {name: value.detach() for name, value in p.joint_guide.mean().items()}
+    names = list(p.joint_guide.latent.mean())
     batch = next(iter(p.examples.batches(len(p.examples))))
 
     def logits(flat: Tensor) -> Tensor:
         parts = torch.split(flat, [mean[name].numel() for name in names])
         moved = {name: part.reshape(mean[name].shape) for name, part in zip(names, parts, strict=True)}
-        p.attachment.bind(p.approximation.fixed_weights({**mean, **moved}))
+        p.attachment.bind(p.joint_guide.fixed_weights({**mean, **moved}))
         return p.likelihood.logits(p.model, batch)
 
     point = torch.cat([mean[name].flatten() for name in names])
@@ -68,7 +68,7 @@ def gauss_newton(p: Problem) -> Tensor:
 
 def covariance(guide: LaplaceGuide) -> Tensor:
     """Sigma (P, P), by pushing the identity."""
-    pushed = guide.push(torch.eye(guide.noise_size))
+    pushed = guide.sqrt_matvec(torch.eye(guide.noise_size))
     root = torch.cat([value.flatten(1) for value in pushed.values()], 1).detach().double()
     return root.T @ root
 
@@ -99,7 +99,7 @@ def test_little_memory_means_small_parts_and_the_same_curvature(spec, mlp, xy, m
         p = replace(p, classes=3)
         whole = covariance(fitted(p))
         assert {len(local.logits) for local in p.jacobians()} == {16, 60 % 16}
-        numbers = sum(loc.numel() for loc in p.approximation.latent.mean().values())
+        numbers = sum(loc.numel() for loc in p.joint_guide.latent.mean().values())
         five = 5.5 * 4 * numbers * (2 + 6 * 3) / SHARE
         monkeypatch.setattr("bayespeft.prediction.jacobian.free_memory", lambda device: five)
         assert {len(local.logits) for local in p.jacobians()} == {5, 16 % 5, 60 % 16 % 5}
@@ -111,14 +111,14 @@ def test_little_memory_means_small_parts_and_the_same_curvature(spec, mlp, xy, m
 def test_full_spans_packs_of_different_shapes(mlp, xy):
     adapter = Lora(r=1, latent=("A", "B"))
     with problem(mlp, xy, adapter, LaplaceFull(prior_precision=2.0), train=BRIEF) as p:
-        assert len(p.approximation.latent.mean()) > 2
+        assert len(p.joint_guide.latent.mean()) > 2
         close(covariance(fitted(p)), inverse(gauss_newton(p), 2.0))
 
 
 def test_diagonal_is_the_diagonal_of_the_dense_matrix(mlp, xy):
     with problem(mlp, xy, Lora(r=2), LaplaceDiagonal(prior_precision=2.0), train=BRIEF) as p:
         guide = fitted(p)
-        assert set(guide.mean()) == {pack.name for pack in p.approximation.packs}, "A and B, not the latent A alone"
+        assert set(guide.mean()) == {pack.name for pack in p.joint_guide.packs}, "A and B, not the latent A alone"
         close(covariance(guide), torch.diag(1 / (gauss_newton(p).diagonal() + 2.0)))
 
 
@@ -184,9 +184,7 @@ def test_the_precision_has_the_highest_evidence(mlp, xy, spec):
     with problem(mlp, xy, Core(r=2), spec, train=BRIEF) as p:
         guide = fitted(p)
         best, evidence, start = float(guide.precision), float(guide.log_evidence), guide.mean()
-        p.approximation.packs = tuple(
-            replace(k, init=p.approximation.mean()[k.name].detach()) for k in p.approximation.packs
-        )
+        p.joint_guide.packs = tuple(replace(k, init=p.joint_guide.mean()[k.name].detach()) for k in p.joint_guide.packs)
         p.started = True
         assert math.isfinite(evidence)
         for factor in (0.5, 0.9, 1.1, 2.0):
@@ -202,7 +200,7 @@ def test_full_evidence_is_that_of_dense_determinants(mlp, xy):
         guide = fitted(p)
         matrix = gauss_newton(p)
         batch = next(iter(p.examples.batches(60)))
-        p.attachment.bind(p.approximation.fixed_weights(p.approximation.mean()))
+        p.attachment.bind(p.joint_guide.fixed_weights(p.joint_guide.mean()))
         log_probs = torch.log_softmax(p.likelihood.logits(p.model, batch).detach().double(), -1)
         likelihood = log_probs.gather(1, batch.labels[:, None]).sum()
         offset = torch.cat([(guide.mean()[k.name].detach() - k.center).flatten() for k in guide.packs]).double()
@@ -217,8 +215,8 @@ def test_batch_size_does_not_matter(mlp, xy, spec):
     for batch_size in (7, 60):
         with problem(mlp, xy, Lora(r=2), spec, train=TrainConfig(batch_size=batch_size)) as p:
             generator = torch.Generator().manual_seed(0)
-            p.approximation.packs = tuple(
-                replace(k, init=0.5 * torch.randn(k.init.shape, generator=generator)) for k in p.approximation.packs
+            p.joint_guide.packs = tuple(
+                replace(k, init=0.5 * torch.randn(k.init.shape, generator=generator)) for k in p.joint_guide.packs
             )
             p.started = True
             guide = fitted(p)
@@ -234,9 +232,9 @@ def test_training_stops_at_the_same_point_as_map(mlp, xy, spec):
     point = bayespeft.fit(mlp, xy, method, **options)
     posterior = bayespeft.fit(mlp, xy, method.replace(guide=spec), **options)
     again = bayespeft.fit(mlp, xy, method.replace(guide=spec), **options, start=point)
-    values = point.approximation.mean()
+    values = point.joint_guide.mean()
     for other in (posterior, again):
-        assert all(torch.equal(value, values[name]) for name, value in other.approximation.mean().items())
+        assert all(torch.equal(value, values[name]) for name, value in other.joint_guide.mean().items())
     assert posterior.history.steps == 30
     assert again.history.steps == 0
     draws = [one.predict(xy[0], draws=3, prediction="sampled").log_probs for one in (posterior, again)]
@@ -268,10 +266,10 @@ def test_push_and_pull_are_adjoint_over_packs_after_a_fit(mlp, xy, spec):
         guide = fitted(p).double()
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(2, 3, guide.noise_size, generator=generator).double()
-        pushed = guide.push(noise)
+        pushed = guide.sqrt_matvec(noise)
         gradients = {name: torch.randn(value.shape, generator=generator).double() for name, value in pushed.items()}
         left = sum((pushed[name] * gradients[name]).flatten(2).sum(-1) for name in pushed)
-        torch.testing.assert_close(left, (noise * guide.pull(gradients)).sum(-1), rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(left, (noise * guide.sqrt_rmatvec(gradients)).sum(-1), rtol=1e-6, atol=1e-6)
 
 
 def test_full_refuses_to_be_split_into_packs():
@@ -340,7 +338,7 @@ def test_labels_that_the_likelihood_does_not_know_are_refused(mlp, xy, spec):
 
 def test_an_output_that_is_not_a_number_is_an_error(mlp, xy):
     with problem(mlp, xy, Core(r=2), LaplaceFull()) as p:
-        p.approximation.packs = tuple(replace(k, init=torch.full_like(k.init, math.nan)) for k in p.approximation.packs)
+        p.joint_guide.packs = tuple(replace(k, init=torch.full_like(k.init, math.nan)) for k in p.joint_guide.packs)
         p.started = True
         with pytest.raises(FitError, match="log likelihood of the training data is not finite"):
             Trainer(p).fit()
@@ -395,9 +393,9 @@ def test_last_layer_covers_the_head_alone(bert, sentences, tokenizer):
     posterior = bayespeft.fit(
         bert, sentences, "laplace_last_layer", tokenizer=tokenizer, train=TrainConfig(steps=20, lr=1e-2), progress=False
     )
-    names = set(posterior.approximation.latent.mean())
-    assert names == {pack.name for pack in posterior.approximation.packs if pack.role == "head"}
-    assert posterior.approximation.latent.noise_size == 2 * 17
+    names = set(posterior.joint_guide.latent.mean())
+    assert names == {pack.name for pack in posterior.joint_guide.packs if pack.role == "head"}
+    assert posterior.joint_guide.latent.noise_size == 2 * 17
     # Linear in its latents: the linearised predictive is the one of sampled heads.
     sampled = posterior.predict(sentences, draws=1000, prediction="sampled", keep_draws=True)
     error = sampled.draw_log_probs.exp().std(0) / 1000**0.5

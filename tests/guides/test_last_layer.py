@@ -52,7 +52,7 @@ def test_the_objective_is_that_of_endlessly_many_draws_for_quantities_and_a_boun
 ):
     with assemble(fresh, rows, method, tokenizer=tokenizer) as assembly:
         problem = assembly.problem
-        guide = problem.approximation.latent
+        guide = problem.joint_guide.latent
         spread_out(guide)
         batch = next(problem.examples.batches(6))
         loss, nll = problem.loss(batch, 0.0)
@@ -76,13 +76,13 @@ def test_the_objective_is_that_of_endlessly_many_draws_for_quantities_and_a_boun
 
 
 def moments(problem, batch):
-    problem.attachment.bind(problem.approximation.moment_weights())
+    problem.attachment.bind(problem.joint_guide.moment_weights())
     return problem.likelihood.moments(problem.model, batch)
 
 
 def drawn(problem, batch, values):
     count = len(next(iter(values.values())))
-    problem.attachment.bind(problem.approximation.folded_weights(values, len(batch)))
+    problem.attachment.bind(problem.joint_guide.folded_weights(values, len(batch)))
     return problem.likelihood.logits(problem.model, batch.repeat(count)).reshape(count, len(batch), -1)
 
 
@@ -90,10 +90,10 @@ def drawn(problem, batch, values):
 def test_the_kl_is_that_of_dense_normals(fresh, tokenizer, rows):
     with assemble(fresh, rows, METHOD, tokenizer=tokenizer) as assembly:
         problem = assembly.problem
-        spread_out(problem.approximation.latent)
+        spread_out(problem.joint_guide.latent)
         total = 0.0
-        for pack in problem.approximation.latent.packs:
-            q = problem.approximation.latent.q()[pack.name]
+        for pack in problem.joint_guide.latent.packs:
+            q = problem.joint_guide.latent.q()[pack.name]
             if pack.factor == "W":
                 covariance = (q.scale_tril @ q.scale_tril.mT)[0].double()
                 n = covariance.shape[-1]
@@ -107,9 +107,9 @@ def test_the_kl_is_that_of_dense_normals(fresh, tokenizer, rows):
         batch = next(problem.examples.batches(6))
         with_kl, without = (float(problem.loss(batch, weight)[0]) for weight in (1.0, 0.0))
         points = sum(
-            float(kl_divergence(problem.approximation.points.q()[name], p))
-            for name, p in problem.approximation.priors().items()
-            if name in problem.approximation.points.q()
+            float(kl_divergence(problem.joint_guide.points.q()[name], p))
+            for name, p in problem.joint_guide.priors().items()
+            if name in problem.joint_guide.points.q()
         )
         assert (with_kl - without) * len(rows) == pytest.approx(total + points, rel=1e-4)
 

@@ -70,7 +70,7 @@ def test_mean_and_covariance_are_those_of_the_paper(n, rank, seed):
     mean, covariance = stated(seen, rank)
     np.testing.assert_allclose(flat(guide.mean()), mean, atol=1e-6)
     # The root of the covariance, column by column: S e_i for every unit vector.
-    root = flat(guide.push(torch.eye(guide.noise_size)), 1)
+    root = flat(guide.sqrt_matvec(torch.eye(guide.noise_size)), 1)
     np.testing.assert_allclose(root.T @ root, covariance, atol=2e-6)
     np.testing.assert_allclose(flat(guide.std()), np.sqrt(np.diag(covariance)), rtol=1e-4)
 
@@ -93,9 +93,9 @@ def test_pull_is_the_adjoint_of_push():
     noise = torch.randn(4, guide.noise_size, generator=generator, dtype=torch.float64)
     gradients = {p.name: torch.randn(4, *p.init.shape, generator=generator, dtype=torch.float64) for p in packs()}
     with torch.no_grad():
-        pushed = guide.push(noise)
+        pushed = guide.sqrt_matvec(noise)
         left = sum((pushed[name] * gradients[name]).flatten(1).sum(1) for name in gradients)
-        torch.testing.assert_close(left, (noise * guide.pull(gradients)).sum(1))
+        torch.testing.assert_close(left, (noise * guide.sqrt_rmatvec(gradients)).sum(1))
 
 
 def test_draws_have_the_covariance():
@@ -129,14 +129,14 @@ def test_fit_collects_the_snapshots_of_the_constant_rate(mlp, xy):
     spec = Swag(epochs=3, every=0.5, rank=4, lr_factor=2.0)
     train = TrainConfig(steps=20, lr=1e-2, warmup=0.1, kl_warmup=0.5, batch_size=16)
     with problem(mlp, xy, Direct(), spec, latent_prior=Flat(), train=train) as p:
-        guide = p.approximation.latent
+        guide = p.joint_guide.latent
         history = guide.fit(Trainer(p))
         values, _ = Trainer(p).point()
         seen: list[dict[str, torch.Tensor]] = []
 
-        def after(step, approximation):
+        def after(step, joint_guide):
             if step % 2 == 0:
-                seen.append({name: value.detach().clone() for name, value in approximation.latent.mean().items()})
+                seen.append({name: value.detach().clone() for name, value in joint_guide.latent.mean().items()})
 
         constant = TrainConfig(epochs=3, lr=2e-2, lr_schedule="constant", warmup=0, kl_warmup=0, batch_size=16)
         Trainer(p).train_point([replace(pack, init=values[pack.name]) for pack in p.packs], 1, constant, after=after)
@@ -144,7 +144,7 @@ def test_fit_collects_the_snapshots_of_the_constant_rate(mlp, xy):
     assert history.steps == 20 + 12
     mean, covariance = stated(seen, 4)
     np.testing.assert_allclose(flat(guide.mean()), mean, atol=1e-6)
-    root = flat(guide.push(torch.eye(guide.noise_size)), 1)
+    root = flat(guide.sqrt_matvec(torch.eye(guide.noise_size)), 1)
     np.testing.assert_allclose(root.T @ root, covariance, atol=1e-7)
 
 
@@ -160,8 +160,8 @@ def test_starting_from_a_fit_trains_the_snapshots_only(mlp, xy):
     per_epoch = math.ceil(60 / 16)
     assert posterior.history.steps == METHOD.guide.epochs * per_epoch
     whole = bayespeft.fit(mlp, xy, METHOD, **OPTIONS)
-    for name, value in whole.approximation.latent.mean().items():
-        assert torch.equal(value, posterior.approximation.latent.mean()[name])
+    for name, value in whole.joint_guide.latent.mean().items():
+        assert torch.equal(value, posterior.joint_guide.latent.mean()[name])
 
 
 def test_linearised_prediction_agrees_where_the_spread_is_small(mlp, xy):
@@ -190,7 +190,7 @@ def test_swag_over_the_core_of_lora_xs(mlp, xy):
     adapter = method.adapter.replace(r=3)
     train = TrainConfig(steps=60, lr=2e-2)
     posterior = bayespeft.fit(mlp, xy, method, adapter=adapter, targets="all-linear", train=train, progress=False)
-    assert set(posterior.approximation.latent.mean()) == {"C_3x3"}
+    assert set(posterior.joint_guide.latent.mean()) == {"C_3x3"}
     found = posterior.predict(xy)
     assert float(found.mutual_information.mean()) > 0
     with torch.no_grad():
@@ -216,17 +216,17 @@ def test_a_head_that_is_no_part_of_swag_ends_where_training_ended(bert, tokenize
     posterior = bayespeft.fit(
         bert, sentences, method.replace(guide=guide), tokenizer=tokenizer, train=train, progress=False
     )
-    approximation = posterior.approximation
-    assert {pack.factor for pack in approximation.packs if pack.name in approximation.random} == {"C"}
-    for pack in approximation.packs:
+    joint_guide = posterior.joint_guide
+    assert {pack.factor for pack in joint_guide.packs if pack.name in joint_guide.random} == {"C"}
+    for pack in joint_guide.packs:
         if pack.role == "head":
-            assert not torch.equal(approximation.points.mean()[pack.name].detach(), pack.init)
+            assert not torch.equal(joint_guide.points.mean()[pack.name].detach(), pack.init)
 
 
 def test_nothing_trained_is_an_error(mlp, xy):
     class Nothing(Direct):
-        def factors(self, site, generator):
-            return {name: replace(f, role="fixed") for name, f in super().factors(site, generator).items()}
+        def factors(self, layer, generator):
+            return {name: replace(f, role="fixed") for name, f in super().factors(layer, generator).items()}
 
     with pytest.raises(GuideError, match="nothing is trained"), problem(mlp, xy, Nothing(), Swag()):
         pass

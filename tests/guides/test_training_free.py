@@ -39,8 +39,8 @@ def packs(a: torch.Tensor, b: torch.Tensor) -> tuple[list[Pack], dict[str, torch
     return made, values
 
 
-def product(values: dict[str, torch.Tensor], site: str) -> torch.Tensor:
-    return values["B"]["yx".index(site)].double() @ values["A"]["xy".index(site)].double()
+def product(values: dict[str, torch.Tensor], layer: str) -> torch.Tensor:
+    return values["B"]["yx".index(layer)].double() @ values["A"]["xy".index(layer)].double()
 
 
 @given(st.integers(1, 4), st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**31))
@@ -50,9 +50,9 @@ def test_turning_keeps_the_function_and_makes_columns_orthogonal(r, m, n, seed):
     made, values = packs(a, b)
     turned, inverse = turn(values, made)
     assert {name: value.shape for name, value in turned.items()} == {name: v.shape for name, v in values.items()}
-    for site in "xy":
-        torch.testing.assert_close(product(turned, site), product(values, site), atol=1e-5, rtol=1e-5)
-        row_a, row_b = "xy".index(site), "yx".index(site)
+    for layer in "xy":
+        torch.testing.assert_close(product(turned, layer), product(values, layer), atol=1e-5, rtol=1e-5)
+        row_a, row_b = "xy".index(layer), "yx".index(layer)
         gram = turned["B"][row_b].T @ turned["B"][row_b]
         d = torch.linalg.svdvals(values["B"][row_b])
         whole = torch.cat([d, torch.zeros(r - len(d))])
@@ -72,15 +72,15 @@ def test_a_layer_whose_b_is_zero_is_left_as_it_is_to_the_network():
 def test_noise_in_the_weight_is_isotropic_in_the_space_of_b(mle, mlp, xy):
     """Cov(vec dW) = s^2 sigma^2 I_n kron U U^T."""
     posterior = bayespeft.fit(mlp, xy, METHOD, start=mle, progress=False)
-    approximation = posterior.approximation
-    sigma = float(approximation.latent.sigma)
-    for pack in approximation.packs:
+    joint_guide = posterior.joint_guide
+    sigma = float(joint_guide.latent.sigma)
+    for pack in joint_guide.packs:
         if pack.factor != "B":
             continue
-        for row, site in enumerate(pack.sites):
-            b = approximation.mean()[pack.name][row].detach().double()
-            other = next(p for p in approximation.packs if p.factor == "A" and site in p.sites)
-            std = approximation.latent.std()[other.name][other.sites.index(site)].detach().double()
+        for row, layer in enumerate(pack.layers):
+            b = joint_guide.mean()[pack.name][row].detach().double()
+            other = next(p for p in joint_guide.packs if p.factor == "A" and layer in p.layers)
+            std = joint_guide.latent.std()[other.name][other.layers.index(layer)].detach().double()
             for column in range(std.shape[1]):
                 found = (16 / 2) ** 2 * (b * std[:, column] ** 2) @ b.T
                 u = torch.linalg.svd(b, full_matrices=False).U
@@ -101,7 +101,7 @@ def test_sigma_is_accepted_and_the_next_one_is_not(mle, mlp, xy, seed):
     method = METHOD.replace(guide=spec)
     with assemble(mlp, source_of(xy), method, targets="all-linear", start=mle, seed=seed) as assembly:
         problem = assembly.problem
-        guide = problem.approximation.latent
+        guide = problem.joint_guide.latent
         guide.fit(Trainer(problem))
         limit = 1.01 * nll(problem.predict(0))
         sigma = float(guide.sigma)
@@ -116,7 +116,7 @@ def test_more_tolerance_gives_more_spread(mle, mlp, xy):
         float(
             bayespeft.fit(
                 mlp, xy, METHOD.replace(guide=TrainingFree(tolerance=tolerance)), start=mle, progress=False
-            ).approximation.latent.sigma
+            ).joint_guide.latent.sigma
         )
         for tolerance in (1e-3, 1e-2, 1e-1, 1.0)
     ]
@@ -170,4 +170,4 @@ def test_every_sigma_is_tried_on_the_same_rows_of_a_sampler_that_draws_with_repl
     train = TrainConfig(steps=2, batch_size=16)
     loader = DataLoader(TensorDataset(*xy), 16, sampler=sampler)
     posterior = bayespeft.fit(mlp, loader, "tfb", targets="all-linear", train=train, progress=False)
-    assert METHOD.guide.bracket[0] <= float(posterior.approximation.latent.sigma) <= METHOD.guide.bracket[1]
+    assert METHOD.guide.bracket[0] <= float(posterior.joint_guide.latent.sigma) <= METHOD.guide.bracket[1]

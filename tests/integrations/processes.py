@@ -46,7 +46,7 @@ def point(folder: Path, count: int) -> dict[str, Any]:
     found = trainer(folder, count, "map", save_strategy="no")
     found.train()
     return {
-        "values": found.posterior().approximation.state_dict(),
+        "values": found.posterior().joint_guide.state_dict(),
         "logs": [log for log in found.state.log_history if "elbo" in log],
         "predictions": torch.tensor(found.predict(found.train_dataset).predictions),
     }
@@ -59,8 +59,8 @@ def resumed(folder: Path, count: int) -> dict[str, Any]:
     whole.train()
     again.train(resume_from_checkpoint=str(folder / "checkpoint-3"))
     return {
-        "whole": whole.posterior().approximation.state_dict(),
-        "again": again.posterior().approximation.state_dict(),
+        "whole": whole.posterior().joint_guide.state_dict(),
+        "again": again.posterior().joint_guide.state_dict(),
     }
 
 
@@ -79,7 +79,7 @@ def accelerated(count: int) -> dict[str, Any]:
             objective(tuple(batch)).backward()
             optimizer.step()
             optimizer.zero_grad()
-    return {"steps": adaptation.steps, "values": adaptation.posterior().approximation.state_dict()}
+    return {"steps": adaptation.steps, "values": adaptation.posterior().joint_guide.state_dict()}
 
 
 def everything(folder: Path, count: int) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def trained(bert: Any, tokenizer: Any, rows: Any, args: Any, guide: str = "melor
 
 
 def values(posterior: Any) -> dict[str, torch.Tensor]:
-    return posterior.approximation.state_dict()
+    return posterior.joint_guide.state_dict()
 
 
 def test_whole_batches_give_what_fit_gives(bert, tokenizer, sentences, rows, arguments):

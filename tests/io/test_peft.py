@@ -24,7 +24,7 @@ from bayespeft.errors import CheckpointError, ConfigError
 from bayespeft.io import peft_export
 from bayespeft.io.peft import CONFIG, TENSORS, read_lora
 from bayespeft.layers.embeddings import fresh_rows, fresh_tokens
-from bayespeft.layers.sites import all_sites
+from bayespeft.layers.layer import all_layers
 from bayespeft.likelihoods.label_tokens import LabelTokens
 
 # peft asks transformers by a name that transformers gives up.
@@ -109,7 +109,7 @@ class TestImport:
         assert differ(expected, log_probs(bert, posterior, sentences))
         assert (posterior.method.name, posterior.classes, posterior.history.steps) == ("mle", 2, 0)
         assert posterior.method.adapter == Lora(r=4, alpha=8)
-        heads = {name for pack in posterior.approximation.packs if pack.role == "head" for name in pack.sites}
+        heads = {name for pack in posterior.joint_guide.packs if pack.role == "head" for name in pack.layers}
         assert heads == {"classifier"}
         assert posterior.report(sentences).n == 24
         assert all(torch.equal(value, before[name]) for name, value in bert.state_dict().items())
@@ -118,7 +118,7 @@ class TestImport:
         network = peft_trained(roberta, tmp_path, task_type="SEQ_CLS", target_modules=["query"])
         posterior = bayespeft.import_lora(tmp_path, roberta, tokenizer=tokenizer)
         close(posterior.predict(sentences).log_probs, log_probs(network, posterior, sentences))
-        adapters = {p.site.name: type(p.adapter) for p in posterior.placements}
+        adapters = {p.layer.name: type(p.adapter) for p in posterior.placements}
         assert {name for name, kind in adapters.items() if kind is Full} == {"classifier.dense", "classifier.out_proj"}
 
     def test_network_s_own_head_where_none_was_saved(self, bert, tokenizer, sentences, tmp_path):
@@ -153,7 +153,7 @@ class TestImport:
         )
         posterior = bayespeft.import_lora(tmp_path, llama, tokenizer=tokenizer, likelihood=LETTERS)
         close(posterior.predict(questions).log_probs, label_log_probs(network, posterior, questions))
-        ranks = {p.site.name: p.adapter.r for p in posterior.placements}
+        ranks = {p.layer.name: p.adapter.r for p in posterior.placements}
         assert (ranks["model.layers.0.self_attn.q_proj"], ranks["model.layers.1.mlp.up_proj"]) == (2, 3)
         assert ranks["model.layers.0.mlp.up_proj"] == 4
         posterior.export_peft(tmp_path / "again")
@@ -194,7 +194,7 @@ class TestImport:
         tensors = load_file(tmp_path / TENSORS)
         save_file({name: value.bfloat16() for name, value in tensors.items()}, tmp_path / TENSORS)
         posterior = bayespeft.import_lora(tmp_path, bert, tokenizer=tokenizer)
-        assert {p.dtype for p in posterior.approximation.parameters()} == {torch.float32}
+        assert {p.dtype for p in posterior.joint_guide.parameters()} == {torch.float32}
 
     def test_labels_must_be_told(self, llama, tokenizer, tmp_path):
         peft_trained(llama, tmp_path, target_modules=["q_proj"])
@@ -248,7 +248,7 @@ class TestExport:
         posterior = bayespeft.import_lora(tmp_path / "in", base, classes=3)
         posterior.export_peft(tmp_path / "out")
         again = PeftModel.from_pretrained(copy.deepcopy(base), tmp_path / "out").eval()
-        assert {p.site.name: (p.adapter.r, p.adapter.alpha) for p in posterior.placements} == {
+        assert {p.layer.name: (p.adapter.r, p.adapter.alpha) for p in posterior.placements} == {
             "0": (4, 3),
             "1.0": (2, 8),
         }
@@ -290,16 +290,16 @@ class TestExport:
 
 @pytest.mark.parametrize("name", registry.names("adapters"))
 def test_low_rank_form_is_the_dense_change(name, gpt2):
-    site = all_sites(gpt2)["transformer.h.0.attn.c_attn"]
+    layer = all_layers(gpt2)["transformer.h.0.attn.c_attn"]
     generator = torch.Generator().manual_seed(0)
     adapter = registry.get("adapters", name)()
-    factors = adapter.factors(site, generator)
+    factors = adapter.factors(layer, generator)
     values = {k: f.init + 0.1 * torch.randn(f.init.shape, generator=generator) for k, f in factors.items()}
-    low_rank = adapter.to_lora(values, site)
+    low_rank = adapter.to_lora(values, layer)
     assert low_rank is not None or name not in EXACT
     if low_rank is not None:
         a, b, scale = low_rank
-        torch.testing.assert_close(scale * b @ a, adapter.delta(values, site), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(scale * b @ a, adapter.delta(values, layer), atol=1e-5, rtol=1e-4)
 
 
 def fitted(base: nn.Module, rows: Any, method: str, tokenizer: Any) -> bayespeft.Posterior:

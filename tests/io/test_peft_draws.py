@@ -100,7 +100,7 @@ def test_the_manifest_and_files_are_what_servers_ask_for(llama, tokenizer, quest
 
 def test_each_draw_is_drawn_once(llama, tokenizer, questions, tmp_path, monkeypatch):
     posterior = fitted(llama, questions, tokenizer=tokenizer)
-    made, guide = [], type(posterior.approximation.latent)
+    made, guide = [], type(posterior.joint_guide.latent)
     original = guide.transform
 
     def counted(self: Guide, noise: torch.Tensor) -> Any:
@@ -118,7 +118,7 @@ def test_each_draw_is_drawn_once(llama, tokenizer, questions, tmp_path, monkeypa
 def test_a_draw_by_number_is_the_same_draw(mlp, xy):
     for method in ("melora", "blob", "ensemble", "melora_full"):
         posterior = bayespeft.fit(mlp, xy, method, targets="all-linear", train=TrainConfig(steps=2), progress=False)
-        latent = posterior.approximation.latent
+        latent = posterior.joint_guide.latent
         several = latent.draws(4, torch.Generator().manual_seed(1))
         one = latent.draw(3, torch.Generator().manual_seed(1))
         for name, values in several.items():

@@ -208,7 +208,7 @@ def test_a_posterior_shows_itself_in_a_line(posterior: Any, bert: Any, sentences
         assert "\n" not in text
         assert len(text) < 250
         assert f"Posterior(method={found.method.name!r}, model={network}," in text
-        assert f"trainable={found.approximation.trainable()}," in text
+        assert f"trainable={found.joint_guide.trainable()}," in text
 
 
 class Routed(nn.Module):

@@ -34,8 +34,8 @@ def fit(model, data=ROWS, **options):
     return bayespeft.fit(model, data, options.pop("guide", "mle"), train=TRAIN, progress=False, **options)
 
 
-def names(sites):
-    return [site.name for site in sites]
+def names(layers):
+    return [layer.name for layer in layers]
 
 
 def test_head_is_what_lies_outside_the_body_of_a_classifier(bert, llama, mlp):

@@ -106,8 +106,8 @@ class TestMerging:
             fit(Dies(copy.deepcopy(mlp)), xy, method, **options)
         assert (tmp_path / "state" / "run-0.pt").is_file()
         resumed = fit(Lives(copy.deepcopy(mlp)), xy, method, **options)
-        for name, value in whole.approximation.state_dict().items():
-            assert torch.equal(resumed.approximation.state_dict()[name], value), name
+        for name, value in whole.joint_guide.state_dict().items():
+            assert torch.equal(resumed.joint_guide.state_dict()[name], value), name
         for name in ("0", "2", "4"):
             assert torch.equal(
                 resumed.model.state_dict()[f"network.{name}.weight"], whole.model.state_dict()[f"{name}.weight"]
@@ -237,8 +237,7 @@ def test_later_fits_build_on_a_merged_point(mlp, xy, tmp_path):
     loaded = bayespeft.load(tmp_path / "out", base)
     assert torch.equal(loaded.predict(xy).log_probs, further.predict(xy).log_probs)
     assert all(
-        torch.equal(loaded.approximation.centers()[key], value)
-        for key, value in further.approximation.centers().items()
+        torch.equal(loaded.joint_guide.centers()[key], value) for key, value in further.joint_guide.centers().items()
     )
 
 
@@ -367,8 +366,8 @@ class TestResume:
         resumed = fit(copy.deepcopy(mlp), loader(), "melora", **options)
         for place in (None, tmp_path / "whole"):  # a state on disk changes nothing either
             whole = fit(copy.deepcopy(mlp), loader(), "melora", **(options | {"checkpoint": place}))
-            for name, value in whole.approximation.state_dict().items():
-                assert torch.equal(resumed.approximation.state_dict()[name], value), name
+            for name, value in whole.joint_guide.state_dict().items():
+                assert torch.equal(resumed.joint_guide.state_dict()[name], value), name
 
     def test_other_data_in_a_later_batch_of_a_loader_is_another_fit(self, mlp, xy, tmp_path):
         from torch.utils.data import DataLoader, TensorDataset
@@ -427,7 +426,7 @@ class TestResume:
 
     def test_each_member_of_an_ensemble_has_its_own_state(self, mlp, xy, tmp_path):
         first = fit(mlp, xy, "ensemble", adapter=None, checkpoint=tmp_path)
-        assert len(list(tmp_path.glob("run-*.pt"))) == first.approximation.latent.members
+        assert len(list(tmp_path.glob("run-*.pt"))) == first.joint_guide.latent.members
         again = fit(mlp, xy, "ensemble", adapter=None, checkpoint=tmp_path)
         assert torch.equal(again.predict(xy).log_probs, first.predict(xy).log_probs)
 

@@ -28,7 +28,7 @@ def layers_of(bert, sentences, tokenizer):
         posterior = bayespeft.fit(
             bert, sentences, method, tokenizer=tokenizer, train=TrainConfig(steps=1), progress=False, **options
         )
-        names = [p.site.name for p in posterior.placements if p.site.name not in posterior.heads]
+        names = [p.layer.name for p in posterior.placements if p.layer.name not in posterior.heads]
         blocks = {part for name in names for part in name.split(".") if part.isdigit()}
         return posterior, {name.rsplit(".", 1)[-1] for name in names}, blocks
 
@@ -73,7 +73,7 @@ def test_compare_knows_runs_by_the_layers_that_were_adapted(
 
     def fit(*args, **options):
         posterior = bayespeft.fit(*args, **options)
-        fits.append(sum(p.site.name not in posterior.heads for p in posterior.placements))
+        fits.append(sum(p.layer.name not in posterior.heads for p in posterior.placements))
         return posterior
 
     monkeypatch.setattr("bayespeft.compare.run.fit", fit)

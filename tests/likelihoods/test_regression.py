@@ -81,9 +81,9 @@ def test_the_conjugate_posterior_and_its_predictive():
     prior = Normal(scale=0.7)
     with problem(model, fitted, Direct(), spec, latent_prior=prior, likelihood=likelihood, train=train) as p:
         run(p)
-        guide = p.approximation.latent
+        guide = p.joint_guide.latent
         (name,) = guide.mean()
-        columns = guide.push(torch.eye(3))[name].detach().reshape(3, 3)
+        columns = guide.sqrt_matvec(torch.eye(3))[name].detach().reshape(3, 3)
         precision = fitted[0].T @ fitted[0] / noise**2 + torch.eye(3) / 0.7**2
         covariance = torch.linalg.inv(precision)
         std = covariance.diagonal().sqrt()
@@ -190,7 +190,7 @@ def test_post_hoc_methods_take_the_start_s_likelihood(mlp, data):
     fitted = bayespeft.fit(mlp, data, "laplace_lora_diagonal", start=mle, progress=False)
     assert fitted.likelihood == mle.likelihood
     assert fitted.likelihood.noise == 0.3
-    assert math.isfinite(float(fitted.approximation.latent.log_evidence))
+    assert math.isfinite(float(fitted.joint_guide.latent.log_evidence))
 
 
 @pytest.mark.parametrize("guide", ["tfb", "temperature"])

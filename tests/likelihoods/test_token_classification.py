@@ -164,8 +164,8 @@ def test_rows_of_tokens_are_rows_of_words(tagger, tokenizer, tagged):
     """The usual recipe, by hand, is fitted to the same posterior, and -100 counts in no number of it."""
     rows = tokenised(tagged, tokenizer)
     own, other = (bayespeft.fit(tagger, data, tokenizer=tokenizer, **QUICK) for data in (tagged, rows))
-    for name, mean in own.approximation.mean().items():
-        assert torch.equal(mean, other.approximation.mean()[name])
+    for name, mean in own.joint_guide.mean().items():
+        assert torch.equal(mean, other.joint_guide.mean()[name])
     assert [r.nll for r in own.history.records] == [r.nll for r in other.history.records]
     words, tokens = own.predict(tagged, draws=3), other.predict(rows, draws=3)
     assert tokens.nll_error == pytest.approx(words.nll_error)
@@ -224,7 +224,7 @@ def test_parts_of_a_jacobian_are_the_whole(tagger, tokenizer, tagged, monkeypatc
     parts = posterior.predict(tagged)
     torch.testing.assert_close(parts.each.log_probs, whole.each.log_probs, atol=1e-5, rtol=1e-4)
     again = bayespeft.fit(tagger, tagged, "laplace_lora", adapter=Lora(r=2), tokenizer=tokenizer, **QUICK)
-    evidence = [float(p.approximation.latent.log_evidence) for p in (posterior, again)]
+    evidence = [float(p.joint_guide.latent.log_evidence) for p in (posterior, again)]
     assert evidence[0] == pytest.approx(evidence[1], rel=1e-5)
 
 

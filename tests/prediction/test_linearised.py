@@ -51,7 +51,7 @@ def scatter(p: Any, size: float) -> None:
     """Move every parameter of q: points and means off their start, spread off its diagonal."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in p.approximation.parameters():
+        for parameter in p.joint_guide.parameters():
             parameter += size * torch.randn(parameter.shape, generator=generator)
 
 
@@ -67,9 +67,9 @@ def linear() -> tuple[nn.Module, tuple[Tensor, Tensor]]:
 
 def law_of_logits(p: Any, x: Tensor) -> MultivariateNormal:
     """The exact law for y = (W0 + W) x + b, W ~ q, from draws' directions pushed forward; batch (ROWS,)."""
-    guide = p.approximation.latent
+    guide = p.joint_guide.latent
     (name,) = guide.mean()
-    directions = guide.push(torch.eye(guide.noise_size))[name].detach().double()[:, 0]
+    directions = guide.sqrt_matvec(torch.eye(guide.noise_size))[name].detach().double()[:, 0]
     moved = torch.einsum("pkj,nj->npk", directions, x.double())
     mean = p.model(x).detach().double() + x.double() @ guide.mean()[name][0].detach().double().T
     return MultivariateNormal(mean, moved.mT @ moved)
@@ -136,7 +136,7 @@ def test_near_sampling_where_the_spread_is_small(mlp, xy, spec):
     probs, variances = [], []
     with problem(mlp, xy, Core(r=2), spec(init_std=(0.02, 0.02)), train=TrainConfig(steps=40, lr=3e-2)) as p:
         Trainer(p).optimise()
-        ready, guide = predictor(p), p.approximation.latent
+        ready, guide = predictor(p), p.joint_guide.latent
         for std in (0.03, 0.01):
             with torch.no_grad():
                 for name, parameter in guide.raw.items():
@@ -222,17 +222,17 @@ def test_the_network_is_left_as_it_was(mlp, xy, spec):
         predictor(p).linearised(p.examples, seed=0)
         assert mlp.training
         assert all(q.requires_grad and q.grad is None for q in mlp.parameters())
-        assert all(q.grad is None for q in p.approximation.parameters())
+        assert all(q.grad is None for q in p.joint_guide.parameters())
 
 
 def one_by_one(p: Any) -> dict[str, Tensor]:
     """Jacobians with shared weights, an example and an output at a time, each example alone in its batch."""
-    names = list(p.approximation.latent.mean())
+    names = list(p.joint_guide.latent.mean())
     rows: dict[int, dict[str, Tensor]] = {}
     for batch in p.examples.batches(1):
-        values = {name: value.detach().clone() for name, value in p.approximation.mean().items()}
+        values = {name: value.detach().clone() for name, value in p.joint_guide.mean().items()}
         leaves = [values[name].requires_grad_() for name in names]
-        p.attachment.bind(p.approximation.fixed_weights(values))
+        p.attachment.bind(p.joint_guide.fixed_weights(values))
         (logits,) = p.likelihood.logits(p.model, batch)
         gradients = [torch.autograd.grad(logit, leaves, retain_graph=True, allow_unused=True) for logit in logits]
         rows[int(batch.index)] = {
@@ -248,8 +248,8 @@ def test_jacobians_reach_adapters_heads_and_their_biases(bert, sentences, tokeni
     with assemble(bert, source_of(sentences), method, tokenizer=tokenizer) as assembly:
         p = assembly.problem
         scatter(p, 0.1)
-        assert {k.role for k in p.approximation.latent.packs} == {"latent", "point", "head"}
-        assert any(k.init.dim() == 2 and k.role == "head" for k in p.approximation.latent.packs), "a bias"
+        assert {k.role for k in p.joint_guide.latent.packs} == {"latent", "point", "head"}
+        assert any(k.init.dim() == 2 and k.role == "head" for k in p.joint_guide.latent.packs), "a bias"
         expected = one_by_one(p)
         for local in p.jacobians():
             assert torch.equal(local.labels, local.batch.labels)

@@ -27,7 +27,7 @@ SPEC = MeanField(init_std=(0.5, 1.0))
 def predictor(p) -> Predictor:
     # B starts at zero, where no draw would matter.
     with torch.no_grad():
-        for name, parameter in p.approximation.points.named_parameters():
+        for name, parameter in p.joint_guide.points.named_parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name))))
     return Predictor(p)
 
@@ -36,8 +36,8 @@ def predictor(p) -> Predictor:
 def test_average_equals_dense_networks_averaged_by_hand(mlp, xy, adapter):
     with problem(mlp, xy, adapter, SPEC) as p:
         result = predictor(p).run(p.examples, draws=4, seed=3, keep_draws=True)
-        draws = p.approximation.latent.draws(4, torch.Generator().manual_seed(3))
-        mean = p.approximation.mean()
+        draws = p.joint_guide.latent.draws(4, torch.Generator().manual_seed(3))
+        mean = p.joint_guide.mean()
         layers = [mlp[0], mlp[2], mlp[4]]
         names = ["0", "2", "4"]
         by_hand = []
@@ -45,10 +45,10 @@ def test_average_equals_dense_networks_averaged_by_hand(mlp, xy, adapter):
             h = xy[0]
             for layer, name in zip(layers, names, strict=True):
                 values = {}
-                for pack in p.approximation.packs:
-                    if name in pack.sites:
+                for pack in p.joint_guide.packs:
+                    if name in pack.layers:
                         packed = draws[pack.name][d] if pack.name in draws else mean[pack.name]
-                        values[pack.factor] = packed[pack.sites.index(name)]
+                        values[pack.factor] = packed[pack.layers.index(name)]
                 h = torch.nn.functional.linear(h, layer.weight + adapter.delta(values, None), layer.bias)
                 h = h if name == "4" else torch.tanh(h)
             by_hand.append(torch.softmax(h, -1))
@@ -105,7 +105,7 @@ def test_zero_draws_is_the_posterior_mean(mlp, xy):
     with problem(mlp, xy, Core(r=2), SPEC) as p:
         ready = predictor(p)
         result = ready.run(p.examples, draws=0, seed=0)
-        p.attachment.bind(p.approximation.fixed_weights(p.approximation.mean()))
+        p.attachment.bind(p.joint_guide.fixed_weights(p.joint_guide.mean()))
         expected = torch.log_softmax(mlp(xy[0]).double(), -1).detach()
         torch.testing.assert_close(result.log_probs, expected)
         assert float(result.mutual_information.abs().max()) < 1e-9

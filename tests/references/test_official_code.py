@@ -25,7 +25,7 @@ from bayespeft.predictive.categorical import CategoricalAverage
 from bayespeft.priors.fan_in import FanIn
 from bayespeft.priors.flat import Flat
 from bayespeft.training.warmup import SUMMAND
-from tests.adapters.helpers import a_site
+from tests.adapters.helpers import a_layer
 from tests.references.agreement import agree
 
 SEED = torch.Generator().manual_seed(0)
@@ -42,7 +42,7 @@ def test_masks_of_rosa(rule):
     gradients = [torch.sin(torch.arange(48).reshape(6, 8) * (0.9 + 0.37 * k) + k) * (1 + k) for k in range(3)]
     adapter = SparseLowRank(density=0.25, mask=rule)
     total = sum(SUMMAND[adapter.warm_up().of](gradient) for gradient in gradients)
-    found = adapter.warmed_up(a_site(6, 8), total)["index"]
+    found = adapter.warmed_up(a_layer(6, 8), total)["index"]
     agree(f"RoSA: positions of the mask, {rule}", "IST-DASLab/peft-rosa 810da6a", found, ROSA[rule], atol=0)
 
 
@@ -54,10 +54,10 @@ def test_the_schedule_of_rosa():
 
 def test_frames_of_lora_xs():
     """MohammadrezaBanaei/LoRA-XS e50b1a8: get_linear_rec_svd of W0^T at rank 2; signs are a decomposition's own."""
-    site = a_site(6, 5)
+    layer = a_layer(6, 5)
     with torch.no_grad():
-        site.module.weight.copy_(torch.sin(torch.arange(30.0).reshape(6, 5) * 1.7 + 0.3))
-    factors = FrozenCore(r=2).factors(site, torch.Generator())
+        layer.module.weight.copy_(torch.sin(torch.arange(30.0).reshape(6, 5) * 1.7 + 0.3))
+    factors = FrozenCore(r=2).factors(layer, torch.Generator())
     a = [[1.62152, 0.74715, 1.42899, 1.11538, 1.14157], [0.3225, 1.66805, 0.75235, 1.47418, 1.13223]]
     b = [
         [0.06779, 0.57549], [0.42753, 0.33588], [0.58254, 0.17108], [0.27387, 0.54186], [0.2528, 0.48134], [0.57824, 0.03768],
@@ -97,7 +97,7 @@ def test_moments_of_swag(count):
     with torch.no_grad():
         guide.factor_w.mul_(math.sqrt((kept - 1) / 5))
     mean, diagonal, row = SWAG[count]
-    root = guide.push(torch.eye(guide.noise_size))["w"].flatten(1)
+    root = guide.sqrt_matvec(torch.eye(guide.noise_size))["w"].flatten(1)
     covariance = root.T @ root
     against = "wjmaddox/swa_gaussian 61a918f"
     agree(f"SWAG after {count}: mean", against, guide.mean()["w"][0].detach(), mean, atol=2e-5)

@@ -51,9 +51,9 @@ def test_laplace(spec):
     train = TrainConfig(steps=1, lr=0)
     guide, prior = spec(prior_precision=2.0), Normal(scale=0.5**0.5)
     with problem(model, (x, y), Direct(), guide, latent_prior=prior, train=train) as p:
-        latent = p.approximation.latent
+        latent = p.joint_guide.latent
         latent.fit(Trainer(p))
-        (pushed,) = latent.push(torch.eye(latent.noise_size)).values()
+        (pushed,) = latent.sqrt_matvec(torch.eye(latent.noise_size)).values()
         variances = pushed.flatten(1).square().sum(0)
     expected, evidence = LAPLACE[spec]
     # Kronecker factors are found in other ways: theirs by K-FAC, ours by a step towards the nearest product.

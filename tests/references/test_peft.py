@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bayespeft.adapters import Adapter, Dora, Vera
 from bayespeft.adapters.attach import Attachment, Placement
-from bayespeft.layers.sites import all_sites
+from bayespeft.layers.layer import all_layers
 from bayespeft.layers.weights import Shared
 from tests.references.agreement import agree
 
@@ -40,9 +40,9 @@ def net() -> Net:
 
 
 def ours(net: Net, adapter: Adapter, values: Mapping[str, Mapping[str, Tensor]], x: Tensor) -> Tensor:
-    """The output of the network with these factors, site by site."""
-    sites = all_sites(net)
-    with Attachment([Placement(sites[name], adapter) for name in values]) as attachment:
+    """The output of the network with these factors, layer by layer."""
+    layers = all_layers(net)
+    with Attachment([Placement(layers[name], adapter) for name in values]) as attachment:
         attachment.bind({name: {k: Shared(v) for k, v in factors.items()} for name, factors in values.items()})
         found: Tensor = net(x)
     return found
@@ -68,10 +68,10 @@ def twins(net: Net, config: Any) -> tuple[Net, Any, dict[str, Any]]:
 def check_merged(theirs: Any, own: Net, adapter: Adapter, values: Mapping[str, Mapping[str, Tensor]]) -> None:
     """peft's merged weights are ours."""
     merged = theirs.merge_and_unload()
-    for name, site in all_sites(own).items():
-        change = adapter.delta({k: v.detach() for k, v in values[name].items()}, site)
+    for name, layer in all_layers(own).items():
+        change = adapter.delta({k: v.detach() for k, v in values[name].items()}, layer)
         weight = getattr(merged, name).weight.detach()
-        agree(f"{type(adapter).__name__}: merged weights", PEFT, site.weight() + change, weight, atol=1e-5)
+        agree(f"{type(adapter).__name__}: merged weights", PEFT, layer.weight() + change, weight, atol=1e-5)
 
 
 DORA = {
@@ -89,8 +89,8 @@ def test_dora(net, constant):
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(7, 4, 6, generator=generator)
     adapter = Dora(r=2, alpha=3, constant_norm=constant)
-    for name, site in all_sites(own).items():
-        start = adapter.factors(site, generator)["g"].init
+    for name, layer in all_layers(own).items():
+        start = adapter.factors(layer, generator)["g"].init
         torch.testing.assert_close(layers[name].get_parameter(DORA["g"]).detach(), start)
     values = {name: moved(layer, DORA, generator) for name, layer in layers.items()}
     out, expected = ours(own, adapter, values, x), theirs(x)
@@ -114,8 +114,8 @@ def test_vera(net):
     x = torch.randn(7, 6, generator=generator)
     a, b = (layers["first"].vera_A["default"], layers["first"].vera_B["default"])
     values: dict[str, dict[str, Tensor]] = {}
-    for name, site in all_sites(own).items():
-        factors = adapter.factors(site, generator)
+    for name, layer in all_layers(own).items():
+        factors = adapter.factors(layer, generator)
         for factor, theirs_name in VERA.items():
             assert torch.equal(layers[name].get_parameter(theirs_name).detach(), factors[factor].init)
         largest = [float(p.abs().max()) for p in (factors["A"].init, factors["B"].init, a, b)]
@@ -133,8 +133,8 @@ def test_vera(net):
 
 def test_layers_of_one_width_share_their_projections(net):
     adapter = Vera(r=3)
-    first, second = (adapter.factors(site, torch.Generator()) for site in all_sites(net).values())
+    first, second = (adapter.factors(layer, torch.Generator()) for layer in all_layers(net).values())
     assert torch.equal(first["A"].init, second["A"].init)
     assert not torch.equal(
-        first["A"].init, Vera(r=3, seed=1).factors(all_sites(net)["first"], torch.Generator())["A"].init
+        first["A"].init, Vera(r=3, seed=1).factors(all_layers(net)["first"], torch.Generator())["A"].init
     )

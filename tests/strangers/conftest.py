@@ -37,7 +37,7 @@ def write_info(package: Path, folder: Path) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    folder = tmp_path_factory.mktemp("site-packages")
+    folder = tmp_path_factory.mktemp("layer-packages")
     write_info(request.path.parent, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)

@@ -15,7 +15,7 @@ from bayespeft.data.padding import Padding
 from bayespeft.data.source import source_of
 from bayespeft.guides.base import GuideSpec
 from bayespeft.layers.factors import Factor, pack
-from bayespeft.layers.sites import Site, find_sites
+from bayespeft.layers.layer import Layer, find_layers
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.regression import Regression
 from bayespeft.likelihoods.sequence_classification import SequenceClassification
@@ -23,7 +23,7 @@ from bayespeft.priors.base import Prior
 from bayespeft.priors.flat import Flat
 from bayespeft.priors.normal import Normal
 from bayespeft.training.problem import Problem
-from bayespeft.variational.approximation import Approximation
+from bayespeft.variational.joint_guide import JointGuide
 
 # Known noise of standard deviation 1: the conjugate case.
 UnitNormal = Regression
@@ -32,13 +32,13 @@ UnitNormal = Regression
 class Direct(Adapter):
     """y + W x with a latent W (m, n): the simplest adapter there is."""
 
-    def factors(self, site: Site, generator: torch.Generator) -> dict[str, Factor]:
-        return {"W": Factor(torch.zeros(site.out_features, site.in_features), "latent")}
+    def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
+        return {"W": Factor(torch.zeros(layer.out_features, layer.in_features), "latent")}
 
-    def apply(self, factors: Mapping, x: Tensor, y: Tensor, site: Site) -> Tensor:
+    def apply(self, factors: Mapping, x: Tensor, y: Tensor, layer: Layer) -> Tensor:
         return y + factors["W"].linear(x)
 
-    def delta(self, factors: Mapping[str, Tensor], site: Site) -> Tensor:
+    def delta(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         return factors["W"]
 
 
@@ -55,17 +55,17 @@ def problem(
     train: TrainConfig = TrainConfig(),
     seed: int = 0,
 ) -> Iterator[Problem]:
-    placements = [Placement(site, adapter) for site in find_sites(model, Targets(modules="all-linear"))]
+    placements = [Placement(layer, adapter) for layer in find_layers(model, Targets(modules="all-linear"))]
     generator = torch.Generator().manual_seed(seed)
-    factors = {p.site.name: p.adapter.factors(p.site, generator) for p in placements}
+    factors = {p.layer.name: p.adapter.factors(p.layer, generator) for p in placements}
     packs = pack(factors, {"latent": latent_prior, "point": point_prior, "head": Flat(), "fixed": Flat()})
-    approximation = Approximation(packs, guide, generator)
+    joint_guide = JointGuide(packs, guide, generator)
     examples = source_of(data, "train").examples(Padding(None, "right"))
     with Attachment(placements) as attachment:
         yield Problem(
             model=model,
             attachment=attachment,
-            approximation=approximation,
+            joint_guide=joint_guide,
             likelihood=likelihood or SequenceClassification(),
             examples=examples,
             train=train,

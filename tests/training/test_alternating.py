@@ -27,7 +27,7 @@ def test_the_prior_loss_is_what_the_objective_adds(mlp, xy, spec):
             losses.append(p.loss(batch, weight)[0])
         own, added = p.prior_loss(0.7), losses[0] - losses[1]
         torch.testing.assert_close(own, added, atol=1e-3, rtol=1e-4)
-        parameters = list(p.approximation.parameters())
+        parameters = list(p.joint_guide.parameters())
         found = torch.autograd.grad(own, parameters, allow_unused=True)
         expected = torch.autograd.grad(added, parameters, allow_unused=True)
         for parameter, one, other in zip(parameters, found, expected, strict=True):
@@ -51,13 +51,13 @@ def test_one_step_is_adamw_on_the_nll_and_then_descent_on_the_kl(mlp, xy):
         lr_schedule="constant",
     )
     with problem(mlp, xy, Direct(), MeanField(init_std=(0.1, 0.1)), latent_prior=Normal(scale=0.5), train=train) as p:
-        loc = next(iter(p.approximation.latent.loc.values()))
+        loc = next(iter(p.joint_guide.latent.loc.values()))
         with torch.no_grad():
             loc.fill_(0.4)
         Trainer(p).optimise()
         torch.testing.assert_close(loc, torch.full_like(loc, 0.4 - 0.3 * (2 / 60) * 0.4 / 0.25))
         # d KL / d ln std = std^2 / sd^2 - 1.
-        raw = next(iter(p.approximation.latent.raw.values()))
+        raw = next(iter(p.joint_guide.latent.raw.values()))
         expected = torch.tensor(0.1).log() - 0.3 * (2 / 60) * (0.01 / 0.25 - 1)
         torch.testing.assert_close(raw, torch.full_like(raw, float(expected)))
 
@@ -67,8 +67,8 @@ def test_without_a_prior_there_is_nothing_to_descend(mlp, xy):
     options = {"targets": "all-linear", "progress": False}
     plain = bayespeft.fit(mlp, xy, "mle", train=train, **options)
     alternating = bayespeft.fit(mlp, xy, "mle", train=train.replace(kl_lr=0.1), **options)
-    for name, value in plain.approximation.mean().items():
-        assert torch.equal(value, alternating.approximation.mean()[name])
+    for name, value in plain.joint_guide.mean().items():
+        assert torch.equal(value, alternating.joint_guide.mean()[name])
 
 
 def test_a_rate_of_zero_is_no_rate():
@@ -90,5 +90,5 @@ def test_blob_ends_with_the_spread_of_its_official_code():
             parameter.copy_(torch.cos(torch.arange(parameter.numel()) * 1.3 + i).reshape(parameter.shape) / 4)
     train = TrainConfig(steps=150, batch_size=8, lr=1e-3, variational_lr=1e-3)
     posterior = bayespeft.fit(model, (x, y), "blob_official", targets=["0"], train=train, progress=False)
-    found = float(posterior.approximation.latent.std()["A_8x16"].mean().detach())
+    found = float(posterior.joint_guide.latent.std()["A_8x16"].mean().detach())
     agree("BLoB: spread after 150 steps", "Wang-ML-Lab/bayesian-peft bc6a4a7", found, 0.05357, atol=0.02 * 0.05357)

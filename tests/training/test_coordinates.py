@@ -30,11 +30,11 @@ STILL = TrainConfig(steps=1, lr=0, head_lr=0, variational_lr=0)
 
 def found(model, rows):
     """Return initial values of the head's layers, by layer and factor, and rows as token numbers."""
-    placements = tuple(Placement(site, Head(), head=True) for site in find_head(model))
+    placements = tuple(Placement(layer, Head(), head=True) for layer in find_head(model))
     packs = make_packs(placements, METHOD, torch.Generator().manual_seed(0))
     examples = source_of(rows).examples(padding=Padding(model.config.pad_token_id, "right"))
     packs = measured(packs, placements, model, SequenceClassification(), examples, seed=0)
-    return {(site, pack.factor): pack.init[row] for pack in packs for site, row in pack.rows.items()}, examples
+    return {(layer, pack.factor): pack.init[row] for pack in packs for layer, row in pack.rows.items()}, examples
 
 
 def rows(n=20):
@@ -91,8 +91,8 @@ def test_every_layer_of_a_head_is_measured_and_computes_what_it_did():
 
 def test_features_that_never_vary_keep_their_size():
     head = Head()
-    site = find_head(seeded(lambda: BertForSequenceClassification(_tiny())))[0]
-    values = head.measured(site, torch.ones(5, site.in_features))
+    layer = find_head(seeded(lambda: BertForSequenceClassification(_tiny())))[0]
+    values = head.measured(layer, torch.ones(5, layer.in_features))
     assert values["scale"].tolist() == [1.0]
 
 

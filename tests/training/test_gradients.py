@@ -190,7 +190,7 @@ def test_checkpoints_of_the_network_s_own_are_right_or_refused(reenters):
         with pytest.raises(AttachError, match="no gradient arrives"):
             fit(dropout=True)
     else:
-        norms = [site.norms["B"] for site in fit(dropout=True).summary().sites if "B" in site.norms]
+        norms = [layer.norms["B"] for layer in fit(dropout=True).summary().layers if "B" in layer.norms]
         assert len(norms) == 2
         assert min(norms) > 0
     # Checkpoints of the network's own are off in evaluation mode, which training runs in unless dropout is asked for.
@@ -241,7 +241,7 @@ def test_every_layer_of_a_quantised_base_learns_and_the_base_stays_bit_equal(bit
     train = TrainConfig(steps=2, batch_size=8)
     data = (x, (x[:, 0] > 0).long())
     posterior = bayespeft.fit(model, data, "mle", targets=["0", "2", "4"], train=train, progress=False)
-    assert min(site.norms["B"] for site in posterior.summary().sites) > 0
+    assert min(layer.norms["B"] for layer in posterior.summary().layers) > 0
     posterior.predict(x)
     after = model.state_dict()
     assert all(

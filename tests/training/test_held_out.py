@@ -120,8 +120,8 @@ def test_the_temperature_is_that_of_the_rows_held_out(mlp):
     # The state is that of the same run, had it been told to end there.
     same = FREE.replace(steps=ended.steps, span=module.resolved(FREE, 1).span, lr_schedule="constant")
     again = bayespeft.fit(mlp, train, "melora", train=same, **OPTIONS)
-    for name, mean in posterior.approximation.mean().items():
-        torch.testing.assert_close(mean, again.approximation.mean()[name])
+    for name, mean in posterior.joint_guide.mean().items():
+        torch.testing.assert_close(mean, again.joint_guide.mean()[name])
 
 
 def test_a_curve_over_temperatures_gives_its_lowest_point():
@@ -182,8 +182,8 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(mlp, tmp_path):
             bayespeft.fit(mlp, data, "melora", **options, checkpoint=tmp_path, checkpoint_every=25)
     again = bayespeft.fit(mlp, data, "melora", **options, checkpoint=tmp_path, checkpoint_every=25)
     assert again.temperature == whole.temperature
-    for name, mean in whole.approximation.mean().items():
-        assert torch.equal(mean, again.approximation.mean()[name])
+    for name, mean in whole.joint_guide.mean().items():
+        assert torch.equal(mean, again.joint_guide.mean()[name])
 
 
 def test_what_it_learned_is_saved_with_the_posterior(mlp, tmp_path):

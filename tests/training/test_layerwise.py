@@ -39,10 +39,10 @@ def net() -> nn.Module:
 
 def snapshots(p, **options):
     """State after each step, the one before the first included; the state of the optimiser is the last return value."""
-    found = [{name: value.detach().clone() for name, value in p.approximation.named_parameters()}]
+    found = [{name: value.detach().clone() for name, value in p.joint_guide.named_parameters()}]
 
-    def after(_, approximation):
-        found.append({name: value.detach().clone() for name, value in approximation.named_parameters()})
+    def after(_, joint_guide):
+        found.append({name: value.detach().clone() for name, value in joint_guide.named_parameters()})
 
     history = run(p, after=after, **options)
     return found, history
@@ -50,11 +50,11 @@ def snapshots(p, **options):
 
 def moved(before, after, p):
     """Layers that some parameter moved at, by name."""
-    rows = {pack.name: pack.sites for pack in p.packs}
+    rows = {pack.name: pack.layers for pack in p.packs}
     return {
-        site
+        layer
         for name in before
-        for row, site in enumerate(rows[name.rsplit(".", 1)[-1]])
+        for row, layer in enumerate(rows[name.rsplit(".", 1)[-1]])
         if not torch.equal(before[name][row], after[name][row])
     }
 
@@ -68,8 +68,8 @@ def test_the_last_block_moves_first_and_what_rests_is_bit_equal(net, xy, guide):
         for step, (before, after) in enumerate(pairwise(found)):
             block = f"blocks.{2 - step // 2}.0"
             assert moved(before, after, p) == always | {block}
-        assert p.approximation.resting == {}
-        assert not any(parameter._backward_hooks for parameter in p.approximation.parameters())
+        assert p.joint_guide.resting == {}
+        assert not any(parameter._backward_hooks for parameter in p.joint_guide.parameters())
 
 
 def test_what_rests_takes_no_gradient_and_cuts_the_backward_pass(net, xy):
@@ -94,7 +94,7 @@ def test_one_stage_is_ordinary_training(net, xy):
         train = TRAIN.replace(layers_at_once=at_once)
         with problem(net, xy, Direct(), MeanField(), train=train) as p:
             run(p)
-            fitted.append(p.approximation.state_dict())
+            fitted.append(p.joint_guide.state_dict())
     for other in fitted[1:]:
         assert all(torch.equal(fitted[0][name], other[name]) for name in other)
 
@@ -117,8 +117,8 @@ def test_a_stage_begins_without_the_moments_of_the_one_before(net, xy):
     with problem(net, xy, Full(), Point(), train=train) as p:
         found, _ = snapshots(p)
         rows = {pack.name: pack.rows for pack in p.packs}["W_5x5"]
-        for stage, site in enumerate(("blocks.2.0", "blocks.1.0", "blocks.0.0")):
-            before, after = (found[2 * stage + i]["points.value.W_5x5"][rows[site]] for i in (0, 1))
+        for stage, layer in enumerate(("blocks.2.0", "blocks.1.0", "blocks.0.0")):
+            before, after = (found[2 * stage + i]["points.value.W_5x5"][rows[layer]] for i in (0, 1))
             torch.testing.assert_close((after - before).abs(), torch.full((5, 5), 1e-3), atol=0, rtol=0.01)
 
 
@@ -142,9 +142,9 @@ def test_gradients_at_rest_do_not_count_for_clipping(net, xy):
         for batch in list(p.examples.batches(10))[:2]:
             torch.autograd.backward(p.loss(batch, 1.0)[0])
         for pack in p.packs:
-            for parameter in (p.approximation.latent.loc[pack.name], p.approximation.latent.raw[pack.name]):
+            for parameter in (p.joint_guide.latent.loc[pack.name], p.joint_guide.latent.raw[pack.name]):
                 norms = parameter.grad.flatten(1).norm(dim=1)
-                at_rest = [site in ("blocks.0.0", "blocks.2.0") for site in pack.sites]
+                at_rest = [layer in ("blocks.0.0", "blocks.2.0") for layer in pack.layers]
                 assert [bool(norm == 0) for norm in norms] == at_rest
 
 
@@ -168,7 +168,7 @@ def test_a_run_taken_up_in_a_stage_goes_on_with_its_moments(net, xy):
     with problem(net, xy, Full(), Point(), train=TRAIN) as p:
         optimiser = make_optimiser(p)
         with in_turn(p, optimiser, 6) as begin:
-            parameter = p.approximation.points.value["W_5x5"]
+            parameter = p.joint_guide.points.value["W_5x5"]
             optimiser.state[parameter]["step"] = torch.tensor(1.0)
             begin(3)  # in the middle of the second stage
             assert parameter in optimiser.state
@@ -181,10 +181,10 @@ def test_heads_are_trained_throughout(bert, sentences, tokenizer):
     posterior = bayespeft.fit(bert, sentences, "full", tokenizer=tokenizer, train=train, progress=False)
     again = bayespeft.fit(bert, sentences, "full_layerwise", tokenizer=tokenizer, train=train, progress=False)
     assert posterior.method.train.layers_at_once == again.method.train.layers_at_once == 1
-    for name, site in ((p.site.name, p.site) for p in posterior.placements):
-        (weights,) = [pack for pack in posterior.approximation.packs if pack.factor == "W" and name in pack.rows]
-        value = posterior.approximation.mean()[weights.name][weights.rows[name]]
-        assert not torch.equal(value, site.weight()), name
+    for name, layer in ((p.layer.name, p.layer) for p in posterior.placements):
+        (weights,) = [pack for pack in posterior.joint_guide.packs if pack.factor == "W" and name in pack.rows]
+        value = posterior.joint_guide.mean()[weights.name][weights.rows[name]]
+        assert not torch.equal(value, layer.weight()), name
 
 
 def test_what_can_not_be_taken_in_turn_is_refused(net, xy, mlp):
@@ -205,7 +205,7 @@ def test_what_can_not_be_taken_in_turn_is_refused(net, xy, mlp):
         problem(net, xy, Full(), Point(), train=TRAIN) as p,
         pytest.raises(ConfigError, match="its own optimiser, SGD"),
     ):
-        run(p, make=lambda q: torch.optim.SGD(q.approximation.parameters(), lr=0.1))
+        run(p, make=lambda q: torch.optim.SGD(q.joint_guide.parameters(), lr=0.1))
     with pytest.raises(ConfigError, match="layers_at_once"):
         TrainConfig(layers_at_once=0)
 
@@ -213,6 +213,6 @@ def test_what_can_not_be_taken_in_turn_is_refused(net, xy, mlp):
 def test_snapshots_of_swag_move_every_layer(mlp, xy):
     train = TrainConfig(epochs=2, batch_size=20, layers_at_once=1)
     posterior = bayespeft.fit(mlp, xy, "swag", adapter=Lora(r=2), targets="all-linear", train=train, progress=False)
-    for name, std in posterior.approximation.latent.std().items():
+    for name, std in posterior.joint_guide.latent.std().items():
         if not name.startswith("A"):
             assert (std.flatten(1) > 1e-6).any(dim=1).all(), name

@@ -50,8 +50,8 @@ def test_conjugate_regression_is_recovered(regression, noise):
         mean, precision = exact(x, y)
         # The mean-field optimum: the exact mean, and the inverse of the precision's diagonal as variances.
         std = precision.diagonal().rsqrt()
-        torch.testing.assert_close(p.approximation.latent.mean()["W_1x3"].detach().flatten(), mean, atol=0.02, rtol=0)
-        torch.testing.assert_close(p.approximation.latent.std()["W_1x3"].detach().flatten(), std, atol=0.02, rtol=0)
+        torch.testing.assert_close(p.joint_guide.latent.mean()["W_1x3"].detach().flatten(), mean, atol=0.02, rtol=0)
+        torch.testing.assert_close(p.joint_guide.latent.std()["W_1x3"].detach().flatten(), std, atol=0.02, rtol=0)
 
 
 def test_map_is_ridge_regression(regression):
@@ -62,7 +62,7 @@ def test_map_is_ridge_regression(regression):
     ) as p:
         run(p)
         mean, _ = exact(x, y)
-        torch.testing.assert_close(p.approximation.mean()["W_1x3"].detach().flatten(), mean, atol=2e-3, rtol=0)
+        torch.testing.assert_close(p.joint_guide.mean()["W_1x3"].detach().flatten(), mean, atol=2e-3, rtol=0)
 
 
 def test_elbo_at_the_optimum_is_below_the_log_evidence_by_the_gap_of_mean_field(regression):
@@ -114,8 +114,8 @@ def test_parameter_groups_have_their_rates_and_no_decay_on_spread(mlp, xy):
     with problem(mlp, xy, Direct(), MeanField(), train=train) as p:
         groups = make_optimiser(p).param_groups
         assert [(g["lr"], g["weight_decay"]) for g in groups] == [(0.1, 0.3), (0.2, 0.0)]
-        assert {id(q) for q in groups[1]["params"]} == {id(q) for q in p.approximation.latent.spread()}
-        assert sum(len(g["params"]) for g in groups) == len(list(p.approximation.parameters()))
+        assert {id(q) for q in groups[1]["params"]} == {id(q) for q in p.joint_guide.latent.spread()}
+        assert sum(len(g["params"]) for g in groups) == len(list(p.joint_guide.parameters()))
 
 
 def test_same_seed_same_fit_and_another_seed_another(mlp, xy):
@@ -124,7 +124,7 @@ def test_same_seed_same_fit_and_another_seed_another(mlp, xy):
         with problem(mlp, xy, Direct(), MeanField(), train=TrainConfig(steps=5), seed=seed) as p:
             torch.rand(seed + 1)  # the caller's random state must not matter
             run(p)
-            fitted.append(p.approximation.state_dict())
+            fitted.append(p.joint_guide.state_dict())
     assert all(torch.equal(fitted[0][name], fitted[1][name]) for name in fitted[0])
     assert not all(torch.equal(fitted[0][name], fitted[2][name]) for name in fitted[0])
 
@@ -142,8 +142,8 @@ def test_a_loss_that_explodes_is_an_error_with_advice(mlp, xy):
 def test_a_step_that_ends_the_numbers_is_an_error_at_once(mlp, xy, watched):
     """The loss of that step is finite still; neither the KL nor a validation sees what came of it."""
 
-    def explode(step, approximation):
-        next(approximation.latent.parameters()).data.fill_(torch.nan)
+    def explode(step, joint_guide):
+        next(joint_guide.latent.parameters()).data.fill_(torch.nan)
 
     def validate():
         raise AssertionError
@@ -169,7 +169,7 @@ def test_wide_inputs_and_heads_learn_in_units_of_outputs():
         packs = {pack.name: pack for pack in p.packs}
         rates = {}
         for group in make_optimiser(p).param_groups:
-            for name, parameter in p.approximation.named_parameters():
+            for name, parameter in p.joint_guide.named_parameters():
                 if any(parameter is other for other in group["params"]):
                     rates[name.rsplit(".", 1)[-1]] = group["lr"]
     assert {(packs[n].factor, packs[n].init.shape[-1]): rate for n, rate in rates.items()} == pytest.approx(

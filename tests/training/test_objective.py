@@ -73,7 +73,7 @@ def test_loss_of_a_point_is_mean_nll_plus_minus_log_prior_over_n(mlp, xy):
         p.attachment.bind({})
         expected = torch.nn.functional.cross_entropy(mlp(batch.inputs), batch.labels)
         assert float(nll) == pytest.approx(float(expected.detach()), rel=1e-5)
-        mean = p.approximation.mean()
+        mean = p.joint_guide.mean()
         log_prior = sum(
             torch.distributions.Normal(0, 0.5 if name.startswith("A") else 0.3).log_prob(value.detach()).sum()
             for name, value in mean.items()
@@ -103,7 +103,7 @@ def test_gradient_does_not_depend_on_how_a_batch_is_split(mlp, xy):
             prior, nll, rows = steps.terms()
             assert rows == 24
             gradients.append(
-                torch.cat([g.grad.flatten() for g in p.approximation.parameters()] + [prior[None], nll[None]])
+                torch.cat([g.grad.flatten() for g in p.joint_guide.parameters()] + [prior[None], nll[None]])
             )
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(gradients[0], gradients[2], rtol=1e-4, atol=1e-6)
@@ -179,7 +179,7 @@ def weights_of_examples(data, n: int, batch_size: int, accumulate: int, epochs: 
         for _ in range(count):
             Steps(p, count).backward(list(islice(batches, accumulate)), p.examples.rows_per_batch(batch_size))
         # d/dw_i of (w_i - 1)^2 / 2 is -1 at w_i = 0, once for each time that example i counts.
-        return -p.approximation.latent.mean()["W_1x" + str(n)].grad.flatten() * n / count
+        return -p.joint_guide.latent.mean()["W_1x" + str(n)].grad.flatten() * n / count
 
 
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=40), st.integers(1, 12), st.integers(1, 3))
@@ -219,9 +219,9 @@ def test_reported_loss_of_points_holds_no_normalising_constant(mlp, xy, scale):
     with problem(mlp, xy, Core(r=2), MeanField(), train=train, point_prior=Normal(scale=scale)) as p:
         record = run(p).records[-1]
         ridge = sum(
-            float((p.approximation.q()[pack.name].mean - pack.center).detach().square().sum()) / (2 * scale**2)
-            for pack in p.approximation.sampled
-            if pack.name not in p.approximation.random and pack.name not in p.approximation.improper
+            float((p.joint_guide.q()[pack.name].mean - pack.center).detach().square().sum()) / (2 * scale**2)
+            for pack in p.joint_guide.sampled
+            if pack.name not in p.joint_guide.random and pack.name not in p.joint_guide.improper
         )
         assert record.prior == pytest.approx(ridge, rel=1e-3, abs=1e-2)
         assert record.loss > record.nll

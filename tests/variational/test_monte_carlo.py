@@ -91,7 +91,7 @@ def test_a_normal_against_laplace_is_exact_for_every_covariance():
             return math.exp(log_q) * (log_q + abs(w) / 0.3 + math.log(0.6))
 
         expected += quad(integrand, mean - 12 * std, mean + 12 * std, points=[0.0, mean], limit=200)[0]
-    covariance = q.push(torch.eye(3)[:, None].expand(3, 2, 3)).double().permute(1, 2, 0)
+    covariance = q.sqrt_matvec(torch.eye(3)[:, None].expand(3, 2, 3)).double().permute(1, 2, 0)
     dense = covariance @ covariance.mT
     expected += 0.5 * float((dense.diagonal(dim1=-2, dim2=-1).log().sum(-1) - torch.logdet(dense)).sum())
     assert float(found) == pytest.approx(expected, rel=1e-4)
@@ -152,7 +152,7 @@ def test_an_estimate_leaves_the_random_state_and_is_the_same_each_time():
 
 
 def gradients(p: Any, seeds: int, loss: Any) -> Iterator[Tensor]:
-    parameters = [q for q in p.approximation.latent.parameters() if q.requires_grad]
+    parameters = [q for q in p.joint_guide.latent.parameters() if q.requires_grad]
     for seed in range(seeds):
         pyro.set_rng_seed(seed)
         found = torch.autograd.grad(loss(p), parameters, allow_unused=True)
@@ -205,7 +205,7 @@ def test_a_heavy_prior_finds_the_mode_that_quadrature_finds():
         network, (x, y), Direct(), spec, latent_prior=Heavy(), likelihood=Regression(noise=0.5), train=train
     ) as p:
         run(p)
-        latent = p.approximation.latent
+        latent = p.joint_guide.latent
         assert isinstance(latent, MeanFieldGuide)
         mean, std = (float(value["W_1x1"].detach()) for value in (latent.mean(), latent.std()))
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)
@@ -247,7 +247,7 @@ def test_a_prior_that_learns_from_moments_needs_a_guide_that_has_them(mlp, xy):
 def test_points_need_a_density_only(mlp, xy):
     with problem(mlp, xy, Core(r=2), Point(), latent_prior=Heavy()) as p:
         assert p.prior_terms().kl_error is None
-        assert objective_kl(p.approximation.q()["C_2x2"], p.approximation.priors()["C_2x2"]).requires_grad
+        assert objective_kl(p.joint_guide.q()["C_2x2"], p.joint_guide.priors()["C_2x2"]).requires_grad
 
 
 @pytest.mark.filterwarnings("ignore:.*can be used, but not saved")
@@ -262,7 +262,7 @@ def test_the_standard_error_is_said_wherever_the_kl_is(guide, prior, mlp, xy, tm
     assert record.kl_error is not None
     assert summary.kl == pytest.approx(record.kl, rel=1e-5)
     assert summary.kl_error == pytest.approx(record.kl_error, rel=1e-5)
-    assert sum(site.kl for site in summary.sites) == pytest.approx(summary.kl, rel=1e-5)
+    assert sum(layer.kl for layer in summary.layers) == pytest.approx(summary.kl, rel=1e-5)
     assert f"{summary.kl:.1f} ± {summary.kl_error:.1f}" in repr(summary)
     assert "Monte Carlo estimate" in repr(summary)
     assert record.kl_text == f"{record.kl:.1f} ± {record.kl_error:.1f}"

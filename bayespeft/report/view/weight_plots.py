@@ -57,11 +57,11 @@ class Covariance(Protocol):
 class Posterior(Protocol):
     """See `bayespeft.posterior.posterior.Posterior`."""
 
-    def weight_covariance(self, site: str) -> Any:
+    def weight_covariance(self, layer: str) -> Any:
         """Return a `Covariance`."""
 
 
-def weight_law(posterior: Posterior, site: str) -> Figure:
+def weight_law(posterior: Posterior, layer: str) -> Figure:
     """Draw the covariance of a layer's weight.
 
     From left to right: the eigenvalues that are not zero; the marginal standard deviation of each weight; and, where the
@@ -70,12 +70,12 @@ def weight_law(posterior: Posterior, site: str) -> Figure:
 
     Args:
         posterior: fitted, with a Gaussian guide.
-        site: the layer's name.
+        layer: the layer's name.
 
     Raises:
         TargetError: no adapted layer has that name. GuideError: it has no spread, or the guide is no Gaussian.
     """
-    covariance: Covariance = posterior.weight_covariance(site)
+    covariance: Covariance = posterior.weight_covariance(layer)
     law: CoreLaw | None = covariance.q_law
     columns = 2 if law is None else 3
     figure = Figure(figsize=(0.4 + 3.7 * columns, 3.9), **style())
@@ -84,7 +84,7 @@ def weight_law(posterior: Posterior, site: str) -> Figure:
     _draw_std(figure, panels[1], covariance)
     if law is not None:
         _draw_core(panels[2], law)
-    title = f"Layer {site}: its weight under q" + ("" if covariance.exact else ", linearised at the mean")
+    title = f"Layer {layer}: its weight under q" + ("" if covariance.exact else ", linearised at the mean")
     figure.suptitle(textwrap.fill(title, 38 * columns), fontsize=11, fontweight="bold", color=INK)
     return figure
 

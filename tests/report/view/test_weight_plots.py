@@ -70,7 +70,7 @@ def test_without_an_uncorrelated_core_there_are_two_panels(guide: str) -> None:
 def test_a_weight_without_spread_says_so() -> None:
     posterior = fit("melora", train=TRAIN.replace(steps=1, lr=1e-12))
     with torch.no_grad():
-        for name, value in posterior.approximation.points.mean().items():
+        for name, value in posterior.joint_guide.points.mean().items():
             value.mul_(0 if name.startswith("B") else 1)
     figure = weight_law(posterior, "0")
     figure.draw_without_rendering()
@@ -90,7 +90,7 @@ def test_it_is_written_and_nothing_is_drawn_outside(melora: bayespeft.Posterior,
     class Named:
         """The same posterior, with a layer of a long name."""
 
-        def weight_covariance(self, site: str) -> Any:
+        def weight_covariance(self, layer: str) -> Any:
             return melora.weight_covariance("2")
 
     for figure in (weight_law(Named(), LAYER), weight_law(melora, "2")):

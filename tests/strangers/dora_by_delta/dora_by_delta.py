@@ -18,16 +18,16 @@ class DoraByDelta(Adapter):
     alpha: float = Field(default=16.0, gt=0)
     latent: tuple[Literal["A", "magnitude"], ...] = ("A",)
 
-    def factors(self, site, generator):
-        norm = site.weight().norm(dim=1)
+    def factors(self, layer, generator):
+        norm = layer.weight().norm(dim=1)
         roles = {name: "latent" if name in self.latent else "point" for name in ("A", "magnitude")}
         return {
-            "A": Factor(kaiming_rows(self.r, site.in_features, generator), roles["A"]),
-            "B": Factor(torch.zeros(site.out_features, self.r), "point"),
+            "A": Factor(kaiming_rows(self.r, layer.in_features, generator), roles["A"]),
+            "B": Factor(torch.zeros(layer.out_features, self.r), "point"),
             "magnitude": Factor(norm, roles["magnitude"], center=norm),
         }
 
-    def delta(self, factors, site):
-        own = site.weight().to(factors["A"])
+    def delta(self, factors, layer):
+        own = layer.weight().to(factors["A"])
         moved = own + (self.alpha / self.r) * factors["B"] @ factors["A"]
         return factors["magnitude"].unsqueeze(-1) * moved / moved.norm(dim=1, keepdim=True) - own

@@ -14,14 +14,14 @@ class VeraByDelta(Adapter):
 
     r: int = Field(default=64, ge=1)
 
-    def factors(self, site, generator):
+    def factors(self, layer, generator):
         d = torch.full((self.r,), 0.1)
         return {
-            "A": Factor(kaiming_rows(self.r, site.in_features, generator), "fixed"),
-            "B": Factor(kaiming_rows(site.out_features, self.r, generator), "fixed"),
+            "A": Factor(kaiming_rows(self.r, layer.in_features, generator), "fixed"),
+            "B": Factor(kaiming_rows(layer.out_features, self.r, generator), "fixed"),
             "d": Factor(d, "latent", center=d),
-            "b": Factor(torch.zeros(site.out_features), "point"),
+            "b": Factor(torch.zeros(layer.out_features), "point"),
         }
 
-    def delta(self, factors, site):
+    def delta(self, factors, layer):
         return factors["b"].unsqueeze(-1) * factors["B"] @ (factors["d"].unsqueeze(-1) * factors["A"])

@@ -11,11 +11,11 @@ from transformers import MixtralConfig, MixtralForCausalLM
 
 from bayespeft.config import Targets
 from bayespeft.errors import AttachError, ConfigError, TargetError
-from bayespeft.layers.sites import all_sites, find_sites
+from bayespeft.layers.layer import all_layers, find_layers
 
 
 def names(model, targets="auto", layers=None, exclude=()):
-    return [site.name for site in find_sites(model, Targets(modules=targets, layers=layers), exclude)]
+    return [layer.name for layer in find_layers(model, Targets(modules=targets, layers=layers), exclude)]
 
 
 def test_auto_takes_query_and_value(bert, llama, gpt2):
@@ -59,27 +59,27 @@ def test_nothing_selected_is_an_error_that_lists_candidates(llama):
 
 
 def test_weight_is_always_out_by_in(gpt2, llama):
-    conv = all_sites(gpt2)["transformer.h.0.attn.c_attn"]
+    conv = all_layers(gpt2)["transformer.h.0.attn.c_attn"]
     assert (conv.kind, conv.in_features, conv.out_features) == ("conv1d", 16, 48)
     assert conv.weight().shape == (48, 16)
     x = torch.randn(3, 16)
     torch.testing.assert_close(conv.module(x), x @ conv.weight().T + conv.bias())
-    linear = all_sites(llama)["model.layers.0.mlp.up_proj"]
+    linear = all_layers(llama)["model.layers.0.mlp.up_proj"]
     torch.testing.assert_close(linear.module(x), x @ linear.weight().T)
     assert linear.bias() is None
 
 
 def test_weight_is_a_copy(mlp):
-    site = all_sites(mlp)["0"]
-    site.weight().zero_()
+    layer = all_layers(mlp)["0"]
+    layer.weight().zero_()
     assert mlp[0].weight.abs().sum() > 0
 
 
 def test_a_packed_weight_is_an_error(mlp):
-    site = all_sites(mlp)["0"]
+    layer = all_layers(mlp)["0"]
     mlp[0].weight = nn.Parameter(torch.zeros(30, 1, dtype=torch.uint8), requires_grad=False)
     with pytest.raises(AttachError, match=r"'0' stores its weight as torch.uint8"):
-        site.weight()
+        layer.weight()
 
 
 class Packed(nn.Module):

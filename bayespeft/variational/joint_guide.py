@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from bayespeft.adapters.attach import SiteWeights
+from bayespeft.adapters.attach import LayerWeights
 from bayespeft.errors import GuideError
 from bayespeft.guides.base import Guide, GuideSpec, Noise
 from bayespeft.guides.point import Point
@@ -33,8 +33,8 @@ NOTHING = {
 CPU = torch.device("cpu")
 
 
-class Approximation(nn.Module):
-    """q over every pack, priors beside it, and the way from packed values to the weights of each site.
+class JointGuide(nn.Module):
+    """q over every pack, priors beside it, and the way from packed values to the weights of each layer.
 
     It is made on the CPU, so that a seed means the same everywhere, and moved to its device. Fixed packs are buffers: they
     are saved, moved and bound like the rest, but neither trained nor sampled.
@@ -130,13 +130,13 @@ class Approximation(nn.Module):
         """Return the mean of every pack (layers, ...)."""
         return {**self.latent.mean(), **self.points.mean(), **self.fixed()}
 
-    def by_site(self) -> dict[str, dict[str, Tensor]]:
-        """Return copies of the mean of every factor: site -> factor -> value."""
+    def by_layer(self) -> dict[str, dict[str, Tensor]]:
+        """Return copies of the mean of every factor: layer -> factor -> value."""
         mean = self.mean()
         values: dict[str, dict[str, Tensor]] = {}
         for pack in self.packs:
-            for site, row in pack.rows.items():
-                values.setdefault(site, {})[pack.factor] = mean[pack.name][row].detach().clone()
+            for layer, row in pack.rows.items():
+                values.setdefault(layer, {})[pack.factor] = mean[pack.name][row].detach().clone()
         return values
 
     def center_buffers(self) -> dict[str, Tensor]:
@@ -144,11 +144,11 @@ class Approximation(nn.Module):
         return {pack.name: self.get_buffer(f"center_{pack.name}") for pack in self.packs}
 
     def centers(self) -> dict[tuple[str, str], Tensor]:
-        """Return where the prior of each factor is centered, on the CPU, by site and factor."""
+        """Return where the prior of each factor is centered, on the CPU, by layer and factor."""
         return {
-            (site, pack.factor): self.get_buffer(f"center_{pack.name}")[row].cpu()
+            (layer, pack.factor): self.get_buffer(f"center_{pack.name}")[row].cpu()
             for pack in self.packs
-            for site, row in pack.rows.items()
+            for layer, row in pack.rows.items()
         }
 
     def restart(self, pack: Pack, means: Tensor, carried: Callable[[Tensor, float], Tensor]) -> list[nn.Parameter]:
@@ -169,7 +169,7 @@ class Approximation(nn.Module):
         heads = {pack.name for pack in self.packs if pack.role == "head"}
         return [parameter for name, parameter in self.points.named_parameters() if name.rsplit(".", 1)[-1] in heads]
 
-    def training_weights(self, values: dict[str, Tensor], batch: int) -> SiteWeights:
+    def training_weights(self, values: dict[str, Tensor], batch: int) -> LayerWeights:
         """Bind one training draw: latents with the guide's noise mode, the rest shared, what rests without gradients.
 
         Args:
@@ -190,9 +190,9 @@ class Approximation(nn.Module):
                 return spread(self.noise, value, around, row, batch)
             return Shared(rows[pack.name][row].detach() if rests else rows[pack.name][row])
 
-        return self._per_site(weight)
+        return self._per_layer(weight)
 
-    def moment_weights(self) -> SiteWeights | None:
+    def moment_weights(self) -> LayerWeights | None:
         """Bind moments of the random packs, where the guide has them, and all others as they are trained; None where it has
         none."""
         moments = {pack.name: self.latent.moments(pack.name) for pack in self.packs if pack.name in self.random}
@@ -208,13 +208,13 @@ class Approximation(nn.Module):
             value = values[pack.name][row]
             return Shared(value.detach() if row in self.resting.get(pack.name, ()) else value)
 
-        return self._per_site(weight)
+        return self._per_layer(weight)
 
-    def fixed_weights(self, values: dict[str, Tensor]) -> SiteWeights:
+    def fixed_weights(self, values: dict[str, Tensor]) -> LayerWeights:
         """Bind plain values (layers, ...) of every pack, shared by all rows: one network."""
-        return self._per_site(lambda pack, row: Shared(values[pack.name][row]))
+        return self._per_layer(lambda pack, row: Shared(values[pack.name][row]))
 
-    def folded_weights(self, draws: dict[str, Tensor], batch: int) -> SiteWeights:
+    def folded_weights(self, draws: dict[str, Tensor], batch: int) -> LayerWeights:
         """Bind several draws at once, folded draw-major into the batch axis.
 
         Args:
@@ -230,9 +230,9 @@ class Approximation(nn.Module):
                 return Grouped(value, rows=len(value) * batch) if len(value) > 1 else Shared(value[0])
             return Shared(mean[pack.name][row])
 
-        return self._per_site(weight)
+        return self._per_layer(weight)
 
-    def example_weights(self, values: dict[str, Tensor]) -> SiteWeights:
+    def example_weights(self, values: dict[str, Tensor]) -> LayerWeights:
         """Bind values of the random packs that differ by example, (batch, layers, ...); all others from the mean."""
         mean = self.mean()
 
@@ -242,13 +242,13 @@ class Approximation(nn.Module):
                 return Grouped(value[:, row], rows=len(value))
             return Shared(mean[pack.name][row].detach())
 
-        return self._per_site(weight)
+        return self._per_layer(weight)
 
-    def _per_site(self, weight: Callable[[Pack, int], Weight]) -> SiteWeights:
-        sites: dict[str, dict[str, Weight]] = {}
+    def _per_layer(self, weight: Callable[[Pack, int], Weight]) -> LayerWeights:
+        layers: dict[str, dict[str, Weight]] = {}
         for pack in self.packs:
             # One weight for each row: layers that share a factor share its signs, too.
             weights = [weight(pack, row) for row in range(len(pack.init))]
-            for site, row in pack.rows.items():
-                sites.setdefault(site, {})[pack.factor] = weights[row]
-        return sites
+            for layer, row in pack.rows.items():
+                layers.setdefault(layer, {})[pack.factor] = weights[row]
+        return layers

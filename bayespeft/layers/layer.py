@@ -41,7 +41,7 @@ AUTO_TARGETS = {kind: layers for layers, kinds in _QUERY_VALUE.items() for kind 
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class Layer:
     """One layer that can be adapted.
 
     Attributes:
@@ -116,21 +116,21 @@ class Site:
         return bias.detach().float().clone() if isinstance(bias, Tensor) else None
 
 
-def as_site(name: str, module: nn.Module) -> Site | None:
-    """Describe a module as a site, or return None when it is no linear map that a hook can follow."""
+def as_layer(name: str, module: nn.Module) -> Layer | None:
+    """Describe a module as a layer, or return None when it is no linear map that a hook can follow."""
     if isinstance(module, nn.Linear):
-        return Site(name, module.in_features, module.out_features, "linear", module)
+        return Layer(name, module.in_features, module.out_features, "linear", module)
     if type(module).__name__ == "Conv1D" and hasattr(module, "nf"):
         weight = module.weight
         assert isinstance(weight, Tensor)
-        return Site(name, weight.shape[0], weight.shape[1], "conv1d", module)
+        return Layer(name, weight.shape[0], weight.shape[1], "conv1d", module)
     return None
 
 
-def all_sites(model: nn.Module) -> dict[str, Site]:
+def all_layers(model: nn.Module) -> dict[str, Layer]:
     """Return every linear layer of a network by name."""
-    sites = {name: as_site(name, module) for name, module in model.named_modules()}
-    return {name: site for name, site in sites.items() if site is not None}
+    layers = {name: as_layer(name, module) for name, module in model.named_modules()}
+    return {name: layer for name, layer in layers.items() if layer is not None}
 
 
 def _alike(model: nn.Module) -> dict[str, nn.Module]:
@@ -139,9 +139,9 @@ def _alike(model: nn.Module) -> dict[str, nn.Module]:
     return {
         name: module
         for name, module in model.named_modules()
-        if as_site(name, module) is None
+        if as_layer(name, module) is None
         # What wraps a linear layer (torch.compile in place, say) speaks for the one inside, which is adapted.
-        and all(as_site(name, child) is None for child in module.children())
+        and all(as_layer(name, child) is None for child in module.children())
         and any(all(isinstance(getattr(module, side, None), int) for side in pair) for pair in sides)
     }
 
@@ -200,10 +200,10 @@ def _output_embedding(model: nn.Module) -> nn.Module | None:
     return getter() if callable(getter) else None
 
 
-def _summary(sites: dict[str, Site]) -> str:
+def _summary(layers: dict[str, Layer]) -> str:
     """Name the candidates the way a user would write them: last parts of names, each with its count."""
     counts: dict[str, int] = {}
-    for name in sites:
+    for name in layers:
         last = name.rsplit(".", 1)[-1]
         counts[last] = counts.get(last, 0) + 1
     return ", ".join(f"{name} (x{count})" if count > 1 else name for name, count in sorted(counts.items())) or "none"
@@ -223,35 +223,35 @@ def _in_layers(name: str, layers: tuple[int, int] | None, blocks: int) -> bool:
     return block is not None and first <= block <= last
 
 
-def _by_names(names: Sequence[str], sites: dict[str, Site], others: _Others) -> dict[str, Site]:
-    found: dict[str, Site] = {}
+def _by_names(names: Sequence[str], layers: dict[str, Layer], others: _Others) -> dict[str, Layer]:
+    found: dict[str, Layer] = {}
     for wanted in names:
         if same := {name: module for name, module in others.alike.items() if f".{name}".endswith(f".{wanted}")}:
             raise TargetError(f"layer {_refused(same)}")
-        matches = {name: site for name, site in sites.items() if name == wanted or name.endswith(f".{wanted}")}
+        matches = {name: layer for name, layer in layers.items() if name == wanted or name.endswith(f".{wanted}")}
         if not matches:
             raise TargetError(
-                f"no linear layer is called {wanted!r}. Linear layers of this network: {_summary(sites)}.{others.said}"
+                f"no linear layer is called {wanted!r}. Linear layers of this network: {_summary(layers)}.{others.said}"
             )
         found |= matches
-    return {name: site for name, site in sites.items() if name in found}
+    return {name: layer for name, layer in layers.items() if name in found}
 
 
-def _by_architecture(model: nn.Module, sites: dict[str, Site], others: _Others) -> dict[str, Site]:
+def _by_architecture(model: nn.Module, layers: dict[str, Layer], others: _Others) -> dict[str, Layer]:
     kind = getattr(getattr(model, "config", None), "model_type", None)
     if kind not in AUTO_TARGETS:
         what = f"architecture {kind!r}" if kind else f"network {type(model).__name__}"
         raise TargetError(
             f"targets='auto' does not know the {what}. Name the layers, as in targets=['...'], or use "
-            f"targets='all-linear'. Its linear layers: {_summary(sites)}."
+            f"targets='all-linear'. Its linear layers: {_summary(layers)}."
         )
-    last = {name.rsplit(".", 1)[-1] for name in (*sites, *others.alike)}
+    last = {name.rsplit(".", 1)[-1] for name in (*layers, *others.alike)}
     # Versions of transformers name the same layers otherwise.
     known = (names for names in (AUTO_TARGETS[kind], *_QUERY_VALUE) if last.issuperset(names))
-    return _by_names(next(known, AUTO_TARGETS[kind]), sites, others)
+    return _by_names(next(known, AUTO_TARGETS[kind]), layers, others)
 
 
-def find_sites(model: nn.Module, targets: Targets, exclude: Sequence[str] = ()) -> list[Site]:
+def find_layers(model: nn.Module, targets: Targets, exclude: Sequence[str] = ()) -> list[Layer]:
     """Select the layers that `targets` describes, in the network's order.
 
     Args:
@@ -263,22 +263,22 @@ def find_sites(model: nn.Module, targets: Targets, exclude: Sequence[str] = ()) 
         TargetError: nothing is selected; the message lists the candidates.
         ConfigError: a regular expression that can't be compiled.
     """
-    sites = {name: site for name, site in all_sites(model).items() if name not in set(exclude)}
+    layers = {name: layer for name, layer in all_layers(model).items() if name not in set(exclude)}
     others = _Others(_alike(model), _stacked(model))
-    if not sites:
+    if not layers:
         raise TargetError(f"{type(model).__name__} has no linear layer to adapt.{others.said}")
     chosen = targets.modules
     if isinstance(chosen, list):
-        found = _by_names(chosen, sites, others)
+        found = _by_names(chosen, layers, others)
     elif chosen == "auto":
-        found = _by_architecture(model, sites, others)
+        found = _by_architecture(model, layers, others)
     elif chosen == "all-linear":
         output = _output_embedding(model)
-        found = {name: site for name, site in sites.items() if site.module is not output}
+        found = {name: layer for name, layer in layers.items() if layer.module is not output}
         if others.said:
             warnings.warn(f"targets='all-linear' leaves layers out.{others.said}", stacklevel=2)
-    elif chosen in sites:
-        found = {chosen: sites[chosen]}
+    elif chosen in layers:
+        found = {chosen: layers[chosen]}
     else:
         try:
             pattern = re.compile(chosen)
@@ -286,12 +286,12 @@ def find_sites(model: nn.Module, targets: Targets, exclude: Sequence[str] = ()) 
             raise ConfigError(f"targets: {chosen!r} is no regular expression ({error}).") from None
         if same := {name: module for name, module in others.alike.items() if pattern.fullmatch(name)}:
             raise TargetError(f"layer {_refused(same)}")
-        found = {name: site for name, site in sites.items() if pattern.fullmatch(name)}
-    blocks = 1 + max((block for name in sites if (block := block_of(name)) is not None), default=-1)
-    kept = [site for name, site in found.items() if _in_layers(name, targets.layers, blocks)]
+        found = {name: layer for name, layer in layers.items() if pattern.fullmatch(name)}
+    blocks = 1 + max((block for name in layers if (block := block_of(name)) is not None), default=-1)
+    kept = [layer for name, layer in found.items() if _in_layers(name, targets.layers, blocks)]
     if not kept:
         where = f" in layers {targets.layers[0]} to {targets.layers[1]}" if targets.layers else ""
         raise TargetError(
-            f"targets={chosen!r}{where} selects no linear layer. Candidates: {_summary(sites)}.{others.said}"
+            f"targets={chosen!r}{where} selects no linear layer. Candidates: {_summary(layers)}.{others.said}"
         )
     return kept

@@ -21,6 +21,10 @@ from bayespeft.report.studentised import deviates, studentised
 # Random numbers and sums are made for this many examples at a time: it bounds memory, and stays within the cache.
 CHUNK = 1 << 17
 
+# Examples times resamples, at most: the more examples, the fewer resamples tell as much, since the figures are then all but
+# normal. There are FEW at least: the ends of an interval of 95 % are then the second and third from either side.
+MOST, FEW = 100_000_000, 100
+
 # Products of numbers that class-wise metrics may take: with many examples and classes they are computed on fewer
 # resamples, but on no less than the second number, so that a report takes seconds.
 WORK, FEWEST = 500_000_000, 50
@@ -52,6 +56,7 @@ def intervals(
     _check(level)
     specs = table() if specs is None else specs
     ordered = Ordered.of(scores, n_bins)
+    resamples = affordable(resamples, len(ordered))
     few = min(resamples, max(WORK // scores.probs.size, FEWEST))
     resampled = {spec.name: spec.interval.resampled(spec) for spec in specs if spec.interval is not None}
     wanted = {
@@ -112,6 +117,7 @@ def mean_intervals(
     """
     _check(level)
     values = np.stack(list(scores.values()), axis=1)
+    resamples = affordable(resamples, len(values))
     n, means = len(values), values.mean(axis=0)
     # A mean of what is never negative, such as squared errors, is not negative either.
     least = np.where(values.min(axis=0) >= 0, 0.0, -np.inf)
@@ -149,6 +155,7 @@ def explained(
     if not defined.any():
         return None
     value, error = _explained(losses, base, np.ones((1, len(losses))))
+    resamples = affordable(resamples, len(losses))
     draws = np.empty(max(resamples, 0))
     for rows, drawn in resampled_counts(len(losses), resamples, np.random.default_rng(seed)):
         draws[rows] = deviates(*_explained(losses, base, drawn), float(value[0]), float(error[0]))
@@ -169,6 +176,11 @@ def _explained(losses: Floats, base: Floats, drawn: Floats) -> tuple[Floats, Flo
         value = (1 - ratio).mean(axis=1)
     defined = np.isfinite(value)
     return np.where(defined, value, np.nan), np.where(defined, error, np.nan)
+
+
+def affordable(resamples: int, n: int) -> int:
+    """Return how many of the wanted resamples of n examples are made: all, or fewer where examples are very many."""
+    return min(resamples, max(MOST // max(n, 1), FEW))
 
 
 def resampled_counts(n: int, resamples: int, rng: np.random.Generator) -> Iterator[tuple[slice, Floats]]:
@@ -197,7 +209,7 @@ def ece_noise(
     """
     if not 0 < level < 1:
         raise ConfigError(f"level is {level}: a quantile must be between 0 and 1, e.g. 0.95.")
-    return float(np.quantile(_simulated(confidence, 0.0, n_bins, resamples, seed), level))
+    return float(np.quantile(_simulated(confidence, 0.0, n_bins, resamples, seed), level, method="weibull"))
 
 
 def ece_power(
@@ -216,6 +228,7 @@ def ece_power(
 def _simulated(confidence: Floats, points: float, n_bins: int, resamples: int, seed: int) -> Floats:
     """The ECEs of samples of a model whose accuracy is its confidence less `points`, (resamples,)."""
     n = len(confidence)
+    resamples = affordable(resamples, n)
     ordered = np.sort(confidence)
     edges = np.searchsorted(bin_index(ordered, n_bins), np.arange(n_bins + 1))
     rng = np.random.default_rng(seed)

@@ -31,6 +31,16 @@ def deviates(draws: Floats, errors: Floats, value: float | Floats, error: float 
     return np.divide(draws - value, scale, out=np.zeros_like(draws), where=scale > 1e-12)
 
 
+def middle(draws: Floats, level: float) -> tuple[float, float]:
+    """Return the ends between which another draw falls with probability `level`, however few the draws (R,) are.
+
+    R draws cut the line into R + 1 parts that are equally probable (Weibull's plotting positions); numpy's own quantiles would
+    make R - 1 of them, and an interval that is too short.
+    """
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], method="weibull")
+    return float(low), float(high)
+
+
 def studentised(
     value: float, error: float, draws: Floats, level: float, least: float = -math.inf, most: float = math.inf
 ) -> Metric:
@@ -44,7 +54,7 @@ def studentised(
         least, most: ends of the figure's range.
     """
     defined = draws[~np.isnan(draws)]
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]) if len(defined) else (0.0, 0.0)
-    ends = max(value - float(high) * error, least), min(value - float(low) * error, most)
+    low, high = middle(defined, level) if len(defined) else (0.0, 0.0)
+    ends = max(value - high * error, least), min(value - low * error, most)
     # Rounding, or few resamples, can leave the value just outside.
     return Metric(value, min(ends[0], value), max(ends[1], value))

@@ -225,3 +225,14 @@ def test_the_share_that_is_explained_is_a_ratio_of_means() -> None:
     assert one is not None
     assert one.value == pytest.approx(1 - losses[:, 0].mean() / base[:, 0].mean())
     assert explained(losses, np.zeros((500, 2))) is None
+
+
+def test_very_many_examples_take_fewer_resamples_and_never_less_than_a_hundred(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [bootstrap.affordable(1000, n) for n in (1, 100_000, 200_000, 10**7)] == [1000, 1000, 500, 100]
+    assert bootstrap.affordable(20, 10**7) == 20
+    monkeypatch.setattr(bootstrap, "MOST", 1)
+    few = np.random.default_rng(0).normal(size=400)
+    found = bootstrap.mean_intervals({"loss": few}, resamples=1000)["loss"]
+    assert found.high - found.low == pytest.approx(
+        2 * 1.96 * few.std() / 20, rel=0.25
+    )  # 100 resamples know a width to 10 %

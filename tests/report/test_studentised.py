@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bayespeft.report.bootstrap import mean_intervals
-from bayespeft.report.studentised import deviates, studentised
+from bayespeft.report.studentised import deviates, middle, studentised
 
 
 def test_quantiles_of_t_are_turned_around() -> None:
@@ -42,3 +42,14 @@ def test_means_of_skewed_losses_are_held_more_often_than_by_percentiles() -> Non
         percentiles += low <= truth <= high
     assert held / 300 >= 0.92 - 4 * (0.95 * 0.05 / 300) ** 0.5
     assert held > percentiles + 10
+
+
+@pytest.mark.parametrize("draws", [19, 39, 100, 1000])
+def test_few_draws_make_ends_that_hold_as_often(draws: int) -> None:
+    """Another draw of the same law lies between the ends in 90 %, within four standard errors, however few draws made them."""
+    rng, times = np.random.default_rng(0), 4000
+    held = 0
+    for _ in range(times):
+        low, high = middle(rng.normal(size=draws), 0.9)
+        held += low <= rng.normal() <= high
+    assert held / times == pytest.approx(0.9, abs=4 * (0.09 / times) ** 0.5)

@@ -23,7 +23,7 @@ from bayespeft.report.metrics.examples import Scores
 from bayespeft.report.metrics.tally import Function, Ordered, Tally
 from bayespeft.report.proportions import proportion
 from bayespeft.report.ranks import rank_interval
-from bayespeft.report.studentised import deviates, studentised
+from bayespeft.report.studentised import deviates, middle, studentised
 
 FEWEST = 5
 """Errors, and right answers, without which there is no interval of how confidence ranks them."""
@@ -172,6 +172,6 @@ def error_of_mean(contribution: Callable[[Scores], Floats]) -> Function:
 def percentile(value: float, draws: Floats, level: float) -> Metric:
     """Return a figure with the quantiles of those of its resamples (R,) that define it; they do where they are no NaN."""
     defined = draws[~np.isnan(draws)]
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]) if len(defined) else (value, value)
+    low, high = middle(defined, level) if len(defined) else (value, value)
     # A very skewed metric (one example with a huge loss), few resamples or rounding can leave the value just outside.
-    return Metric(value, min(float(low), value), max(float(high), value))
+    return Metric(value, min(low, value), max(high, value))

@@ -23,7 +23,7 @@ CHUNK = 1 << 17
 
 # Examples times resamples, at most: the more examples, the fewer resamples tell as much, since the figures are then all but
 # normal. There are FEW at least: the ends of an interval of 95 % are then the second and third from either side.
-MOST, FEW = 100_000_000, 100
+MOST, FEW = 30_000_000, 100
 
 # Products of numbers that class-wise metrics may take: with many examples and classes they are computed on fewer
 # resamples, but on no less than the second number, so that a report takes seconds.

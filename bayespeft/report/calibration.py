@@ -105,7 +105,7 @@ class CalibrationReport(DrawnReport):
             quotes: from `context.quotes`.
             class_names: what classes are called; numbers where there are none.
             seed: of the bootstrap. The report is a function of the arguments.
-            resamples: bootstrap samples, and simulated samples for `ece_noise`; fewer where rows are more than 100,000
+            resamples: bootstrap samples, and simulated samples for `ece_noise`; fewer where rows are more than 30,000
                 (`bootstrap.affordable`).
             facts: the attributes of `Report` from `draws` on.
 

@@ -126,9 +126,9 @@ class TrainConfig(Config):
         clip: maximal norm of the gradient over all parameters; 0 switches it off.
         kl_weight: weight of the prior terms (KL of latents, -log prior of points); 1 is the ELBO.
         kl_warmup: fraction of the steps over which `kl_weight` rises linearly from 0.
-        kl_pace: the weight of the prior terms for each example, kl_weight / N, rises by no more than 1 / kl_pace a step, so
-            that few rows are learned before the prior, which weighs the more the fewer they are, holds them: for runs whose
-            length held-out rows decide. 0: no limit.
+        kl_pace: the weight of the prior terms for each example, kl_weight / N, rises by no more than 1 / kl_pace a step, and
+            over at most `bayespeft.training.schedule.SLOWEST` spans, so that few rows are learned before the prior, which
+            weighs the more the fewer they are, holds them: for runs whose length held-out rows decide. 0: no limit.
         kl_schedule: "constant", or "blob": the official BLoB reweighting (cycles of 2^i; over-weights the KL).
         kl_lr: peak rate of steps of their own for the weighted prior terms: plain gradient descent on these, after each step
             on the NLL, as the official code of BLoB and ScalaBL does; None: one objective, one optimiser.

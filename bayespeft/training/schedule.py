@@ -6,6 +6,9 @@ import math
 
 from bayespeft.config import TrainConfig
 
+# However few the rows, the prior's weight rises over this multiple of the span at most: nothing would hold them otherwise.
+SLOWEST = 1.5
+
 
 def lr_factor(train: TrainConfig, step: int, total: int) -> float:
     """Return the learning rate's factor at a step counted from 0: linear up over the warm-up, then as `lr_schedule` says."""
@@ -39,5 +42,6 @@ def kl_weight(train: TrainConfig, step: int, total: int, examples: int) -> float
     """
     if train.kl_schedule == "blob":
         return train.kl_weight * examples * blob_weight(step, blob_cycle(examples, train.batch_size * train.accumulate))
-    rise = max(train.kl_warmup * (train.span or total), train.kl_pace * train.kl_weight / examples)
+    span = train.span or total
+    rise = max(train.kl_warmup * span, min(train.kl_pace * train.kl_weight / examples, SLOWEST * span))
     return train.kl_weight * min(1.0, (step + 1) / rise if rise > 0 else 1.0)

@@ -61,6 +61,8 @@ def test_kl_weight_is_constant_or_warmed_up():
     assert [kl_weight(paced, s, 10, 100) for s in range(10)] == [kl_weight(paced, s, 10, 80) for s in range(10)]
     slow = [kl_weight(paced, s, 10, 50) for s in range(10)]
     assert slow == pytest.approx([*[(s + 1) / 8 for s in range(8)], 1.0, 1.0])
+    # However few the rows, half as long again as the span, and no longer.
+    assert [kl_weight(paced, s, 10, 1) for s in (0, 13, 14)] == pytest.approx([1 / 15, 14 / 15, 1.0])
     # A fold weighs the prior by its share of the rows, and rises as all rows will.
     fold = [kl_weight(paced.replace(kl_weight=0.5), s, 10, 25) / 25 for s in range(10)]
     assert fold == pytest.approx([weight / 50 for weight in slow])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.predictive.categorical import Predictive
-from bayespeft.report.conformal import Conformal, ConformalReport
+from bayespeft.report.conformal import Conformal, ConformalReport, _uniforms
 from bayespeft.report.metrics.conformal import METHODS, class_scores, quantile
 from tests.report.predictions import predictive
 
@@ -236,3 +236,16 @@ def test_labels_are_needed(simulate: Any) -> None:
         fit(log_probs, None)
     with pytest.raises(DataError, match="a conformal set needs labels"):
         fit(log_probs, labels).report(predictive(log_probs, None))
+
+
+def test_the_numbers_of_aps_are_uniform_on_the_whole_interval() -> None:
+    """Their mean and mean square within five standard errors, and no gap at either end."""
+    probs = np.random.default_rng(0).dirichlet(np.ones(3), size=2000)
+    found = _uniforms(probs, 7)
+    assert (found >= 0).all()
+    assert (found < 1).all()
+    assert found.mean() == pytest.approx(1 / 2, abs=5 * (1 / 12 / 2000) ** 0.5)
+    assert (found**2).mean() == pytest.approx(1 / 3, abs=5 * (4 / 45 / 2000) ** 0.5)
+    assert found.min() < 0.01
+    assert found.max() > 0.99
+    assert (found != _uniforms(probs, 8)).all()

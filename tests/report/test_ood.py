@@ -100,3 +100,13 @@ def test_unusable_input_is_an_error() -> None:
         separations({"s": [1.0]}, {"b": {"s": []}})
     with pytest.raises(ConfigError, match="resamples is 0"):
         separations({"s": [1.0]}, {"b": {"s": [1.0]}}, resamples=0)
+
+
+@pytest.mark.parametrize("m", [20, 60, 100, 140, 180])
+def test_95_percent_of_positives_are_reached_at_exactly_95_percent(m: int) -> None:
+    """A negative between the last two thresholds counts only if the threshold of 95 % is missed by one."""
+    reached = round(0.95 * m)
+    positives = np.concatenate([np.full(reached, 3.0), np.full(m - reached, 1.0)])
+    assert metrics.false_positive_rate([2.0, 0.0], positives) == 0
+    below = np.concatenate([np.full(reached - 1, 3.0), np.full(m - reached + 1, 1.0)])
+    assert metrics.false_positive_rate([2.0, 0.0], below) == 0.5

@@ -27,6 +27,18 @@ def outputs(noise: str) -> torch.Tensor:
     return torch.stack(results)
 
 
+def test_flipout_gives_each_example_signs_of_its_own_at_both_ends():
+    """Shared by the batch, either end's would leave each example's law as it is, and the gradient's variance higher."""
+    weight = spread("flipout", MEAN + OMEGA, MEAN, 0, 400)
+    assert isinstance(weight, Flipped)
+    assert weight.sign_out is not None
+    for signs in (weight.sign_out, weight.sign_in):
+        assert signs.shape == (400, R)
+        assert set(signs.unique().tolist()) == {-1.0, 1.0}
+        # The mean over examples is zero within five standard errors; shared signs have a mean of one or minus one.
+        assert (signs.mean(0).abs() < 5 / 400**0.5).all()
+
+
 @pytest.fixture(scope="module", params=["batch", "example", "flipout", "token"])
 def sampled(request) -> tuple[str, torch.Tensor]:
     return request.param, outputs(request.param)

@@ -1,0 +1,231 @@
+"""Mutation testing of the mathematics: each small change of a module should fail a test that is about it.
+
+python -m paper_repro.trust.mutate --seconds 900            # as many as fit, of all modules in turn, chosen by --seed
+python -m paper_repro.trust.mutate --only noise --all       # every mutant of one module
+python -m paper_repro.trust.mutate --named                  # those that once survived
+
+Importing torch takes longer than most tests, so mutants are children that are forked after it: each gives the import system the
+changed module, and runs the tests of that module until the first fails. mutmut and cosmic-ray start Python anew for each, or
+put every function of the package behind a switch.
+
+Survivors that change nothing stand in survivors.toml, each with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.abc
+import importlib.util
+import os
+import random
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paper_repro.results import append
+from paper_repro.trust.operators import Mutant, mutants
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parent.parent.parent
+SLOWEST = 120.0  # seconds; what takes longer has lost its way
+
+
+@dataclass(frozen=True)
+class Target:
+    """A module, and the tests that are about it."""
+
+    module: str
+    tests: tuple[str, ...]
+
+    @property
+    def path(self) -> Path:
+        """The module's file."""
+        return ROOT / (self.module.replace(".", "/") + ".py")
+
+
+FAMILIES = ("tests/gaussians/test_families.py",)
+METRICS = ("tests/report/test_metrics.py", "tests/report/test_selective.py", "tests/report/test_calibration_errors.py")
+TARGETS = (
+    Target("bayespeft.variational.kl", ("tests/variational/test_kl.py", "tests/variational/test_monte_carlo.py")),
+    Target("bayespeft.variational.noise", ("tests/variational/test_noise.py",)),
+    Target("bayespeft.prediction.sampling", ("tests/prediction/test_sampling.py",)),
+    *(
+        Target(f"bayespeft.gaussians.{name}", FAMILIES)
+        for name in ("base", "diagonal", "full", "low_rank", "matrix_normal", "rotated", "triangular", "rows")
+    ),
+    Target("bayespeft.predictive.categorical", ("tests/predictive/test_categorical.py", "tests/report/test_over_draws.py")),
+    Target("bayespeft.predictive.normal", ("tests/predictive/test_normal.py",)),
+    Target("bayespeft.report.metrics.proper", METRICS),
+    Target("bayespeft.report.metrics.calibration", METRICS),
+    Target("bayespeft.report.metrics.detection", ("tests/report/test_ood.py", *METRICS)),
+    Target("bayespeft.report.metrics.selective", METRICS),
+    Target("bayespeft.report.metrics.conformal", ("tests/report/test_conformal.py",)),
+    Target("bayespeft.report.conformal", ("tests/report/test_conformal.py",)),
+    Target("bayespeft.report.decision", ("tests/report/test_decision.py",)),
+    Target("bayespeft.report.selection", ("tests/report/test_selection.py", "tests/report/test_decision.py")),
+    Target("bayespeft.guides.laplace", ("tests/guides/test_laplace.py",)),
+    Target("bayespeft.guides.laplace_full", ("tests/guides/test_laplace.py",)),
+    Target("bayespeft.guides.laplace_kronecker", ("tests/guides/test_laplace.py",)),
+)
+# Changes that once survived: module, what, by what.
+NAMED = (
+    (
+        "bayespeft.variational.noise",
+        "random_signs((batch, len(deviation)), deviation) if",
+        "random_signs((1, len(deviation)), deviation).expand(batch, -1) if",
+    ),
+    ("bayespeft.prediction.sampling", "if self._engine is None or self.unit:", "if self._engine is None:"),
+    ("bayespeft.predictive.categorical", "unit - first % unit", "unit - first // unit"),
+    ("bayespeft.report.conformal", "word >> 11", "word >> 12"),
+    ("bayespeft.report.metrics.detection", "RECALL * m[:, None] - 1e-9", "RECALL * m[:, None] + 1e-9"),
+)
+
+
+class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Gives the import system another tree in the place of a module's source."""
+
+    def __init__(self, target: Target, tree: ast.Module) -> None:
+        self._target, self._tree = target, tree
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
+        if name != self._target.module:
+            return None
+        return importlib.util.spec_from_file_location(name, self._target.path, loader=self)
+
+    def create_module(self, spec: Any) -> None:
+        return None
+
+    def exec_module(self, module: Any) -> None:
+        exec(compile(self._tree, str(self._target.path), "exec"), module.__dict__)
+
+
+def survives(target: Target, tree: ast.Module) -> bool:
+    """Whether the tests of a module pass with another tree in its place."""
+    child = os.fork()
+    if child == 0:
+        _run_tests(target, tree)
+    end = time.monotonic() + SLOWEST
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status) == 0
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False
+
+
+def _run_tests(target: Target, tree: ast.Module) -> None:
+    code = 1
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        sys.meta_path.insert(0, _Changed(target, tree))
+        import pytest
+
+        code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore", *target.tests]))
+    finally:
+        os._exit(code)
+
+
+def _warm_up() -> None:
+    """Import what is slow, and nothing of the package: its modules must be free to be changed."""
+    import hypothesis  # noqa: F401
+    import pyro  # noqa: F401
+    import pytest  # noqa: F401
+    import scipy.stats  # noqa: F401
+    import torch
+    import torch.distributions
+    import torch.func
+    import transformers  # noqa: F401
+
+    torch.set_num_threads(1)
+    assert not any(name.startswith("bayespeft.") for name in sys.modules)
+
+
+def explained() -> set[tuple[str, str, str]]:
+    """Return module, line and change of each survivor that has a reason."""
+    content = tomllib.loads((Path(__file__).parent / "survivors.toml").read_text(encoding="utf-8"))
+    return {(one["module"], one["text"], one["change"]) for one in content["survivor"]}
+
+
+def main() -> None:
+    """Make mutants, and record what became of them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=900.0, help="begin no mutant after so long")
+    parser.add_argument("--only", help="modules whose names hold this")
+    parser.add_argument("--all", action="store_true", help="however long it takes")
+    parser.add_argument("--named", action="store_true", help="only those that once survived")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fast", action="store_true", help="do not look first whether tests pass as things are")
+    arguments = parser.parse_args()
+    os.chdir(ROOT)
+    _warm_up()
+    begin, known = time.monotonic(), explained()
+    targets = [target for target in TARGETS if arguments.only is None or arguments.only in target.module]
+    if arguments.named:
+        todo = list(_named())
+    else:
+        todo = _shuffled(targets, arguments.seed)
+    broken = set()
+    if not arguments.fast:
+        for target in dict.fromkeys(target for target, _ in todo):
+            if not survives(target, ast.parse(target.path.read_text(encoding="utf-8"))):
+                print(f"{target.module}: its tests fail as it is", flush=True)
+                broken.add(target)
+    counts = {"killed": 0, "explained": 0}
+    alive = []
+    for target, mutant in todo:
+        if target in broken or (not arguments.all and time.monotonic() - begin > arguments.seconds):
+            continue
+        if (target.module, mutant.text, mutant.change) in known:
+            counts["explained"] += 1
+        elif survives(target, mutant.tree):
+            alive.append(f"{target.module}:{mutant.line}: {mutant.change}: {mutant.text}")
+            print("survived", alive[-1], flush=True)
+        else:
+            counts["killed"] += 1
+    append(
+        "trust mutants",
+        kind="named" if arguments.named else "all" if arguments.all else "sample",
+        only=arguments.only,
+        of=len(todo),
+        tried=sum(counts.values()) + len(alive),
+        **counts,
+        survived=len(alive),
+        survivors=alive,
+        seconds=round(time.monotonic() - begin),
+    )
+
+
+def _named() -> Any:
+    by_module = {target.module: target for target in TARGETS}
+    for module, old, new in NAMED:
+        source = by_module[module].path.read_text(encoding="utf-8")
+        assert source.count(old) == 1, (module, old)
+        line = source[: source.index(old)].count("\n") + 1
+        yield by_module[module], Mutant(line, old, new, ast.parse(source.replace(old, new)))
+
+
+def _shuffled(targets: list[Target], seed: int) -> list[tuple[Target, Mutant]]:
+    """Return the mutants of all modules, in turn, each module's in random order."""
+    generator, queues = random.Random(seed), []
+    for target in targets:
+        found = list(mutants(target.path.read_text(encoding="utf-8")))
+        generator.shuffle(found)
+        queues.append([(target, mutant) for mutant in found])
+    longest = max(map(len, queues), default=0)
+    return [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)]
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +29,7 @@ from bayespeft.task import Task
 
 
 class _Group(TyperGroup):
-    """Prints this package's errors as one line; other exceptions keep their traceback."""
+    """Prints this package's errors as one line, and ends as interrupts ask; other exceptions keep their traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -37,6 +39,11 @@ class _Group(TyperGroup):
                 raise
             typer.echo(f"bayespeft: {' '.join(str(error).split())}", err=True)
             raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            if ctx.params.get("debug"):
+                raise
+            # The code by which a shell knows that Ctrl-C ended a command.
+            raise typer.Exit(128 + signal.SIGINT) from None
 
 
 app = typer.Typer(
@@ -93,7 +100,11 @@ def fit(
         bool, typer.Option("--overwrite", help="Replace the posterior in DIR.", rich_help_panel=opt.OUTPUT)
     ] = False,
 ) -> None:
-    """Fit a posterior over a few parameters of MODEL to DATA, and save it."""
+    """Fit a posterior over a few parameters of MODEL to DATA, and save it.
+
+    Ctrl-C finishes the step: the same command goes on from there, as it does after a crash.
+    The state of the training is in DIR.training until the posterior is in DIR.
+    """
     check_place(out)
     if not overwrite and holds_posterior(out):
         raise ConfigError(f"'{out}' holds a posterior already: choose another --out, or replace it with --overwrite.")
@@ -113,6 +124,7 @@ def fit(
     rows = here.source("train", limit=limit, seed=seed)
     validation = None if validation_split is None else here.source(validation_split)
     network, tokenizer = here.network(seed)
+    states = out.with_name(f"{out.name}.training") if chosen.guide.resumable else None
     posterior = bayespeft.fit(
         network,
         rows,
@@ -123,8 +135,11 @@ def fit(
         train=settings,
         validation=validation,
         seed=seed,
+        checkpoint=states,
     )
     posterior.save(out)
+    if states is not None:
+        shutil.rmtree(states, ignore_errors=True)
     last = posterior.history.records[-1]
     table = Table("method", "examples", "NLL (nats)", "KL (nats)", "time (s)", "trainable")
     table.add_row(
@@ -237,8 +252,8 @@ def compare(
 ) -> None:
     """Fit and evaluate methods x data sets x seeds: results, a table with paired tests, plots.
 
-    Each run is appended to DIR/results.jsonl when it is done, and is not repeated:
-    a killed comparison goes on when it is started again.
+    Each run is appended to DIR/results.jsonl when it is done, and is not repeated: a killed comparison goes on when it
+    is started again, in the middle of the fit that it was at. Several that write into one DIR share the work.
     The table is in DIR/table.md, .tex and .html; the best figure of a column is bold
     where a paired test over seeds and test examples tells it from all the others.
     """

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from bayespeft.compare.comparison import Comparison, write_failures
-from bayespeft.compare.engines import devices, in_processes
+from bayespeft.compare.engines import devices, in_processes, in_turn
 from bayespeft.compare.file import Execution
 from bayespeft.compare.results import Results
 from bayespeft.compare.run import Failure, Worker
@@ -125,7 +125,7 @@ def compare_study(
         outcomes[key(job.plan)] = outcome
         console.print(f"{job.title}: {_told(outcome)} [{len(outcomes)} of {len(jobs)}]")
 
-    _make(todo, results, execution, console, progress, finish)
+    _make(todo, results, execution, console, progress, again, finish)
     # Jobs go by seed, so that methods can share a network; tables go by method.
     found = [outcomes[key(job.plan)] for job in sorted(jobs, key=_place(study))]
     runs = tuple(run for run in found if not isinstance(run, Failure))
@@ -146,7 +146,13 @@ def compare_study(
 
 
 def _make(
-    jobs: Sequence[Job], results: Results | None, execution: Execution, console: Console, progress: bool, finish: Any
+    jobs: Sequence[Job],
+    results: Results | None,
+    execution: Execution,
+    console: Console,
+    progress: bool,
+    again: bool,
+    finish: Any,
 ) -> None:
     if execution.engine == "slurm":
         if results is None:
@@ -155,11 +161,9 @@ def _make(
         return
     places = devices(execution.device, execution.workers)[: max(len(jobs), 1)]
     if len(places) > 1:
-        in_processes(jobs, results, places, finish)
+        in_processes(jobs, results, places, finish, again)
         return
-    worker = Worker(results, console.print, progress)
-    for job in jobs:
-        finish(job, worker.attempt(job))
+    in_turn(jobs, Worker(results, console.print, progress, again), finish)
 
 
 def _place(study: Study) -> Callable[[Job], tuple[int, int, int]]:

@@ -17,8 +17,9 @@ from bayespeft.compare.tuning import Tuned
 from bayespeft.errors import DataError
 from bayespeft.report.calibration import CalibrationReport
 from bayespeft.training.history import History
+from bayespeft.utils.files import digest
 
-FORMAT = 3
+FORMAT = 4
 NAME = "results.jsonl"
 
 
@@ -26,8 +27,8 @@ NAME = "results.jsonl"
 class Results:
     """The finished runs in a folder.
 
-    A line is written under a lock, in one piece, and is on the disk before `append` returns. A process that is killed in
-    the middle leaves a torn line at the end: it is not read, and the next `append` cuts it off.
+    A line is written under a lock, in one piece, with a digest of what it says, and is on the disk before `append` returns. A
+    process that is killed in the middle leaves a torn line at the end: it is not read, and the next `append` cuts it off.
 
     Attributes:
         folder: that holds `results.jsonl`.
@@ -79,7 +80,8 @@ class Results:
 
     def _write(self, run: Run) -> None:
         """Append a run; the lock is held."""
-        line = json.dumps(run, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+        run = json.loads(json.dumps(run, allow_nan=False))  # as it will be read
+        line = json.dumps({**run, "sha256": _digest(run)}, ensure_ascii=False).encode() + b"\n"
         with open(self.path, "a+b", buffering=0) as file:
             file.truncate(_whole(file))
             if file.write(line) != len(line):
@@ -111,10 +113,16 @@ def _checked(line: bytes, where: str) -> Run:
         run = json.loads(line)
         if run["format"] != FORMAT:
             raise DataError(f"format {run['format']!r} is of another version of bayespeft, this one writes {FORMAT}")
+        if run.pop("sha256", None) != _digest(run):
+            raise DataError("the line is not what was written")
         decode(run["scores"])
         return _check(run)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:  # a DataError is a ValueError
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:  # a DataError is a ValueError
         raise _bad(where, error) from error
+
+
+def _digest(run: Run) -> str:
+    return digest(json.dumps(run, sort_keys=True).encode())
 
 
 def _check(run: Run) -> Run:

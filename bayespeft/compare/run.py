@@ -7,13 +7,15 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from bayespeft.compare.claims import claimed
 from bayespeft.compare.results import FORMAT, Results
 from bayespeft.compare.scores import contributions, encode
-from bayespeft.compare.study import DataSet, Job, Run
+from bayespeft.compare.study import DataSet, Job, Run, key
 from bayespeft.compare.tuning import FIFTH, Trial, Tuned, held_out, search
 from bayespeft.data.source import Source
 from bayespeft.errors import ConfigError
@@ -58,31 +60,43 @@ class Worker:
         results: where finished runs are appended, or None.
         say: called with lines on how far it is.
         progress: show the progress of a fit on standard error.
+        again: make runs that the file of results holds, too.
     """
 
     results: Results | None
     say: Say
     progress: bool = False
+    again: bool = False
 
     def __post_init__(self) -> None:
         self._data: tuple[Place, Task, Source, dict[str, Source]] | None = None
         self._network: tuple[tuple[Place, int], nn.Module, Any] | None = None
 
-    def attempt(self, job: Job) -> Run | Failure:
-        """Return the finished run, which is in the file of results, or what went wrong."""
+    def attempt(self, job: Job) -> Run | Failure | None:
+        """Return the finished run, which is in the file of results, or what went wrong; None while another process makes it."""
         try:
-            run = self.run(job)
-            if self.results is not None:
-                self.results.append(run)
+            if self.results is None:
+                return self.run(job)
+            with claimed(self.results.folder, key(job.plan)) as place:
+                if place is None:
+                    return None
+                run = None if self.again else self.results.read().get(key(job.plan))
+                if run is None:
+                    run = self.run(job, place)
+                    self.results.append(run)
         except Exception as error:
             self._network = None  # who knows in which state it is
             return Failure.of(job, error)
         return run
 
-    def run(self, job: Job) -> Run:
+    def run(self, job: Job, place: Path | None = None) -> Run:
         """Fit and evaluate: the job's plan with `report`, `history`, `scores`, `device` and `versions`.
 
         Where the study tunes, also `tuned`: see `bayespeft.compare.tuning.Tuned`.
+
+        Args:
+            job: what to do.
+            place: a folder for the states of fits, from which they go on.
 
         Raises:
             ConfigError: the task has no classes. DataError: other data can't be read as its rows are. And what `Task`, `fit`
@@ -96,8 +110,8 @@ class Worker:
             )
         rows = task.source("train", limit=job.data.limit, seed=job.seed)
         self._check(job, task, rows, others)
-        method, tuned = self._tuned(job, task, rows) if job.tuning else (job.method, None)
-        posterior = self._fit(job, task, method, rows)
+        method, tuned = self._tuned(job, task, rows, place) if job.tuning else (job.method, None)
+        posterior = self._fit(job, task, method, rows, place)
         self.say(f"{job.title}: predicting {test.count:,} test examples")
         predictive = posterior.predict(test, job.draws, job.seed)
         if predictive.labels is None:
@@ -133,10 +147,10 @@ class Worker:
     def _base(self, job: Job, task: Task) -> tuple[nn.Module, Any]:
         """Return the network, as it was given, and its tokenizer."""
         # One network serves all methods that leave it as it was; its fresh head goes by the seed.
-        key = _place(job), job.seed
-        if self._network is None or self._network[0] != key:
+        which = _place(job), job.seed
+        if self._network is None or self._network[0] != which:
             self._network = None  # before the next one is loaded: two may be more than memory holds
-            self._network = key, *task.network(job.seed)
+            self._network = which, *task.network(job.seed)
         return self._network[1:]
 
     def _check(self, job: Job, task: Task, rows: Source, others: dict[str, Source]) -> None:
@@ -147,7 +161,9 @@ class Worker:
             for other in others.values():
                 as_examples(other, likelihood, tokenizer, model)
 
-    def _fit(self, job: Job, task: Task, method: Method, rows: Source, part: str = "") -> Posterior:
+    def _fit(
+        self, job: Job, task: Task, method: Method, rows: Source, place: Path | None, part: str = ""
+    ) -> Posterior:
         """Fit a method to rows; one that fits a temperature holds a fifth of them out for it."""
         model, tokenizer = self._base(job, task)
         kept, validation = _parted(rows, job.seed) if method.temperature else (rows, None)
@@ -161,19 +177,20 @@ class Worker:
             likelihood=task.likelihood(),
             seed=job.seed,
             progress=self.progress,
+            checkpoint=place / (part or "fit") if place is not None and method.guide.resumable else None,
         )
         if posterior.merged is not None and posterior.merged.in_place:
             self._network = None  # the next fit needs one that nothing was merged into
         return posterior
 
-    def _tuned(self, job: Job, task: Task, rows: Source) -> tuple[Method, Tuned]:
+    def _tuned(self, job: Job, task: Task, rows: Source, place: Path | None) -> tuple[Method, Tuned]:
         """Return the method at the rates that held-out training rows choose."""
         assert job.tuning is not None
         kept, held = _parted(rows, job.seed, job.tuning.share)
 
         def attempt(method: Method) -> Trial:
             part = f"lr {method.train.lr:.3g}"
-            posterior = self._fit(job, task, method, kept, part)
+            posterior = self._fit(job, task, method, kept, place, part)
             nll = posterior.predict(held, job.draws, job.seed).validation_metrics()["nll"]
             ended = posterior.history.ended
             return Trial(nll, posterior.history.steps + (0 if ended is None else ended.search_steps))

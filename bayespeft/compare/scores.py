@@ -19,6 +19,7 @@ from bayespeft.report.metrics.examples import example_scores
 from bayespeft.report.metrics.spec import MetricSpec, table
 
 Floats = npt.NDArray[np.float64]
+_LARGEST = float(np.finfo("<f4").max)
 
 
 def tested() -> list[MetricSpec]:
@@ -52,7 +53,7 @@ def contributions(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> dict[str, 
 def encode(scores: Mapping[str, npt.ArrayLike]) -> dict[str, str]:
     """Return metric -> text, of arrays (n,)."""
     return {
-        name: base64.b64encode(zlib.compress(np.asarray(values, dtype="<f4").tobytes())).decode()
+        name: base64.b64encode(zlib.compress(np.clip(values, -_LARGEST, _LARGEST).astype("<f4").tobytes())).decode()
         for name, values in scores.items()
     }
 

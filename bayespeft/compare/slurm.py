@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bayespeft.compare.engines import Finish, work
+from bayespeft.compare.engines import Finish, work_or_wait
 from bayespeft.compare.results import Results
 from bayespeft.compare.run import Failure
 from bayespeft.compare.study import Job
@@ -18,8 +18,8 @@ DAY = 24 * 60  # minutes
 def by_slurm(jobs: Sequence[Job], results: Results, options: Mapping[str, Any], finish: Finish) -> None:
     """Submit the runs as one Slurm array through submitit, and wait for them. Without runs there is nothing to do.
 
-    An array goes on where the process that waits for it ends. Cancel it (`scancel`) before the comparison is started again:
-    runs that are under way are not known to be, and would be made twice.
+    An array goes on where the process that waits for it ends; a comparison that is started again waits for the runs that are
+    under way, if the file system's locks reach all nodes. Cancel it (`scancel`) first where they do not.
 
     Args:
         jobs: what to do.
@@ -42,7 +42,7 @@ def by_slurm(jobs: Sequence[Job], results: Results, options: Mapping[str, Any], 
         executor = submitit.AutoExecutor(folder=results.folder / "slurm", cluster=settings.pop("cluster"))
         executor.update_parameters(**settings)
         with executor.batch():
-            submitted = [executor.submit(work, job, results) for job in jobs]
+            submitted = [executor.submit(work_or_wait, job, results) for job in jobs]
     except (RuntimeError, ValueError, TypeError, NameError, FileNotFoundError) as error:
         raise ConfigError(f"submitit can't use these settings of Slurm, {dict(options)}: {error}") from error
     jobs_of = {id(task): job for job, task in zip(jobs, submitted, strict=True)}

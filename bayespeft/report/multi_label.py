@@ -20,7 +20,7 @@ from bayespeft.report.bootstrap import explained
 from bayespeft.report.context import Quotes
 from bayespeft.report.grouped import FEWEST, WORK, Promise, Sums, kept, promise
 from bayespeft.report.metric import Metric
-from bayespeft.report.metrics.examples import LOG_FLOOR, SUM_TOLERANCE
+from bayespeft.report.metrics.examples import LOG_ZERO, SUM_TOLERANCE
 from bayespeft.report.proportions import proportion
 from bayespeft.report.verdict import Verdict
 from bayespeft.utils.checks import MAYBE_NAN, Resamples, Seed, checked_methods
@@ -223,7 +223,7 @@ class MultiLabelReport(Report):
 def validate(on: npt.ArrayLike, off: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
     """Check log-probabilities and labels, and return them as float64 (n, K), probabilities summing to 1.
 
-    Log-probabilities count as no less than `LOG_FLOOR`.
+    The log of a probability of 0 counts as `LOG_ZERO`.
 
     Raises:
         DataError: see `MultiLabelReport.from_log_probs`.
@@ -245,7 +245,8 @@ def validate(on: npt.ArrayLike, off: npt.ArrayLike, labels: npt.ArrayLike) -> tu
     if not np.isin(y, (0, 1)).all():
         row, label = np.argwhere(~np.isin(y, (0, 1)))[0]
         raise DataError(f"row {row} has {y[row, label]:g} at label {label}: 1 where it has the label, else 0.")
-    return np.clip(p - total, LOG_FLOOR, 0), np.clip(q - total, LOG_FLOOR, 0), y
+    p, q = (np.where(np.isneginf(one), LOG_ZERO, np.minimum(one - total, 0)) for one in (p, q))
+    return p, q, y
 
 
 def _macro(sums: Mapping[str, Floats]) -> Floats:

@@ -136,6 +136,8 @@ def run(
                 steps.restore(state)
                 best = state["best"]
                 refresh.seconds = steps.history.refresh_seconds
+        if checkpoint and first < total:
+            checkpoint.check_room(joint_guide.trainable())
         if watcher:
             watcher.start(total)
         try:

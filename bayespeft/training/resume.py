@@ -56,6 +56,20 @@ class Checkpoint:
         """Whether a state is written after `done` steps; always after the last."""
         return done % self.every == 0 or done == steps
 
+    def check_room(self, numbers: int) -> None:
+        """Check before the first step that there is room for a state, and the next one beside it.
+
+        Args:
+            numbers: that are trained; a state holds them, an average, two moments of the optimiser, and those found best.
+
+        Raises:
+            CheckpointError: there is none.
+        """
+        try:
+            files.check_room(self.path, 2 * (5 * 4 * numbers + 2**16))
+        except FileError as error:
+            raise CheckpointError(f"states of the training: {error}") from None
+
     def write(self, state: Mapping[str, Any]) -> None:
         """Write a state in place of the one before, which a crash leaves.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -42,6 +43,28 @@ def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:
             fresh.unlink(missing_ok=True)
         _sync_folder(path.parent)
     except (OSError, ValueError) as error:  # a name may be none, or hold what no name can
+        raise FileError(f"'{path}' can't be written: {_why(error)}. Choose another path, or make room.") from None
+
+
+def check_room(path: str | os.PathLike[str], size: int) -> None:
+    """Check that a file of so many bytes can be written at a path, by having the room set aside for a moment.
+
+    Raises:
+        FileError: it can't.
+    """
+    path = Path(path)
+    fresh = beside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(path.parent).free < size:
+            raise OSError(f"{size:,} bytes are needed, and {shutil.disk_usage(path.parent).free:,} are free")
+        try:
+            with fresh.open("wb") as file:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, size)
+        finally:
+            fresh.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
         raise FileError(f"'{path}' can't be written: {_why(error)}. Choose another path, or make room.") from None
 
 

@@ -1,7 +1,7 @@
 """One at a time: what all threads of a process share is used by one of them, and the others wait.
 
 Shared are networks (their hooks, their modes, and their weights where an adapter merges), tokenizers, torch's global random
-state, and Pyro's stack of handlers. So every fit, prediction and text runs alone in its process; threads that call at the
+state and default dtype, and Pyro's stack of handlers. So every fit, prediction and text runs alone in its process; threads that call at the
 same time get what they would have got one after the other. Work in parallel takes processes.
 """
 
@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TypeVar
 
+import torch
+
 T = TypeVar("T")
 
 _lock = threading.RLock()
@@ -22,10 +24,16 @@ _lock = threading.RLock()
 def alone() -> Iterator[None]:
     """Run a `with` block while no other thread is in such a block; as a decorator, `@alone()`, a function.
 
-    Blocks of one thread may lie inside each other.
+    Blocks of one thread may lie inside each other. The default dtype is float32 inside, whatever the user's is outside: what
+    is made beside a network is in single precision, and the same for everybody.
     """
     with _lock:
-        yield
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
 
 
 @contextmanager

@@ -61,7 +61,9 @@ TARGETS = (
         Target(f"bayespeft.gaussians.{name}", FAMILIES)
         for name in ("base", "diagonal", "full", "low_rank", "matrix_normal", "rotated", "triangular", "rows")
     ),
-    Target("bayespeft.predictive.categorical", ("tests/predictive/test_categorical.py", "tests/report/test_over_draws.py")),
+    Target(
+        "bayespeft.predictive.categorical", ("tests/predictive/test_categorical.py", "tests/report/test_over_draws.py")
+    ),
     Target("bayespeft.predictive.normal", ("tests/predictive/test_normal.py",)),
     Target("bayespeft.report.metrics.proper", METRICS),
     Target("bayespeft.report.metrics.calibration", METRICS),
@@ -172,10 +174,7 @@ def main() -> None:
     _warm_up()
     begin, known = time.monotonic(), explained()
     targets = [target for target in TARGETS if arguments.only is None or arguments.only in target.module]
-    if arguments.named:
-        todo = list(_named())
-    else:
-        todo = _shuffled(targets, arguments.seed)
+    todo = list(_named()) if arguments.named else _shuffled(targets, arguments.seed)
     broken = set()
     if not arguments.fast:
         for target in dict.fromkeys(target for target, _ in todo):

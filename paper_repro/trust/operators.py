@@ -15,7 +15,16 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.FloorDiv,
     ast.Pow: ast.Mult, ast.MatMult: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
 }  # fmt: skip
-_NAMES = {"min": "max", "max": "min", "ceil": "floor", "floor": "ceil", "any": "all", "all": "any", "amin": "amax", "amax": "amin"}
+_NAMES = {
+    "min": "max",
+    "max": "min",
+    "ceil": "floor",
+    "floor": "ceil",
+    "any": "all",
+    "all": "any",
+    "amin": "amax",
+    "amax": "amin",
+}
 _NAMES |= {"argmax": "argmin", "argmin": "argmax", "log": "log1p", "log1p": "log", "exp": "expm1", "expm1": "exp"}
 _NAMES |= {"sum": "mean", "mean": "sum", "cumsum": "cumprod", "sqrt": "square", "square": "sqrt"}
 
@@ -69,8 +78,10 @@ def _places(tree: ast.Module) -> Iterator[tuple[Any, _Change]]:
         elif isinstance(node, ast.BoolOp):
             turned = ast.Or if isinstance(node.op, ast.And) else ast.And
             yield node, _Change("op", turned(), f"{type(node.op).__name__} -> {turned.__name__}")
-        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.Not)):
-            yield node, _Change("op", ast.UAdd() if isinstance(node.op, ast.USub) else ast.UAdd(), "the sign is lost")
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            yield node, _Change("op", ast.UAdd(), "the sign is lost")
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            yield node, _Change("operand", ast.UnaryOp(ast.Not(), node.operand), "not -> not not")
         elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
             yield node, _Change("value", not node.value, f"{node.value} -> {not node.value}")
         elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
@@ -88,7 +99,9 @@ def _meant(node: ast.AST) -> Iterator[ast.AST]:
         if name in ("annotation", "returns", "decorator_list", "type_params", "bases"):
             continue
         for child in value if isinstance(value, list) else [value]:
-            if not isinstance(child, ast.AST) or isinstance(child, (ast.Raise, ast.Import, ast.ImportFrom, ast.JoinedStr)):
+            if not isinstance(child, ast.AST) or isinstance(
+                child, (ast.Raise, ast.Import, ast.ImportFrom, ast.JoinedStr)
+            ):
                 continue
             if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
                 continue
@@ -100,4 +113,8 @@ def _meant(node: ast.AST) -> Iterator[ast.AST]:
 
 def _is_alias(node: ast.Assign) -> bool:
     """Whether it is a type's name, or a list of words, at a module's top."""
-    return isinstance(node.value, ast.Subscript) and getattr(node.value.value, "id", "") in ("Literal", "Annotated", "Callable")
+    return isinstance(node.value, ast.Subscript) and getattr(node.value.value, "id", "") in (
+        "Literal",
+        "Annotated",
+        "Callable",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,30 @@ def data(sentences, tmp_path):
 def fitted(network, data, tmp_path):
     ok("fit", network, data, "--out", tmp_path / "out", *QUICK)
     return tmp_path / "out"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_fit_ends_as_shells_expect_and_goes_on(network, data, tmp_path, monkeypatch, number, code):
+    out, step, count = tmp_path / "out", torch.optim.AdamW.step, iter(range(100))
+    command = ("fit", network, data, "--out", out, "--steps", "5", "--batch-size", "8")
+
+    def interrupted(self, *args, **kwargs):
+        if next(count) == 2:
+            signal.raise_signal(number)
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", interrupted)
+    stopped = bp(*command)
+    assert stopped.exit_code == code
+    assert "Stopped after step 3 of 5; the state is in" in stopped.stderr
+    assert not out.exists()
+    taken = []
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *a, **k: taken.append(1) or step(self, *a, **k))
+    ok(*command)
+    assert len(taken) == 2
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("out")) == ["out"]
+    ok("fit", network, data, "--out", tmp_path / "whole", "--steps", "5", "--batch-size", "8")
+    assert (out / "posterior.safetensors").read_bytes() == (tmp_path / "whole" / "posterior.safetensors").read_bytes()
 
 
 def test_a_report_says_how_it_predicted(fitted, data):

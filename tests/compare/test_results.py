@@ -14,7 +14,7 @@ import pytest
 from filelock import FileLock, Timeout
 
 from bayespeft.compare import Comparison
-from bayespeft.compare.results import Results
+from bayespeft.compare.results import Results, _digest
 from bayespeft.compare.study import key
 from bayespeft.errors import DataError
 from tests.compare.conftest import lines, made_up
@@ -34,6 +34,11 @@ def test_runs_come_back(results):
     newer = {**first, "device": "cuda:0"}
     results.append(newer)
     assert results.read()[key(first)] == newer
+
+
+def signed(run):
+    """Return a line whose digest fits, whatever it says."""
+    return json.dumps({**run, "sha256": _digest(run)})
 
 
 @pytest.mark.parametrize("torn", [1, 200, -2, -1])
@@ -59,7 +64,7 @@ def test_a_file_that_is_one_torn_line(results):
 WRITER = """
 import json, sys
 from pathlib import Path
-from bayespeft.compare.results import Results
+from bayespeft.compare.results import Results, _digest
 run, results = json.loads(sys.stdin.read()), Results(Path(sys.argv[1]))
 print("ready", flush=True)
 for seed in range(int(sys.argv[2]), int(sys.argv[3])):
@@ -115,8 +120,8 @@ def test_runs_without_scores_of_a_metric_are_read_shown_and_not_tested_by_it(res
         ("{", "line 2"),
         ("[]", "line 2"),
         (json.dumps({**made_up("a"), "format": 99}), "format 99 is of another version"),
-        (json.dumps({**made_up("a"), "report": {}}), "calibration report"),
-        (json.dumps({**made_up("a"), "scores": {"nll": "!"}}), "scores of single examples"),
+        (signed({**made_up("a"), "report": {}}), "calibration report"),
+        (signed({**made_up("a"), "scores": {"nll": "!"}}), "scores of single examples"),
         (json.dumps({**made_up("a"), "history": {"x": 1}}), "line 2"),
     ],
 )

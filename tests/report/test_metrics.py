@@ -54,15 +54,17 @@ def test_certain_and_right_scores_perfectly() -> None:
 
 def test_certain_and_wrong_scores_worst_but_finite() -> None:
     log_probs, labels = logs(np.eye(3)), np.array([1, 2, 0])
-    assert [metric(log_probs, labels) for metric in ALL] == [0.0, -metrics.LOG_FLOOR, 2.0, 1.0, 1.0]
+    assert [metric(log_probs, labels) for metric in ALL] == [0.0, -metrics.LOG_ZERO, 2.0, 1.0, 1.0]
     assert [b.count for b in metrics.bins(log_probs, labels)] == [0] * 14 + [3]
 
 
-def test_floor_is_the_smallest_positive_float32_and_acts_on_all_smaller_values() -> None:
-    assert pytest.approx(math.log(float(np.nextafter(np.float32(0), np.float32(1)))), rel=1e-14) == metrics.LOG_FLOOR
+def test_log_probabilities_count_as_they_are_and_zero_as_the_smallest_positive_float64() -> None:
+    assert pytest.approx(math.log(math.ulp(0.0)), rel=1e-14) == metrics.LOG_ZERO
     for given_log, seen in [
-        (-np.inf, metrics.LOG_FLOOR),
-        (-200.0, metrics.LOG_FLOOR),
+        (-np.inf, metrics.LOG_ZERO),
+        (-200.0, -200.0),
+        (-27_707.5, -27_707.5),
+        (-1e30, -1e30),
         (-103.0, -103.0),
         (-2e-9, -2e-9),
     ]:
@@ -185,7 +187,7 @@ def test_every_score_is_in_its_range(data: Any) -> None:
     scores = metrics.example_scores(log_probs, labels)
     classes = log_probs.shape[1]
     assert np.all((scores.confidence >= 1 / classes - 1e-12) & (scores.confidence <= 1))
-    assert np.all((scores.nll >= 0) & (scores.nll <= -metrics.LOG_FLOOR))
+    assert np.all((scores.nll >= 0) & (scores.nll <= -metrics.LOG_ZERO))
     assert np.all((scores.brier >= 0) & (scores.brier <= 2 + 1e-12))
     assert np.all((scores.entropy >= 0) & (scores.entropy <= math.log(classes) + 1e-12))
     assert set(scores.correct) <= {0.0, 1.0}
@@ -285,3 +287,12 @@ def test_no_bin_is_an_error() -> None:
     for metric in (metrics.ece, metrics.ece_equal_mass, metrics.bins):
         with pytest.raises(ConfigError, match=r"n_bins is 0: .* at least 1 bin"):
             metric(GOOD, [0, 0], n_bins=0)  # type: ignore[operator]
+
+
+def test_the_nll_of_a_report_is_the_cross_entropy_however_large_the_logits() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(40, 3, generator=generator), torch.randint(3, (40,), generator=generator)
+    for scale in (1.0, 1e3, 1e5, 1e30):
+        log_probs = torch.log_softmax(scale * logits.double(), -1)
+        wanted = float(torch.nn.functional.cross_entropy(scale * logits.double(), labels))
+        assert metrics.nll(log_probs.numpy(), labels.numpy()) == pytest.approx(wanted, rel=1e-12)

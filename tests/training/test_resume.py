@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -52,6 +54,22 @@ def test_a_full_disk_is_told_and_leaves_the_state_before(state, monkeypatch):
     monkeypatch.undo()
     assert state.read()["done"] == 3
     assert os.listdir(state.path.parent) == ["run-0.pt"]
+
+
+def test_a_disk_without_room_is_told_before_the_first_step(mlp, xy, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_: pytest.fail("trained first"))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    for patched in ("a quota", "the disk"):
+        if patched == "a quota":
+            monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+        else:
+            monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=7))
+        with pytest.raises(CheckpointError, match=r"states of the training: .*(No space left|7 are free).*make room"):
+            fit(mlp, xy, tmp_path / "state")
+        assert os.listdir(tmp_path / "state") == []
 
 
 def test_a_directory_serves_one_fit_at_a_time(mlp, xy, tmp_path):

@@ -16,8 +16,12 @@ import numpy.typing as npt
 from bayespeft.errors import DataError
 from bayespeft.report.binning import Floats, Ints
 
-LOG_FLOOR = -149 * math.log(2)
-"""Floor of a log-probability: log(2^-149) = -103.28 nats, 2^-149 being the smallest positive float32."""
+LOG_ZERO = -1074 * math.log(2)
+"""What the log of a probability of 0 counts as: log(2^-1074) = -744.44 nats, 2^-1074 being the smallest positive float64.
+
+Log-probabilities that are finite count as they are, however low: a network that is sure and wrong pays what it says. Only what
+is 0, of which no more is known than that a float64 could not hold it, counts as the most that it can have been.
+"""
 
 SUM_TOLERANCE = 1e-3
 """How far from 1 the probabilities of one example may sum."""
@@ -30,7 +34,7 @@ class Scores:
     Attributes:
         confidence: largest probability, in (0, 1].
         correct: 1.0 where the prediction is the label, else 0.0.
-        nll: minus the log-probability of the label, in nats, at most `-LOG_FLOOR`.
+        nll: minus the log-probability of the label, in nats; `-LOG_ZERO` where its probability is 0.
         brier: squared distance of the probabilities from the label's one-hot vector, in [0, 2].
         entropy: entropy of the probabilities, in nats, in [0, log classes].
         probs: (n, classes), rows sum to 1.
@@ -129,7 +133,7 @@ def example_scores(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> Scores:
     p = np.exp(log_p)
     sums = p.sum(axis=1, keepdims=True)
     p /= sums
-    log_p = np.maximum(log_p - np.log(sums), LOG_FLOOR)
+    log_p = np.where(np.isneginf(log_p), LOG_ZERO, log_p - np.log(sums))
     rows = np.arange(len(y))
     nll = np.maximum(-log_p[rows, y], 0.0)
     entropy = np.maximum(-np.einsum("nk,nk->n", p, log_p), 0.0)

@@ -30,8 +30,8 @@ def accuracy(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
 def nll(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """Return the mean negative log-likelihood of the labels, in nats per example.
 
-    Log-probabilities below `LOG_FLOOR` count as `LOG_FLOOR`, so that one label with probability 0 costs 103.28 nats
-    rather than infinity. The floor acts on all of them, or else log p = -200 would score worse than p = 0.
+    Log-probabilities count as they are, however low. A label with probability 0 costs `-LOG_ZERO`, 744.44 nats, rather than
+    infinity.
 
     Raises:
         DataError: see `validate`.

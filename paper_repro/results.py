@@ -47,7 +47,8 @@ def append(experiment: str, **values: Any) -> dict[str, Any]:
 
 def _module() -> str:
     path = Path(sys.argv[0]).resolve()
-    return ".".join(path.relative_to(Path(__file__).resolve().parent.parent).with_suffix("").parts)
+    name = ".".join(path.relative_to(Path(__file__).resolve().parent.parent).with_suffix("").parts)
+    return name.removesuffix(".__main__")
 
 
 def read(experiment: str) -> list[dict[str, Any]]:

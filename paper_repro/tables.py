@@ -26,6 +26,7 @@ from paper_repro.statistics import tables as statistics
 from paper_repro.structure import tables as structure
 from paper_repro.subspace import tables as subspace
 from paper_repro.text import TITLES, spread, up_to_date
+from paper_repro.trust import tables as trust
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", ROOT / "paper_repro" / "README.md", *sorted((ROOT / "docs").glob("**/*.md")))
@@ -120,6 +121,9 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "results: paired test": statistics.paired,
     "results: mutual information": statistics.information,
     "results: agreement": references.agreements,
+    "results: faults": trust.faults,
+    "results: mutants": trust.mutants,
+    "results: soak": trust.soaks,
 }
 
 

@@ -26,6 +26,7 @@ from bayespeft.data.load import load as load_rows
 from bayespeft.errors import BayesPeftError, ConfigError
 from bayespeft.io.checkpoint import check_place, holds_posterior
 from bayespeft.task import Task
+from bayespeft.utils.visible import visible
 
 
 class _Group(TyperGroup):
@@ -37,7 +38,7 @@ class _Group(TyperGroup):
         except BayesPeftError as error:
             if ctx.params.get("debug"):
                 raise
-            typer.echo(f"bayespeft: {' '.join(str(error).split())}", err=True)
+            typer.echo(f"bayespeft: {visible(' '.join(str(error).split()))}", err=True)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             if ctx.params.get("debug"):

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from bayespeft.compare.layout import Cell, Grid
 from bayespeft.report.view.pages import render
+from bayespeft.utils.visible import visible
 
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
@@ -25,15 +26,17 @@ MIDRULE = "    \\midrule\n"
 def terminal(grid: Grid) -> Table:
     """Return a table that rich prints."""
     # Texts, since names may hold rich's brackets.
-    table = Table(title=Text(grid.title), caption=Text(grid.caption), caption_justify="left")
+    table = Table(title=Text(visible(grid.title)), caption=Text(visible(grid.caption)), caption_justify="left")
     for i, name in enumerate(grid.header):
         # Where there is no room, texts go on below: cut off, they would tell nothing apart.
-        table.add_column(Text(name), justify="left" if i < grid.labels else "right", overflow="fold")
+        table.add_column(Text(visible(name)), justify="left" if i < grid.labels else "right", overflow="fold")
     for block in grid.blocks:
         for row in block:
             # An interval goes below its figure, or it would be broken wherever there is no room.
             texts = (cell.text.replace(" [", "\n[") if i >= grid.labels else cell.text for i, cell in enumerate(row))
-            table.add_row(*(Text(t, style="bold" if cell.bold else "") for t, cell in zip(texts, row, strict=True)))
+            table.add_row(
+                *(Text(visible(t), style="bold" if cell.bold else "") for t, cell in zip(texts, row, strict=True))
+            )
         table.add_section()
     return table
 

@@ -25,6 +25,7 @@ from bayespeft.methods.base import Method
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.predictive.base import Details, Prediction
 from bayespeft.task import Task
+from bayespeft.utils.visible import visible
 from bayespeft.version import __version__
 
 Say = Callable[[str], None]
@@ -49,7 +50,7 @@ class Failure:
     def of(cls, job: Job, error: BaseException) -> Failure:
         """Return what is to be told of an exception."""
         details = "".join(traceback.format_exception(error))
-        return cls(job.title, " ".join(f"{type(error).__name__}: {error}".split()), details)
+        return cls(job.title, visible(" ".join(f"{type(error).__name__}: {error}".split())), visible(details))
 
 
 @dataclass

@@ -15,6 +15,7 @@ from bayespeft.report.context import Setup, Training
 from bayespeft.report.record import Record
 from bayespeft.utils.checks import checked_methods
 from bayespeft.utils.files import write_atomic
+from bayespeft.utils.visible import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,8 +93,7 @@ class Report(Record, ABC):
         return registry.get("report.view", self.VIEW)
 
     def __str__(self) -> str:
-        text: str = self.view.text(self)
-        return text
+        return visible(self.view.text(self))
 
     def to_dict(self) -> dict[str, Any]:
         """As the base, with the figures before the facts that all reports have."""

@@ -1,8 +1,8 @@
 """One at a time: what all threads of a process share is used by one of them, and the others wait.
 
 Shared are networks (their hooks, their modes, and their weights where an adapter merges), tokenizers, torch's global random
-state and default dtype, and Pyro's stack of handlers. So every fit, prediction and text runs alone in its process; threads that call at the
-same time get what they would have got one after the other. Work in parallel takes processes.
+state and default dtype, and Pyro's stack of handlers. So every fit, prediction and text runs alone in its process; threads
+that call at the same time get what they would have got one after the other. Work in parallel takes processes.
 """
 
 from __future__ import annotations

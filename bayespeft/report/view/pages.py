@@ -8,6 +8,9 @@ from importlib.resources import files
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
+
+from bayespeft.utils.visible import visible
 
 
 def render(template: str, **values: Any) -> str:
@@ -28,9 +31,15 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
     )
     environment.filters["unbroken"] = _unbroken
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """Return a text without characters that a browser obeys; what is HTML already was made of such."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _unbroken(text: str) -> str:

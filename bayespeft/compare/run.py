@@ -162,9 +162,7 @@ class Worker:
             for other in others.values():
                 as_examples(other, likelihood, tokenizer, model)
 
-    def _fit(
-        self, job: Job, task: Task, method: Method, rows: Source, place: Path | None, part: str = ""
-    ) -> Posterior:
+    def _fit(self, job: Job, task: Task, method: Method, rows: Source, place: Path | None, part: str = "") -> Posterior:
         """Fit a method to rows; one that fits a temperature holds a fifth of them out for it."""
         model, tokenizer = self._base(job, task)
         kept, validation = _parted(rows, job.seed) if method.temperature else (rows, None)

@@ -41,7 +41,9 @@ def test_a_posterior_of_each_format_loads_and_predicts_as_it_did(folder):
     posterior = bayespeft.load(folder / "posterior", networks.mlp())
     found = posterior.predict(networks.xy(), draws=3).probs[:8]
     # Other processors and versions of torch round otherwise.
-    assert torch.allclose(found, torch.tensor(json.loads((folder / EXPECTED).read_text()), dtype=found.dtype), atol=1e-5)
+    assert torch.allclose(
+        found, torch.tensor(json.loads((folder / EXPECTED).read_text()), dtype=found.dtype), atol=1e-5
+    )
     assert posterior.method.name == "melora"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bayespeft.report.binning import Floats
-from bayespeft.report.metrics.examples import LOG_FLOOR, Scores, example_scores
+from bayespeft.report.metrics.examples import Scores, example_scores
 from bayespeft.report.metrics.intervals import Exact, Studentised, error_of_mean
 from bayespeft.report.metrics.spec import MetricSpec
 from bayespeft.report.metrics.tally import Tally
@@ -111,7 +111,7 @@ METRICS = (
     ),
     MetricSpec(
         name="nll", title="NLL", contribution=_nll, unit="nats",
-        interval=Studentised(error_of_mean(_nll), most=-LOG_FLOOR), higher_is_better=False,
+        interval=Studentised(error_of_mean(_nll), most=np.inf), higher_is_better=False,
         remark="nats per example", printed="nats", tile="nats; surprise at the right answers", compared=True, by_draws=True,
     ),
     MetricSpec(

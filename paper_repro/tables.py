@@ -117,6 +117,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "results: decide power": statistics.power,
     "results: decide validity": statistics.validity,
     "results: interval coverage": statistics.coverage,
+    "results: separation coverage": statistics.separation,
     "results: conformal": statistics.conformal,
     "results: paired test": statistics.paired,
     "results: mutual information": statistics.information,

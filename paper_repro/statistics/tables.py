@@ -9,6 +9,7 @@ from paper_repro.statistics.conformal import EXPERIMENT as CONFORMAL
 from paper_repro.statistics.decisions import EXPERIMENT as DECIDE
 from paper_repro.statistics.information import EXPERIMENT as INFORMATION
 from paper_repro.statistics.intervals import EXPERIMENT as INTERVALS
+from paper_repro.statistics.others import EXPERIMENT as OTHERS
 from paper_repro.statistics.paired import EXPERIMENT as PAIRED
 
 
@@ -83,6 +84,26 @@ def coverage() -> str:
             " → ".join(_held(found.get((figure, case, rule))) for rule in ("percentiles", "now")) for case in cases
         ]
         lines.append(f"| {figure.replace('_', ' ')} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def separation() -> str:
+    """How often the intervals of how well other data is told hold the populations' figures."""
+    records = newest(OTHERS, "inside", "outside", "shift")
+    if not records:
+        return "not measured yet"
+    samples = records[0]["samples"]
+    lines = [
+        f"Share of {samples} samples whose 95 % interval holds the figure of 200,000 rows of the same laws, %, for normal "
+        f"scores that are so many standard deviations higher on other data; the standard error of 95 % is "
+        f"{100 * (0.95 * 0.05 / samples) ** 0.5:.1f}. {records[-1]['date']}; `paper_repro/statistics/others.py`.",
+        "",
+        "| test rows | other rows | shift | AUROC | average precision | FPR95 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for r in records:
+        cells = (f"{100 * r['held'][name]:.1f}" for name in ("auroc", "aupr", "fpr95"))
+        lines.append(f"| {r['inside']} | {r['outside']} | {r['shift']:g} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -50,7 +50,7 @@ def spread_out(guide):
 def test_the_objective_is_that_of_endlessly_many_draws_for_quantities_and_a_bound_for_classes(
     fresh, tokenizer, rows, method
 ):
-    with assemble(fresh, rows, method, tokenizer=tokenizer) as assembly:
+    with assemble(fresh, source_of(rows), method, tokenizer=tokenizer) as assembly:
         problem = assembly.problem
         guide = problem.joint_guide.latent
         spread_out(guide)
@@ -88,7 +88,7 @@ def drawn(problem, batch, values):
 
 @torch.no_grad()
 def test_the_kl_is_that_of_dense_normals(fresh, tokenizer, rows):
-    with assemble(fresh, rows, METHOD, tokenizer=tokenizer) as assembly:
+    with assemble(fresh, source_of(rows), METHOD, tokenizer=tokenizer) as assembly:
         problem = assembly.problem
         spread_out(problem.joint_guide.latent)
         total = 0.0

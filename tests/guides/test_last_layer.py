@@ -11,6 +11,7 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 import bayespeft
 from bayespeft import TrainConfig
+from bayespeft.data.source import source_of
 from bayespeft.errors import ConfigError, GuideError
 from bayespeft.fitting.assemble import assemble
 from bayespeft.guides.variational_last_layer import VariationalLastLayer

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bayespeft
+from paper_repro import held
 from paper_repro.defaults import choice, vera_rate
 from paper_repro.defaults import tables as defaults
 from paper_repro.defaults.example import example
@@ -88,6 +89,8 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "methods: site": lambda: bayespeft.methods().markdown().replace("<details>", '<details markdown="1">'),
     "results: defaults": defaults.summary,
     "results: defaults by task": defaults.defaults,
+    "results: held": held.held,
+    "results: held: ROSA": held.expressive,
     "results: report example": example,
     "results: choice": choice.short,
     "results: choice by size": choice.by_size,

@@ -115,7 +115,7 @@ def compared(claim: Claim, runs: Sequence[Run]) -> dict[str, Against]:
             {(r["model"], r["limit"], r["seed"]): r for r in runs if (r["task"], r["method"]) == (task, name)}
             for name in (claim.method, claim.other)
         )
-        keys = [key for key in ours.keys() & theirs.keys() if key[0] == "minilm"]
+        keys = sorted(key for key in ours.keys() & theirs.keys() if key[0] == "minilm")
         if keys:
 
             def mean(records: dict[Any, Run], name: str, keys: Sequence[Any] = keys) -> float:

@@ -81,8 +81,8 @@ class Claim:
 
 CLAIMS = (
     Claim("BLoB, 2406.11675", "Bayes over A beats maximum likelihood in ECE and NLL", "blob", "mle", better_calibrated),
-    Claim("BLoB, 2406.11675", "and beats MAP", "blob", "map", better_calibrated),
-    Claim("BLoB, 2406.11675", "and beats MC dropout", "blob", "mc_dropout", better_calibrated),
+    Claim("BLoB, 2406.11675", "Bayes over A beats MAP", "blob", "map", better_calibrated),
+    Claim("BLoB, 2406.11675", "Bayes over A beats MC dropout", "blob", "mc_dropout", better_calibrated),
     Claim("Me-LoRA, ICLR 2025 submission", "Bayes over the core beats maximum likelihood", "melora", "mle", better_calibrated),
     Claim("Me-LoRA, ICLR 2025 submission", "an r x r core is latent enough: as good as BLoB", "melora", "blob", as_good),
     Claim("Laplace-LoRA, 2308.13111", "Laplace around MAP calibrates it", "laplace_lora", "map", better_calibrated),
@@ -96,7 +96,7 @@ CLAIMS = (
     Claim("ROSA, Hameed and Rabusseau 2023", "subspaces that change beat LoRA", "rosa_subspace", "mle", more_accurate,
           "subspace_glue"),
     Claim("RoSA, 2401.04679", "sparse and low rank together beat LoRA", "rosa_sparse", "mle", more_accurate, "subspace_glue"),
-    Claim("RoSA, 2401.04679", "and beat sparse alone", "rosa_sparse", "sparse_only", more_accurate, "subspace_glue"),
+    Claim("RoSA, 2401.04679", "sparse and low rank beat sparse alone", "rosa_sparse", "sparse_only", more_accurate, "subspace_glue"),
     Claim("BAdam, 2404.02827", "block after block is as accurate as all at once", "full_layerwise", "full", as_accurate,
           "subspace_glue"),
 )  # fmt: skip
@@ -141,8 +141,8 @@ def judged(claim: Claim, found: dict[str, Against]) -> str:
 def held() -> str:
     """The table of claims."""
     lines = [
-        "| paper | claim | here | accuracy, points | NLL ratio | ECE ratio | seeds | held? |",
-        "|" + "---|" * 8,
+        "| claim | held? | here | accuracy, points | NLL ratio | ECE ratio | seeds |",
+        "|" + "---|" * 7,
     ]
     used = []
     for claim in CLAIMS:
@@ -160,8 +160,8 @@ def held() -> str:
         ]
         named = " / ".join(TITLES[task] for task in found) or "-"
         lines.append(
-            f"| {claim.paper} | {claim.says} | `{claim.method}` : `{claim.other}`, {named} | {' | '.join(cells)} | "
-            f"{judged(claim, found)} |"
+            f"| {claim.says} ({claim.paper}) | {judged(claim, found)} | `{claim.method}` : `{claim.other}`, {named} | "
+            f"{' | '.join(cells)} |"
         )
     rules = dict.fromkeys(claim.rule for claim in CLAIMS)
     said = "; ".join(f"{rule.__name__.replace('_', ' ')}: {rule.__doc__}" for rule in rules)

@@ -96,7 +96,7 @@ CLAIMS = (
     Claim("ROSA, Hameed and Rabusseau 2023", "subspaces that change beat LoRA", "rosa_subspace", "mle", more_accurate,
           "subspace_glue"),
     Claim("RoSA, 2401.04679", "sparse and low rank together beat LoRA", "rosa_sparse", "mle", more_accurate, "subspace_glue"),
-    Claim("RoSA, 2401.04679", "sparse and low rank beat sparse alone", "rosa_sparse", "sparse_only", more_accurate, "subspace_glue"),
+    Claim("RoSA, 2401.04679", "the two beat sparse alone", "rosa_sparse", "sparse_only", more_accurate, "subspace_glue"),
     Claim("BAdam, 2404.02827", "block after block is as accurate as all at once", "full_layerwise", "full", as_accurate,
           "subspace_glue"),
 )  # fmt: skip

@@ -51,10 +51,12 @@ class GuideContract:
         return method_of(adapter=self.adapter, guide=guide, prior=self.prior)
 
     def a_pack(self, guide: GuideSpec) -> Pack:
-        """Three layers of a factor (2, 4), under the prior that the guide is fitted by."""
+        """Three layers of a factor (2, 4), or three heads, under the prior that the guide is fitted by."""
         init = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
-        factor = next((name for name, role in guide.needs.items() if role == "latent"), "C")
-        return Pack(NAME, factor, ("a", "b", "c"), "latent", init, self.method(guide).latent_prior, init + 0.1)
+        factor, method = next((name for name, role in guide.needs.items() if role == "latent"), "C"), self.method(guide)
+        if guide.covers == "head":
+            return Pack(NAME, factor, ("a", "b", "c"), "head", init, method.head_prior, init + 0.1)
+        return Pack(NAME, factor, ("a", "b", "c"), "latent", init, method.latent_prior, init + 0.1)
 
     def build(self, guide: GuideSpec) -> Guide:
         """The guide over one pack, at its start."""

@@ -11,6 +11,7 @@ from bayespeft.config import Targets, TrainConfig
 from bayespeft.fitting.adapt import adapt
 from bayespeft.fitting.adaptation import Adaptation
 from bayespeft.fitting.fit import fit
+from bayespeft.fitting.from_pretrained import from_pretrained
 from bayespeft.fitting.import_lora import import_lora
 from bayespeft.fitting.intrinsic_dimension import IntrinsicDimension, intrinsic_dimension
 from bayespeft.fitting.load import load
@@ -45,6 +46,7 @@ __all__ = [
     "decompose",
     "evaluate",
     "fit",
+    "from_pretrained",
     "import_lora",
     "intrinsic_dimension",
     "load",

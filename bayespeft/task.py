@@ -20,16 +20,10 @@ from bayespeft.io.merge import name_outputs
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.multi_label import form_of
 from bayespeft.likelihoods.sequence_classification import names_of_outputs
+from bayespeft.pretrained.load import LIKELIHOODS
 from bayespeft.pretrained.load import Task as Kind
 from bayespeft.pretrained.load import load as load_network
 from bayespeft.utils.device import find_device
-
-LIKELIHOODS: dict[Kind, str] = {
-    "classification": "sequence_classification",
-    "multi_label": "multi_label",
-    "tokens": "token_classification",
-    "causal": "label_tokens",
-}
 
 
 @dataclass(frozen=True, kw_only=True)

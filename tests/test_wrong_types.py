@@ -78,6 +78,7 @@ class World:
                 "targets": ["0"],
                 "train": ONE_STEP,
             },
+            "from_pretrained": {"name": self.folder / "posterior", "model": self.network},
             "load": {"directory": self.folder / "posterior", "model": self.network},
             "import_lora": {"directory": self.folder / "lora", "model": self.network, "classes": 2},
             "decompose": {"matrix": self.x},
@@ -123,7 +124,7 @@ class World:
             "means": np.zeros((1, 4)), "stds": np.ones((1, 4)), "key": "melora",
             "prediction": self.posterior.predict(self.data), "predict": self.posterior.predict,
             "batch": self.data, "optimizer": self.optimizer, "steps": 3, "state": self.adaptation.state_dict(),
-            "alpha": 0.1, "risk": 0.2, "delta": 0.1, "temperature": 1.0,
+            "repo_id": "no name of a repository", "alpha": 0.1, "risk": 0.2, "delta": 0.1, "temperature": 1.0,
             "log_probs": np.log(np.full((4, 2), 0.5)), "labels": np.zeros(4, dtype=int),
         }  # fmt: skip
         for name in dir(type(thing)):

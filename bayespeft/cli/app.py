@@ -19,11 +19,11 @@ from bayespeft.cli import study as what
 from bayespeft.cli.doctor import look
 from bayespeft.cli.evaluate import evaluate
 from bayespeft.cli.predict import predict
-from bayespeft.cli.saved import open_posterior
 from bayespeft.cli.written import Files
 from bayespeft.compare import compare_study
 from bayespeft.data.load import load as load_rows
 from bayespeft.errors import BayesPeftError, ConfigError
+from bayespeft.fitting.from_pretrained import from_pretrained
 from bayespeft.io.checkpoint import check_place, holds_posterior
 from bayespeft.task import Task
 from bayespeft.utils.visible import visible
@@ -198,7 +198,7 @@ def report(
     said = opt.columns(columns)
     files = Files(html, json, csv, plot, opt.figures(figure))
     files.check()
-    posterior = open_posterior(directory, model, device)
+    posterior = from_pretrained(directory, model, device=device)
     named = {**posterior.columns, **said}
     read = partial(load_rows, split=split, data_dir=data_dir, limit=limit, seed=seed, columns=named)
     rows = read(data, **opt.data_options(data_option))

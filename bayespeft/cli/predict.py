@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from bayespeft.cli import options as opt
-from bayespeft.cli.saved import open_posterior
 from bayespeft.data.files import DELIMITERS
 from bayespeft.data.layout import Columns
 from bayespeft.data.source import source_of
 from bayespeft.data.stream import RowStream
 from bayespeft.errors import ConfigError, DataError
+from bayespeft.fitting.from_pretrained import from_pretrained
 from bayespeft.io.directory import check_writable
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.predictive.categorical import Predictive
@@ -75,7 +75,7 @@ def predict(
     said = opt.columns(columns)
     settings: dict[str, Any] = {"draws": draws, "seed": seed, "sampling": sampling, "batch_size": batch_size}
     with RowStream(Path(names[-1])) as stream:
-        posterior = open_posterior(directory, names[0] if len(names) == 2 else None, device)
+        posterior = from_pretrained(directory, names[0] if len(names) == 2 else None, device=device)
         kind = posterior.likelihood.prediction_type(posterior.classes)
         if not issubclass(kind, Predictive):
             raise ConfigError(

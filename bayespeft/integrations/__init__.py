@@ -1,4 +1,4 @@
-"""Trainers of other libraries that end in a posterior; each is imported when it is asked for."""
+"""Classes of other libraries that train, or answer with, a posterior; each is imported when it is asked for."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bayespeft.integrations.classifier import BayesClassifier as BayesClassifier
+    from bayespeft.integrations.pipeline import BayesTextClassification as BayesTextClassification
     from bayespeft.integrations.sft import BayesSFTTrainer as BayesSFTTrainer
     from bayespeft.integrations.trainer import BayesTrainer as BayesTrainer
     from bayespeft.integrations.training import BayesTraining as BayesTraining
 
-_PLACES = {"BayesTraining": "training", "BayesTrainer": "trainer", "BayesSFTTrainer": "sft"}
+_PLACES = {
+    "BayesClassifier": "classifier",
+    "BayesSFTTrainer": "sft",
+    "BayesTextClassification": "pipeline",
+    "BayesTrainer": "trainer",
+    "BayesTraining": "training",
+}
 
-__all__ = ["BayesSFTTrainer", "BayesTrainer", "BayesTraining"]
+__all__ = ["BayesClassifier", "BayesSFTTrainer", "BayesTextClassification", "BayesTrainer", "BayesTraining"]
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ from bayespeft.adapters.attach import Attachment, LayerWeights, Placement, check
 from bayespeft.data.layout import Columns
 from bayespeft.errors import AttachError, ConfigError
 from bayespeft.io import checkpoint
+from bayespeft.io.hub import model_card, push
 from bayespeft.io.merge import merged_copy, name_outputs, write_merged
 from bayespeft.io.peft_draws import write_draws
 from bayespeft.io.peft_export import write_lora
@@ -29,6 +30,7 @@ from bayespeft.likelihoods.regression import Regression
 from bayespeft.methods.base import Method
 from bayespeft.prediction.frozen import Frozen, sharing_copy
 from bayespeft.prediction.predictor import Predictor
+from bayespeft.report.base import Report
 from bayespeft.training.history import History
 from bayespeft.utils.checks import Count, Draw, Draws, Seed, checked_methods
 from bayespeft.utils.threads import alone, alone_at_the_ends
@@ -222,6 +224,41 @@ class Fitted:
             merged=None if self.merged is None else self.merged.steps(),
         )
         checkpoint.write(directory, tensors, saved.settings())
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        report: Report | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+        revision: str | None = None,
+    ) -> str:
+        """Upload the posterior (not the base network) to the hub, with a model card; `bayespeft.from_pretrained` fetches it.
+
+        Args:
+            repo_id: "owner/name", which is made if it is not there.
+            report: on held-out data, of which the card has figures, in its metadata too, but no rows.
+            private: whether a new repository is; None: as the owner's are.
+            token: of the hub; None for the one that is stored on this machine.
+            revision: the branch; None: the main one.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            CheckpointError: the hub refuses, or can't be reached. ConfigError: as `save`.
+        """
+        facts = {
+            "Method": f"{self.method.title} ({self.method.reference})",
+            "Layers": str(len(self.placements)),
+            "Trainable parameters": f"{self.joint_guide.trainable():,}",
+            "Classes": ", ".join(self.likelihood.class_names) or str(self.classes),
+            "Temperature": f"{self.temperature:.4g}",
+            "bayespeft": __version__,
+        }
+        card = model_card(repo_id, self._base_name, facts, self.likelihood.kind, report)
+        return push(repo_id, self.save, card, private=private, token=token, revision=revision)
 
     @alone()
     def merged_model(self, draw: Draw = "mean", seed: Seed = 0) -> nn.Module:

@@ -15,6 +15,13 @@ from bayespeft.pretrained.base import Pretrained, quiet
 from bayespeft.utils.threads import alone
 
 Task = Literal["classification", "multi_label", "tokens", "causal"]
+# What a network of each kind is for.
+LIKELIHOODS: dict[Task, str] = {
+    "classification": "sequence_classification",
+    "multi_label": "multi_label",
+    "tokens": "token_classification",
+    "causal": "label_tokens",
+}
 
 # Arguments that say where the files are, and so belong to the tokenizer, too.
 _SHARED = ("revision", "token", "cache_dir", "local_files_only", "subfolder", "trust_remote_code")

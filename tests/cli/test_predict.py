@@ -145,5 +145,5 @@ def test_bad_rows_and_places_are_told_and_leave_nothing(place, tmp_path, mlp, xy
         mlp, (xy[0], torch.randn(len(xy[0]), 3)), likelihood="regression", targets="all-linear",
         train=bayespeft.TrainConfig(steps=1), progress=False,
     )  # fmt: skip
-    monkeypatch.setattr(predict, "open_posterior", lambda *_: quantities)
+    monkeypatch.setattr(predict, "from_pretrained", lambda *_, **__: quantities)
     assert "posterior.predict(rows) in Python" in refused("predict", *place, good, "--out", out)

@@ -17,8 +17,8 @@ from transformers import BertConfig, BertForSequenceClassification
 import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.adapters.core import Core
-from bayespeft.cli.saved import open_posterior
 from bayespeft.errors import AttachError, ConfigError, DataError
+from bayespeft.fitting.from_pretrained import from_pretrained
 from bayespeft.guides.full_covariance import FullCovariance
 from bayespeft.likelihoods.regression import Regression
 from bayespeft.prediction.predictor import Predictor
@@ -364,7 +364,7 @@ def test_a_saved_posterior_is_opened_by_name(grader, tokenizer, scores, tmp_path
     tokenizer.save_pretrained(tmp_path / "base")
     fitted = bayespeft.fit(grader, scores, "melora", tokenizer=tokenizer, progress=False, train=TrainConfig(steps=5))
     fitted.save(tmp_path / "p")
-    opened = open_posterior(tmp_path / "p", str(tmp_path / "base"), "cpu")
+    opened = from_pretrained(tmp_path / "p", str(tmp_path / "base"), device="cpu")
     assert opened.report(scores, resamples=10).rmse.value == pytest.approx(
         fitted.report(scores, resamples=10).rmse.value
     )

@@ -1,0 +1,181 @@
+"""`BayesClassifier`: a scikit-learn classifier of texts or of numbers, whose probabilities are averaged over a posterior.
+
+cross_val_score(BayesClassifier("FacebookAI/roberta-base"), texts, labels, scoring="neg_log_loss")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from bayespeft.config import TrainConfig
+from bayespeft.data.class_names import given
+from bayespeft.errors import ConfigError, DataError, MissingPackageError
+from bayespeft.fitting.fit import fit
+from bayespeft.posterior.posterior import Posterior
+from bayespeft.predictive.categorical import Predictive
+from bayespeft.pretrained.load import load as load_network
+from bayespeft.utils.device import find_device
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_is_fitted
+except ImportError as error:
+    raise MissingPackageError(f"this classifier is scikit-learn's ({error}): pip install scikit-learn") from None
+
+
+class BayesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier that fits a posterior and predicts with averaged probabilities.
+
+    X is n texts (a list, an array, a series of pandas), n pairs of texts, n rows (mappings, as for `bayespeft.fit`), or an
+    array of numbers (n, ...) for a module that is none of transformers'. y is n labels of any kind.
+
+    Args:
+        model: the name of a network, which is loaded anew with a head for the classes of y; a network, whose number of outputs
+            is that of the classes; or a function from the number of classes to a network, or to (network, tokenizer).
+        tokenizer: for texts, where the network is no name.
+        guide, adapter, targets: as for `bayespeft.fit`.
+        train: settings of the training; None: the method's.
+        draws: averaged in predictions; 0 for the mean.
+        random_state: seed of the fit and of the draws.
+        device: where networks that are loaded go.
+        batch_size: examples per pass in predictions.
+
+    Attributes:
+        classes_: (K,) the labels in y, sorted: the order of columns of probabilities.
+        posterior_: what was fitted.
+    """
+
+    def __init__(
+        self,
+        model: str | nn.Module | Callable[[int], Any],
+        *,
+        tokenizer: Any = None,
+        guide: Any = "melora",
+        adapter: Any = None,
+        targets: Any = None,
+        train: TrainConfig | None = None,
+        draws: int = 10,
+        random_state: int = 0,
+        device: str = "auto",
+        batch_size: int = 32,
+    ) -> None:
+        # As scikit-learn asks of estimators: kept as they are, and checked by `fit`.
+        self.model, self.tokenizer = model, tokenizer
+        self.guide, self.adapter, self.targets, self.train = guide, adapter, targets, train
+        self.draws, self.random_state, self.device, self.batch_size = draws, random_state, device, batch_size
+
+    def fit(self, X: Any, y: Any) -> BayesClassifier:
+        """Fit a posterior to n examples.
+
+        Raises:
+            DataError: numbers of examples and labels differ, there is one class, or the network has another number of outputs.
+            And as `bayespeft.fit`.
+        """
+        check_classification_targets(y)
+        self.classes_, index = np.unique(np.asarray(y), return_inverse=True)
+        data = _data(X)
+        if len(data) != len(index):
+            raise DataError(f"X has {len(data)} examples and y has {len(index)} labels: one for each.")
+        if len(self.classes_) < 2:
+            raise DataError(f"y has one class, '{self.classes_[0]}': there is nothing to tell apart.")
+        network, tokenizer = self._network(len(self.classes_))
+        self._numbers = _numbers(network, self.classes_)
+        labels = np.asarray(self._numbers)[index.reshape(-1)]
+        if isinstance(data, torch.Tensor):
+            labelled: Any = (data, torch.from_numpy(labels))
+        else:
+            labelled = [{**row, "label": int(label)} for row, label in zip(data, labels, strict=True)]
+        self.posterior_: Posterior = fit(
+            network,
+            labelled,
+            self.guide,
+            tokenizer=tokenizer,
+            adapter=self.adapter,
+            targets=self.targets,
+            train=TrainConfig() if self.train is None else self.train,
+            seed=self.random_state,
+            progress=False,
+        )
+        return self
+
+    def predictive(self, X: Any) -> Predictive:
+        """Return all that is predicted of n examples: entropy and mutual information, too. Classes are the network's."""
+        check_is_fitted(self, "posterior_")
+        found: Predictive = self.posterior_.predict(_data(X), self.draws, self.random_state, batch_size=self.batch_size)
+        return found
+
+    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
+        """Return averaged probabilities (n, K), in the order of `classes_`."""
+        probs = self.predictive(X).probs.numpy()[:, self._numbers]
+        found: npt.NDArray[np.float64] = probs / probs.sum(1, keepdims=True)
+        return found
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """Return the most probable label of each example, (n,)."""
+        best = self.predict_proba(X).argmax(1)
+        found: npt.NDArray[Any] = self.classes_[best]
+        return found
+
+    def _network(self, classes: int) -> tuple[nn.Module, Any]:
+        if isinstance(self.model, str):
+            network, tokenizer = load_network(self.model, "classification", classes)
+            return network.to(find_device(self.device)), self.tokenizer or tokenizer
+        if isinstance(self.model, nn.Module):
+            return self.model, self.tokenizer
+        if not callable(self.model):
+            raise ConfigError(f"model={self.model!r}: a name, a network, or a function of the number of classes.")
+        made = self.model(classes)
+        return made if isinstance(made, tuple) else (made, self.tokenizer)
+
+
+def _numbers(network: nn.Module, classes: npt.NDArray[Any]) -> list[int]:
+    """Return which of the network's outputs each class is: by name where it names them so, else in order.
+
+    Raises:
+        DataError: it has another number of outputs.
+    """
+    config = getattr(network, "config", None)
+    outputs = getattr(config, "num_labels", len(classes))
+    if outputs != len(classes):
+        raise DataError(
+            f"y has {len(classes)} classes, and {type(network).__name__} has {outputs} outputs: load it with "
+            f"num_labels={len(classes)}, or pass the network's name as model=."
+        )
+    names = given(getattr(config, "id2label", {}).get(k, str(k)) for k in range(outputs))
+    told = [str(name) for name in classes]
+    return [names.index(name) for name in told] if set(told) == set(names) else list(range(outputs))
+
+
+def _data(X: Any) -> Any:
+    """Return X as rows of texts, or as a tensor of numbers.
+
+    Raises:
+        DataError: it is neither.
+    """
+    if hasattr(X, "to_dict") and hasattr(X, "iloc"):  # of pandas
+        texts = hasattr(X, "columns") and any(isinstance(value, str) for value in X.iloc[0])
+        X = X.to_dict("records") if texts else X.to_numpy()
+    items = X.tolist() if isinstance(X, np.ndarray) and X.dtype.kind in "OUS" else X
+    try:
+        first = items[0]
+    except (TypeError, IndexError, KeyError):
+        raise DataError(f"X={type(X).__name__} holds no examples: pass texts, rows or an array of numbers.") from None
+    if isinstance(first, str):
+        return [{"text": text} for text in items]
+    if isinstance(first, Mapping):
+        return [dict(row) for row in items]
+    if isinstance(first, (tuple, list)) and all(isinstance(part, str) for part in first) and len(first) in (1, 2):
+        return [dict(zip(("text", "text_pair"), parts, strict=False)) for parts in items]
+    if isinstance(X, torch.Tensor):
+        return X.float()
+    try:
+        return torch.from_numpy(np.ascontiguousarray(np.asarray(items, dtype=np.float32)))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"X holds neither texts nor numbers: {error}.") from None

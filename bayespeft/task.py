@@ -16,10 +16,9 @@ from bayespeft.data.files import is_file
 from bayespeft.data.load import load as load_rows
 from bayespeft.data.source import Source, source_of
 from bayespeft.errors import ConfigError, DataError
-from bayespeft.io.merge import name_outputs
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.multi_label import form_of
-from bayespeft.likelihoods.sequence_classification import names_of_outputs
+from bayespeft.networks.configuration import name_outputs, names_of_outputs
 from bayespeft.pretrained.load import LIKELIHOODS
 from bayespeft.pretrained.load import Task as Kind
 from bayespeft.pretrained.load import load as load_network
@@ -113,7 +112,7 @@ class Task:
         device = find_device(self.device)
         count, names = (None, ()) if self.resolved_kind == "causal" else _classes(self._train)
         model, tokenizer = load_network(self.model, self.resolved_kind, count, seed=seed)
-        known = names_of_outputs(model.config)
+        known = names_of_outputs(model)
         # A head that was trained on these very classes keeps its order of them.
         name_outputs(model, () if set(known) == set(names) else names)
         return model.to(device), tokenizer

@@ -23,6 +23,7 @@ from bayespeft.layers.layer import Layer
 from bayespeft.layers.merged import Merged
 from bayespeft.layers.network import eager
 from bayespeft.layers.weights import Weight
+from bayespeft.networks.configuration import cache_as_it_was
 
 LayerWeights = Mapping[str, Mapping[str, Weight]]
 
@@ -189,16 +190,11 @@ def mode(model: nn.Module, *, dropout: bool = False, keep_cache: bool = False) -
         keep_cache: leave the key-value cache as the network's configuration says.
     """
     before = [(module, module.training) for module in model.modules()]
-    config = getattr(model, "config", None)
-    cache = None if keep_cache else getattr(config, "use_cache", None)
     try:
-        set_mode(model, dropout=dropout)
-        if cache:
-            config.use_cache = False  # type: ignore[union-attr]
-        yield
+        with cache_as_it_was(model, off=not keep_cache):
+            set_mode(model, dropout=dropout)
+            yield
     finally:
-        if cache:
-            config.use_cache = cache  # type: ignore[union-attr]
         for module, training in before:
             module.training = training
 

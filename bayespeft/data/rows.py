@@ -20,9 +20,9 @@ from bayespeft.data.padding import NO_TOKEN, Arrays, Padding, Ragged
 from bayespeft.data.subset import Subset
 from bayespeft.data.table import TokenTable, is_sequence
 from bayespeft.errors import DataError
+from bayespeft.networks.tokens import IGNORED
 
 _PROBED = 64  # tokens of a row that is long enough to show what padding does
-_NO_LOSS = -100  # what labels of tokens are padded with: the number that torch's cross entropy ignores
 
 
 class RowExamples(Examples):
@@ -126,7 +126,7 @@ class RowExamples(Examples):
 
     def _label_batch(self, index: Tensor) -> Tensor | None:
         if isinstance(self._labels, Ragged):
-            return self._labels.padded(index, _NO_LOSS, self.padding.side if self._beside else "right")
+            return self._labels.padded(index, IGNORED, self.padding.side if self._beside else "right")
         return None if self._labels is None else self._labels[index]
 
     def _ragged(self, name: str) -> Ragged:

@@ -28,7 +28,6 @@ from bayespeft.fitting.packing import make_packs
 from bayespeft.fitting.start import start_packs, start_placements, started_at
 from bayespeft.fitting.units import in_units_of
 from bayespeft.guides.base import GuideSpec
-from bayespeft.layers.embeddings import fresh_tokens
 from bayespeft.layers.factors import Pack
 from bayespeft.layers.fingerprint import fingerprint
 from bayespeft.layers.heads import find_fresh, fresh_parameters, in_use, warn_of_random
@@ -39,6 +38,8 @@ from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.inputs import as_examples
 from bayespeft.likelihoods.regression import Regression
 from bayespeft.methods.base import Method
+from bayespeft.networks.configuration import setting
+from bayespeft.networks.embeddings import fresh_tokens, output_embedding
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.prediction.uneven import settled
 from bayespeft.training.coordinates import measured
@@ -212,10 +213,8 @@ def choose_likelihood(
 
 def _usual(model: nn.Module, rows: Sequence[Row] | None) -> str:
     """Return the name of the likelihood that a network's type and the columns of rows ask for."""
-    getter = getattr(model, "get_output_embeddings", None)
-    config = getattr(model, "config", None)
-    problem = getattr(config, "problem_type", None)
-    if callable(getter) and getter() is not None:
+    problem = setting(model, "problem_type")
+    if output_embedding(model) is not None:
         writes = rows is not None and any(name in rows[0] for name in WRITTEN)
         return "language_modelling" if writes else "label_tokens"
     if "ForTokenClassification" in type(model).__name__:
@@ -223,7 +222,7 @@ def _usual(model: nn.Module, rows: Sequence[Row] | None) -> str:
     if problem == "multi_label_classification":
         return "multi_label"
     # One output is a regression to transformers too.
-    measures = problem == "regression" or getattr(config, "num_labels", None) == 1
+    measures = problem == "regression" or setting(model, "num_labels") == 1
     return "regression" if measures else "sequence_classification"
 
 

@@ -25,6 +25,7 @@ from bayespeft.layers.network import bare
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.label_tokens import LabelTokens
 from bayespeft.methods.base import Method
+from bayespeft.networks.configuration import setting
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.training.history import History
 from bayespeft.utils.checks import ELSEWHERE, Count, Network, Tokenizer, checked
@@ -77,7 +78,7 @@ def import_lora(
     chosen = chosen.resolve(model, tokenizer, None)
     if classes is None:
         labels = chosen.token_ids if isinstance(chosen, LabelTokens) else ()
-        classes = len(labels) or getattr(getattr(model, "config", None), "num_labels", None)
+        classes = len(labels) or setting(model, "num_labels")
     if classes is None:
         raise ConfigError(f"classes: {type(model).__name__} has no config.num_labels; pass classes=.")
     lora = read_lora(directory, model)

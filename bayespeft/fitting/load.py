@@ -17,6 +17,7 @@ from bayespeft.io.saved import Saved
 from bayespeft.layers.fingerprint import check_fingerprint
 from bayespeft.layers.layer import Layer, all_layers
 from bayespeft.layers.network import bare
+from bayespeft.networks.configuration import setting
 from bayespeft.posterior.fitted import CENTER, MERGED, centers_are_saved
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.utils.bounded import Bounded, TooLarge
@@ -53,7 +54,7 @@ def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Tokeni
             f"the saved posterior adapts layer '{missing[0]}', which {type(model).__name__} lacks; load the base that it "
             f"was fitted on ({saved.base.name})."
         )
-    outputs = getattr(getattr(model, "config", None), "num_labels", saved.classes)
+    outputs = setting(model, "num_labels") or saved.classes
     if saved.heads and outputs != saved.classes:
         raise CheckpointError(
             f"the posterior in '{directory}' is over {saved.classes} classes, and this network has {outputs} outputs: load it "

@@ -14,11 +14,12 @@ from bayespeft.errors import ConfigError
 from bayespeft.generation.choice import Choice
 from bayespeft.generation.constraints import Constraints
 from bayespeft.generation.decode import Voice, Written, decode
-from bayespeft.generation.prompts import Prompts, as_tokens, check_length, language_of, padded, padding_tokens
+from bayespeft.generation.prompts import Prompts, as_tokens, check_length, language_of, padded
 from bayespeft.generation.result import Generation
 from bayespeft.generation.settings import Decoding
 from bayespeft.generation.stops import Stops
-from bayespeft.generation.stream import CausalStream, EncoderDecoderStream, start_token
+from bayespeft.generation.stream import CausalStream, EncoderDecoderStream
+from bayespeft.networks.tokens import padding_tokens, start_token
 from bayespeft.prediction.predictor import Predictor
 from bayespeft.utils.randomness import seeded
 
@@ -56,9 +57,9 @@ def _generate(predictor: Predictor, prompts: Prompts, draws: int, settings: Deco
     if language.vocabulary is not None and max(settings.eos_token_id, default=0) >= language.vocabulary:
         raise ConfigError(f"eos_token_id={settings.eos_token_id}: the network knows 0..{language.vocabulary - 1}.")
     values, count = weight_draws(predictor, draws, settings.seed)
-    check_length(rows, settings.max_new_tokens, model.config, language.encoder_decoder)
+    check_length(rows, settings.max_new_tokens, model, language.encoder_decoder)
     stops = Stops(model, tokenizer, settings.stop, settings.eos_token_id)
-    fill, begin_with = padding_token(model, tokenizer), start_token(model) if language.encoder_decoder else None
+    fill, begin_with = filler(model, tokenizer), start_token(model) if language.encoder_decoder else None
     kind = EncoderDecoderStream if language.encoder_decoder else CausalStream
     voices_of = max(count, 1)
     own = voices_of if settings.mode == "per_draw" else 1
@@ -104,7 +105,7 @@ def weight_draws(predictor: Predictor, draws: int, seed: int) -> tuple[dict[str,
     return predictor.adapted.joint_guide.latent.draws(count, torch.Generator().manual_seed(seed)), count
 
 
-def padding_token(model: Any, tokenizer: Any) -> int:
+def filler(model: Any, tokenizer: Any) -> int:
     """Return what stands where no token is: the padding token, or any, since masks hide it."""
     return next(iter(padding_tokens(model, tokenizer)), 0)
 

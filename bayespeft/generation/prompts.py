@@ -14,8 +14,8 @@ from bayespeft.errors import DataError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.chat import Message
 from bayespeft.likelihoods.language_modelling import LanguageModelling
-from bayespeft.likelihoods.language_rows import NO_LOSS
-from bayespeft.likelihoods.positions import positions_known
+from bayespeft.networks.positions import positions_known
+from bayespeft.networks.tokens import IGNORED
 from bayespeft.utils.checks import ELSEWHERE
 
 Prompts = Annotated[
@@ -39,13 +39,6 @@ def language_of(model: nn.Module, likelihood: Likelihood, tokenizer: Any) -> Lan
     if isinstance(likelihood, LanguageModelling):
         return likelihood
     return LanguageModelling(template="{source}").resolve(model, tokenizer, None)
-
-
-def padding_tokens(model: Any, tokenizer: Any) -> list[int]:
-    """Return the padding tokens that tokenizer and network name, the tokenizer's first."""
-    sources = (tokenizer, model.config, getattr(model, "generation_config", None))
-    named = (getattr(source, "pad_token_id", None) for source in sources)
-    return list(dict.fromkeys(int(token) for token in named if token is not None))
 
 
 def as_tokens(
@@ -97,10 +90,10 @@ def check_known(rows: Sequence[Sequence[int]], what: str, language: LanguageMode
     for i, row in enumerate(rows if language.vocabulary is not None else ()):
         strange = next((token for token in row if not 0 <= token < (language.vocabulary or 0)), None)
         if strange is not None:
-            why = "leave out what is to be ignored" if strange == NO_LOSS else "was it made by another tokenizer"
+            why = "leave out what is to be ignored" if strange == IGNORED else "was it made by another tokenizer"
             raise DataError(
                 f"{what} {i} has the token {strange}, and the network knows 0..{(language.vocabulary or 0) - 1}: {why}"
-                f"{'.' if strange == NO_LOSS else '?'}"
+                f"{'.' if strange == IGNORED else '?'}"
             )
 
 
@@ -225,13 +218,13 @@ def padded(
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
-def check_length(rows: Sequence[Sequence[int]], new: int, config: Any, encoder_decoder: bool) -> None:
+def check_length(rows: Sequence[Sequence[int]], new: int, model: nn.Module, encoder_decoder: bool) -> None:
     """Check that prompts and what is written behind them stay within the positions that a network knows.
 
     Raises:
         DataError: they don't; positions beyond would break the network, or mean nothing to it.
     """
-    limit = positions_known(config)
+    limit = positions_known(model)
     if limit is None:
         return
     lengths = [max(len(row), new) if encoder_decoder else len(row) + new for row in rows]

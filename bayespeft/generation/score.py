@@ -16,19 +16,19 @@ from bayespeft.data.padding import Padding
 from bayespeft.data.rows import RowExamples
 from bayespeft.data.table import TokenTable
 from bayespeft.errors import DataError, FitError
-from bayespeft.generation.generate import padding_token, weight_draws
+from bayespeft.generation.generate import filler, weight_draws
 from bayespeft.generation.prompts import (
     Prompts,
     as_tokens,
     check_known,
     conversations_of,
     language_of,
-    padding_tokens,
     texts_of,
     token_rows,
 )
 from bayespeft.likelihoods.language_modelling import LanguageModelling
-from bayespeft.likelihoods.language_rows import NO_LOSS, Written
+from bayespeft.likelihoods.language_rows import Written
+from bayespeft.networks.tokens import IGNORED, padding_tokens
 from bayespeft.prediction.predictor import Predictor
 from bayespeft.predictive.categorical import entropy, information_bias, log_likelihood
 from bayespeft.utils.checks import ELSEWHERE
@@ -94,7 +94,7 @@ def score(
     sources = as_tokens(prompts, language, tokenizer, padding_tokens(model, tokenizer))
     pairs = _pairs(prompts, sources, targets, language, tokenizer)
     rows = language.joined([p.source for p in pairs], [p.target for p in pairs], labels=[p.labels for p in pairs])
-    examples = RowExamples(TokenTable(rows), Padding(padding_token(model, tokenizer), "right", labels=True))
+    examples = RowExamples(TokenTable(rows), Padding(filler(model, tokenizer), "right", labels=True))
     labels = examples.labels()
     assert labels is not None
     language.check_labels(labels, 1)
@@ -166,7 +166,7 @@ def _batch(
         log_probs = torch.log_softmax(logits.float(), -1)
         if not torch.isfinite(log_probs.amax(-1)).all():
             raise FitError("the network's output is not a number; run it in float32, or check the prompts.")
-        real = labels != NO_LOSS
+        real = labels != IGNORED
         own = log_likelihood(log_probs, labels.clamp_min(0)).where(real, 0.0)
         wholes.append(own.double().sum(1).cpu())
         law = log_probs if law is None else torch.logaddexp(law, log_probs)

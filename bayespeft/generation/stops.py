@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bayespeft.errors import DataError
-from bayespeft.likelihoods.language_modelling import end_tokens
+from bayespeft.networks.tokens import end_tokens
 
 
 class Stops:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -10,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from bayespeft.errors import AttachError
-
-# What the key-value cache is called in a forward call and in its output: by newer releases of transformers, and by older.
-CACHE_NAMES = ("cache", "past_key_values")
+from bayespeft.networks.forward import CACHE_NAMES, cache_name, cache_of, last_logits, takes
+from bayespeft.networks.tokens import start_token
 
 
 class Stream(ABC):
@@ -29,9 +27,8 @@ class Stream(ABC):
 
     def __init__(self, model: nn.Module, ids: Tensor, mask: Tensor) -> None:
         self._model, self._ids, self._mask = model, ids, mask
-        self._known = inspect.signature(model.forward).parameters
         self._cache: Any = None
-        self._cache_name = next((name for name in CACHE_NAMES if name in self._known), CACHE_NAMES[-1])
+        self._cache_name = cache_name(model)
 
     @property
     def rows(self) -> int:
@@ -49,7 +46,7 @@ class Stream(ABC):
     def _run(self, **arguments: Any) -> Tensor:
         # Said aloud, since the network's configuration has it switched off meanwhile.
         output = self._model(**arguments, **{self._cache_name: self._cache}, use_cache=True)
-        self._cache = next((found for name in CACHE_NAMES if (found := getattr(output, name, None)) is not None), None)
+        self._cache = cache_of(output)
         if self._cache is None:
             raise AttachError(
                 f"{type(self._model).__name__} returns no {' or '.join(CACHE_NAMES)}: generation needs a network with a "
@@ -64,8 +61,8 @@ class CausalStream(Stream):
 
     def __init__(self, model: nn.Module, ids: Tensor, mask: Tensor) -> None:
         super().__init__(model, ids, mask)
-        self._positions = "position_ids" in self._known
-        self._last = {"logits_to_keep": 1} if "logits_to_keep" in self._known else {}
+        self._positions = takes(model, "position_ids")
+        self._last = last_logits(model, 1)
 
     def begin(self) -> Tensor:
         """As the base."""
@@ -94,17 +91,3 @@ class EncoderDecoderStream(Stream):
     def go_on(self, tokens: Tensor) -> Tensor:
         """As the base."""
         return self._run(decoder_input_ids=tokens[:, None], encoder_outputs=self._encoded, attention_mask=self._mask)
-
-
-def start_token(model: nn.Module) -> int:
-    """Return the token that a decoder behind an encoder begins with.
-
-    Raises:
-        AttachError: the network names none.
-    """
-    config: Any = model.config
-    if config.decoder_start_token_id is None:
-        raise AttachError(
-            f"the configuration of {type(model).__name__} names no decoder_start_token_id: set it, or the decoder can't begin."
-        )
-    return int(config.decoder_start_token_id)

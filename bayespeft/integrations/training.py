@@ -22,6 +22,7 @@ from bayespeft.integrations.arguments import check_arguments, settings
 from bayespeft.layers.network import bare
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.methods.base import Method
+from bayespeft.networks.configuration import cache_as_it_was
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.predictive.base import Prediction
 
@@ -250,19 +251,16 @@ def _as_it_is(network: nn.Module) -> Iterator[None]:
     """
     forward = network.__dict__.get("forward")
     marked = network.__dict__.get("_hf_peft_config_loaded")
-    config = getattr(network, "config", None)
-    cache = getattr(config, "use_cache", None)
     try:
         if getattr(network, "is_quantized", False):
             network._hf_peft_config_loaded = True  # type: ignore[assignment]
-        yield
+        with cache_as_it_was(network):
+            yield
     finally:
         for name, before in (("forward", forward), ("_hf_peft_config_loaded", marked)):
             network.__dict__.pop(name, None)
             if before is not None:
                 network.__dict__[name] = before
-        if cache is not None:
-            config.use_cache = cache  # type: ignore[union-attr]
 
 
 def _length(data: Any) -> int:

@@ -62,14 +62,6 @@ def merged_copy(
     return network.eval()
 
 
-def name_outputs(network: nn.Module, names: Sequence[str]) -> None:
-    """Let a network's configuration call its outputs by these names, where there are any."""
-    config: Any = getattr(network, "config", None)
-    if names and config is not None:
-        config.id2label = dict(enumerate(names))
-        config.label2id = {name: number for number, name in enumerate(names)}
-
-
 def write_merged(directory: str | os.PathLike[str], network: nn.Module, tokenizer: Any) -> None:
     """Write a network, and its tokenizer if there is one, as `from_pretrained` reads it; whole or not at all.
 

@@ -20,10 +20,11 @@ from bayespeft.adapters.full import Full
 from bayespeft.errors import CheckpointError
 from bayespeft.io.directory import replacing
 from bayespeft.io.peft import CONFIG, DIGEST, PREFIX, TENSORS, content_digest, layer_parts, turned
-from bayespeft.layers.embeddings import fresh_rows
 from bayespeft.layers.heads import find_head
 from bayespeft.layers.merged import Merged, tied
 from bayespeft.layers.weights import plain
+from bayespeft.networks.configuration import name_of
+from bayespeft.networks.embeddings import fresh_rows
 
 # The last part of a network's class name, and peft's name for its task.
 _TASKS = {"SequenceClassification": "SEQ_CLS", "CausalLM": "CAUSAL_LM", "LMHeadModel": "CAUSAL_LM"}
@@ -113,7 +114,7 @@ def write_parts(folder: Path, model: nn.Module, placements: Sequence[Placement],
         "peft_type": "LORA",
         # With a task type peft wraps the whole head, which must then have no LoRA inside, and be there.
         "task_type": _task(model) if standard and (modules or not heads) else None,
-        "base_model_name_or_path": getattr(getattr(model, "config", None), "name_or_path", "") or None,
+        "base_model_name_or_path": name_of(model) or None,
         "bias": "none",
         "fan_in_fan_out": any(p.layer.kind == "conv1d" for p in placements if p.layer.name in ranks),
         "inference_mode": True,

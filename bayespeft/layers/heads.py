@@ -8,16 +8,15 @@ loaded (5.0 and later), or, where there are none, by values: an untouched bias o
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from bayespeft.errors import AttachError
 from bayespeft.layers.layer import Layer, all_layers
+from bayespeft.networks.bodies import body_of, came_from_checkpoint, initial_spread, pretrained
 
-# The mark of transformers on what it has loaded.
-_LOADED = "_is_hf_initialized"
 # Two spreads are the same up to this part of them.
 _NEAR = 0.1
 
@@ -29,10 +28,10 @@ def find_head(model: nn.Module) -> list[Layer]:
     part of what was pretrained.
     """
     inside: set[int] = set()
-    pretrained = list(_pretrained(model))
-    for _, network in pretrained:
-        inside |= {id(module) for module in _body(network).modules()}
-    return [layer for layer in all_layers(model).values() if id(layer.module) not in inside] if pretrained else []
+    models = list(pretrained(model))
+    for _, network in models:
+        inside |= {id(module) for module in body_of(network).modules()}
+    return [layer for layer in all_layers(model).values() if id(layer.module) not in inside] if models else []
 
 
 def find_fresh(model: nn.Module) -> list[Layer]:
@@ -49,9 +48,9 @@ def find_fresh(model: nn.Module) -> list[Layer]:
 def fresh_parameters(model: nn.Module) -> set[str]:
     """Return names of parameters in models of transformers that no checkpoint brought, as far as it can be told."""
     fresh: set[str] = set()
-    for prefix, network in _pretrained(model):
+    for prefix, network in pretrained(model):
         own = dict(network.named_parameters())
-        unmarked = {name for name, parameter in own.items() if not getattr(parameter, _LOADED, False)}
+        unmarked = {name for name, parameter in own.items() if not came_from_checkpoint(parameter)}
         found = unmarked if len(unmarked) < len(own) else _untouched(network)
         fresh |= {f"{prefix}{name}" for name in found}
     return fresh
@@ -115,14 +114,14 @@ def warn_of_random(model: nn.Module, known: Iterable[str]) -> None:
         model: the network.
         known: names of layers that are trained whole, or play no part.
     """
-    bodies = {id(parameter) for _, network in _pretrained(model) for parameter in _body(network).parameters()}
+    bodies = {id(parameter) for _, network in pretrained(model) for parameter in body_of(network).parameters()}
     random = fresh_parameters(model)
     if bodies:
         random |= {
             name
             for name, parameter in model.named_parameters()
             # Scales and biases are made constant: those that are not have been trained.
-            if id(parameter) not in bodies and parameter.dim() > 1 and not getattr(parameter, _LOADED, False)
+            if id(parameter) not in bodies and parameter.dim() > 1 and not came_from_checkpoint(parameter)
         }
     whole = tuple(f"{name}." for name in known)
     left = [
@@ -140,37 +139,9 @@ def warn_of_random(model: nn.Module, known: Iterable[str]) -> None:
         )
 
 
-def _pretrained(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the outermost models of transformers in a network, each with the beginning of its parameters' names."""
-    within: tuple[str, ...] = ()
-    for name, module in model.named_modules():
-        if name.startswith(within or ("\0",)):
-            continue
-        if isinstance(getattr(module, "base_model_prefix", None), str) and hasattr(module, "config"):
-            prefix = f"{name}." if name else ""
-            yield prefix, module
-            if not name:
-                return
-            within = (*within, prefix)
-
-
-def _body(network: nn.Module) -> nn.Module:
-    """Return the part of a model that its task did not add; the whole of a language model, or of a body alone."""
-    speaks = getattr(network, "get_output_embeddings", None)
-    if callable(speaks) and speaks() is not None:
-        return network
-    body = getattr(network, str(network.base_model_prefix) or "\0", None)
-    if isinstance(body, nn.Module):
-        return body
-    if "Classification" not in type(network).__name__:
-        return network
-    # Some hold their body under other names (CLIP's vision_model, Whisper's encoder): it is by far the largest part.
-    return max(network.children(), key=lambda child: sum(p.numel() for p in child.parameters()))
-
-
 def _untouched(network: nn.Module) -> set[str]:
     """Return parameters of linear layers that look as they were made, in a network where most don't."""
-    spread = getattr(getattr(network, "config", None), "initializer_range", None)
+    spread = initial_spread(network)
     with_bias = {
         name: layer
         for name, layer in all_layers(network).items()

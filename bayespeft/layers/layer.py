@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from bayespeft.config import Targets
 from bayespeft.errors import AttachError, ConfigError, TargetError
+from bayespeft.networks.configuration import setting
+from bayespeft.networks.embeddings import output_embedding
 
 # Query and value projections (or the fused projection that holds them), by `config.model_type`.
 _QUERY_VALUE = {
@@ -195,11 +197,6 @@ def _stacked(model: nn.Module) -> str:
     )
 
 
-def _output_embedding(model: nn.Module) -> nn.Module | None:
-    getter = getattr(model, "get_output_embeddings", None)
-    return getter() if callable(getter) else None
-
-
 def _summary(layers: dict[str, Layer]) -> str:
     """Name the candidates the way a user would write them: last parts of names, each with its count."""
     counts: dict[str, int] = {}
@@ -238,7 +235,7 @@ def _by_names(names: Sequence[str], layers: dict[str, Layer], others: _Others) -
 
 
 def _by_architecture(model: nn.Module, layers: dict[str, Layer], others: _Others) -> dict[str, Layer]:
-    kind = getattr(getattr(model, "config", None), "model_type", None)
+    kind = setting(model, "model_type")
     if kind not in AUTO_TARGETS:
         what = f"architecture {kind!r}" if kind else f"network {type(model).__name__}"
         raise TargetError(
@@ -273,7 +270,7 @@ def find_layers(model: nn.Module, targets: Targets, exclude: Sequence[str] = ())
     elif chosen == "auto":
         found = _by_architecture(model, layers, others)
     elif chosen == "all-linear":
-        output = _output_embedding(model)
+        output = output_embedding(model)
         found = {name: layer for name, layer in layers.items() if layer.module is not output}
         if others.said:
             warnings.warn(f"targets='all-linear' leaves layers out.{others.said}", stacklevel=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from torch import nn
@@ -14,7 +13,11 @@ from bayespeft.data.source import Source
 from bayespeft.data.takes import FittingExamples, Takes
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.encoding import encoded
-from bayespeft.likelihoods.positions import has_table, longest, vocabulary
+from bayespeft.networks.configuration import is_encoder_decoder, setting
+from bayespeft.networks.embeddings import vocabulary
+from bayespeft.networks.forward import inputs_of
+from bayespeft.networks.positions import has_table, longest
+from bayespeft.networks.tokens import padding_token
 
 
 def as_examples(source: Source, likelihood: Likelihood, tokenizer: Any, model: nn.Module) -> Examples:
@@ -41,22 +44,17 @@ def as_examples(source: Source, likelihood: Likelihood, tokenizer: Any, model: n
 
 def takes_of(model: nn.Module, likelihood: Likelihood) -> Takes:
     """Return what is known of a network's inputs."""
-    parameters = inspect.signature(model.forward).parameters.values()
-    names = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    # A forward that passes on what it is given does not say what that may be; transformers' names at least its main input.
-    opaque = any(p.kind is p.VAR_KEYWORD for p in parameters) and getattr(model, "main_input_name", "") not in names
-    config = getattr(model, "config", None)
-    types = getattr(config, "type_vocab_size", None)
+    types = setting(model, "type_vocab_size")
     # Decoders behind an encoder classify by the state at the last end token, and refuse rows that hold unequally many.
-    pooled = getattr(config, "is_encoder_decoder", False) and likelihood.trains_head and not likelihood.token_labels
+    pooled = is_encoder_decoder(model) and likelihood.trains_head and not likelihood.token_labels
     return Takes(
         network=type(model).__name__,
-        names=None if opaque else frozenset(names - {"labels"}),
+        names=inputs_of(model),
         dtype=next((p.dtype for p in model.parameters() if p.is_floating_point()), None),
         vocabulary=vocabulary(model),
         positions=longest(model) if has_table(model) else None,
         token_types=types if isinstance(types, int) and types > 0 else None,
-        end=getattr(config, "eos_token_id", None) if pooled else None,
+        end=setting(model, "eos_token_id") if pooled else None,
         others=frozenset(likelihood.reads),
     )
 
@@ -64,5 +62,4 @@ def takes_of(model: nn.Module, likelihood: Likelihood) -> Takes:
 def _padding(likelihood: Likelihood, tokenizer: Any, model: nn.Module) -> Padding:
     """Return how rows of tokens are brought to one length: likelihood, tokenizer and network say it, in this order."""
     side: Any = likelihood.pads or likelihood.padding_side or getattr(tokenizer, "padding_side", "right")
-    named = (getattr(source, "pad_token_id", None) for source in (tokenizer, getattr(model, "config", None)))
-    return Padding(next((token for token in named if token is not None), None), side, likelihood.token_labels)
+    return Padding(padding_token(model, tokenizer), side, likelihood.token_labels)

@@ -17,9 +17,10 @@ from bayespeft.data.batch import Batch
 from bayespeft.data.columns import Row, label_of, remedy
 from bayespeft.errors import AttachError, DataError
 from bayespeft.likelihoods.categorical import Categorical
-from bayespeft.likelihoods.positions import left_positions, token_limit
 from bayespeft.likelihoods.prompts import LETTERS, answer_tokens, multiple_choice
 from bayespeft.likelihoods.tokens import whole_texts
+from bayespeft.networks.embeddings import output_embedding
+from bayespeft.networks.positions import left_positions, token_limit
 
 
 class LabelTokens(Categorical):
@@ -116,8 +117,7 @@ def _choices(row: Row, index: int) -> Sequence[str]:
 
 def _output_embedding(model: nn.Module) -> tuple[nn.Linear | None, str]:
     """Return the output layer and its name, or None where its rows can't be taken."""
-    getter = getattr(model, "get_output_embeddings", None)
-    head = getter() if callable(getter) else None
+    head = output_embedding(model)
     if head is None:
         raise AttachError(
             f"label_tokens needs a causal language model with an output embedding; {type(model).__name__} has none."

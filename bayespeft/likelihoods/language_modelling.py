@@ -6,7 +6,6 @@ examples. Source tokens carry the label -100, as in transformers, and only posit
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
@@ -20,9 +19,13 @@ from bayespeft.data.batch import Batch
 from bayespeft.data.columns import Row
 from bayespeft.errors import AttachError, ConfigError, DataError
 from bayespeft.likelihoods.base import Likelihood
-from bayespeft.likelihoods.language_rows import COLUMNS, NO_LOSS, Reader
-from bayespeft.likelihoods.positions import left_positions, token_limit
+from bayespeft.likelihoods.language_rows import COLUMNS, Reader
 from bayespeft.likelihoods.tokens import added
+from bayespeft.networks.configuration import is_encoder_decoder, setting
+from bayespeft.networks.embeddings import output_embedding
+from bayespeft.networks.forward import last_logits
+from bayespeft.networks.positions import left_positions, token_limit
+from bayespeft.networks.tokens import IGNORED, end_tokens, start_token
 from bayespeft.predictive.base import GaussianAverage
 from bayespeft.predictive.language import LanguageAverage, LanguagePredictive, SequenceLaw
 
@@ -58,14 +61,13 @@ class LanguageModelling(Likelihood):
             AttachError: the network is no language model. ConfigError: the template has no `{source}`. DataError: rows are
                 text, and the tokenizer has no end token.
         """
-        getter = getattr(model, "get_output_embeddings", None)
-        head = getter() if callable(getter) else None
+        head: Any = output_embedding(model)
         if head is None:
             raise AttachError(
                 f"language_modelling needs a network with an output embedding over a vocabulary; {type(model).__name__} has "
                 "none. Load it with AutoModelForCausalLM or AutoModelForSeq2SeqLM."
             )
-        own = bool(getattr(model.config, "is_encoder_decoder", False))
+        own = is_encoder_decoder(model)
         plain = own or bool(rows and "source" not in rows[0])
         template = self.template if self.template is not None else "{source}" if plain else "{source}\n"
         if "{source}" not in template:
@@ -141,7 +143,7 @@ class LanguageModelling(Likelihood):
             if self.encoder_decoder:
                 examples.append({"input_ids": kept, **({} if target is None else {"labels": own})})
             else:
-                scored = {} if target is None else {"labels": [NO_LOSS] * len(kept) + list(given or ())}
+                scored = {} if target is None else {"labels": [IGNORED] * len(kept) + list(given or ())}
                 examples.append({"input_ids": kept + own, **scored})
         if any(dropped):
             end = "end" if self.encoder_decoder else "beginning"
@@ -163,7 +165,7 @@ class LanguageModelling(Likelihood):
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return log p(target | source) of each example, (n, 1) float32, nats."""
         logits, targets = self.target_logits(model, batch)
-        nll = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=NO_LOSS, reduction="none")
+        nll = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none")
         return -nll.reshape(targets.shape).sum(1, keepdim=True)
 
     def target_logits(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -183,18 +185,18 @@ class LanguageModelling(Likelihood):
         ids = inputs["input_ids"]
         labels = batch.labels.repeat(len(ids) // len(batch.labels), 1)
         if self.encoder_decoder:
-            return model(**inputs, decoder_input_ids=shifted(labels, model.config), use_cache=False).logits, labels
+            return model(**inputs, decoder_input_ids=shifted(labels, model), use_cache=False).logits, labels
         if labels.shape != ids.shape:
             raise DataError(
                 f"a causal model's labels stand beside its input_ids: {tuple(labels.shape)} labels for {tuple(ids.shape)} "
                 "tokens. Put -100 where no token is scored."
             )
         targets = labels[:, 1:]
-        kept = (targets != NO_LOSS).any(0).nonzero()[:, 0]
+        kept = (targets != IGNORED).any(0).nonzero()[:, 0]
         mask = inputs.get("attention_mask", torch.ones_like(ids))
         arguments = {**left_positions(model, mask), **inputs, "attention_mask": mask, "use_cache": False}
-        if "logits_to_keep" in inspect.signature(model.forward).parameters:
-            return model(**arguments, logits_to_keep=kept).logits, targets[:, kept]
+        if fewer := last_logits(model, kept):
+            return model(**arguments, **fewer).logits, targets[:, kept]
         return model(**arguments).logits[:, kept], targets[:, kept]
 
     def distribution(self, logits: Tensor) -> Distribution:
@@ -212,7 +214,7 @@ class LanguageModelling(Likelihood):
         limit = self.vocabulary if self.vocabulary is not None else int(labels.max()) + 1
         problems: tuple[tuple[Tensor, str], ...] = (
             (
-                (((labels < 0) & (labels != NO_LOSS)) | (labels >= limit)).any(1),
+                (((labels < 0) & (labels != IGNORED)) | (labels >= limit)).any(1),
                 f"is neither -100 nor in 0..{limit - 1}",
             ),
             (~scored.any(1), "never is a token: all are -100, or only the first is not, which nothing comes before"),
@@ -240,7 +242,7 @@ class LanguageModelling(Likelihood):
         return self._scored(labels).sum(1)
 
     def _scored(self, labels: Tensor) -> Tensor:
-        return (labels if self.encoder_decoder else labels[:, 1:]) != NO_LOSS
+        return (labels if self.encoder_decoder else labels[:, 1:]) != IGNORED
 
     def log_likelihood(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the log-probabilities, which the outputs are."""
@@ -269,24 +271,10 @@ class LanguageModelling(Likelihood):
         return LanguagePredictive
 
 
-def shifted(labels: Tensor, config: Any) -> Tensor:
+def shifted(labels: Tensor, model: nn.Module) -> Tensor:
     """Return a decoder's inputs (n, T) for labels (n, T): the start token, then the labels but the last."""
-    start = config.decoder_start_token_id
-    if start is None:
-        raise AttachError(
-            "the network's configuration names no decoder_start_token_id: set it, or the decoder can't begin."
-        )
-    inputs = torch.cat([labels.new_full((len(labels), 1), start), labels[:, :-1]], 1)
-    return inputs.masked_fill(inputs == NO_LOSS, config.pad_token_id or 0)
-
-
-def end_tokens(model: nn.Module, tokenizer: Any) -> list[int]:
-    """Return the end tokens that a network's configurations and its tokenizer name, in ascending order."""
-    configurations = (getattr(model, "generation_config", None), getattr(model, "config", None))
-    candidates = (getattr(configuration, "eos_token_id", None) for configuration in configurations)
-    named: Any = next((found for found in candidates if found is not None), [])
-    own = getattr(tokenizer, "eos_token_id", None)
-    return sorted({*(named if isinstance(named, (list, tuple)) else [named]), *([] if own is None else [own])})
+    inputs = torch.cat([labels.new_full((len(labels), 1), start_token(model)), labels[:, :-1]], 1)
+    return inputs.masked_fill(inputs == IGNORED, setting(model, "pad_token_id") or 0)
 
 
 LIKELIHOOD = LanguageModelling

@@ -16,8 +16,8 @@ from bayespeft.data.columns import Row, is_conversation, remedy
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.chat import prompt_tokens, scored_tokens
 from bayespeft.likelihoods.tokens import continuations, whole_texts
+from bayespeft.networks.tokens import IGNORED
 
-NO_LOSS = -100
 COLUMNS = "source, target | prompt, completion | messages"
 
 
@@ -129,7 +129,7 @@ class Reader:
             whole = [*whole, *answer]
         ids, scored = scored_tokens(self.tokenizer, whole, what, given=given, ends=self.ends, tools=tools)
         first = scored.index(True)
-        labels = [token if on else NO_LOSS for token, on in zip(ids, scored, strict=True)]
+        labels = [token if on else IGNORED for token, on in zip(ids, scored, strict=True)]
         return Written(ids[:first], ids[first:], labels[first:])
 
     def _ended(self, tokens: list[int]) -> list[int]:

@@ -19,8 +19,9 @@ from torch.distributions import Distribution
 from bayespeft.data.class_names import given
 from bayespeft.data.columns import Row, label_of
 from bayespeft.errors import DataError
-from bayespeft.likelihoods.sequence_classification import names_of_outputs, number_of
+from bayespeft.likelihoods.sequence_classification import number_of
 from bayespeft.likelihoods.text import TextLikelihood
+from bayespeft.networks.configuration import names_of_outputs, setting
 from bayespeft.predictive.multi_label import MultiLabelAverage, MultiLabelPredictive
 
 Form = Literal["vectors", "lists"]
@@ -45,9 +46,8 @@ class MultiLabel(TextLikelihood):
 
     def resolve(self, model: nn.Module, tokenizer: Any, rows: Sequence[Row] | None) -> MultiLabel:
         """Take names and number of labels and the length limit from the network; see how rows say their labels."""
-        config = getattr(model, "config", None)
-        names = self.label_names or names_of_outputs(config)
-        count = self.classes or getattr(config, "num_labels", None) or len(names) or None
+        names = self.label_names or names_of_outputs(model)
+        count = self.classes or setting(model, "num_labels") or len(names) or None
         found = super().resolve(model, tokenizer, rows).replace(label_names=names, classes=count)
         if rows is None or self.form is not None:
             return found

@@ -13,9 +13,10 @@ from torch import nn
 
 from bayespeft.data.class_names import given, in_order, told
 from bayespeft.data.columns import Row, label_of
-from bayespeft.errors import ConfigError, DataError
+from bayespeft.errors import DataError
 from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.likelihoods.text import TextLikelihood
+from bayespeft.networks.configuration import names_of_outputs
 
 
 class SequenceClassification(TextLikelihood, Categorical):
@@ -34,7 +35,7 @@ class SequenceClassification(TextLikelihood, Categorical):
 
         A warning says how labels are numbered that are strings, where nobody numbered them.
         """
-        names = self.label_names or names_of_outputs(getattr(model, "config", None))
+        names = self.label_names or names_of_outputs(model)
         if rows and not given(names):
             names = _names_of_labels(rows, names)
         return super().resolve(model, tokenizer, rows).replace(label_names=names)
@@ -96,25 +97,6 @@ def _names_of_labels(rows: Sequence[Row], outputs: tuple[str, ...]) -> tuple[str
         stacklevel=2,
     )
     return names
-
-
-def names_of_outputs(config: Any) -> tuple[str, ...]:
-    """Return what a network's configuration calls its outputs, in order; none where it says nothing.
-
-    Raises:
-        ConfigError: its `id2label` does not number them 0, 1, ...
-    """
-    known = getattr(config, "id2label", None) or {}
-    try:
-        # Keys may be text: JSON has no others.
-        by_number = {int(number): str(name) for number, name in known.items()}
-    except (AttributeError, TypeError, ValueError):
-        by_number = {-1: ""}
-    if sorted(by_number) != list(range(len(by_number))):
-        raise ConfigError(
-            f"model.config.id2label is {known!r:.200}: it must name the outputs 0, 1, ..., as in {{0: 'no', 1: 'yes'}}."
-        )
-    return tuple(by_number[number] for number in range(len(by_number)))
 
 
 LIKELIHOOD = SequenceClassification

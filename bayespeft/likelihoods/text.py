@@ -17,8 +17,9 @@ from bayespeft.data.batch import Batch, Inputs
 from bayespeft.data.columns import Row, label_of, remedy
 from bayespeft.errors import AttachError, BayesPeftError, ConfigError, DataError
 from bayespeft.likelihoods.base import Likelihood
-from bayespeft.likelihoods.positions import left_positions, token_limit
 from bayespeft.likelihoods.tokens import added, repeated
+from bayespeft.networks.configuration import setting
+from bayespeft.networks.positions import left_positions, token_limit
 
 T = TypeVar("T", bound="TextLikelihood")
 
@@ -44,13 +45,13 @@ class TextLikelihood(Likelihood):
             ConfigError: the network says that several labels may be right at once.
         """
         config = getattr(model, "config", None)
-        if not self.several and getattr(config, "problem_type", None) == "multi_label_classification":
+        if not self.several and setting(model, "problem_type") == "multi_label_classification":
             raise ConfigError(
                 "the network's config.problem_type is 'multi_label_classification': each label is right or wrong alone, and "
                 f"{self.kind} has no probability for each. Take likelihood='multi_label', or leave likelihood= out; or, "
                 "if exactly one label is right, set model.config.problem_type = 'single_label_classification'."
             )
-        pads = getattr(tokenizer, "pad_token_id", None), getattr(config, "pad_token_id", None)
+        pads = getattr(tokenizer, "pad_token_id", None), setting(model, "pad_token_id")
         if config is not None and pads[0] is not None and pads[0] != pads[1]:
             raise DataError(
                 f"the tokenizer pads with token {pads[0]}, but the network's configuration says {pads[1]}; set "

@@ -18,10 +18,11 @@ from bayespeft.data.class_names import given
 from bayespeft.data.columns import TAGS, Row, label_of
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.categorical import softmax_root
-from bayespeft.likelihoods.sequence_classification import names_of_outputs, number_of
+from bayespeft.likelihoods.sequence_classification import number_of
 from bayespeft.likelihoods.text import TextLikelihood
 from bayespeft.likelihoods.words import words_to_tokens
-from bayespeft.predictive.categorical import IGNORED
+from bayespeft.networks.configuration import names_of_outputs
+from bayespeft.networks.tokens import IGNORED
 from bayespeft.predictive.tokens import TokenAverage, TokenLaw, TokenPredictive
 
 
@@ -44,7 +45,7 @@ class TokenClassification(TextLikelihood):
 
     def resolve(self, model: nn.Module, tokenizer: Any, rows: Sequence[Row] | None) -> TokenClassification:
         """Take the class names and the length limit from the network; errors as the base."""
-        names = self.label_names or names_of_outputs(getattr(model, "config", None))
+        names = self.label_names or names_of_outputs(model)
         return super().resolve(model, tokenizer, rows).replace(label_names=names)
 
     @property

@@ -14,6 +14,7 @@ from torch import nn
 
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.methods.base import Method
+from bayespeft.networks.configuration import name_of
 from bayespeft.report.context import Setup, Training
 from bayespeft.training.history import History
 from bayespeft.version import __version__
@@ -66,7 +67,7 @@ def setup(
         layers: names of the adapted layers, which are told by pattern.
         settings: further groups of plain values.
     """
-    name = getattr(getattr(model, "config", None), "name_or_path", "")
+    name = name_of(model)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     configuration = {
         "method": method.model_dump(mode="json"),

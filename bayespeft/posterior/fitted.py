@@ -18,7 +18,7 @@ from bayespeft.data.layout import Columns
 from bayespeft.errors import AttachError, ConfigError
 from bayespeft.io import checkpoint
 from bayespeft.io.hub import model_card, push
-from bayespeft.io.merge import merged_copy, name_outputs, write_merged
+from bayespeft.io.merge import merged_copy, write_merged
 from bayespeft.io.peft_draws import write_draws
 from bayespeft.io.peft_export import write_lora
 from bayespeft.io.savable import check_savable
@@ -28,6 +28,7 @@ from bayespeft.layers.merged import Merged, times_merged
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.regression import Regression
 from bayespeft.methods.base import Method
+from bayespeft.networks.configuration import name_of, name_outputs
 from bayespeft.prediction.frozen import Frozen, sharing_copy
 from bayespeft.prediction.predictor import Predictor
 from bayespeft.report.base import Report
@@ -377,7 +378,7 @@ class Fitted:
 
     @property
     def _base_name(self) -> str:
-        return str(getattr(getattr(self.model, "config", None), "name_or_path", type(self.model).__name__))
+        return name_of(self.model) or type(self.model).__name__
 
     @torch.no_grad()
     def _networks(self, count: int, seed: int) -> Iterator[LayerWeights]:

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from bayespeft.adapters.attach import MixedRowsError, blocks_of
 from bayespeft.data.batch import Batch
+from bayespeft.networks.configuration import is_encoder_decoder
 from bayespeft.variational.adapted import Adapted
 
 # The sizes of the two batches, and how near the outputs must be (relative to the largest).
@@ -204,7 +205,7 @@ def _replaced(blocks: Sequence[nn.Module], output: Any) -> Iterator[None]:
 
 def _below(model: nn.Module, layers: Sequence[str]) -> list[nn.Module]:
     """Return the blocks below the first adapted layer: all of them where none has one; none where there is no one list."""
-    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+    if is_encoder_decoder(model):
         return []
     blocks = blocks_of(model)
     names = {id(module): name for name, module in model.named_modules()}

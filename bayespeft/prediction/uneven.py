@@ -13,6 +13,7 @@ from bayespeft.data.batch import Batch
 from bayespeft.data.examples import Examples
 from bayespeft.errors import AttachError
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.networks.tokens import IGNORED
 
 # Of the largest output: rounding of another kernel for another shape stays below, reading padding does not.
 EXACT, HALF = 1e-3, 0.05
@@ -29,7 +30,7 @@ def alone(pair: Batch, row: int) -> Batch:
         return value[row : row + 1, real] if beside else value[row : row + 1]
 
     labels = None if pair.labels is None else pair.labels[row : row + 1]
-    if labels is not None and labels.shape[1:] == mask.shape[1:] and bool((labels[:, ~real] == -100).all()):
+    if labels is not None and labels.shape[1:] == mask.shape[1:] and bool((labels[:, ~real] == IGNORED).all()):
         labels = labels[:, real]
     inputs = {name: cut(name, value) for name, value in pair.inputs.items()}
     return Batch(inputs, labels, pair.index[row : row + 1])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bayespeft.errors import ConfigError
+from bayespeft.networks.tokens import IGNORED
 from bayespeft.predictive.base import (
     FIGURES_ALONE,
     Average,
@@ -30,9 +31,6 @@ from bayespeft.report.ood import separate
 from bayespeft.report.over_draws import of_prediction
 from bayespeft.report.quotes import quoted
 from bayespeft.utils.checks import checked_methods
-
-IGNORED = -100
-"""The label of what has none, as in torch's cross entropy: its log-probability counts as 0."""
 
 
 @checked_methods

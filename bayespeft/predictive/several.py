@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bayespeft.errors import ConfigError
+from bayespeft.networks.tokens import IGNORED
 from bayespeft.predictive.base import (
     ALONE,
     Average,
@@ -26,7 +27,7 @@ from bayespeft.predictive.base import (
     refuse_broken,
     relative,
 )
-from bayespeft.predictive.categorical import IGNORED, CategoricalAverage, Predictive, log_likelihood
+from bayespeft.predictive.categorical import CategoricalAverage, Predictive, log_likelihood
 from bayespeft.utils.checks import checked_methods
 
 

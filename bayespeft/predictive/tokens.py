@@ -11,8 +11,9 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from bayespeft.networks.tokens import IGNORED
 from bayespeft.predictive.base import FIGURES_ALONE, Cost, Details
-from bayespeft.predictive.categorical import IGNORED, log_likelihood
+from bayespeft.predictive.categorical import log_likelihood
 from bayespeft.predictive.several import SeveralAverage, SeveralPredictive
 from bayespeft.report.context import Quotes
 from bayespeft.report.entities import told

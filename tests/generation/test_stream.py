@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from bayespeft.errors import AttachError
-from bayespeft.generation.stream import CACHE_NAMES, CausalStream, EncoderDecoderStream, start_token
+from bayespeft.generation.stream import CausalStream, EncoderDecoderStream
+from bayespeft.networks.forward import CACHE_NAMES
+from bayespeft.networks.tokens import start_token
 
 IDS = torch.tensor([[0, 0, 5, 6, 7], [8, 9, 10, 11, 12]])
 MASK = (IDS != 0).long()

@@ -23,9 +23,9 @@ from bayespeft.adapters.lora import Lora
 from bayespeft.errors import CheckpointError, ConfigError
 from bayespeft.io import peft_export
 from bayespeft.io.peft import CONFIG, TENSORS, read_lora
-from bayespeft.layers.embeddings import fresh_rows, fresh_tokens
 from bayespeft.layers.layer import all_layers
 from bayespeft.likelihoods.label_tokens import LabelTokens
+from bayespeft.networks.embeddings import fresh_rows, fresh_tokens
 
 # peft asks transformers by a name that transformers gives up.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")

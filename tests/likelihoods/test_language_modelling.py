@@ -103,7 +103,7 @@ def test_rows_of_an_encoder_decoder(t5, tokenizer):  # noqa: F811
     assert batch.index.tolist() == [1, 0]
     bad, end = tokenizer.convert_tokens_to_ids(["bad", "[SEP]"])
     assert batch.labels.tolist() == [[bad, end, -100, -100], encoded[0]["labels"]]
-    assert shifted(batch.labels, t5.config).tolist() == [[0, bad, end, 0], [0, *encoded[0]["labels"][:-1]]]
+    assert shifted(batch.labels, t5).tolist() == [[0, bad, end, 0], [0, *encoded[0]["labels"][:-1]]]
 
 
 def test_a_long_source_loses_its_beginning_and_says_so(llama, tokenizer):

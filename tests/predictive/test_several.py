@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from bayespeft.errors import FitError
+from bayespeft.networks.tokens import IGNORED
 from bayespeft.predictive.base import Average, Cost, Prediction, Rows
-from bayespeft.predictive.categorical import IGNORED
 from bayespeft.predictive.several import SeveralAverage, SeveralPredictive
 
 N, T, K, S = 6, 5, 3, 4

@@ -5,7 +5,7 @@ import torch
 import transformers
 from torch import nn
 
-from bayespeft.likelihoods.positions import left_positions, longest, token_limit
+from bayespeft.networks.positions import left_positions, longest, token_limit
 
 SMALL = {
     "vocab_size": 32,

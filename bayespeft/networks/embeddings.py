@@ -1,4 +1,4 @@
-"""Embeddings of tokens that a network was never trained with."""
+"""A network's embeddings of tokens, at its input and at its output, and which of them were never trained."""
 
 from __future__ import annotations
 
@@ -12,17 +12,34 @@ ALIKE = 0.01
 SAMPLE = 1000
 
 
+def output_embedding(model: nn.Module) -> nn.Module | None:
+    """Return the layer that scores the tokens of a vocabulary; None where a network has none, and is no language model."""
+    getter = getattr(model, "get_output_embeddings", None)
+    return getter() if callable(getter) else None
+
+
+def input_embedding(model: nn.Module) -> nn.Module | None:
+    """Return the layer that embeds tokens; None where a network reads none, or says nothing."""
+    getter = getattr(model, "get_input_embeddings", None)
+    try:
+        return getter() if callable(getter) else None
+    except (NotImplementedError, AttributeError):  # networks that read no tokens, or tokens that are hashed, or bytes
+        return None
+
+
+def vocabulary(model: nn.Module) -> int | None:
+    """Return how many tokens the network has input embeddings for; None where it does not say."""
+    table = input_embedding(model)
+    return table.num_embeddings if isinstance(table, nn.Embedding) else None
+
+
 @torch.no_grad()
 def fresh_rows(model: nn.Module) -> int:
     """Return how many of the last rows of the input embedding are as `resize_token_embeddings` makes them: all their mean.
 
     Rows that it was told to draw (mean_resizing=False) can't be told from trained ones.
     """
-    getter = getattr(model, "get_input_embeddings", None)
-    try:
-        weight: Any = getattr(getter() if callable(getter) else None, "weight", None)
-    except NotImplementedError:  # networks of transformers that read no tokens
-        return 0
+    weight: Any = getattr(input_embedding(model), "weight", None)
     if not isinstance(weight, torch.Tensor) or not weight.is_floating_point() or weight.dim() != 2 or weight.is_meta:
         return 0
     mean = weight.mean(0, dtype=torch.float32)

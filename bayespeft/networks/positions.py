@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from torch import Tensor, nn
 
+from bayespeft.networks.configuration import setting
+from bayespeft.networks.forward import takes
 
-def positions_known(config: Any) -> int | None:
+
+def positions_known(model: nn.Module | None) -> int | None:
     """Return how many positions a network was trained with; None where it says none, or where they are relative (T5)."""
     for name in ("max_position_embeddings", "max_encoder_position_embeddings"):
-        if isinstance(known := getattr(config, name, None), int):
+        if isinstance(known := setting(model, name), int):
             return known if known > 0 else None  # XLNet says -1
     # Encoder-decoders with relative positions have an n_positions that is no limit.
-    return None if getattr(config, "is_encoder_decoder", False) else getattr(config, "n_positions", None)
+    return None if setting(model, "is_encoder_decoder") else setting(model, "n_positions")
 
 
 def padded_tables(model: nn.Module) -> list[tuple[int, int]]:
@@ -34,7 +36,7 @@ def padded_tables(model: nn.Module) -> list[tuple[int, int]]:
 def longest(model: nn.Module | None) -> int | None:
     """Return the longest sequence that a network has positions for, in tokens; None where it names no limit."""
     limits = [rows - padding - 1 for rows, padding in padded_tables(model)] if model is not None else []
-    known = positions_known(getattr(model, "config", None))
+    known = positions_known(model)
     return min([*limits, *([known] if known else [])], default=None)
 
 
@@ -42,16 +44,6 @@ def has_table(model: nn.Module) -> bool:
     """Whether positions are rows of a table, so that there is none for a longer sequence."""
     leaves = ((name.rsplit(".", 1)[-1], module) for name, module in model.named_modules())
     return any((leaf == "wpe" or "pos" in leaf) and isinstance(module, nn.Embedding) for leaf, module in leaves)
-
-
-def vocabulary(model: nn.Module) -> int | None:
-    """Return how many tokens the network has input embeddings for; None where it does not say."""
-    getter = getattr(model, "get_input_embeddings", None)
-    try:
-        table = getter() if callable(getter) else None
-    except (NotImplementedError, AttributeError):  # tokens that are hashed, or bytes
-        return None
-    return table.num_embeddings if isinstance(table, nn.Embedding) else None
 
 
 def token_limit(max_length: int | None, model: nn.Module | None, tokenizer: Any) -> int | None:
@@ -70,7 +62,6 @@ def left_positions(model: nn.Module, mask: Tensor) -> dict[str, Tensor]:
         model: which counts padding as well, if it has absolute positions.
         mask: (n, T), 1 at tokens.
     """
-    takes = "position_ids" in inspect.signature(model.forward).parameters
-    if not takes or bool(mask[:, 0].all()) or padded_tables(model):
+    if not takes(model, "position_ids") or bool(mask[:, 0].all()) or padded_tables(model):
         return {}
     return {"position_ids": (mask.cumsum(1) - 1).clamp_min(0)}

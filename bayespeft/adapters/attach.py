@@ -24,6 +24,7 @@ from bayespeft.layers.merged import Merged
 from bayespeft.layers.network import eager
 from bayespeft.layers.weights import Weight
 from bayespeft.networks.configuration import cache_as_it_was
+from bayespeft.networks.forward import forwards_as_they_were
 
 LayerWeights = Mapping[str, Mapping[str, Weight]]
 
@@ -237,15 +238,8 @@ def recomputing(model: nn.Module, wanted: bool = True) -> Iterator[None]:
             f"{type(model).__name__} has no list of repeated blocks whose activations could be recomputed; set "
             "checkpoint_activations=False, or lower batch_size and raise accumulate."
         )
-    # A network spread over devices carries forwards of its own on its blocks.
-    before = [block.__dict__.get("forward") for block in blocks]
-    try:
+    with forwards_as_they_were(blocks):
         for block in blocks:
             # Not re-entrant: the re-entrant kind cuts gradients where no input of a block requires one (a frozen base).
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
         yield
-    finally:
-        for block, forward in zip(blocks, before, strict=True):
-            block.__dict__.pop("forward", None)
-            if forward is not None:
-                block.__dict__["forward"] = forward

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
 
 # What the key-value cache is called in a forward call and in its output: by newer releases of transformers, and by older.
 CACHE_NAMES = ("cache", "past_key_values")
+
+
+@contextmanager
+def forwards_as_they_were(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Give modules their own forwards back at the end of the `with` block, whatever was put in their place inside it.
+
+    A network that is spread over devices carries forwards of its own on its blocks.
+    """
+    before = [module.__dict__.get("forward") for module in modules]
+    try:
+        yield
+    finally:
+        for module, forward in zip(modules, before, strict=True):
+            module.__dict__.pop("forward", None)
+            if forward is not None:
+                module.__dict__["forward"] = forward
 
 
 def takes(model: nn.Module, name: str) -> bool:

@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from bayespeft.adapters.attach import MixedRowsError, blocks_of
 from bayespeft.data.batch import Batch
 from bayespeft.networks.configuration import is_encoder_decoder
+from bayespeft.networks.forward import forwards_as_they_were
 from bayespeft.variational.adapted import Adapted
 
 # The sizes of the two batches, and how near the outputs must be (relative to the largest).
@@ -191,16 +192,10 @@ def _changed(
 @contextmanager
 def _replaced(blocks: Sequence[nn.Module], output: Any) -> Iterator[None]:
     """Have blocks give what is known already, without running them."""
-    before = [block.__dict__.get("forward") for block in blocks]
-    try:
+    with forwards_as_they_were(blocks):
         for block in blocks:
             block.forward = lambda *_, **__: output
         yield
-    finally:
-        for block, forward in zip(blocks, before, strict=True):
-            block.__dict__.pop("forward", None)
-            if forward is not None:
-                block.__dict__["forward"] = forward
 
 
 def _below(model: nn.Module, layers: Sequence[str]) -> list[nn.Module]:

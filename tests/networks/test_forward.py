@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from bayespeft.networks.forward import cache_name, cache_of, inputs_of, last_logits, takes
+from bayespeft.networks.forward import cache_name, cache_of, forwards_as_they_were, inputs_of, last_logits, takes
 
 
 class Plain(nn.Module):
@@ -44,3 +44,14 @@ def test_the_cache_has_the_name_that_forward_gives_it() -> None:
 def test_fewer_logits_are_asked_for_where_that_can_be_said() -> None:
     assert last_logits(Newer(), 1) == {"logits_to_keep": 1}
     assert last_logits(Plain(), 1) == {}
+
+
+def test_modules_get_their_own_forwards_back() -> None:
+    plain, wrapped = Plain(), Plain()
+    own = lambda x: x + 1  # noqa: E731
+    wrapped.forward = own  # type: ignore[method-assign]
+    with forwards_as_they_were([plain, wrapped]):
+        for module in (plain, wrapped):
+            module.forward = lambda *_: None  # type: ignore[method-assign]
+    assert "forward" not in vars(plain)
+    assert vars(wrapped)["forward"] is own

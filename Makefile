@@ -20,7 +20,7 @@ PIP_ARGS ?=
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help demo test fast docs lint lowest newest fuzz renew constraints clean
+.PHONY: help demo test fast docs lint lowest newest fuzz fuzz-files mutants trust audit licences nightly renew constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -31,6 +31,12 @@ help:
 	@echo "make lowest  run one case of each test with the lowest versions that pyproject.toml promises (constraints-lowest.txt)"
 	@echo "make newest  run the test suite with the newest version of everything but torch"
 	@echo "make fuzz    run the property tests on many new examples"
+	@echo "make fuzz-files  fuzz the readers of files, guided by coverage (twenty minutes)"
+	@echo "make mutants change the mathematics in small ways, and see whether a test fails (a quarter of an hour)"
+	@echo "make trust   do harm to files, processes and calls, and count what comes of it"
+	@echo "make audit   ask whether a version in constraints.txt has a known weakness (needs the network)"
+	@echo "make licences  write the licences of all that is installed with the package into LICENCES.md"
+	@echo "make nightly  fuzz, fuzz-files, mutants, trust and audit"
 	@echo "make renew   compile both files of versions anew, then make lint, test and lowest"
 	@echo "make clean   remove $(VENV), and those of lowest and newest"
 
@@ -76,6 +82,29 @@ newest:
 
 fuzz: $(VENV)/installed
 	@$(PYTEST) -m hypothesis --hypothesis-profile=fuzz
+
+# By coverage (atheris), five minutes for each reader of files; atheris has wheels for Linux alone.
+fuzz-files: $(VENV)/installed
+	@$(PIP) atheris
+	@for reader in posterior state results lora; do \
+	  $(BIN)/python -W ignore -m paper_repro.trust.fuzz $$reader -max_total_time=300 || exit 1; done
+
+mutants: $(VENV)/installed
+	@$(BIN)/python -m paper_repro.trust.mutate --named
+	@$(BIN)/python -m paper_repro.trust.mutate --seconds 900 --seed $$(date +%j)
+
+trust: $(VENV)/installed
+	@$(BIN)/python -m paper_repro.trust
+
+# pip-audit has its own environment: what it needs must not change what is looked at.
+audit: $(BIN)/python
+	@$(PIP) uv
+	@$(BIN)/uv tool run pip-audit --requirement $(CONSTRAINTS) --no-deps --disable-pip
+
+licences: $(VENV)/installed
+	@$(BIN)/python -m paper_repro.trust.licences > LICENCES.md
+
+nightly: fuzz fuzz-files mutants trust audit
 
 renew: constraints
 	@$(MAKE) lint

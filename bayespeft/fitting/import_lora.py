@@ -45,6 +45,9 @@ def import_lora(
 ) -> Posterior:
     """Read a LoRA that `peft` saved, as a posterior of method "mle": it predicts, reports and saves like any other.
 
+    What `export_peft` wrote is checked against its digest. peft writes none: what is finite, and of shapes that fit, is taken
+    as it is, so compare `summary()` with what you trained.
+
     Layers keep their own rank and scale. The head comes from modules_to_save where the directory has one, else from
     the network, which itself is not touched.
 

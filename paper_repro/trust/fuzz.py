@@ -2,8 +2,8 @@
 
 python -m paper_repro.trust.fuzz posterior -max_total_time=300     # or state, results, lora; further arguments are libFuzzer's
 
-It needs atheris, which is no dependency (`pip install atheris`). Bytes that broke a reader are written where libFuzzer says, and
-become a test.
+It needs atheris, which is no dependency (`pip install atheris`). Bytes that broke a reader are written where libFuzzer says,
+and become a test.
 """
 
 from __future__ import annotations

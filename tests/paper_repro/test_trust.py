@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 
 pytest.importorskip("paper_repro.trust.subject", reason="the measurements are only in the repository")
 from paper_repro.trust.flips import flips
 from paper_repro.trust.loras import loras
+from paper_repro.trust.operators import mutants
 from paper_repro.trust.outcome import Tally
 from paper_repro.trust.states import states
 from paper_repro.trust.structure import structure
@@ -56,3 +59,25 @@ def test_each_outcome_is_counted_as_what_it_is(subject):
     assert [record[name] for name in ("tried", "same", "refused", "foreign", "silent")] == [4, 1, 1, 1, 1]
     assert record["largest"] == pytest.approx(0.25)
     assert record["seen"] == ["foreign: foreign: KeyError: 'x'", "silent: silent"]
+
+
+SOURCE = """
+def f(a: int = 2) -> bool:
+    '''Say 3.'''
+    if a < 1 and not a:
+        raise ValueError("at least 1" + str(4))
+    return -a * max(a, 5) >= 0.5
+"""
+
+
+def test_each_mutant_is_one_change_of_what_a_program_does():
+    found = list(mutants(SOURCE))
+    assert [mutant.change for mutant in found] == [
+        "2 -> 3", "And -> Or", "Lt -> LtE", "1 -> 2", "not -> not not", "GtE -> Gt", "Mult -> Div", "the sign is lost",
+        "max -> min", "5 -> 6", "0.5 -> 1.0",
+    ]  # fmt: skip
+    whole = ast.unparse(ast.parse(SOURCE)).splitlines()
+    for mutant in found:
+        changed = ast.unparse(mutant.tree).splitlines()
+        assert sum(one != other for one, other in zip(whole, changed, strict=True)) == 1
+        assert mutant.text == SOURCE.splitlines()[mutant.line - 1].strip()

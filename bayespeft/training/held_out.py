@@ -10,9 +10,9 @@ may have been fitted to already, have nobody to ask but the training NLL.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -21,21 +21,18 @@ from torch import Tensor
 from bayespeft.data.examples import Examples
 from bayespeft.data.repeats import firsts
 from bayespeft.errors import ConfigError
-from bayespeft.likelihoods.base import Likelihood
-from bayespeft.prediction.predictor import Predictor
-from bayespeft.prediction.temperature import GRID, best_temperature, tempered_nlls
-from bayespeft.training.history import Ended, History, Record
+from bayespeft.prediction.temperature import best_temperature
+from bayespeft.training.history import Ended, History
 from bayespeft.training.horizon import (
-    Verdict,
     judge,
-    judge_training,
     looks,
     margin,
     resolved,
     upper_bound,
 )
+from bayespeft.training.lookout import NOISE, CurveLookout, calibrates, curve, validator
 from bayespeft.training.loop import Lookout
-from bayespeft.training.noise import at_best_noise, at_own_noise, learns_noise, nll_unit
+from bayespeft.training.noise import learns_noise, nll_unit
 from bayespeft.training.problem import Problem
 
 FOLDS = 3
@@ -47,10 +44,6 @@ HELD_OUT, MOST_HELD_OUT = 250, 1000
 LEAST = 12
 # Later folds needn't look further past the best step of the first.
 FURTHER = 1.25
-# As many as a curve needs; they are the same at every look.
-DRAWS = 3
-TEMPERED = "nll at T="
-NOISE = "noise"
 
 
 class Once(Protocol):
@@ -65,35 +58,6 @@ class Once(Protocol):
         lookout: Lookout | None,
     ) -> History:
         """Run it and return its history; `part` says, for a progress bar, which run of several it is."""
-
-
-@dataclass
-class _Lookout:
-    """Judges the records that carry a validation, or the training NLL where `held_out` is False.
-
-    What counts as better is said in nats per label, of which an example may have many: `labels` on average.
-    """
-
-    looks: Collection[int]
-    most: int
-    held_out: bool
-    labels: float
-    likelihood: Likelihood
-    keeps: bool = False
-
-    @property
-    def unit(self) -> float:
-        """What is taken off an NLL, nats, so that it does not depend on the units of quantities."""
-        return nll_unit(self.likelihood)
-
-    def see(self, history: History) -> Verdict:
-        """Judge the run so far."""
-        if not self.held_out:
-            nlls = [(at_own_noise(record.nll, self.likelihood) - self.unit) / self.labels for record in history.records]
-            return judge_training([record.step for record in history.records], nlls, self.most)
-        seen = [record for record in history.records if record.validation]
-        nlls = [(min(_curve(record)) - self.unit) / self.labels for record in seen]
-        return judge([record.step for record in seen], nlls, self.most)
 
 
 def run_free(
@@ -205,11 +169,11 @@ def _cross_fitted(
     steps = 0
     for rest, held in pairs:
         fold = _part(problem, rest, most)
-        lookout = _Lookout(frozenset(looks(most)), most, held_out=True, labels=labels, likelihood=problem.likelihood)
-        history = once(
-            fold, f"fold {len(curves) + 1} of {len(pairs)}", validate=_validator(fold, held), lookout=lookout
+        lookout = CurveLookout(
+            frozenset(looks(most)), most, held_out=True, labels=labels, likelihood=problem.likelihood
         )
-        curves.append({r.step: _curve(r) for r in history.records if r.validation})
+        history = once(fold, f"fold {len(curves) + 1} of {len(pairs)}", validate=validator(fold, held), lookout=lookout)
+        curves.append({r.step: curve(r) for r in history.records if r.validation})
         noises.append({r.step: r.validation.get(NOISE, 0.0) for r in history.records if r.validation})
         sizes.append(len(held))
         steps += history.steps
@@ -241,7 +205,7 @@ def _cross_fitted(
         held_out=total,
         folds=len(pairs),
         curve=tuple((step / per_epoch, nll) for step, nll in zip(common, pooled, strict=True)),
-        temperature=best_temperature(table[at], total) if _calibrates(problem) else None,
+        temperature=best_temperature(table[at], total) if calibrates(problem) else None,
         search_steps=steps,
     )
     return replace(history, ended=ended)
@@ -256,10 +220,10 @@ def _kept(
     """Fit some rows, judged by others, and keep the state that was best on them."""
     most, labels = _bound(problem, rest), _labels_each(problem)
     part = replace(problem, examples=rest, train=resolved(problem.train, most))
-    lookout = _Lookout(
+    lookout = CurveLookout(
         frozenset(looks(most)), most, held_out=True, labels=labels, likelihood=problem.likelihood, keeps=True
     )
-    history = once(part, validate=_validator(part, held), lookout=lookout)
+    history = once(part, validate=validator(part, held), lookout=lookout)
     seen = [record for record in history.records if record.validation]
     verdict = lookout.see(history)
     best = next(record for record in seen if record.step == verdict.best)
@@ -270,8 +234,8 @@ def _kept(
         steps=verdict.best,
         held_out=len(held),
         folds=1,
-        curve=tuple((record.epoch, min(_curve(record))) for record in seen),
-        temperature=best_temperature(_curve(best), len(held)) if _calibrates(problem) else None,
+        curve=tuple((record.epoch, min(curve(record))) for record in seen),
+        temperature=best_temperature(curve(best), len(held)) if calibrates(problem) else None,
     )
     return replace(history, ended=ended)
 
@@ -283,8 +247,8 @@ def _until_settled(
 ) -> History:
     """Fit all rows until the training NLL has settled."""
     most, labels = _bound(problem, problem.examples), _labels_each(problem)
-    lookout = _Lookout(frozenset(looks(most)), most, held_out=False, labels=labels, likelihood=problem.likelihood)
-    validate = None if validation is None else _validator(problem, validation)
+    lookout = CurveLookout(frozenset(looks(most)), most, held_out=False, labels=labels, likelihood=problem.likelihood)
+    validate = None if validation is None else validator(problem, validation)
     # Nobody chooses along the path, so the prior comes no more slowly than that of many rows.
     train = resolved(problem.train, most).replace(kl_pace=0)
     history = once(replace(problem, train=train), validate=validate, lookout=lookout)
@@ -326,31 +290,3 @@ def _reason(nlls: Sequence[float], at: int, bounded: bool) -> str:
     if nlls[-1] > nlls[at] + margin(nlls[at]):
         return "later states were worse"
     return "not settled" if bounded else "settled"
-
-
-def _calibrates(problem: Problem) -> bool:
-    return problem.train.calibrate and problem.likelihood.tempers
-
-
-def _curve(record: Record) -> tuple[float, ...]:
-    """Return the held-out NLL of a record at each temperature of the grid, or at 1 alone where none is fitted."""
-    found: Mapping[str, float] = record.validation or {}
-    tempered = [value for name, value in found.items() if name.startswith(TEMPERED)]
-    return tuple(tempered) or (found["nll"],)
-
-
-def _validator(problem: Problem, held: Examples) -> Callable[[], dict[str, float]]:
-    calibrates, learns = _calibrates(problem), learns_noise(problem.likelihood)
-
-    def validate() -> dict[str, float]:
-        prediction = Predictor(problem).run(held, DRAWS, problem.seed, keep_draws=calibrates or learns)
-        if learns:
-            fitted = at_best_noise(prediction)
-            return {**fitted.validation_metrics(), NOISE: fitted.noise}
-        figures = prediction.validation_metrics()
-        if calibrates:
-            nlls = tempered_nlls(prediction.tempered_nll)
-            figures |= {f"{TEMPERED}{t:.3g}": nll for t, nll in zip(GRID, nlls, strict=True)}
-        return figures
-
-    return validate

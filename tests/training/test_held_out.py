@@ -19,6 +19,7 @@ from bayespeft.errors import ConfigError
 from bayespeft.prediction.temperature import GRID, best_temperature, fit_temperature, tempered_nlls
 from bayespeft.training import held_out as module
 from bayespeft.training.held_out import FOLDS, HELD_OUT, LEAST, held_out
+from bayespeft.training.lookout import DRAWS
 from tests.report.predictions import drawn
 
 OPTIONS = {"targets": "all-linear", "progress": False}
@@ -108,7 +109,7 @@ def test_the_temperature_is_that_of_the_rows_held_out(mlp):
     train, validation = points(120, 0.4), points(300, 0.4, seed=1)
     settings = FREE.replace(kl_pace=0)  # as a run of a given length has it
     posterior = bayespeft.fit(mlp, train, "melora", train=settings, validation=validation, **OPTIONS)
-    draws = module.DRAWS
+    draws = DRAWS
     found = replace(posterior, temperature=1.0).predict(validation, draws=draws, keep_draws=True)
     exact = fit_temperature(found.tempered_nll)
     assert posterior.temperature == pytest.approx(exact, rel=0.03)

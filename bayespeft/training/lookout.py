@@ -1,0 +1,79 @@
+"""How held-out rows judge a run: by the curve of their NLL over steps, at the temperature or noise that fits them best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from bayespeft.data.examples import Examples
+from bayespeft.likelihoods.base import Likelihood
+from bayespeft.prediction.predictor import Predictor
+from bayespeft.prediction.temperature import GRID, tempered_nlls
+from bayespeft.training.history import History, Record
+from bayespeft.training.horizon import Verdict, judge, judge_training
+from bayespeft.training.noise import at_best_noise, at_own_noise, learns_noise, nll_unit
+from bayespeft.training.problem import Problem
+
+# As many as a curve needs; they are the same at every look.
+DRAWS = 3
+TEMPERED = "nll at T="
+NOISE = "noise"
+
+
+@dataclass
+class CurveLookout:
+    """Judges the records that carry a validation, or the training NLL where `held_out` is False.
+
+    What counts as better is said in nats per label, of which an example may have many: `labels` on average.
+    """
+
+    looks: Collection[int]
+    most: int
+    held_out: bool
+    labels: float
+    likelihood: Likelihood
+    keeps: bool = False
+
+    @property
+    def unit(self) -> float:
+        """What is taken off an NLL, nats, so that it does not depend on the units of quantities."""
+        return nll_unit(self.likelihood)
+
+    def see(self, history: History) -> Verdict:
+        """Judge the run so far."""
+        if not self.held_out:
+            nlls = [(at_own_noise(record.nll, self.likelihood) - self.unit) / self.labels for record in history.records]
+            return judge_training([record.step for record in history.records], nlls, self.most)
+        seen = [record for record in history.records if record.validation]
+        nlls = [(min(curve(record)) - self.unit) / self.labels for record in seen]
+        return judge([record.step for record in seen], nlls, self.most)
+
+
+def calibrates(problem: Problem) -> bool:
+    """Say whether held-out rows choose a temperature."""
+    return problem.train.calibrate and problem.likelihood.tempers
+
+
+def curve(record: Record) -> tuple[float, ...]:
+    """Return the held-out NLL of a record at each temperature of the grid, or at 1 alone where none is fitted."""
+    found: Mapping[str, float] = record.validation or {}
+    tempered = [value for name, value in found.items() if name.startswith(TEMPERED)]
+    return tuple(tempered) or (found["nll"],)
+
+
+def validator(problem: Problem, held: Examples) -> Callable[[], dict[str, float]]:
+    """Return what measures held-out rows as the problem now stands: `loop.run` calls it at each look."""
+    tempers, learns = calibrates(problem), learns_noise(problem.likelihood)
+
+    def validate() -> dict[str, float]:
+        prediction = Predictor(problem).run(held, DRAWS, problem.seed, keep_draws=tempers or learns)
+        if learns:
+            fitted = at_best_noise(prediction)
+            return {**fitted.validation_metrics(), NOISE: fitted.noise}
+        figures = prediction.validation_metrics()
+        if tempers:
+            nlls = tempered_nlls(prediction.tempered_nll)
+            figures |= {f"{TEMPERED}{t:.3g}": nll for t, nll in zip(GRID, nlls, strict=True)}
+        return figures
+
+    return validate

@@ -52,7 +52,12 @@ class Target:
 
 
 FAMILIES = ("tests/gaussians/test_families.py",)
-METRICS = ("tests/report/test_metrics.py", "tests/report/test_selective.py", "tests/report/test_calibration_errors.py")
+METRICS = (
+    "tests/report/test_bootstrap.py",
+    "tests/report/test_metrics.py",
+    "tests/report/test_selective.py",
+    "tests/report/test_calibration_errors.py",
+)
 TARGETS = (
     Target("bayespeft.variational.kl", ("tests/variational/test_kl.py", "tests/variational/test_monte_carlo.py")),
     Target("bayespeft.variational.noise", ("tests/variational/test_noise.py",)),

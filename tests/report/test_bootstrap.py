@@ -236,3 +236,10 @@ def test_very_many_examples_take_fewer_resamples_and_never_less_than_a_hundred(m
     assert found.high - found.low == pytest.approx(
         2 * 1.96 * few.std() / 20, rel=0.25
     )  # 100 resamples know a width to 10 %
+
+
+def test_an_interval_ends_where_the_range_of_its_metric_ends() -> None:
+    log_probs = np.log(np.array([[1e-9, 1 - 1e-9]] * 3 + [[0.6, 0.4]]))
+    found = intervals(example_scores(log_probs, [0, 0, 0, 0]))
+    assert found["brier"].high == 2.0
+    assert found["accuracy"].low == pytest.approx(0.0063, abs=1e-4)  # Clopper and Pearson's of one in four

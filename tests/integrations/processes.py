@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import transformers
 from datasets import Dataset
+from packaging.version import Version
 from torch.utils.data import DataLoader
 
 import bayespeft
@@ -17,6 +19,8 @@ from bayespeft import TrainConfig
 from bayespeft.testing import networks
 
 STEPS, PER_STEP = 6, 8
+# Before 5, transformers' own Trainer reads an optimiser's state to "cpu:0" in several processes on a CPU, which torch lacks.
+RESUMES = Version(transformers.__version__).major >= 5
 RATES = TrainConfig(lr=1e-2, kl_warmup=0.5)
 
 
@@ -55,13 +59,14 @@ def point(folder: Path, count: int) -> dict[str, Any]:
 def resumed(folder: Path, count: int) -> dict[str, Any]:
     """Noise of each process, with a checkpoint half way, and the same from there on."""
     saving = {"save_strategy": "steps", "save_steps": 3}
-    whole, again = (trainer(folder, count, "melora", **saving) for _ in range(2))
+    whole = trainer(folder, count, "melora", **saving)
     whole.train()
-    again.train(resume_from_checkpoint=str(folder / "checkpoint-3"))
-    return {
-        "whole": whole.posterior().joint_guide.state_dict(),
-        "again": again.posterior().joint_guide.state_dict(),
-    }
+    found = {"whole": whole.posterior().joint_guide.state_dict()}
+    if RESUMES:
+        again = trainer(folder, count, "melora", **saving)
+        again.train(resume_from_checkpoint=str(folder / "checkpoint-3"))
+        found["again"] = again.posterior().joint_guide.state_dict()
+    return found
 
 
 def accelerated(count: int) -> dict[str, Any]:

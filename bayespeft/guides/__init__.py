@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bayespeft.guides.swag_adapter import SwagAdapter as SwagAdapter
     from bayespeft.guides.transformed import TransformedGuide as TransformedGuide
     from bayespeft.guides.training_free import TrainingFree as TrainingFree
+    from bayespeft.guides.variational_last_layer import VariationalLastLayer as VariationalLastLayer
     from bayespeft.layers.factors import Pack as Pack
 else:
     __getattr__, __dir__ = registry.exports(

@@ -56,7 +56,7 @@ def joint_guide(mlp, spec: GuideSpec = WIDE, priors=PRIORS):
     return JointGuide(packs, spec, generator), placements, spec
 
 
-def test_shared_factors_make_one_row_that_all_sites_use(mlp):
+def test_shared_factors_make_one_row_that_all_layers_use(mlp):
     q, placements, _ = joint_guide(mlp)
     (shared,) = [p for p in q.packs if p.shared]
     assert (shared.name, shared.init.shape, shared.center.tolist()) == ("t_1_shared", (1, 1), [[pytest.approx(0.2)]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ from bayespeft.errors import DataError
 
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+# What programs write where they have no number.
+MISSING = frozenset({"", "NA", "N/A", "<NA>", "nan", "NaN", "NAN", "null", "NULL", "None"})
+# Plain numbers of ASCII digits; "01" is no number but a name.
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _LONGEST = 1 << 30  # characters of a cell: the csv module would stop at 128 thousand
 
 
@@ -23,7 +28,7 @@ def is_file(name: str) -> bool:
     return Path(name).suffix.lower() in SUFFIXES
 
 
-def read_file(path: str | Path, labels: Collection[str] = ()) -> Any:
+def read_file(path: str | Path, labels: Collection[str] = (), texts: Collection[str] = ()) -> Any:
     """Return the rows of a file.
 
     Cells of a table are texts, but for those of columns of labels where all are numbers. Parquet keeps its types, and the
@@ -32,6 +37,7 @@ def read_file(path: str | Path, labels: Collection[str] = ()) -> Any:
     Args:
         path: its ending says what it holds: one of `SUFFIXES`.
         labels: further columns of labels, besides those that are known.
+        texts: columns that hold texts, though their names are those of labels.
 
     Raises:
         DataError: there is no such file, it can't be read, or it has no rows; the message names the line.
@@ -47,7 +53,9 @@ def read_file(path: str | Path, labels: Collection[str] = ()) -> Any:
             rows = list(lines_of(opened, file))
     else:
         with file.open(encoding="utf-8-sig", newline="") as opened:
-            rows = _numbered(list(table_of(opened, file, DELIMITERS[suffix])), {*LABELS, *ANSWERS, *labels})
+            rows = _numbered(
+                list(table_of(opened, file, DELIMITERS[suffix])), {*LABELS, *ANSWERS, *labels}.difference(texts)
+            )
     if len(rows) == 0:
         raise DataError(f"{file} is empty: it has no rows.")
     return rows
@@ -66,8 +74,8 @@ def lines_of(file: Iterable[str], path: Path) -> Iterator[dict[str, Any]]:
 def _row(line: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: no JSON ({error}).") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists in lists without an end
+        raise DataError(f"{where}: no JSON that can be read ({error}).") from None
     if not isinstance(row, dict):
         raise DataError(f"{where}: a JSON object is expected, got {type(row).__name__}.")
     return row
@@ -86,6 +94,12 @@ def table_of(file: Iterable[str], path: Path, delimiter: str) -> Iterator[dict[s
                 raise DataError(
                     f"{path}, line {reader.line_num}: there are not {len(names)} cells, as in the first line."
                 )
+            # A quote that nobody closed before the end of its line has swallowed the rows after it.
+            if delimiter == "\t" and any("\t" in cell and "\n" in cell for cell in row.values()):
+                raise DataError(
+                    f"{path}, line {reader.line_num}: a cell begins with a quote that ends in another cell or line. Write such "
+                    "quotes twice and the cell between quotes, or save the rows as CSV or JSON lines."
+                )
             yield dict(row)
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path} can't be read as a table in UTF-8: {error}.") from error
@@ -103,17 +117,18 @@ def _numbered(rows: list[dict[str, Any]], labels: Collection[str]) -> list[dict[
 
 
 def _numbers(cells: list[str]) -> list[Any]:
-    """Return cells as numbers where all are, and None where one is empty."""
+    """Return cells as numbers where all are, and None where one is empty, or says that there is no number."""
     found: list[Any] = []
     for cell in cells:
-        try:
-            number = float(cell) if cell else None
-        except ValueError:
+        if cell in MISSING:
+            found.append(None)
+        elif _NUMBER.fullmatch(cell) and math.isfinite(float(cell)):
+            found.append(float(cell))
+        else:
             return [cell or None for cell in cells]
-        if number is not None and not math.isfinite(number):
-            return [cell or None for cell in cells]
-        found.append(number)
-    if all(cell == "" or str(int(number)) == cell for cell, number in zip(cells, found, strict=True)):
+    if all(number is None for number in found):
+        return [cell or None for cell in cells]
+    if all(number is None or str(int(number)) == cell for cell, number in zip(cells, found, strict=True)):
         return [None if number is None else int(number) for number in found]
     return found
 

@@ -13,13 +13,13 @@ _OTHERS = f" (or {', '.join(SUFFIXES[1:])})"
 _VALIDATION = ("validation", "valid", "val", "dev")
 
 
-def read_folder(path: str | Path, split: str, labels: Collection[str] = ()) -> Any:
+def read_folder(path: str | Path, split: str, labels: Collection[str] = (), texts: Collection[str] = ()) -> Any:
     """Return the rows of `<path>/<split>`, a file of one of the endings in `bayespeft.data.files.SUFFIXES`.
 
     Args:
         path: the folder.
         split: the file's name without its ending, or another usual name for it: see `resolve_split`.
-        labels: further columns of labels: see `bayespeft.data.files.read_file`.
+        labels, texts: further columns of labels, and columns that hold none: see `bayespeft.data.files.read_file`.
 
     Raises:
         DataError: there is no such folder, or no such file in it; the file can't be read, or two files are of this split.
@@ -33,7 +33,7 @@ def read_folder(path: str | Path, split: str, labels: Collection[str] = ()) -> A
     files = [file for file in _files(folder) if file.stem == name]
     if len(files) > 1:
         raise DataError(f"{str(path)!r} has several files of the split {name!r}: {', '.join(f.name for f in files)}.")
-    return read_file(files[0], labels)
+    return read_file(files[0], labels, texts)
 
 
 def folder_splits(folder: Path) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from string import ascii_uppercase
 from typing import Any
 
@@ -133,7 +134,10 @@ def _answered(row: Row) -> Row:
                 "one length."
             )
         row = {**row, CHOICES: list(choices)}
+    marked = marks is not None and any(str(mark).strip().isdigit() for mark in marks)
     answers = {name: row[name] for name in LABELS if isinstance(row.get(name), str)}
+    if marked:  # a number is then a mark, and no position
+        answers |= {name: str(row[name]) for name in LABELS if isinstance(row.get(name), Integral)}
     if not answers or not isinstance(choices, (list, tuple)):
         return row
     return {**row, **{name: _position(answer, choices, marks) for name, answer in answers.items()}}
@@ -142,8 +146,10 @@ def _answered(row: Row) -> Row:
 def _position(answer: str, choices: Any, marks: Any) -> int:
     """Return which choice an answer means: by its mark, its letter, or itself."""
     meant = {number for number, choice in enumerate(choices) if choice == answer}
+    if marks is not None and answer.strip() in map(str, marks):
+        meant = set()  # a mark is meant, though a choice may be that number
     known = ascii_uppercase[: len(choices)] if marks is None else marks
-    meant |= {number for number, mark in enumerate(known) if mark == answer.strip()}
+    meant |= {number for number, mark in enumerate(known) if str(mark).strip() == answer.strip()}
     if len(meant) != 1:
         raise DataError(
             f"the answer {answer!r} means {'several' if meant else 'none'} of the choices {', '.join(map(repr, choices))}: "

@@ -57,7 +57,9 @@ def load(
     if limit is not None and limit < 1:
         raise ConfigError(f"limit is {limit}; at least 1 row is needed (None keeps all).")
     named = columns or {}
-    rows: Any = _read(name, split, data_dir, [theirs for ours, theirs in named.items() if ours in LABELS], options)
+    labels = [theirs for ours, theirs in named.items() if ours in LABELS]
+    texts = [theirs for ours, theirs in named.items() if ours not in LABELS]
+    rows: Any = _read(name, split, data_dir, (labels, texts), options)
     if limit is None:
         every: Sequence[Row] = rows
         return every
@@ -68,7 +70,13 @@ def load(
     return kept
 
 
-def _read(name: str, split: str, data_dir: str | Path | None, labels: Sequence[str], options: dict[str, Any]) -> Any:
+def _read(
+    name: str,
+    split: str,
+    data_dir: str | Path | None,
+    said: tuple[Sequence[str], Sequence[str]],
+    options: dict[str, Any],
+) -> Any:
     try:
         dataset: BuiltinDataset = registry.get("data.builtin", name)
     except UnknownNameError as error:
@@ -79,7 +87,7 @@ def _read(name: str, split: str, data_dir: str | Path | None, labels: Sequence[s
     if (alone := is_file(name)) or folder_splits(folder):
         if options:
             raise ConfigError(f"rows of files come as they are: {', '.join(options)} can't be used with {name!r}.")
-        return read_file(folder, labels) if alone else read_folder(folder, split, labels)
+        return read_file(folder, *said) if alone else read_folder(folder, split, *said)
     if data_dir is None and _HUB_NAME.fullmatch(name):
         return read_hub(name, options.pop("config", None), split, **options)
     raise UnknownNameError(

@@ -43,7 +43,7 @@ class Source:
         ready: what is no rows: tensors, pairs, the batches of a loader.
         tokenised: the rows hold token numbers.
         class_names: what the data calls its classes; none where it says nothing.
-        name: of a named data set.
+        name: of a named data set, or what a data set with splits is called in messages.
         columns: what the user said of the columns: our name -> the data's.
     """
 
@@ -86,8 +86,11 @@ class Source:
         return replace(self, rows=self.rows.changed(partial(renumbered, order=order)), class_names=tuple(own))
 
     def same_split(self, other: Source) -> bool:
-        """Whether both are the same rows of one data set that was named: for "test", many have none but those of validation."""
-        if not self.name or self.name != other.name or self.rows is None or other.rows is None:
+        """Whether both are the same rows, of data sets with splits: for "test", many have none but those of validation.
+
+        One data set may go by several names: paths can be spelled in many ways.
+        """
+        if not self.name or not other.name or self.rows is None or other.rows is None:
             return False
         return len(self.rows) == len(other.rows) and all(a == b for a, b in zip(self.rows, other.rows, strict=True))
 
@@ -159,7 +162,7 @@ def source_of(
     if name:
         data = load(name, split, columns=said)
     if _is_splits(data):
-        data = data[resolve_split(split, tuple(data), "the DatasetDict")]
+        data, name = data[resolve_split(split, tuple(data), "the DatasetDict")], name or "DatasetDict"
     items, ready = _opened(data, training=split == "train")
     if ready is not None:
         if columns:
@@ -169,14 +172,15 @@ def source_of(
         return Source(ready=ready, class_names=names_in(items), columns=said)
     first = mapping(items[0], 0)
     layout = layout_of(first, columns or {}, remembered or {}, labelled=split == "train")
-    read = layout.read(first)
+    rows = RowView(items, [layout.read])
+    read = rows[0]
     if _is_frame(data) and not any(name in KNOWN or isinstance(value, str) for name, value in read.items()):
         raise DataError(
             f"data is a DataFrame of numbers ({', '.join(map(str, first))}): pass a pair (X, y) of its columns, or say which "
             "column is which, as in columns={'text': ..., 'label': ...}."
         )
     return Source(
-        rows=RowView(items, [layout.read]),
+        rows=rows,
         tokenised=TOKENS in read,
         class_names=names_in(items, layout.label),
         name=name,
@@ -210,6 +214,9 @@ def _items(data: Any) -> SizedDataset:
     if getattr(data, "ndim", None) == 0:
         raise DataError(f"data is one number, of type {type(data).__name__}. Accepted: {_ACCEPTED}.")
     if _is_frame(data):
+        twice = [str(name) for name in data.columns[data.columns.duplicated()]]
+        if twice:
+            raise DataError(f"the DataFrame has several columns {twice[0]!r}: give each column a name of its own.")
         items: SizedDataset = data.to_dict("records")
     elif hasattr(data, "__len__") and hasattr(data, "__getitem__"):
         items = data

@@ -7,6 +7,7 @@ embedding meet the hidden states: the full vocabulary is never computed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any, ClassVar
 
 import torch
@@ -77,6 +78,11 @@ class LabelTokens(Categorical):
         ]
         for i, (row, example) in enumerate(zip(rows, examples, strict=True)):
             if (answer := label_of(row, i)) is not None:
+                if isinstance(answer, Integral) and not 0 <= int(answer) < len(row["choices"]):
+                    raise DataError(
+                        f"row {i}: the answer is {answer}, and there are {len(row['choices'])} choices: a position is "
+                        "expected, 0 for the first, or a letter, 'A' for the first."
+                    )
                 example["labels"] = answer
         return examples
 

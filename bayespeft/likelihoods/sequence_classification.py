@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, ClassVar
 
 from torch import nn
@@ -29,6 +30,7 @@ class SequenceClassification(TextLikelihood, Categorical):
 
     outputs: ClassVar[str] = "logits of shape (examples, classes)"
     label_names: tuple[str, ...] = ()
+    named_by_labels: bool = False
 
     def resolve(self, model: nn.Module, tokenizer: Any, rows: Sequence[Row] | None) -> SequenceClassification:
         """Take the class names and the length limit from the network; errors as the base.
@@ -36,9 +38,11 @@ class SequenceClassification(TextLikelihood, Categorical):
         A warning says how labels are numbered that are strings, where nobody numbered them.
         """
         names = self.label_names or names_of_outputs(model)
+        by_labels = self.named_by_labels
         if rows and not given(names):
-            names = _names_of_labels(rows, names)
-        return super().resolve(model, tokenizer, rows).replace(label_names=names)
+            own, names = names, _names_of_labels(rows, names)
+            by_labels = names != own
+        return super().resolve(model, tokenizer, rows).replace(label_names=names, named_by_labels=by_labels)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -51,8 +55,16 @@ class SequenceClassification(TextLikelihood, Categorical):
         return self.replace(label_names=tuple(names)) if wanted else self
 
     def label(self, label: Any, row: int) -> Any:
-        """Return the class's number: that of its name, where labels are strings."""
-        return number_of(label, self.label_names, row) if isinstance(label, str) else label
+        """Return the class's number: that of its name, where labels are strings.
+
+        Where strings named the classes, and some of these are numbers, a number is such a name: a file in which all labels
+        happen to be numbers gives them as such.
+        """
+        if isinstance(label, str):
+            return number_of(label, self.label_names, row)
+        if self.named_by_labels and isinstance(label, Integral) and any(name.isdecimal() for name in self.class_names):
+            return number_of(str(label), self.label_names, row)
+        return label
 
 
 def number_of(label: str, names: Sequence[str], row: int) -> int:

@@ -63,7 +63,7 @@ def test_files_of_splits_are_a_data_set(tmp_path: Path, write: Any) -> None:
         (["1", "", "0"], [1, None, 0]),
         (["1.5", "2", "-3e1"], [1.5, 2.0, -30.0]),
         (["1", "two", ""], ["1", "two", None]),
-        (["nan", "1", "2"], ["nan", "1", "2"]),
+        (["nan", "1", "2"], [None, 1, 2]),
         (["A", "B", "A"], ["A", "B", "A"]),
     ],
 )
@@ -115,3 +115,41 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\nx,1\n", encoding="utf-8-sig")
     assert read_file(tmp_path / "a.csv") == [{"text": "x", "label": 1}]
+
+
+def test_the_quote_that_swallows_rows_of_a_tsv_is_an_error(tmp_path):
+    path = tmp_path / "q.tsv"
+    path.write_text('text\tlabel\n"good cat\t1\nbad\t0\nfine dog"\t1\npoor\t0\n')
+    with pytest.raises(DataError, match="line 4: a cell begins with a quote that ends in another cell or line"):
+        read_file(path)
+    path.write_text('text\tlabel\n"a ""fine"" dog"\t1\nsaid "no"\t0\n')
+    assert [row["text"] for row in read_file(path)] == ['a "fine" dog', 'said "no"']
+
+
+def test_cells_that_say_there_is_no_number_are_no_class(tmp_path):
+    path = tmp_path / "na.csv"
+    path.write_text("text,label\na,0\nb,1\nc,NA\nd,nan\n")
+    assert [row["label"] for row in read_file(path)] == [0, 1, None, None]
+    path.write_text("text,label\na,NA\nb,yes\n")  # among names, NA may be one: Namibia
+    assert [row["label"] for row in read_file(path)] == ["NA", "yes"]
+
+
+@pytest.mark.parametrize("cell", ["01", "1_0", " 1", "+1", "\u0661"])
+def test_what_is_no_plain_number_is_a_name(tmp_path, cell):
+    path = tmp_path / "n.csv"
+    path.write_text(f"text,label\na,{cell}\nb,2\n", encoding="utf-8")
+    assert [row["label"] for row in read_file(path)] == [cell, "2"]
+
+
+def test_columns_that_are_said_to_be_texts_stay_texts(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("q,answer,y\na,12,0\nb,7,1\n")
+    columns = {"text": "q", "text_pair": "answer", "label": "y"}
+    assert source_of(str(path), columns=columns).rows[0]["text_pair"] == "12"
+
+
+@pytest.mark.parametrize("line", ['{"text":' + "[" * 100_000 + "}", '{"text":"a","label":' + "1" * 5000 + "}"])
+def test_json_without_an_end_is_our_error(tmp_path, line):
+    (tmp_path / "d.jsonl").write_text(line)
+    with pytest.raises(DataError, match="no JSON that can be read"):
+        read_file(tmp_path / "d.jsonl")

@@ -166,3 +166,22 @@ def test_a_column_that_one_row_lacks_is_not_taken_from_another() -> None:
     rows = source_of([{"body": "a", "text": "b"}, {"text": "c"}], columns={"text": "body"}).rows
     assert rows is not None
     assert [dict(row) for row in rows] == [{"body": "a", "text": "a"}, {}]
+
+
+@pytest.mark.parametrize(("marks", "key", "position"), [
+    (["1", "2", "3"], 1, 0),
+    (["1", "2", "3"], "3", 2),
+    ([1, 2, 3], 1, 0),
+    ([1, 2, 3], "2", 1),
+    (["A", "B", "C"], 1, 1),  # letters: a number is a position
+])  # fmt: skip
+def test_marks_that_are_numbers_are_no_positions(marks, key, position):
+    choices = {"text": ["3", "dog", "fine"], "label": marks}
+    (row,) = source_of([{"question": "?", "choices": choices, "answerKey": key}]).rows
+    assert row["answer"] == position
+
+
+def test_a_number_that_is_no_mark_is_refused():
+    choices = {"text": ["cat", "dog"], "label": ["1", "2"]}
+    with pytest.raises(DataError, match="the answer '0' means none of the choices"):
+        source_of([{"question": "?", "choices": choices, "answerKey": 0}]).rows[0]

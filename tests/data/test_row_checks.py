@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bayespeft.data.row_checks import no_tokenizer, token_columns
+from bayespeft.data.row_checks import checked, no_tokenizer, token_columns
 from bayespeft.data.takes import ANYTHING, Takes
 from bayespeft.errors import DataError
 
@@ -27,3 +27,8 @@ def test_tokenised_rows_pass_with_what_the_network_takes() -> None:
 def test_raw_rows_without_a_tokenizer() -> None:
     assert "raw text (columns text, label) and there is no tokenizer" in str(no_tokenizer({"text": "a", "label": 1}))
     assert "no known columns: found pixels; accepted: text" in str(no_tokenizer({"pixels": 1}))
+
+
+def test_half_of_a_pair_of_surrogates_is_named():
+    with pytest.raises(DataError, match=r"column 'text' of row 1 has a character that is none.* at position 2"):
+        list(checked([{"text": "ä"}, {"text": "x \ud800"}]))

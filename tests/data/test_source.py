@@ -126,7 +126,7 @@ def test_index_is_a_permutation_and_brings_predictions_back_into_order(texts, ba
         (b"sst2", "data is b'sst2': bytes are neither rows nor the name"),
         (
             datasets.Dataset.from_list([{"a": 1, "b": 2.0}]).to_pandas(),
-            r"a DataFrame of numbers \(a\): pass a pair \(X, y\)",
+            r"a DataFrame of numbers \(a, b\): pass a pair \(X, y\)",
         ),
         (datasets.Dataset.from_list(ROWS).to_iterable_dataset(), r"a stream without a length.*data.take\(1000\)"),
         (3, "data of type int can't be read. Accepted: rows .* a DataLoader; a torch Dataset"),
@@ -192,3 +192,25 @@ def test_rows_are_read_where_they_are():
     assert bare.rows[1] == {"text": "d"}
     assert seen == [1]
     assert isinstance(bare, Source)
+
+
+def test_columns_of_one_name_in_a_frame_are_refused():
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(DataError, match="several columns 'label'"):
+        source_of(pandas.DataFrame([["a", 0, 1]], columns=["text", "label", "label"]))
+
+
+def test_the_same_split_is_known_by_any_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "d").mkdir()
+    rows = [{"text": "a", "label": 0}, {"text": "b", "label": 1}]
+    (tmp_path / "d" / "validation.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "d" / "train.jsonl").write_text("\n".join(map(json.dumps, rows[::-1])))
+    splits = datasets.DatasetDict(
+        {"validation": datasets.Dataset.from_list(rows), "train": datasets.Dataset.from_list(rows)}
+    )
+    known = source_of("d", "validation")
+    assert all(source_of(name, "test").same_split(known) for name in ("d", "./d", f"{tmp_path}/d"))
+    assert source_of(splits, "test").same_split(source_of(splits, "validation"))
+    assert not source_of("d", "train").same_split(known)
+    assert not source_of(rows).same_split(known)

@@ -160,3 +160,14 @@ def test_other_labels_stand_before_the_choices(tokenizer, llama):
 
 def test_given_tokens_keep_the_length_limit(tokenizer, llama):
     assert LabelTokens(token_ids=IDS).resolve(llama, tokenizer, None).max_length == 64
+
+
+def test_an_answer_is_one_of_the_rows_own_choices(tokenizer):
+    rows = [
+        {"question": "?", "choices": ["a", "b", "c"], "answer": 2},
+        {"question": "?", "choices": ["a", "b"], "answer": 2},
+    ]
+    likelihood = LabelTokens(labels=("A", "B", "C"), token_ids=(1, 2, 3))
+    with pytest.raises(DataError, match="row 1: the answer is 2, and there are 2 choices"):
+        likelihood.encode(rows, tokenizer)
+    assert [row["labels"] for row in likelihood.encode(rows[:1], tokenizer)] == [2]

@@ -121,3 +121,17 @@ def test_an_end_token_inside_a_text_of_an_encoder_decoder_is_refused_by_row():
     for refused in (lambda: bayespeft.fit(model, wrong, **options), lambda: posterior.predict(wrong)):
         with pytest.raises(DataError, match=r"example 4 holds the end token \(number 1\) 2 times and others 1 times"):
             refused()
+
+
+def test_numbers_are_names_where_strings_that_are_numbers_named_the_classes(bert):
+    """A file whose rows lack the class "3+" gives its labels as numbers."""
+    rows = [{"text": "a", "label": name} for name in ("1", "3+", "2")]
+    with pytest.warns(UserWarning, match="the labels are strings"):
+        found = SequenceClassification(label_names=("LABEL_0", "LABEL_1", "LABEL_2")).resolve(bert, None, rows)
+    assert found.label_names == ("1", "2", "3+")
+    assert [found.label(label, 0) for label in ("1", 1, "2", 2, "3+")] == [0, 0, 1, 1, 2]
+    with pytest.raises(DataError, match="label '3' is not among the network's classes 1, 2, 3\\+"):
+        found.label(3, 0)
+    # Whoever names outputs numbers them, too, and so does who names them by words.
+    assert SequenceClassification(label_names=("1", "2")).label(1, 0) == 1
+    assert SequenceClassification(label_names=("cat", "dog"), named_by_labels=True).label(1, 0) == 1

@@ -26,6 +26,7 @@ class SequenceClassification(TextLikelihood, Categorical):
     Attributes:
         label_names: names of the classes, for rows whose labels are strings; filled from the network's `id2label`, else
             from the data: its own names, or, where labels are strings, these in sorted order.
+        named_by_labels: the names are labels of rows that were strings: a label that is a number may be one of them.
     """
 
     outputs: ClassVar[str] = "logits of shape (examples, classes)"

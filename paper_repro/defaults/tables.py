@@ -67,16 +67,20 @@ def summary() -> str:
     worst = max(cell["melora"]["ece"] / cell["melora"]["ece_noise"] for cell in pairs)
     ece = sum(cell["melora"]["ece"] for cell in pairs) / sum(cell["mle"]["ece"] for cell in pairs)
     accuracy = sum(cell["melora"]["accuracy"] - cell["mle"]["accuracy"] for cell in pairs) / len(pairs)
-    cost = geometric(cell["melora"]["fit_seconds"] / cell["mle"]["fit_seconds"] for cell in pairs)
-    one = records[0]
+    # Seconds of two machines compare nothing.
+    timed = [cell for cell in pairs if cell["melora"]["machine"] == cell["mle"]["machine"]]
+    cost = geometric(cell["melora"]["fit_seconds"] / cell["mle"]["fit_seconds"] for cell in timed)
+    one, machines = records[0], sorted({cell[name]["machine"] for cell in pairs for name in ("melora", "mle")})
+    days = sorted({cell[name]["date"] for cell in pairs for name in ("melora", "mle")})
     return (
         f"Over {len(pairs)} cell{'s' * (len(pairs) > 1)} (task x rows x seed), `melora` with nothing set against LoRA by "
         "maximum likelihood, the best "
         f"rate of a grid, to its end: NLL {geometric(ratios):.2f} of that with a held-out temperature (worst cell "
         f"{max(ratios):.2f}); ECE within what noise reaches in {inside} of {len(pairs)} cells (worst {worst:.1f} times it), "
         f"{ece:.2f} of that without a temperature; accuracy {100 * accuracy:+.1f} points; the fit takes {cost:.1f} times the "
-        f"seconds of one run of it. MiniLM, inputs of {one['max_length']} tokens, {one['test_rows']} test rows, "
-        f"{one['machine']}, {one['date']}; `paper_repro/defaults/run.py`."
+        f"seconds of one run of it ({len(timed)} cells that were measured on one machine). "
+        f"MiniLM, inputs of {one['max_length']} tokens, {one['test_rows']} test rows, "
+        f"{' and '.join(machines)}, {' to '.join(dict.fromkeys([days[0], days[-1]]))}; `paper_repro/defaults/run.py`."
     )
 
 

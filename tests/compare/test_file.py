@@ -58,7 +58,10 @@ def test_the_example_of_the_documentation(read):
     assert study.data == {
         "space": DataSet(
             source="newsgroups", limit=400, options={"groups": ["sci.med", "sci.space"]}, ood={"films": "sst2"}
-        )
+        ),
+        "reviews": DataSet(
+            source="reviews/", limit=400, columns={"text": "body", "label": "stars"}, ood={"films": "sst2"}
+        ),
     }
     melora, wide = study.methods
     base = bayespeft.methods()["melora"]

@@ -10,7 +10,6 @@ import typer
 
 from bayespeft.cli import options as opt
 from bayespeft.cli.written import Files
-from bayespeft.data.class_names import given
 from bayespeft.data.columns import LABELS
 from bayespeft.data.files import read_file
 from bayespeft.errors import DataError
@@ -42,7 +41,8 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="COLUMN",
-            help="The column of labels, numbers or names of classes. By default label, labels or answer.",
+            help="The column of labels: names of classes, or numbers from 0 on in the order of the columns where no name is a "
+            "number. By default label, labels or answer.",
             rich_help_panel=opt.DATA,
         ),
     ] = None,
@@ -110,9 +110,7 @@ def read(path: Path, columns: Sequence[str] | None, label: str | None, logits: b
     values = [[_number(row, column, place, path) for column in chosen] for place, row in enumerate(rows)]
     names = tuple(name if columns else name[len(prefix) :] for name in chosen)
     texts = [{key: value for key, value in row.items() if key not in chosen} for row in rows]
-    return evaluated(
-        values, _labels([row.get(gold) for row in rows], names), logits=logits, class_names=given(names), rows=texts
-    )
+    return evaluated(values, [row.get(gold) for row in rows], logits=logits, class_names=names, rows=texts)
 
 
 def _number(row: dict[str, Any], column: str, place: int, path: Path) -> float:
@@ -122,9 +120,3 @@ def _number(row: dict[str, Any], column: str, place: int, path: Path) -> float:
         raise DataError(
             f"'{path}', row {place}: column {column!r} has {row.get(column)!r}, which is no number."
         ) from None
-
-
-def _labels(cells: Sequence[Any], names: Sequence[str]) -> list[Any]:
-    """Return labels as numbers, by the names of classes where all are such; else as they are."""
-    texts = [str(cell) for cell in cells]
-    return [names.index(text) for text in texts] if set(texts) <= set(names) else list(cells)

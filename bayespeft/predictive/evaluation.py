@@ -16,11 +16,12 @@ from torch import Tensor
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.predictive.base import Cost, Details, Rows
 from bayespeft.predictive.categorical import CategoricalAverage, Predictive
+from bayespeft.predictive.class_labels import class_numbers, column_names, reordered
 from bayespeft.report.calibration import CalibrationReport
 from bayespeft.report.conformal import Conformal, ConformalMethod, Per
 from bayespeft.report.decision import Decision, decide
 from bayespeft.report.metrics.conformal import check_alpha, check_method
-from bayespeft.report.metrics.examples import SUM_TOLERANCE, validate
+from bayespeft.report.metrics.examples import SUM_TOLERANCE
 from bayespeft.report.selection import check_guarantee
 from bayespeft.utils.checks import ELSEWHERE, Resamples, Seed, checked, checked_methods
 
@@ -78,7 +79,7 @@ class Evaluation:
             seed: of the bootstrap.
 
         Raises:
-            DataError: there are no labels. ConfigError: `draws_error` without draws.
+            DataError: there are no labels. ConfigError: `draws_error` without draws; or other data's classes have other names.
         """
         if draws_error and self.prediction.draw_log_probs is None:
             raise ConfigError(
@@ -103,11 +104,13 @@ class Evaluation:
     ) -> Conformal:
         """Fit sets of classes on these examples, which are validation data: `.sets(probs)`, `.report(evaluation)`.
 
+        Other probabilities whose classes have names are put into the order of these by name.
+
         Args:
             alpha, method, per, seed: as for `Posterior.conformal`.
 
         Raises:
-            DataError: there are no labels. ConfigError: alpha, method or per can't be used.
+            DataError: there are no labels. ConfigError: alpha, method or per can't be used; or later, names of classes differ.
         """
         check_alpha(alpha)
         check_method(method)
@@ -129,16 +132,18 @@ class Evaluation:
             risk, delta, per, seed: as for `Posterior.decide`.
 
         Raises:
-            DataError: validation has no labels. ConfigError: risk, delta or per is out of range, or draws or classes differ.
+            DataError: validation has no labels. ConfigError: risk, delta or per is out of range, or draws, classes or their
+                names differ.
         """
         check_guarantee(risk, delta)
         return decide(self.prediction, self._read(validation), risk=risk, delta=delta, per=per, seed=seed)
 
     def _read(self, data: Any) -> Predictive:
-        """Return other probabilities, in any form, as a prediction."""
-        if isinstance(data, Evaluation):
-            return data.prediction
-        return data if isinstance(data, Predictive) else evaluate(data, logits=self.logits).prediction
+        """Return other probabilities, in any form, as a prediction, with classes in our order where both sides name them."""
+        if isinstance(data, Predictive):
+            return data
+        found = data if isinstance(data, Evaluation) else evaluate(data, logits=self.logits)
+        return reordered(found.prediction, found.class_names, self.class_names)
 
 
 @checked
@@ -147,7 +152,7 @@ def evaluate(
     labels: Any = None,
     *,
     logits: bool = False,
-    class_names: Sequence[str] = (),
+    class_names: Sequence[str | int] = (),
     rows: Annotated[Sequence[Mapping[str, Any]] | None, ELSEWHERE] = None,
 ) -> Evaluation:
     """Take probabilities of classes, whatever has predicted them, for reports, conformal sets and decisions.
@@ -155,7 +160,8 @@ def evaluate(
     Args:
         probs: (n, K) probabilities, or (draws, n, K) of single draws or members, which are averaged as probabilities: an array
             of NumPy, a tensor, a data frame (whose columns name the classes), or lists.
-        labels: (n,) class numbers, or names among those of the classes; None where nobody knows them.
+        labels: (n,) names among those of the classes, or numbers; None where nobody knows them. Numbers are names too where
+            any name is a number, else positions of columns from 0 on.
         logits: `probs` are logits; of several draws each has its softmax.
         class_names: what classes are called, in the order of the columns.
         rows: the examples, one mapping each, to quote from in reports: `text`, or `question` and `choices`, is read.
@@ -164,7 +170,7 @@ def evaluate(
         DataError: a shape is another one; a number is NaN; probabilities are negative, or do not sum to 1; labels are
             no classes.
     """
-    names = tuple(map(str, class_names)) or _column_names(probs)
+    names = tuple(map(str, class_names)) or column_names(probs)
     log_probs = _log_probs(_tensor(probs, "probs"), logits)
     draws, n, classes = log_probs.shape if log_probs.dim() == 3 else (0, *log_probs.shape)
     if names and len(names) != classes:
@@ -172,7 +178,7 @@ def evaluate(
             f"there are {len(names)} class_names and {classes} columns of probabilities: one name for each."
         )
     quoted = None if rows is None else _rows(rows, n)
-    known = None if labels is None else _labels(labels, names, n, classes)
+    known = None if labels is None else class_numbers(labels, names, n, classes)
     average = CategoricalAverage(n, keep=draws > 1)
     average.begin(max(draws, 1))
     average.add(log_probs.reshape(max(draws, 1), n, classes), Rows(torch.arange(n), known), 0)
@@ -191,13 +197,6 @@ def _rows(rows: Any, n: int) -> Sequence[Mapping[str, Any]]:
             f"rows={type(rows).__name__} is no list of {n} mappings: one row for each row of probabilities."
         )
     return found
-
-
-def _column_names(probs: Any) -> tuple[str, ...]:
-    """Return the names of a data frame's columns, if they are names."""
-    columns = getattr(probs, "columns", ())
-    found = tuple(columns) if hasattr(probs, "to_numpy") else ()
-    return found if all(isinstance(name, str) for name in found) else ()
 
 
 def _tensor(values: Any, name: str) -> Tensor:
@@ -250,18 +249,3 @@ def _place(wrong: Tensor) -> str:
     """Say where the first of some numbers is."""
     first = wrong.nonzero()[0].tolist()
     return f"in row {first[-2]}" + (f" of draw {first[0]}" if len(first) == 3 else "")
-
-
-def _labels(labels: Any, names: Sequence[str], n: int, classes: int) -> Tensor:
-    """Return labels as class numbers, (n,) int64."""
-    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    if array.dtype.kind in "OUS" and array.ndim == 1:
-        number = {name: k for k, name in enumerate(names)}
-        strange = next((value for value in array.tolist() if str(value) not in number), None)
-        if strange is not None or len(number) < len(names):
-            told = ", ".join(map(repr, names)) or "unknown: pass class_names="
-            raise DataError(f"label {strange!r} is none of the classes, whose names are {told}.")
-        array = np.array([number[str(value)] for value in array.tolist()])
-    # The probabilities are checked by themselves; here labels are, by the one place that does.
-    uniform = np.full((n, classes), -np.log(classes))
-    return torch.from_numpy(validate(uniform, array)[1])

@@ -75,6 +75,29 @@ def test_validation_rows_make_decisions_and_sets(file):
     assert f"{100 * sets.report(bayespeft.evaluate(PROBS[60:], LABELS[60:])).coverage.value:.1f} %" in said
 
 
+def test_labels_that_are_numbers_are_names_where_names_are_numbers_whichever_occur(file, tmp_path):
+    numbers = tmp_path / "report.json"
+    ones, kept = [k + 1 for k in LABELS], np.array([k > 0 for k in LABELS])
+    path = file(columns=("prob_1", "prob_2", "prob_3"), labels=ones)
+    wanted = bayespeft.evaluate(PROBS, LABELS).report(quotes=0, resamples=10).metrics["nll"].value
+    ok("evaluate", path, "--json", numbers)
+    assert CalibrationReport.from_json(numbers).metrics["nll"].value == pytest.approx(wanted)
+    told = refused("evaluate", file(columns=("prob_1", "prob_2", "prob_3"), labels=LABELS))
+    assert "label 0 is none of the classes" in told
+    columns, table = ("prob_3", "prob_2", "prob_1"), PROBS[kept][:, ::-1]
+    ok("evaluate", file(table, columns, np.array(ones)[kept].tolist()), "--json", numbers)
+    found = CalibrationReport.from_json(numbers).metrics["nll"].value
+    assert found == pytest.approx(-np.log(PROBS[kept][np.arange(kept.sum()), np.array(LABELS)[kept]]).mean())
+
+
+def test_validation_rows_have_their_classes_in_any_order(file):
+    known, new = file(rows=slice(60), name="known.csv"), file(rows=slice(60, None), name="new.csv")
+    other = file(PROBS[:, ::-1], ("prob_blue", "prob_green", "prob_red"), rows=slice(60), name="other.csv")
+    assert ok("evaluate", new, "--validation", known).stdout == ok("evaluate", new, "--validation", other).stdout
+    strange = file(columns=("prob_red", "prob_green", "prob_pink"), labels=["red"] * 120, name="strange.csv")
+    assert "'pink'" in refused("evaluate", new, "--validation", strange)
+
+
 def test_what_can_not_be_read_is_told(file, tmp_path):
     assert "no column begins with prob_" in refused("evaluate", file(columns=("x", "y", "z")))
     assert "no column 'w'" in refused("evaluate", file(), "--probs", "prob_red,w")

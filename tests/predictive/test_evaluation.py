@@ -108,6 +108,51 @@ def test_a_probability_of_zero_is_none_and_a_sure_miss_is_finite():
     assert report.metrics["nll"].value > 50
 
 
+@pytest.mark.parametrize("names", [(1, 2, 5), (2, 1, 0), ("1", "2", "5"), ("01", "02", "05"), (0, 1, 2)])
+@pytest.mark.parametrize("form", ["frame", "class_names"])
+def test_names_that_are_numbers_are_names_of_labels_that_are_numbers(names, form):
+    labels = np.array([int(name) for name in names])[LABELS]
+    wanted = bayespeft.evaluate(PROBS, LABELS).prediction.log_likelihood
+    if form == "frame":
+        probs, options = pytest.importorskip("pandas").DataFrame(PROBS, columns=list(names)), {}
+    else:
+        probs, options = PROBS, {"class_names": names}
+    for given in (labels, labels.astype(object), torch.tensor(labels), [str(names[k]) for k in LABELS]):
+        assert torch.equal(bayespeft.evaluate(probs, given, **options).prediction.log_likelihood, wanted)
+
+
+def test_numbers_are_positions_where_no_name_is_one():
+    for names in ((), ("a", "b", "c")):
+        found = bayespeft.evaluate(PROBS, LABELS, class_names=names).prediction
+        assert (found.labels.numpy() == LABELS).all()
+
+
+@pytest.mark.parametrize("labels", [LABELS, LABELS[LABELS > 0]])
+def test_a_position_is_no_name_of_a_class(labels):
+    with pytest.raises(DataError, match=r"none of the classes.*numbers are names, not positions"):
+        bayespeft.evaluate(PROBS[: len(labels)], labels, class_names=("1", "3", "other"))
+
+
+def test_classes_of_both_sides_are_matched_by_name():
+    frame = pytest.importorskip("pandas").DataFrame
+    known, new = (
+        bayespeft.evaluate(frame(PROBS[s], columns=list("abc")), LABELS[s]) for s in (slice(99), slice(99, None))
+    )
+    turned = bayespeft.evaluate(frame(PROBS[99:, ::-1], columns=list("cba")), 2 - LABELS[99:])
+    sets = known.conformal(0.2, per="class")
+    assert (sets.sets(turned) == sets.sets(new)).all()
+    assert (sets.sets(frame(PROBS[99:, ::-1], columns=list("cba"))) == sets.sets(PROBS[99:])).all()
+    assert sets.report(turned, resamples=10).coverage == sets.report(new, resamples=10).coverage
+    first, second = (known.decide(other, 0.4, per="class") for other in (new, turned))
+    assert (first.answer == second.answer).all()
+    other = bayespeft.evaluate(frame(PROBS, columns=["a", "b", "x"]), LABELS)
+    for use in (sets.sets, known.decide, lambda data: known.report(ood={"far": data}, resamples=10)):
+        with pytest.raises(ConfigError, match="'a', 'b', 'x' of one side and 'a', 'b', 'c' of the other"):
+            use(other)
+    numbers = bayespeft.evaluate(PROBS[:, ::-1], 2 - LABELS, class_names=(2, 1, 0)).conformal(0.2)
+    assert (numbers.sets(frame(PROBS)) == numbers.sets(PROBS[:, ::-1])).all()
+
+
 @pytest.mark.parametrize(
     ("probs", "labels", "options", "words"),
     [
@@ -124,6 +169,12 @@ def test_a_probability_of_zero_is_none_and_a_sure_miss_is_finite():
         (PROBS, LABELS + 1, {}, "label 3"),
         (PROBS, LABELS.astype(float), {}, "float64"),
         (PROBS, ["x"] * 200, {"class_names": ["a", "b", "c"]}, "'x' is none of the classes"),
+        (PROBS, [None, *"abc" * 66, "a"], {"class_names": ["a", "b", "c"]}, "row 0 has no label"),
+        (PROBS, np.where(LABELS == 0, np.nan, LABELS), {}, "has no label"),
+        (PROBS, [[0, 1], [0]], {}, "labels can't be read as an array"),
+        (PROBS, torch.tensor(LABELS).bfloat16(), {}, "labels are float32, integers"),
+        (PROBS, ["a"] * 200, {"class_names": ["a", "a", "b"]}, "two classes have one name"),
+        (PROBS, LABELS, {"class_names": ["1", "01", "2"]}, "two classes have one name"),
         (PROBS, LABELS, {"class_names": ["a"]}, "1 class_names and 3 columns"),
         (PROBS, LABELS, {"rows": [{}]}, "no list of 200 mappings"),
     ],
@@ -131,6 +182,10 @@ def test_a_probability_of_zero_is_none_and_a_sure_miss_is_finite():
 def test_what_is_no_probability_is_told(probs, labels, options, words):
     with pytest.raises(DataError, match=words):
         bayespeft.evaluate(probs, labels, **options)
+
+
+def test_numbers_among_objects_are_numbers():
+    assert (bayespeft.evaluate(PROBS, LABELS.astype(object)).prediction.labels.numpy() == LABELS).all()
 
 
 def test_what_is_missing_is_told():

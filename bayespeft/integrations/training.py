@@ -25,6 +25,7 @@ from bayespeft.methods.base import Method
 from bayespeft.networks.configuration import cache_as_it_was
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.predictive.base import Prediction
+from bayespeft.utils.checks import Draws, check
 
 if TYPE_CHECKING:
     _Trainer: Any = object
@@ -34,6 +35,7 @@ else:
 STATE, NOISE = "adaptation.pt", "noise_{}.pt"
 # Rows of the training data that layers are tried out on, and that heads take their units from.
 ROWS = 512
+ELSEWHERE = "resume from another checkpoint, or start anew without one."
 
 
 class BayesTraining(_Trainer):  # type: ignore[misc]
@@ -83,6 +85,7 @@ class BayesTraining(_Trainer):  # type: ignore[misc]
         draws: int = 5,
         **named: Any,
     ) -> None:
+        draws = check(f"{type(self).__name__}: draws", draws, Draws)
         check_arguments(args, train, named)
         network = bare(model)
         with _as_it_is(network):
@@ -203,15 +206,15 @@ class BayesTraining(_Trainer):  # type: ignore[misc]
         """Go on from the state that `_save` wrote.
 
         Raises:
-            CheckpointError: there is none.
+            CheckpointError: there is none, or it is damaged, or of another adaptation.
         """
         path = os.path.join(resume_from_checkpoint, STATE)
         noise = os.path.join(resume_from_checkpoint, NOISE.format(self.args.process_index))
         if not os.path.isfile(path):
             raise CheckpointError(f"'{resume_from_checkpoint}' holds no state of a posterior: '{STATE}' is missing.")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if os.path.isfile(noise):
-            state["noise"] = torch.load(noise, map_location="cpu", weights_only=True)
+        state = _read(path)
+        if os.path.isfile(noise) and isinstance(state, dict):
+            state["noise"] = _read(noise)
         self.adaptation.load_state_dict(state)
 
     def _load_best_model(self) -> None:
@@ -234,8 +237,9 @@ class BayesTraining(_Trainer):  # type: ignore[misc]
             rows: Any = [data[i] for i in order.tolist()]
         else:
             rows = list(islice(data, ROWS))
-        size = min(self.args.per_device_train_batch_size, len(rows))
-        return DataLoader(rows, batch_size=max(size, 1), collate_fn=collate)
+        if not rows:
+            raise DataError("train_dataset= is empty: it has no rows to train on.")
+        return DataLoader(rows, batch_size=min(self.args.per_device_train_batch_size, len(rows)), collate_fn=collate)
 
     def _text_tokenizer(self) -> Any:
         """Return what reads texts, where the trainer has something: a tokenizer, or that of a processor."""
@@ -261,6 +265,20 @@ def _as_it_is(network: nn.Module) -> Iterator[None]:
             network.__dict__.pop(name, None)
             if before is not None:
                 network.__dict__[name] = before
+
+
+def _read(path: str) -> Any:
+    """Return what a file of a checkpoint holds.
+
+    Raises:
+        CheckpointError: it can't be read.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    # What a damaged archive raises depends on where it is damaged.
+    except Exception as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise CheckpointError(f"'{path}' is damaged ({why:.200}): {ELSEWHERE}") from None
 
 
 def _length(data: Any) -> int:

@@ -11,9 +11,10 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from bayespeft.errors import DataError
 from bayespeft.networks.tokens import IGNORED
 from bayespeft.predictive.base import FIGURES_ALONE, Cost, Details
-from bayespeft.predictive.categorical import log_likelihood
+from bayespeft.predictive.categorical import Predictive, log_likelihood
 from bayespeft.predictive.several import SeveralAverage, SeveralPredictive
 from bayespeft.report.context import Quotes
 from bayespeft.report.entities import told
@@ -81,7 +82,7 @@ class TokenPredictive(SeveralPredictive):
     def report(self, details: Details = FIGURES_ALONE, **facts: Any) -> TokenReport:
         """Return a report on tokens and, where classes are named B-... and I-..., on entities; arguments as the base."""
         self._labelled()
-        known, owner = self.known()
+        known, owner = self._known()
         assert known.labels is not None
         return TokenReport.from_log_probs(
             known.log_probs.numpy(),
@@ -98,7 +99,7 @@ class TokenPredictive(SeveralPredictive):
     def validation_metrics(self) -> dict[str, float]:
         """Return the NLL of an example and of a token, and the share of tokens that are right."""
         self._labelled()
-        known, _ = self.known()
+        known, _ = self._known()
         assert known.labels is not None
         assert known.log_likelihood is not None
         right = (known.log_probs.argmax(-1) == known.labels).double()
@@ -107,6 +108,15 @@ class TokenPredictive(SeveralPredictive):
             "nll_per_token": -float(known.log_likelihood.mean()),
             "accuracy": float(right.mean()),
         }
+
+    def _known(self) -> tuple[Predictive, Tensor]:
+        """As `known`, of which a report needs at least one."""
+        found = self.known()
+        if not len(found[1]):
+            raise DataError(
+                "no token has a label: all are -100, so there is nothing to compare with. Pass labelled tokens."
+            )
+        return found
 
     def _quotes(self, rows: Sequence[Mapping[str, Any]] | None, names: Sequence[str], count: int) -> Quotes:
         labels, likelihood = self.each.labels, self.log_likelihood

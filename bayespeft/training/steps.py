@@ -18,7 +18,7 @@ from bayespeft.config import TrainConfig
 from bayespeft.data.batch import Batch
 from bayespeft.data.columns import missing_labels
 from bayespeft.data.examples import Examples
-from bayespeft.errors import FitError
+from bayespeft.errors import DataError, FitError
 from bayespeft.training.averaging import PathAverage
 from bayespeft.training.history import History, Record
 from bayespeft.training.problem import Problem
@@ -101,7 +101,10 @@ class Steps:
             raise missing_labels("training")
         if problem.classes is not None:
             # Batch by batch: a loader's labels can't be checked beforehand.
-            problem.likelihood.check_labels(batch.labels, problem.classes)
+            try:
+                problem.likelihood.check_labels(batch.labels, problem.classes)
+            except DataError as error:
+                raise DataError(f"in a batch of the training data, whose rows are counted within it: {error}") from None
         loss, nll = problem.loss(batch.to(problem.device), self.joint, rows)
         prior = loss.detach() - nll * len(batch) / (len(batch) if rows is None else rows)
         self._parts.append(Terms(prior, nll * len(batch), len(batch)))

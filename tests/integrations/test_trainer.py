@@ -234,12 +234,37 @@ def test_what_can_not_be_followed_is_refused(bert, tokenizer, rows, arguments, o
 def test_misuse_is_told(bert, tokenizer, rows, arguments, tmp_path):
     with pytest.raises(DataError, match="train_dataset"):
         BayesTrainer(bert, arguments(), processing_class=tokenizer)
+    with pytest.raises(DataError, match="train_dataset= is empty"):
+        BayesTrainer(bert, arguments(), train_dataset=[], processing_class=tokenizer)
+    with pytest.raises(ConfigError, match="draws=-1"):
+        BayesTrainer(bert, arguments(), train_dataset=rows, processing_class=tokenizer, draws=-1)
     trainer = BayesTrainer(bert, arguments(), train_dataset=rows, processing_class=tokenizer)
     with pytest.raises(FitError, match="nothing was trained"):
         trainer.posterior()
     with pytest.raises(CheckpointError, match=r"adaptation\.pt"):
         trainer.train(resume_from_checkpoint=str(tmp_path))
     assert not any(module._forward_hooks for module in bert.modules())
+
+
+def test_a_label_that_is_no_class_is_told_with_its_row_in_the_batch(bert, tokenizer, sentences, arguments):
+    rows = [{**tokenizer(row["text"]), "labels": 2 if i == 21 else row["label"]} for i, row in enumerate(sentences)]
+    trainer = BayesTrainer(bert, arguments(), train_dataset=rows[:1], data_size=24, processing_class=tokenizer)
+    trainer.train_dataset = rows
+    with pytest.raises(DataError, match=r"in a batch .* counted within it: row \d has label 2"):
+        trainer.train()
+
+
+@pytest.mark.parametrize("name", ["adaptation.pt", "noise_0.pt"])
+@pytest.mark.parametrize(
+    "damage", [lambda whole: b"garbage", lambda whole: b"", lambda whole: whole[: len(whole) // 2]]
+)
+def test_a_damaged_checkpoint_is_told(bert, tokenizer, rows, arguments, tmp_path, name, damage):
+    options = {"max_steps": 1, "save_strategy": "steps", "save_steps": 1}
+    trainer = trained(bert, tokenizer, rows, arguments(**options))
+    file = tmp_path / "out" / "checkpoint-1" / name
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(CheckpointError, match=rf"{name}' is damaged .* start anew"):
+        trainer.train(resume_from_checkpoint=str(file.parent))
 
 
 def test_trainers_are_imported_when_they_are_asked_for():

@@ -311,6 +311,14 @@ def test_plain_networks_and_loaders(tokenizer, tagged):
     assert settled.history.ended.held_out == 0
 
 
+def test_a_report_without_any_label_is_refused(tagger, tokenizer, tagged):
+    posterior = bayespeft.fit(tagger, tagged, tokenizer=tokenizer, **QUICK)
+    name = next(name for name in tagged[0] if name != "tokens")
+    rows = [{**row, name: [IGNORED] * len(row["tokens"])} for row in tagged]
+    with pytest.raises(DataError, match="no token has a label"):
+        posterior.report(rows)
+
+
 def test_what_can_not_be_read_is_refused(tagger, tokenizer, tagged, bert):
     def fit(rows, **options):
         return bayespeft.fit(tagger, rows, tokenizer=tokenizer, **{**QUICK, **options})

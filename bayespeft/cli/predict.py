@@ -138,7 +138,7 @@ def write(
         promises: decisions and sets.
 
     Raises:
-        DataError: a row can't be used, or a column has the name of one that is written.
+        DataError: a row can't be used, or has other columns than the first, or a column has the name of one that is written.
     """
     names = posterior.likelihood.class_names or tuple(map(str, range(posterior.classes)))
     own = ["predicted", "probability", "entropy", "mutual_information"]
@@ -156,6 +156,7 @@ def write(
             writer.writeheader()
             rows = iter(stream)
             while chunk := list(islice(rows, CHUNK)):
+                _check_columns(chunk, stream, count)
                 found = _predicted(chunk, posterior, said, settings, f"'{stream.path}', rows from {count} on")
                 more = promises.columns(found, names) if promises else iter([{}] * len(chunk))
                 for row, figures, promised in zip(chunk, _figures(found, names), more, strict=True):
@@ -166,6 +167,24 @@ def write(
     finally:
         fresh.unlink(missing_ok=True)
     return count
+
+
+def _check_columns(rows: Sequence[Mapping[str, Any]], stream: RowStream, start: int) -> None:
+    """Check that rows have the columns of the first of the file, by which all are read and written.
+
+    Raises:
+        DataError: one has others.
+    """
+    for place, row in enumerate(rows, start):
+        if row.keys() != set(stream.columns):
+            more, fewer = (
+                ", ".join(repr(name) for name in one if name not in other)
+                for one, other in ((row, stream.columns), (stream.columns, row))
+            )
+            wrong = " and ".join(f"{verb} {names}" for verb, names in (("has", more), ("lacks", fewer)) if names)
+            raise DataError(
+                f"'{stream.path}', row {place}, counted from 0, {wrong}, unlike the first row: give every row the same columns."
+            )
 
 
 def _predicted(

@@ -204,7 +204,7 @@ class Adaptation:
 
         Args:
             data: as for `Posterior.predict`, or one batch as for `loss`, whose labels may be missing.
-            draws: how many; 0 predicts with the mean.
+            draws: how many; 0 predicts with the mean. A method whose predictions are linearised draws logits, as there.
             seed: of the draws.
             batch_size: examples per pass.
 
@@ -221,8 +221,11 @@ class Adaptation:
             else:
                 examples = as_examples(source_of(data), problem.likelihood, self._tokenizer, problem.model)
                 examples = settled_for(problem.model, problem.likelihood, examples, problem.device)
+            method, predictor = self._assembly.method, Predictor(problem)
             with self._steps.average.applied():
-                return Predictor(problem).run(examples, draws, seed, batch_size=batch_size)
+                if (method.prediction or method.guide.prediction) == "linearised" and draws != 0:
+                    return predictor.linearised(examples, seed, batch_size)
+                return predictor.run(examples, draws, seed, batch_size=batch_size)
 
     def terms(self) -> dict[str, float]:
         """Return the terms of the ELBO, for a log: of the steps since the last call.
@@ -312,6 +315,9 @@ class Adaptation:
             raise CheckpointError(
                 f"load_state_dict: the state of an adaptation has {', '.join(wanted)}: see state_dict()."
             )
+        noise = state["noise"]
+        if noise is not None and (not isinstance(noise, Mapping) or noise.keys() != {"process", "states"}):
+            raise CheckpointError(f"the state's noise is {noise!r:.80}, which no process saved: load another state.")
         try:
             self._problem.joint_guide.load_state_dict(state["approximation"], strict=True)
             self._steps.restore(state["steps"])

@@ -141,6 +141,11 @@ def test_bad_rows_and_places_are_told_and_leave_nothing(place, tmp_path, mlp, xy
     assert "rows from 2 on" in result.stderr
     assert not out.exists()
     assert not list(tmp_path.glob(".*.tmp"))
+    for last, words in (({"text": "a", "id": 1}, "has 'id'"), ({"note": 1}, "has 'note' and lacks 'text'")):
+        lines.write_text("".join(json.dumps(row) + "\n" for row in ({"text": "the cat"}, {"text": "the dog"}, last)))
+        told = " ".join(bp("predict", *place, lines, "--out", out).stderr.split())
+        assert f"row 2, counted from 0, {words}, unlike the first row" in told
+        assert not out.exists()
     quantities = bayespeft.fit(
         mlp, (xy[0], torch.randn(len(xy[0]), 3)), likelihood="regression", targets="all-linear",
         train=bayespeft.TrainConfig(steps=1), progress=False,

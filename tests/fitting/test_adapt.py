@@ -172,6 +172,19 @@ def test_predictions_while_training_are_those_of_the_posterior(mlp, xy):
     assert torch.equal(found.log_probs, adaptation.posterior().predict(xy, draws=3).log_probs)
 
 
+@pytest.mark.parametrize("draws", [3, 0])
+def test_linearised_predictions_while_training_are_those_of_the_posterior(bert, tokenizer, sentences, draws):
+    adaptation = bayespeft.adapt(bert, sentences, 24, "vbll", tokenizer=tokenizer, train=TEN, seed=3)
+    with adaptation:
+        own_loop(adaptation, [sentences[:8], sentences[8:16]])
+        with torch.no_grad():
+            found = adaptation.predict(sentences, draws=draws)
+    posterior = adaptation.posterior()
+    assert torch.equal(found.log_probs, posterior.predict(sentences, draws=draws).log_probs)
+    sampled = posterior.predict(sentences, draws=3, prediction="sampled").log_probs
+    assert not torch.allclose(found.log_probs, sampled, atol=1e-3)
+
+
 def test_groups_say_what_they_hold_and_at_which_rates(bert, tokenizer, sentences):
     train = TrainConfig(steps=2, lr=1e-3, variational_lr=5e-3, head_lr=0.16)
     adaptation = bayespeft.adapt(bert, sentences, 24, tokenizer=tokenizer, train=train)
@@ -271,7 +284,10 @@ def test_misuse_is_told(mlp, xy):
             adaptation.loss("x")
     with pytest.raises(ConfigError, match="float32"):
         adaptation.module.half()
-    for state in ({}, 3, {**adaptation.state_dict(), "approximation": {}}, {**adaptation.state_dict(), "steps": 1}):
+    for wrong in ({"approximation": {}}, {"steps": 1}, {"noise": {"x": 1}}, {"noise": 3}):
+        with pytest.raises(CheckpointError, match="state"):
+            adaptation.load_state_dict({**adaptation.state_dict(), **wrong})
+    for state in ({}, 3):
         with pytest.raises(CheckpointError, match="state"):
             adaptation.load_state_dict(state)
 

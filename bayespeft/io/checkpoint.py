@@ -92,7 +92,7 @@ def read(directory: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str
             raise _damaged(source, f"{name} is not what was saved beside {SETTINGS}")
         try:
             return load(content), settings
-        except (SafetensorError, ValueError) as error:
+        except (SafetensorError, ValueError, KeyError) as error:  # KeyError: a dtype that torch lacks
             raise _damaged(source, str(error)) from None
 
 

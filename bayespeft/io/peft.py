@@ -119,7 +119,7 @@ def _read_files(source: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with safe_open(source / TENSORS, framework="pt") as file:
             said = (file.metadata() or {}).get(DIGEST)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dictionary)
-    except (ValueError, OSError, RecursionError, SafetensorError) as error:
+    except (ValueError, KeyError, OSError, RecursionError, SafetensorError) as error:
         raise CheckpointError(f"the LoRA in '{source}' is damaged: {error}.") from None
     if not isinstance(config, dict):
         raise CheckpointError(f"'{source / CONFIG}' is damaged: it holds no JSON object.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from paper_repro.defaults.tables import ORDER, geometric, mean
+from paper_repro.defaults.tables import ORDER, geometric, mean, on_one_machine
 from paper_repro.defaults.tables import newest as newest_defaults
 from paper_repro.posteriors.tables import newest
 from paper_repro.results import read
@@ -33,10 +33,15 @@ def by_size() -> str:
             mark = "**" if len(names) > 1 and means[name] <= min(means.values()) + CLOSE else ""
             ratios = [cell[name]["nll"] / min(cell[other]["nll"] for other in names) for cell in cells]
             ratio = f"{geometric(ratios):.2f}" if len(names) > 1 else "-"
+            timed = _runs(on_one_machine(cells, names), name)
+            fit, predict = (
+                f"{mean(timed, field):{digits}}" if timed else "-"
+                for field, digits in (("fit_seconds", ".0f"), ("predict_seconds", ".2f"))
+            )
             lines.append(
                 f"| {n:,} | {len(cells)} | `{name}` | {100 * mean(runs, 'accuracy'):.1f} | "
                 f"{mark}{means[name]:.3f}{mark} | {ratio} | {100 * mean(runs, 'ece'):.1f} | "
-                f"{_kept(runs)} of {len(runs)} | {mean(runs, 'fit_seconds'):.0f} | {mean(runs, 'predict_seconds'):.2f} |"
+                f"{_kept(runs)} of {len(runs)} | {fit} | {predict} |"
             )
     tests = sorted({record["test_rows"] for record in records})
     return "\n".join(
@@ -44,8 +49,9 @@ def by_size() -> str:
             *lines,
             "",
             f"Means over cells (task x seed) that all methods of a size have; bold: within {CLOSE} nats of the lowest. "
-            "NLL / best is the geometric mean over cells of the ratio to the best method in the cell. Seconds of predicting "
-            f"are those of {' or '.join(map(str, tests))} rows. {_machines(records)}; `paper_repro/defaults/run.py`.",
+            "NLL / best is the geometric mean over cells of the ratio to the best method in the cell. Seconds are means over "
+            "the cells that were measured on one machine, - where there are none; those of predicting are of "
+            f"{' or '.join(map(str, tests))} rows. {_machines(records)}; `paper_repro/defaults/run.py`.",
         ]
     )
 
@@ -60,6 +66,8 @@ def short() -> str:
         if len(names) < 2:
             continue
         runs = {name: _runs(cells, name) for name in names}
+        timed = on_one_machine(cells, names)
+        seconds = {name: _runs(timed, name) for name in names}
         picks = (
             _best(names, lambda name, runs=runs: mean(runs[name], "nll"), lambda v: f"{v:.3f}", CLOSE),
             _best(
@@ -70,8 +78,10 @@ def short() -> str:
             ),
             _best(names, lambda name, runs=runs: -_kept(runs[name]), lambda v: f"{-v:.0f}", 0),
             _best(
-                names, lambda name, runs=runs: mean(runs[name], "fit_seconds"), lambda v: f"{v:.0f} s", CLOSE_SECONDS
-            ),
+                names, lambda name, runs=seconds: mean(runs[name], "fit_seconds"), lambda v: f"{v:.0f} s", CLOSE_SECONDS
+            )
+            if timed
+            else "-",
         )
         lines.append(f"| {n:,} | {len(cells)} | {' | '.join(picks)} |")
     lines += [

@@ -38,6 +38,7 @@ def defaults() -> str:
     for task, n in cells:
         here = [r for r in records if (r["task"], r["n"]) == (task, n)]
         methods = [method for method in ORDER if any(r["method"] == method for r in here)]
+        mixed = len({r["machine"] for r in here}) > 1
         shared = set.intersection(*({r["seed"] for r in here if r["method"] == method} for method in methods))
         for method in methods:
             runs = [r for r in here if r["method"] == method and r["seed"] in shared]
@@ -48,7 +49,7 @@ def defaults() -> str:
                     f"{100 * mean(runs, 'accuracy'):.1f} | {mean(runs, 'nll'):.3f} | "
                     f"{100 * mean(runs, 'ece'):.1f} ({100 * mean(runs, 'ece_noise'):.1f}) | "
                     f"{mean(runs, 'temperature'):.2f} | {mean(runs, 'steps'):.0f} ({mean(runs, 'search_steps'):.0f}) | "
-                    f"{mean(runs, 'fit_seconds'):.0f} |"
+                    f"{mean(runs, 'fit_seconds'):.0f}{f' ({kinds(runs)})' if mixed else ''} |"
                 )
     return "\n".join(lines)
 
@@ -67,8 +68,7 @@ def summary() -> str:
     worst = max(cell["melora"]["ece"] / cell["melora"]["ece_noise"] for cell in pairs)
     ece = sum(cell["melora"]["ece"] for cell in pairs) / sum(cell["mle"]["ece"] for cell in pairs)
     accuracy = sum(cell["melora"]["accuracy"] - cell["mle"]["accuracy"] for cell in pairs) / len(pairs)
-    # Seconds of two machines compare nothing.
-    timed = [cell for cell in pairs if cell["melora"]["machine"] == cell["mle"]["machine"]]
+    timed = on_one_machine(pairs, ("melora", "mle"))
     cost = geometric(cell["melora"]["fit_seconds"] / cell["mle"]["fit_seconds"] for cell in timed)
     one, machines = records[0], sorted({cell[name]["machine"] for cell in pairs for name in ("melora", "mle")})
     days = sorted({cell[name]["date"] for cell in pairs for name in ("melora", "mle")})
@@ -82,6 +82,17 @@ def summary() -> str:
         f"MiniLM, inputs of {one['max_length']} tokens, {one['test_rows']} test rows, "
         f"{' and '.join(machines)}, {' to '.join(dict.fromkeys([days[0], days[-1]]))}; `paper_repro/defaults/run.py`."
     )
+
+
+def on_one_machine(cells: Iterable[dict[str, dict[str, Any]]], names: Iterable[str]) -> list[dict[str, dict[str, Any]]]:
+    """Return the cells whose runs of some methods are of one machine: seconds of two machines compare nothing."""
+    wanted = list(names)
+    return [cell for cell in cells if len({cell[name]["machine"] for name in wanted}) == 1]
+
+
+def kinds(runs: list[dict[str, Any]]) -> str:
+    """Say on what runs were made."""
+    return ", ".join(sorted({"GPU" if "NVIDIA" in run["machine"] else "CPU" for run in runs}))
 
 
 def mean(runs: list[dict[str, Any]], name: str) -> float:

@@ -29,6 +29,11 @@ CHOICES = "choices"
 WRITTEN = ("source", "prompt", "messages")
 KNOWN = tuple(dict.fromkeys((*TEXTS, CHOICES, *SPOKEN, WORDS, *TOKENISED, *LABELS, *TAGS)))
 
+
+class Written(int):
+    """A whole number that was written into a cell of a table, where all are texts: it may be the name of a class."""
+
+
 FORMS = (
     "text[, text_pair][, label] | tokens[, ner_tags] | question, choices[, answer] | source[, target] | "
     "prompt[, completion] | messages | input_ids[, attention_mask][, token_type_ids][, labels]"

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bayespeft.data.columns import LABELS
+from bayespeft.data.columns import LABELS, Written
 from bayespeft.data.layout import ANSWERS
 from bayespeft.errors import DataError
 
@@ -129,7 +129,7 @@ def _numbers(cells: list[str]) -> list[Any]:
     if all(number is None for number in found):
         return [cell or None for cell in cells]
     if all(number is None or str(int(number)) == cell for cell, number in zip(cells, found, strict=True)):
-        return [None if number is None else int(number) for number in found]
+        return [None if number is None else Written(number) for number in found]
     return found
 
 

@@ -145,11 +145,11 @@ def _answered(row: Row) -> Row:
 
 def _position(answer: str, choices: Any, marks: Any) -> int:
     """Return which choice an answer means: by its mark, its letter, or itself."""
-    meant = {number for number, choice in enumerate(choices) if choice == answer}
-    if marks is not None and answer.strip() in map(str, marks):
-        meant = set()  # a mark is meant, though a choice may be that number
+    itself = {number for number, choice in enumerate(choices) if choice == answer}
     known = ascii_uppercase[: len(choices)] if marks is None else marks
-    meant |= {number for number, mark in enumerate(known) if str(mark).strip() == answer.strip()}
+    marked = {number for number, mark in enumerate(known) if str(mark).strip() == answer.strip()}
+    # A mark that the data give is meant, though a choice may read like it; letters are only ours.
+    meant = marked if marked and marks is not None else itself | marked
     if len(meant) != 1:
         raise DataError(
             f"the answer {answer!r} means {'several' if meant else 'none'} of the choices {', '.join(map(repr, choices))}: "

@@ -17,6 +17,7 @@ from bayespeft.config import TrainConfig
 from bayespeft.data.class_names import given
 from bayespeft.errors import ConfigError, DataError, MissingPackageError
 from bayespeft.fitting.fit import fit
+from bayespeft.networks.configuration import names_of_outputs
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.predictive.categorical import Predictive
 from bayespeft.pretrained.load import load as load_network
@@ -141,14 +142,14 @@ def _numbers(network: nn.Module, classes: npt.NDArray[Any]) -> list[int]:
     Raises:
         DataError: it has another number of outputs.
     """
-    config = getattr(network, "config", None)
-    outputs = getattr(config, "num_labels", len(classes))
+    known = names_of_outputs(network)
+    outputs = len(known) or len(classes)
     if outputs != len(classes):
         raise DataError(
             f"y has {len(classes)} classes, and {type(network).__name__} has {outputs} outputs: load it with "
             f"num_labels={len(classes)}, or pass the network's name as model=."
         )
-    names = given(getattr(config, "id2label", {}).get(k, str(k)) for k in range(outputs))
+    names = given(known)
     told = [str(name) for name in classes]
     return [names.index(name) for name in told] if set(told) == set(names) else list(range(outputs))
 

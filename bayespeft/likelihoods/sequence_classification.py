@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from bayespeft.data.class_names import given, in_order, told
-from bayespeft.data.columns import Row, label_of
+from bayespeft.data.columns import Row, Written, label_of
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.likelihoods.text import TextLikelihood
@@ -58,13 +58,14 @@ class SequenceClassification(TextLikelihood, Categorical):
     def label(self, label: Any, row: int) -> Any:
         """Return the class's number: that of its name, where labels are strings.
 
-        Where strings named the classes, and some of these are numbers, a number is such a name: a file in which all labels
-        happen to be numbers gives them as such.
+        Where names of classes are numbers, a number is such a name if strings named the classes, or if it is a cell of a table:
+        which labels occur in a file must not decide what they mean.
         """
         if isinstance(label, str):
             return number_of(label, self.label_names, row)
-        if self.named_by_labels and isinstance(label, Integral) and any(name.isdecimal() for name in self.class_names):
-            return number_of(str(label), self.label_names, row)
+        a_name = isinstance(label, Written) or (self.named_by_labels and isinstance(label, Integral))
+        if a_name and any(name.isdecimal() for name in self.class_names):
+            return number_of(str(int(label)), self.label_names, row)
         return label
 
 

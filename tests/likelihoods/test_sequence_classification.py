@@ -8,6 +8,8 @@ import transformers
 
 import bayespeft
 from bayespeft.data.batch import Batch
+from bayespeft.data.columns import Written
+from bayespeft.data.files import read_file
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.likelihoods.sequence_classification import SequenceClassification
 
@@ -135,3 +137,19 @@ def test_numbers_are_names_where_strings_that_are_numbers_named_the_classes(bert
     # Whoever names outputs numbers them, too, and so does who names them by words.
     assert SequenceClassification(label_names=("1", "2")).label(1, 0) == 1
     assert SequenceClassification(label_names=("cat", "dog"), named_by_labels=True).label(1, 0) == 1
+
+
+def test_the_cells_of_a_table_mean_the_same_whichever_of_them_occur(bert, tmp_path):
+    """A network whose outputs are called 1, 2 and 3: without the class 3, too, "1" is its first one."""
+    path = tmp_path / "some.csv"
+    path.write_text("text,label\na,1\nb,2\n")
+    likelihood = SequenceClassification(label_names=("1", "2", "3"))
+    cells = [row["label"] for row in read_file(path)]
+    assert [likelihood.label(label, 0) for label in cells] == [0, 1]
+    assert [likelihood.label(label, 0) for label in (1, 2)] == [
+        1,
+        2,
+    ]  # whoever numbers labels in code follows the network
+    assert [SequenceClassification().label(label, 0) for label in cells] == [1, 2]
+    with pytest.raises(DataError, match="label '0' is not among"):
+        likelihood.label(Written(0), 0)

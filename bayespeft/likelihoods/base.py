@@ -18,7 +18,8 @@ from bayespeft.config import Plugin
 from bayespeft.data.batch import Batch
 from bayespeft.data.columns import Row
 from bayespeft.errors import ConfigError, DataError
-from bayespeft.predictive.base import Average, DrawnGaussianAverage, GaussianAverage, Prediction
+from bayespeft.predictive.average import Average, DrawnGaussianAverage, GaussianAverage
+from bayespeft.predictive.base import Prediction
 from bayespeft.predictive.law import LawAverage, classes_of, fisher_root, prediction_type
 
 

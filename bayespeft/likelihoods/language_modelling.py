@@ -26,7 +26,7 @@ from bayespeft.networks.embeddings import output_embedding
 from bayespeft.networks.forward import last_logits
 from bayespeft.networks.positions import left_positions, token_limit
 from bayespeft.networks.tokens import IGNORED, end_tokens, start_token
-from bayespeft.predictive.base import GaussianAverage
+from bayespeft.predictive.average import GaussianAverage
 from bayespeft.predictive.language import LanguageAverage, LanguagePredictive, SequenceLaw
 
 

@@ -27,7 +27,8 @@ from bayespeft.prediction.folding import Folding
 from bayespeft.prediction.jacobian import jacobians
 from bayespeft.prediction.sampling import Noise, Sampling
 from bayespeft.prediction.trunk import Trunk
-from bayespeft.predictive.base import REPLICATES, Average, Cost, Groups, Prediction, Rows, refuse_broken
+from bayespeft.predictive.average import REPLICATES, Average, Cost, Groups, Rows, refuse_broken
+from bayespeft.predictive.base import Prediction
 from bayespeft.utils.memory import PeakMemory
 from bayespeft.utils.processes import shared_out
 from bayespeft.utils.randomness import seeded

@@ -12,17 +12,8 @@ from torch import Tensor
 
 from bayespeft.errors import ConfigError
 from bayespeft.networks.tokens import IGNORED
-from bayespeft.predictive.base import (
-    FIGURES_ALONE,
-    Average,
-    Cost,
-    Details,
-    Prediction,
-    Rows,
-    Temperature,
-    Use,
-    refuse_broken,
-)
+from bayespeft.predictive.average import Average, Cost, Rows, refuse_broken
+from bayespeft.predictive.base import FIGURES_ALONE, Details, Prediction, Temperature, Use
 from bayespeft.report.calibration import CalibrationReport
 from bayespeft.report.conformal import Conformal
 from bayespeft.report.decision import Decision, decide

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from bayespeft.errors import ConfigError, DataError
-from bayespeft.predictive.base import Cost, Details, Rows
+from bayespeft.predictive.average import Cost, Rows
+from bayespeft.predictive.base import Details
 from bayespeft.predictive.categorical import CategoricalAverage, Predictive
 from bayespeft.predictive.class_labels import class_numbers, column_names, reordered
 from bayespeft.report.calibration import CalibrationReport

@@ -10,7 +10,8 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
-from bayespeft.predictive.base import FIGURES_ALONE, Average, Cost, Details, Prediction, Rows, refuse_broken
+from bayespeft.predictive.average import Average, Cost, Rows, refuse_broken
+from bayespeft.predictive.base import FIGURES_ALONE, Details, Prediction
 from bayespeft.report.language import LanguageReport
 from bayespeft.utils.checks import checked_methods
 

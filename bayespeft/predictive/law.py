@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from bayespeft.predictive.base import ALONE, Average, Cost, Groups, Prediction, Rows
+from bayespeft.predictive.average import ALONE, Average, Cost, Groups, Rows
+from bayespeft.predictive.base import Prediction
 from bayespeft.predictive.categorical import CategoricalAverage, Predictive
 from bayespeft.predictive.mixture import Law, MixtureAverage, MixturePredictive
 

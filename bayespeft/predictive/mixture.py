@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from bayespeft.predictive.base import FIGURES_ALONE, Average, Cost, Details, Prediction, Rows, refuse_broken
+from bayespeft.predictive.average import Average, Cost, Rows, refuse_broken
+from bayespeft.predictive.base import FIGURES_ALONE, Details, Prediction
 from bayespeft.predictive.moments import Moments
 from bayespeft.report.mixture import MixtureReport
 from bayespeft.utils.checks import checked_methods

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from bayespeft.errors import ConfigError
-from bayespeft.predictive.base import FIGURES_ALONE, Cost, Details, Use
+from bayespeft.predictive.average import Cost
+from bayespeft.predictive.base import FIGURES_ALONE, Details, Use
 from bayespeft.predictive.several import SeveralAverage, SeveralPredictive
 from bayespeft.report.conformal_labels import ConformalLabels
 from bayespeft.report.context import Quotes

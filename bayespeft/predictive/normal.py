@@ -11,17 +11,8 @@ import torch
 from torch import Tensor
 
 from bayespeft.errors import ConfigError
-from bayespeft.predictive.base import (
-    FIGURES_ALONE,
-    Average,
-    Cost,
-    Details,
-    GaussianAverage,
-    Prediction,
-    Rows,
-    Use,
-    refuse_broken,
-)
+from bayespeft.predictive.average import Average, Cost, GaussianAverage, Rows, refuse_broken
+from bayespeft.predictive.base import FIGURES_ALONE, Details, Prediction, Use
 from bayespeft.predictive.moments import Moments
 from bayespeft.report.conformal_intervals import ConformalIntervals
 from bayespeft.report.decision import Decision, decide_quantities

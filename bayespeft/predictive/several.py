@@ -16,17 +16,8 @@ from torch import Tensor
 
 from bayespeft.errors import ConfigError
 from bayespeft.networks.tokens import IGNORED
-from bayespeft.predictive.base import (
-    ALONE,
-    Average,
-    Cost,
-    Groups,
-    Prediction,
-    Rows,
-    Temperature,
-    refuse_broken,
-    relative,
-)
+from bayespeft.predictive.average import ALONE, Average, Cost, Groups, Rows, refuse_broken, relative
+from bayespeft.predictive.base import Prediction, Temperature
 from bayespeft.predictive.categorical import CategoricalAverage, Predictive, log_likelihood
 from bayespeft.utils.checks import checked_methods
 

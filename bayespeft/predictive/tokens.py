@@ -13,7 +13,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from bayespeft.errors import DataError
 from bayespeft.networks.tokens import IGNORED
-from bayespeft.predictive.base import FIGURES_ALONE, Cost, Details
+from bayespeft.predictive.average import Cost
+from bayespeft.predictive.base import FIGURES_ALONE, Details
 from bayespeft.predictive.categorical import Predictive, log_likelihood
 from bayespeft.predictive.several import SeveralAverage, SeveralPredictive
 from bayespeft.report.context import Quotes

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bayespeft.prediction.sampling import UNITS, Noise, Sampling
-from bayespeft.predictive.base import Cost, DrawnGaussianAverage, Groups, Rows
+from bayespeft.predictive.average import Cost, DrawnGaussianAverage, Groups, Rows
 from bayespeft.predictive.categorical import CategoricalAverage, Predictive
 from paper_repro.results import append
 

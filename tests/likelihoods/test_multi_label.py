@@ -19,7 +19,7 @@ from bayespeft import TrainConfig
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.multi_label import MultiLabel
-from bayespeft.predictive.base import Cost, Rows
+from bayespeft.predictive.average import Cost, Rows
 from bayespeft.predictive.multi_label import MultiLabelAverage, MultiLabelPredictive
 from bayespeft.report import MultiLabelReport
 

@@ -22,7 +22,7 @@ from bayespeft.fitting.from_pretrained import from_pretrained
 from bayespeft.guides.full_covariance import FullCovariance
 from bayespeft.likelihoods.regression import Regression
 from bayespeft.prediction.predictor import Predictor
-from bayespeft.predictive.base import Cost, Rows
+from bayespeft.predictive.average import Cost, Rows
 from bayespeft.predictive.normal import log_likelihood
 from bayespeft.priors.normal import Normal
 from bayespeft.report import regression_metrics

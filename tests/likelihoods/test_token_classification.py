@@ -21,7 +21,7 @@ from bayespeft.adapters import Core, Lora
 from bayespeft.errors import DataError
 from bayespeft.guides import MeanField
 from bayespeft.likelihoods.token_classification import TokenClassification
-from bayespeft.predictive.base import Cost, Rows
+from bayespeft.predictive.average import Cost, Rows
 from bayespeft.predictive.tokens import TokenAverage, TokenPredictive
 from bayespeft.report import TokenReport
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bayespeft.errors import ConfigError, FitError
-from bayespeft.predictive.base import ALONE, Cost, Groups, Rows
+from bayespeft.predictive.average import ALONE, Cost, Groups, Rows
 from bayespeft.predictive.categorical import CategoricalAverage
 
 

@@ -18,7 +18,7 @@ from bayespeft import Predictive, TrainConfig
 from bayespeft.errors import ConfigError, DataError, FitError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.categorical import Categorical
-from bayespeft.predictive.base import Cost, Rows
+from bayespeft.predictive.average import Cost, Rows
 from bayespeft.predictive.law import LawAverage, fisher_root
 from bayespeft.predictive.mixture import MixturePredictive
 

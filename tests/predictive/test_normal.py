@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
 from bayespeft.errors import ConfigError, FitError
-from bayespeft.predictive.base import Cost, Rows
+from bayespeft.predictive.average import Cost, Rows
 from bayespeft.predictive.normal import NormalAverage, NormalGaussianAverage
 
 

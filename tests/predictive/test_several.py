@@ -9,7 +9,8 @@ import torch
 
 from bayespeft.errors import FitError
 from bayespeft.networks.tokens import IGNORED
-from bayespeft.predictive.base import Average, Cost, Prediction, Rows
+from bayespeft.predictive.average import Average, Cost, Rows
+from bayespeft.predictive.base import Prediction
 from bayespeft.predictive.several import SeveralAverage, SeveralPredictive
 
 N, T, K, S = 6, 5, 3, 4

@@ -19,8 +19,8 @@ from bayespeft.guides.swag import Moments, Swag
 from bayespeft.layers.factors import Pack
 from bayespeft.layers.moments import Moments as Gaussian
 from bayespeft.likelihoods.sequence_classification import SequenceClassification
-from bayespeft.predictive.base import DrawnGaussianAverage
-from bayespeft.predictive.base import Rows as AtRows
+from bayespeft.predictive.average import DrawnGaussianAverage
+from bayespeft.predictive.average import Rows as AtRows
 from bayespeft.predictive.categorical import CategoricalAverage
 from bayespeft.priors.fan_in import FanIn
 from bayespeft.priors.flat import Flat

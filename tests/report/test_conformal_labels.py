@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bayespeft.errors import ConfigError, DataError
-from bayespeft.predictive.base import Cost, Rows
+from bayespeft.predictive.average import Cost, Rows
 from bayespeft.predictive.multi_label import MultiLabelAverage, MultiLabelPredictive
 from bayespeft.report import ConformalLabels, LabelSetsReport
 

@@ -17,7 +17,7 @@ from bayespeft.adapters.sparse_low_rank import SparseLowRank, top_positions
 from bayespeft.errors import ConfigError, GuideError
 from bayespeft.guides.base import GuideSpec
 from bayespeft.guides.mean_field import MeanFieldGuide
-from bayespeft.layers.factors import Factor, Pack, Role, pack
+from bayespeft.layers.factors import Factor, Role, StackedFactor, stack_factors
 from bayespeft.priors.base import Prior
 from bayespeft.variational.joint_guide import JointGuide
 
@@ -48,13 +48,13 @@ def prune(
     ratios = _signal_to_noise(joint_guide)
     kept = _kept(ratios, keep)
     smaller = tuple(_with_density(placement, kept) for placement in placements)
-    packs = _packs(joint_guide, smaller, kept)
+    stacks = _stacks(joint_guide, smaller, kept)
     device = next(joint_guide.parameters()).device
-    pruned = JointGuide(packs, guide, torch.Generator().manual_seed(0), device)
-    before = _rows(joint_guide.packs, joint_guide.state_dict())
+    pruned = JointGuide(stacks, guide, torch.Generator().manual_seed(0), device)
+    before = _rows(joint_guide.stacks, joint_guide.state_dict())
     for key, tensor in pruned.state_dict().items():
         part, _, name = key.rpartition(".")
-        for new in packs:
+        for new in stacks:
             if new.name == name:
                 rows = [_selected(before[part, layer, new.factor], layer, new.factor, kept) for layer in new.owners]
                 tensor.copy_(torch.stack(rows))
@@ -63,18 +63,18 @@ def prune(
 
 def _signal_to_noise(joint_guide: JointGuide) -> dict[str, Tensor]:
     """|mean| / std of the sparse values of each layer (k,)."""
-    packs = [p for p in joint_guide.packs if p.factor == "values" and p.role != "head"]
-    if not packs:
+    stacks = [p for p in joint_guide.stacks if p.factor == "values" and p.role != "head"]
+    if not stacks:
         raise ConfigError("no adapter of this posterior has sparse values: only 'sparse_low_rank' can be pruned.")
     guide = joint_guide.latent
-    if not isinstance(guide, MeanFieldGuide) or not all(p.name in joint_guide.random for p in packs):
+    if not isinstance(guide, MeanFieldGuide) or not all(p.name in joint_guide.random for p in stacks):
         raise GuideError(
             f"{type(guide).__name__} gives the sparse values no independent standard deviations to prune by: fit "
             "'sparse_low_rank' with latent=('values',) and guide 'mean_field', as method 'bayes_rosa' does."
         )
     means, std = guide.mean(), guide.std()
     return {
-        layer: (means[p.name][row].abs() / std[p.name][row]).detach() for p in packs for layer, row in p.rows.items()
+        layer: (means[p.name][row].abs() / std[p.name][row]).detach() for p in stacks for layer, row in p.rows.items()
     }
 
 
@@ -98,12 +98,14 @@ def _with_density(placement: Placement, kept: Mapping[str, Tensor]) -> Placement
     return replace(placement, adapter=adapter.replace(density=density))
 
 
-def _packs(joint_guide: JointGuide, placements: Sequence[Placement], kept: Mapping[str, Tensor]) -> list[Pack]:
-    """Pack the means and positions that are left, in the order in which loading makes packs."""
-    owners = {(layer, p.factor): p for p in joint_guide.packs for layer in p.layers}
-    priors: dict[Role, Prior] = {p.role: p.prior for p in joint_guide.packs}
+def _stacks(
+    joint_guide: JointGuide, placements: Sequence[Placement], kept: Mapping[str, Tensor]
+) -> list[StackedFactor]:
+    """StackedFactor the means and positions that are left, in the order in which loading makes stacks."""
+    owners = {(layer, p.factor): p for p in joint_guide.stacks for layer in p.layers}
+    priors: dict[Role, Prior] = {p.role: p.prior for p in joint_guide.stacks}
     values = joint_guide.by_layer()
-    centers = {p.name: joint_guide.get_buffer(f"center_{p.name}") for p in joint_guide.packs}
+    centers = {p.name: joint_guide.get_buffer(f"center_{p.name}") for p in joint_guide.stacks}
     factors: dict[str, dict[str, Factor]] = {}
     for placement in placements:
         name = placement.layer.name
@@ -113,12 +115,12 @@ def _packs(joint_guide: JointGuide, placements: Sequence[Placement], kept: Mappi
             init = _selected(values[name][factor], name, factor, kept)
             center = _selected(centers[old.name][old.rows[name]], name, factor, kept)
             factors[name][factor] = Factor(init, old.role, center, old.shared)
-    return pack(factors, priors)
+    return stack_factors(factors, priors)
 
 
-def _rows(packs: Sequence[Pack], state: Mapping[str, Tensor]) -> dict[tuple[str, str, str], Tensor]:
+def _rows(stacks: Sequence[StackedFactor], state: Mapping[str, Tensor]) -> dict[tuple[str, str, str], Tensor]:
     """(part of the joint guide, layer, factor) -> its row of a state."""
-    by_name = {p.name: p for p in packs}
+    by_name = {p.name: p for p in stacks}
     return {
         (key.rpartition(".")[0], layer, by_name[name].factor): tensor[row]
         for key, tensor in state.items()

@@ -14,7 +14,7 @@ from torch import Tensor
 from bayespeft.adapters.attach import Placement
 from bayespeft.guides.base import GuideSpec
 from bayespeft.guides.gaussian import GaussianGuide
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 from bayespeft.priors.empirical_bayes import EmpiricalBayes
 from bayespeft.utils.checks import checked_methods
 from bayespeft.variational.joint_guide import JointGuide
@@ -156,12 +156,12 @@ def summarise(joint_guide: JointGuide, placements: Sequence[Placement], spec: Gu
 
 
 class _Layers:
-    """Means, spreads, priors and KLs of all packs, from which each layer takes its rows."""
+    """Means, spreads, priors and KLs of all stacks, from which each layer takes its rows."""
 
     def __init__(self, joint_guide: JointGuide, spec: GuideSpec) -> None:
         guide = joint_guide.latent
-        self._packs, self._random, self._mean = joint_guide.packs, joint_guide.random, joint_guide.mean()
-        self._centers = {pack.name: joint_guide.get_buffer(f"center_{pack.name}") for pack in self._packs}
+        self._stacks, self._random, self._mean = joint_guide.stacks, joint_guide.random, joint_guide.mean()
+        self._centers = {stack.name: joint_guide.get_buffer(f"center_{stack.name}") for stack in self._stacks}
         self._std: dict[str, Tensor] = {}
         self._kl: dict[str, Divergence] = {}
         if isinstance(guide, GaussianGuide):
@@ -169,12 +169,12 @@ class _Layers:
         # Dropout has nothing to train: it draws what its prior draws.
         if spec.variational and any(True for _ in guide.parameters()):
             self._kl = {name: kl for name, kl in reported_kl(joint_guide).items() if name in self._random}
-        # Only a guide that is fitted by the ELBO has learned a scale; others may have no distribution pack by pack.
+        # Only a guide that is fitted by the ELBO has learned a scale; others may have no distribution stack by stack.
         q = {**joint_guide.points.q(), **(guide.q() if spec.variational else {})}
         self._scales = {
-            pack.name: pack.prior.learned(self._centers[pack.name], q[pack.name])
-            for pack in joint_guide.sampled
-            if isinstance(pack.prior, EmpiricalBayes) and pack.name in q
+            stack.name: stack.prior.learned(self._centers[stack.name], q[stack.name])
+            for stack in joint_guide.sampled
+            if isinstance(stack.prior, EmpiricalBayes) and stack.name in q
         }
 
     def total(self) -> tuple[float | None, float | None]:
@@ -189,47 +189,49 @@ class _Layers:
         """Return what there is to say about each layer, and about what they share."""
         adapters = {placement.layer.name: placement.adapter.kind for placement in placements}
         layers = {
-            name: [(p, p.rows[name]) for p in self._packs if name in p.rows and not p.shared] for name in adapters
+            name: [(p, p.rows[name]) for p in self._stacks if name in p.rows and not p.shared] for name in adapters
         }
-        shared = [(pack, 0) for pack in self._packs if pack.shared]
+        shared = [(stack, 0) for stack in self._stacks if stack.shared]
         rows = [self._summary(name, adapters[name], places) for name, places in layers.items()]
         return (*rows, *([self._summary(SHARED, adapters[shared[0][0].layers[0]], shared)] if shared else []))
 
-    def _summary(self, name: str, adapter: str, places: Sequence[tuple[Pack, int]]) -> LayerSummary:
-        random = [(pack.name, row) for pack, row in places if pack.name in self._random]
-        latent = [(pack.name, row) for pack, row in places if pack.name in self._random or pack.role == "latent"]
+    def _summary(self, name: str, adapter: str, places: Sequence[tuple[StackedFactor, int]]) -> LayerSummary:
+        random = [(stack.name, row) for stack, row in places if stack.name in self._random]
+        latent = [(stack.name, row) for stack, row in places if stack.name in self._random or stack.role == "latent"]
         std = _flat(self._std, random) if self._std and random else None
         return LayerSummary(
             layer=name,
             adapter=adapter,
-            random=sum(self._mean[pack][row].numel() for pack, row in random),
+            random=sum(self._mean[stack][row].numel() for stack, row in random),
             kl=self._layer_kl(random),
             std_mean=None if std is None else float(std.mean()),
             std_spread=None if std is None else float(std.std(correction=0)),
             deviation=float(self._deviation(latent).norm()) if latent else None,
             signal_to_noise=None if std is None else float((self._deviation(random).abs() / std).mean()),
             prior_scales={
-                pack.factor: float(self._scales[pack.name][row]) for pack, row in places if pack.name in self._scales
+                stack.factor: float(self._scales[stack.name][row])
+                for stack, row in places
+                if stack.name in self._scales
             },
             norms={
-                pack.factor: float(self._mean[pack.name][row].norm())
-                for pack, row in places
-                if pack.name not in self._random and self._mean[pack.name].is_floating_point()
+                stack.factor: float(self._mean[stack.name][row].norm())
+                for stack, row in places
+                if stack.name not in self._random and self._mean[stack.name].is_floating_point()
             },
         )
 
     def _layer_kl(self, places: Sequence[tuple[str, int]]) -> float | None:
-        """KL of rows of packs, if each comes apart by layer."""
-        if not places or any(pack not in self._kl or self._kl[pack].nats.dim() == 0 for pack, _ in places):
+        """KL of rows of stacks, if each comes apart by layer."""
+        if not places or any(stack not in self._kl or self._kl[stack].nats.dim() == 0 for stack, _ in places):
             return None
-        return float(sum(self._kl[pack].nats[row] for pack, row in places))
+        return float(sum(self._kl[stack].nats[row] for stack, row in places))
 
     def _deviation(self, places: Sequence[tuple[str, int]]) -> Tensor:
         return _flat(self._mean, places) - _flat(self._centers, places)
 
 
 def _flat(values: dict[str, Tensor], places: Sequence[tuple[str, int]]) -> Tensor:
-    """Numbers of some rows of packs, in float64."""
+    """Numbers of some rows of stacks, in float64."""
     return torch.cat([values[name][row].double().flatten() for name, row in places])
 
 

@@ -227,7 +227,7 @@ def weight_covariance(joint_guide: JointGuide, placements: Sequence[Placement], 
     """
     placement = _placement(placements, layer)
     guide = joint_guide.latent
-    places = {pack.factor: (pack.name, pack.rows[layer]) for pack in joint_guide.packs if layer in pack.rows}
+    places = {stack.factor: (stack.name, stack.rows[layer]) for stack in joint_guide.stacks if layer in stack.rows}
     random = {factor: place for factor, place in places.items() if place[0] in joint_guide.random}
     if not random:
         raise GuideError(

@@ -1,4 +1,4 @@
-"""From what the user named to what inference needs: method, likelihood, layers, packs, joint_guide, attached hooks."""
+"""From what the user named to what inference needs: method, likelihood, layers, stacks, joint_guide, attached hooks."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from bayespeft.data.examples import Examples
 from bayespeft.data.sample import Sample
 from bayespeft.data.source import Source
 from bayespeft.errors import ConfigError, GuideError
-from bayespeft.fitting.packing import make_packs
-from bayespeft.fitting.start import start_packs, start_placements, started_at
+from bayespeft.fitting.stacking import make_stacks
+from bayespeft.fitting.start import start_placements, start_stacks, started_at
 from bayespeft.fitting.units import in_units_of
 from bayespeft.guides.base import GuideSpec
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 from bayespeft.layers.fingerprint import fingerprint
 from bayespeft.layers.heads import find_fresh, fresh_parameters, in_use, warn_of_random
 from bayespeft.layers.layer import find_layers
@@ -129,17 +129,17 @@ def assemble(
         # What the method says of itself is what was fitted.
         method = method.replace(adapter=next(p.adapter for p in placements if not p.head))
 
-    def packs_of(seed: int) -> list[Pack]:
-        return make_packs(placements, method, torch.Generator().manual_seed(seed))
+    def stacks_of(seed: int) -> list[StackedFactor]:
+        return make_stacks(placements, method, torch.Generator().manual_seed(seed))
 
     begin = time.perf_counter()
     if start is None:
-        packs = make_packs(placements, method, generator)
-        packs = measured(packs, placements, model, chosen, examples, seed)
+        stacks = make_stacks(placements, method, generator)
+        stacks = measured(stacks, placements, model, chosen, examples, seed)
     else:
-        packs = started_at(start_packs(placements, method, generator, start), start)
+        stacks = started_at(start_stacks(placements, method, generator, start), start)
     seconds = time.perf_counter() - begin
-    joint_guide = JointGuide(packs, method.guide, generator, device)
+    joint_guide = JointGuide(stacks, method.guide, generator, device)
     heads = {p.layer.name for p in placements if p.head}
     base = fingerprint(model, exclude=heads | idle) if start is None else start.base
     merged = start.merged if start is not None else merging(model, placements)
@@ -147,7 +147,7 @@ def assemble(
         check_merging(model, placements, method)
     with Attachment(placements, merged) as attachment:
         apart = joint_guide.stochastic and (joint_guide.noise != "batch" or not method.guide.variational)
-        classes = probe(model, attachment, packs, chosen, first, apart)
+        classes = probe(model, attachment, stacks, chosen, first, apart)
         check_labels(examples, chosen, classes)
         if method.guide.curved:
             # Beforehand: it is asked for after the training.
@@ -162,7 +162,7 @@ def assemble(
             examples=examples,
             train=method.train,
             seed=seed,
-            packs_of=packs_of,
+            stacks_of=stacks_of,
             started=start is not None,
             random=frozenset(name.removesuffix(".weight") for name in random if name.endswith(".weight")),
         )

@@ -17,7 +17,7 @@ from bayespeft.adapters.full import Full
 from bayespeft.adapters.lora import Lora
 from bayespeft.errors import ConfigError
 from bayespeft.fitting.assemble import choose_likelihood
-from bayespeft.fitting.packing import make_packs
+from bayespeft.fitting.stacking import make_stacks
 from bayespeft.io.peft import read_lora
 from bayespeft.layers.heads import find_head
 from bayespeft.layers.layer import all_layers
@@ -98,13 +98,13 @@ def import_lora(
     values = {name: {"A": pair.A, "B": pair.B} for name, pair in lora.pairs.items()} | lora.whole
     method: Method = registry.get("methods", "mle").replace(adapter=common)
     generator = torch.Generator().manual_seed(0)
-    packs = [
+    stacks = [
         # A point guide starts at the initial values, and stays there.
         replace(
-            pack,
-            init=torch.stack([values.get(s, {}).get(pack.factor, pack.init[i]) for i, s in enumerate(pack.owners)]),
+            stack,
+            init=torch.stack([values.get(s, {}).get(stack.factor, stack.init[i]) for i, s in enumerate(stack.owners)]),
         )
-        for pack in make_packs(placements, method, generator)
+        for stack in make_stacks(placements, method, generator)
     ]
-    joint_guide = JointGuide(packs, method.guide, generator, next(model.parameters()).device)
+    joint_guide = JointGuide(stacks, method.guide, generator, next(model.parameters()).device)
     return Posterior(model, method, placements, joint_guide, chosen, History(), classes, 0, tokenizer)

@@ -11,7 +11,7 @@ import torch
 from bayespeft.adapters.attach import Placement
 from bayespeft.errors import BayesPeftError, CheckpointError
 from bayespeft.fitting.assemble import merging
-from bayespeft.fitting.packing import blank_packs
+from bayespeft.fitting.stacking import blank_stacks
 from bayespeft.io import checkpoint
 from bayespeft.io.saved import Saved
 from bayespeft.layers.fingerprint import check_fingerprint
@@ -131,8 +131,8 @@ def _blank(
     largest = max(layer.in_features * layer.out_features for layer in (p.layer for p in placements))
     try:
         with seeded(saved.seed), Bounded(_SLACK * max(held, largest)):
-            packs = blank_packs(placements, saved.method, generator)
-            return JointGuide(packs, saved.method.guide, generator, next(model.parameters()).device)
+            stacks = blank_stacks(placements, saved.method, generator)
+            return JointGuide(stacks, saved.method.guide, generator, next(model.parameters()).device)
     except (TooLarge, OverflowError, RuntimeError, ValueError) as error:
         # torch has its own words for sizes that no number of 64 bits holds.
         if isinstance(error, BayesPeftError) or not (isinstance(error, TooLarge) or "overflow" in str(error).lower()):

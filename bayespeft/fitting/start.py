@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from bayespeft.adapters.attach import Placement
 from bayespeft.adapters.base import Adapter
 from bayespeft.errors import ConfigError
-from bayespeft.fitting.packing import packed
-from bayespeft.layers.factors import Factor, Pack
+from bayespeft.fitting.stacking import stacked
+from bayespeft.layers.factors import Factor, StackedFactor
 from bayespeft.methods.base import Method
 from bayespeft.posterior.posterior import Posterior
 
@@ -67,12 +67,12 @@ def start_placements(start: Posterior, model: nn.Module, method: Method) -> tupl
     return tuple(placements)
 
 
-def start_packs(
+def start_stacks(
     placements: Sequence[Placement], method: Method, generator: torch.Generator, start: Posterior
-) -> list[Pack]:
-    """Return packs as `make_packs` does, of any values where an adapter decomposes and the start has all of its factors."""
+) -> list[StackedFactor]:
+    """Return stacks as `make_stacks` does, of any values where an adapter decomposes and the start has all of its factors."""
     there: dict[str, set[str]] = {}
-    for known in start.joint_guide.packs:
+    for known in start.joint_guide.stacks:
         for layer in known.layers:
             there.setdefault(layer, set()).add(known.factor)
 
@@ -83,22 +83,22 @@ def start_packs(
             return blank
         return p.adapter.factors(p.layer, generator)
 
-    return packed([(p, factors(p)) for p in placements], method)
+    return stacked([(p, factors(p)) for p in placements], method)
 
 
-def started_at(packs: Sequence[Pack], start: Posterior) -> list[Pack]:
-    """Return packs whose initial values are the means of a fitted posterior; what it lacks starts where the adapter says.
+def started_at(stacks: Sequence[StackedFactor], start: Posterior) -> list[StackedFactor]:
+    """Return stacks whose initial values are the means of a fitted posterior; what it lacks starts where the adapter says.
 
     Raises:
-        ConfigError: it has a factor that the packs lack, such as a core between B and A.
+        ConfigError: it has a factor that the stacks lack, such as a core between B and A.
     """
     means = start.joint_guide.mean()
     values = {
-        (layer, pack.factor): means[pack.name][row].detach().cpu()
-        for pack in start.joint_guide.packs
-        for layer, row in pack.rows.items()
+        (layer, stack.factor): means[stack.name][row].detach().cpu()
+        for stack in start.joint_guide.stacks
+        for layer, row in stack.rows.items()
     }
-    lost = {factor for _, factor in values} - {pack.factor for pack in packs}
+    lost = {factor for _, factor in values} - {stack.factor for stack in stacks}
     if lost:
         raise ConfigError(
             f"start= has the factor '{min(lost)}', which this method's adapter lacks, so its function would be another one: "
@@ -107,7 +107,9 @@ def started_at(packs: Sequence[Pack], start: Posterior) -> list[Pack]:
 
     centers = start.joint_guide.centers()
 
-    def of(found: Mapping[tuple[str, str], Tensor], pack: Pack, own: Tensor) -> Tensor:
-        return torch.stack([found.get((layer, pack.factor), own[row]) for row, layer in enumerate(pack.owners)])
+    def of(found: Mapping[tuple[str, str], Tensor], stack: StackedFactor, own: Tensor) -> Tensor:
+        return torch.stack([found.get((layer, stack.factor), own[row]) for row, layer in enumerate(stack.owners)])
 
-    return [replace(pack, init=of(values, pack, pack.init), center=of(centers, pack, pack.center)) for pack in packs]
+    return [
+        replace(stack, init=of(values, stack, stack.init), center=of(centers, stack, stack.center)) for stack in stacks
+    ]

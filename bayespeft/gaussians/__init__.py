@@ -1,4 +1,4 @@
-"""Gaussians over a pack of layers: one family of covariances, one file."""
+"""Gaussians over a stack of layers: one family of covariances, one file."""
 
 from bayespeft.gaussians.base import PackedGaussian, kl_by_layer
 from bayespeft.gaussians.diagonal import Diagonal

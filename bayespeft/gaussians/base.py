@@ -1,6 +1,6 @@
-"""What every Gaussian over a pack of layers offers: draws, density, and a closed-form KL to priors of independent elements.
+"""What every Gaussian over a stack of layers offers: draws, density, and a closed-form KL to priors of independent elements.
 
-The layers of a pack are independent; within a layer Sigma = S S^T. Against a prior N(m, diag(sp^2)) the KL needs only the
+The layers of a stack are independent; within a layer Sigma = S S^T. Against a prior N(m, diag(sp^2)) the KL needs only the
 marginal variances and the determinant, so one formula serves every family:
 KL = sum [ ln sp + (var + (mean - m)^2) / (2 sp^2) - 1/2 ] - 1/2 ln|Sigma|.
 Against any other prior of independent elements p_i it is that of the marginals and the total correlation of q:
@@ -28,7 +28,7 @@ _EMPTY = torch.Size()
 
 
 class PackedGaussian(TorchDistribution, ABC):  # type: ignore[misc]
-    """A Gaussian over a pack, event shape (layers, *shape). Parameters are never expanded; `expand` only notes a shape.
+    """A Gaussian over a stack, event shape (layers, *shape). Parameters are never expanded; `expand` only notes a shape.
 
     Attributes:
         loc: mean (layers, *shape).
@@ -182,8 +182,8 @@ def kl_by_layer(q: PackedGaussian, p: Distribution) -> Tensor:
     Copies that `expand` made (a Pyro plate) are computed once.
 
     Args:
-        q: a Gaussian over a pack.
-        p: a law of independent elements, such as `Normal(loc, scale).to_event(n)`, all dimensions of a pack as event
+        q: a Gaussian over a stack.
+        p: a law of independent elements, such as `Normal(loc, scale).to_event(n)`, all dimensions of a stack as event
             dimensions.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Lower-triangular matrices of a pack, one for each layer, times and under vectors.
+"""Lower-triangular matrices of a stack, one for each layer, times and under vectors.
 
 Leading dimensions of the vectors become columns: broadcasting would copy each layer's matrix once for every example.
 """

@@ -92,7 +92,7 @@ def _generate(predictor: Predictor, prompts: Prompts, draws: int, settings: Deco
 
 
 def weight_draws(predictor: Predictor, draws: int, seed: int) -> tuple[dict[str, Tensor], int]:
-    """Return the draws (S, layers, ...) by pack, the same as those of `using`, and S; none, and 0, for the mean.
+    """Return the draws (S, layers, ...) by stack, the same as those of `using`, and S; none, and 0, for the mean.
 
     Raises:
         ConfigError: there is no such number of draws: negative, or the mean of an ensemble.

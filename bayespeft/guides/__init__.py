@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bayespeft.guides.transformed import TransformedGuide as TransformedGuide
     from bayespeft.guides.training_free import TrainingFree as TrainingFree
     from bayespeft.guides.variational_last_layer import VariationalLastLayer as VariationalLastLayer
-    from bayespeft.layers.factors import Pack as Pack
+    from bayespeft.layers.factors import StackedFactor as StackedFactor
 else:
     __getattr__, __dir__ = registry.exports(
         "guides",
@@ -37,7 +37,7 @@ else:
             "Guide": "bayespeft.guides.base",
             "GuideSpec": "bayespeft.guides.base",
             "Noise": "bayespeft.guides.base",
-            "Pack": "bayespeft.layers.factors",
+            "StackedFactor": "bayespeft.layers.factors",
             "TransformedGuide": "bayespeft.guides.transformed",
             "parameters_of": "bayespeft.guides.base",
         },

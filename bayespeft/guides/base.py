@@ -1,4 +1,4 @@
-"""What every guide offers. A guide knows packs (shapes, initial values, priors), never what an adapter does with them."""
+"""What every guide offers. A guide knows stacks (shapes, initial values, priors), never what an adapter does with them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.distributions import Distribution
 from bayespeft.config import Plugin, TrainConfig
 from bayespeft.data.examples import Examples
 from bayespeft.errors import ConfigError, GuideError
-from bayespeft.layers.factors import Pack, Role
+from bayespeft.layers.factors import Role, StackedFactor
 from bayespeft.layers.weights import Weight
 from bayespeft.predictive.base import Prediction
 from bayespeft.utils.memory import free_memory
@@ -23,7 +23,7 @@ from bayespeft.utils.memory import free_memory
 Noise = Literal["batch", "example", "flipout", "token"]
 
 
-# Values of packs, by name: (layers, ...).
+# Values of stacks, by name: (layers, ...).
 Values = dict[str, Tensor]
 
 
@@ -34,7 +34,7 @@ class Derivative(Protocol):
         """Return log p(label | output), (rows,) float64, nats."""
 
     def roots(self) -> dict[str, Tensor]:
-        """Return columns of a root of each example's Gauss-Newton matrix, (rows, K, layers, ...) by pack."""
+        """Return columns of a root of each example's Gauss-Newton matrix, (rows, K, layers, ...) by stack."""
 
 
 class Problem(Protocol):
@@ -57,11 +57,11 @@ class Problem(Protocol):
         """K, or None where labels are no classes, or not yet known."""
 
     @property
-    def packs(self) -> tuple[Pack, ...]:
-        """Every pack, at its initial values: those that the guide covers, points, heads and fixed ones."""
+    def stacks(self) -> tuple[StackedFactor, ...]:
+        """Every stack, at its initial values: those that the guide covers, points, heads and fixed ones."""
 
-    def fresh_packs(self, seed: int) -> list[Pack]:
-        """Return the packs with initial values drawn anew."""
+    def fresh_stacks(self, seed: int) -> list[StackedFactor]:
+        """Return the stacks with initial values drawn anew."""
 
     def adopt(self, values: Values) -> None:
         """Give the points that the guide does not cover these values."""
@@ -84,24 +84,24 @@ class Trainer(Protocol):
         """Run stochastic variational inference on the guide and return the history."""
 
     def point(self) -> tuple[Values, Any]:
-        """Return a point estimate of every pack, and its history: what post-hoc guides build on."""
+        """Return a point estimate of every stack, and its history: what post-hoc guides build on."""
 
     def train_point(
-        self, packs: Sequence[Pack], seed: int, train: TrainConfig | None = None, **options: Any
+        self, stacks: Sequence[StackedFactor], seed: int, train: TrainConfig | None = None, **options: Any
     ) -> tuple[Values, Any]:
-        """Train a point estimate of these packs from their initial values; return it and its history."""
+        """Train a point estimate of these stacks from their initial values; return it and its history."""
 
 
 class Guide(nn.Module, ABC):
-    """q over packs. Its variational parameters are float32 `nn.Parameter`s that exist before the first step."""
+    """q over stacks. Its variational parameters are float32 `nn.Parameter`s that exist before the first step."""
 
-    def __init__(self, packs: Sequence[Pack]) -> None:
+    def __init__(self, stacks: Sequence[StackedFactor]) -> None:
         super().__init__()
-        self.packs = tuple(packs)
+        self.stacks = tuple(stacks)
 
     @abstractmethod
     def q(self) -> dict[str, Distribution]:
-        """Return the distribution of each pack, by name, with every dimension an event dimension: (layers, ...).
+        """Return the distribution of each stack, by name, with every dimension an event dimension: (layers, ...).
 
         A guide that is fitted by the ELBO needs reparameterised draws, `rsample`; and, where its KL has no formula, the
         density of these, `log_prob`.
@@ -109,7 +109,7 @@ class Guide(nn.Module, ABC):
 
     @abstractmethod
     def mean(self) -> dict[str, Tensor]:
-        """Return the posterior mean of each pack, by name: (layers, ...); where it is not known, a point in its place."""
+        """Return the posterior mean of each stack, by name: (layers, ...); where it is not known, a point in its place."""
 
     @property
     def members(self) -> int | None:
@@ -119,7 +119,7 @@ class Guide(nn.Module, ABC):
     @property
     @abstractmethod
     def noise_size(self) -> int:
-        """How many standard normals make one draw of all packs."""
+        """How many standard normals make one draw of all stacks."""
 
     @abstractmethod
     def transform(self, noise: Tensor) -> dict[str, Tensor]:
@@ -131,11 +131,11 @@ class Guide(nn.Module, ABC):
             noise: (n, noise_size), on the guide's device.
 
         Returns:
-            Draws of each pack, by name: (n, layers, ...).
+            Draws of each stack, by name: (n, layers, ...).
         """
 
     def draws(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return n draws of each pack: (n, layers, ...). The first k of n draws are the k draws of the same seed.
+        """Return n draws of each stack: (n, layers, ...). The first k of n draws are the k draws of the same seed.
 
         Args:
             n: number of draws.
@@ -147,7 +147,7 @@ class Guide(nn.Module, ABC):
         return self.transform(self._here(noise))
 
     def draw(self, number: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return one draw of each pack, (layers, ...): that of this number among `draws`, without making the others."""
+        """Return one draw of each stack, (layers, ...): that of this number among `draws`, without making the others."""
         if self.members is not None:
             return {name: values[number] for name, values in self.draws(number + 1, generator).items()}
         noise = torch.empty(1, self.noise_size)
@@ -159,9 +159,9 @@ class Guide(nn.Module, ABC):
         return noise.to(next(chain(self.parameters(), self.buffers()), noise))
 
     def moments(self, name: str) -> Sequence[Weight] | None:
-        """Return, for each layer of a pack, a weight that gives mean and variance of outputs: see `Moments`.
+        """Return, for each layer of a stack, a weight that gives mean and variance of outputs: see `Moments`.
 
-        None, as for most guides: the objective is that of draws. A guide that has moments has them for each of its packs, and
+        None, as for most guides: the objective is that of draws. A guide that has moments has them for each of its stacks, and
         the network ends with the layer that they belong to.
         """
         return None
@@ -171,10 +171,10 @@ class Guide(nn.Module, ABC):
         return ()
 
     def restart(self, name: str, means: Tensor, carried: Callable[[Tensor, float], Tensor]) -> None:
-        """Go on training a pack from other values: its adapter merged what was learned and chose new factors.
+        """Go on training a stack from other values: its adapter merged what was learned and chose new factors.
 
         Args:
-            name: of the pack.
+            name: of the stack.
             means: (layers, ...) where it starts again.
             carried: from its variance (layers, ...) and the variance that a fit starts with to the new variance.
 
@@ -194,8 +194,8 @@ class GuideSpec(Plugin, ABC):
     Attributes:
         noise: how draws are spread over a batch in training (see `bayespeft.variational.noise`).
         stochastic: it has a spread, so that draws differ.
-        covers: the packs it is given: "latent", those that the adapter calls latent; "trained", every trained pack, points
-            and heads too; "adapter", every trained pack but heads; "head", freshly made heads alone.
+        covers: the stacks it is given: "latent", those that the adapter calls latent; "trained", every trained stack, points
+            and heads too; "adapter", every trained stack but heads; "head", freshly made heads alone.
         prediction: how its posterior predicts, unless the method or the user says otherwise.
         variational: q is fitted by maximising the ELBO; False for a guide that finds its spread after training a point.
         closed_form: its KL to normal priors is a formula, and that one is missing is an error. False: where none is
@@ -239,21 +239,21 @@ class GuideSpec(Plugin, ABC):
             )
         return self
 
-    def memory(self, packs: Sequence[Pack]) -> Mapping[str, int]:
-        """Return the bytes of matrices over a pack's elements and of what finding them takes, by name; by default none."""
+    def memory(self, stacks: Sequence[StackedFactor]) -> Mapping[str, int]:
+        """Return the bytes of matrices over a stack's elements and of what finding them takes, by name; by default none."""
         return {}
 
-    def check_memory(self, packs: Sequence[Pack], device: torch.device) -> None:
+    def check_memory(self, stacks: Sequence[StackedFactor], device: torch.device) -> None:
         """Check, before anything is allocated, that the guide fits into half of the memory that is free on a device.
 
         Args:
-            packs: what it is to cover.
+            stacks: what it is to cover.
             device: where it will be trained.
 
         Raises:
             GuideError: it doesn't; the message names the largest part and the bytes.
         """
-        needs = self.memory(packs)
+        needs = self.memory(stacks)
         need, free = sum(needs.values()), free_memory(device)
         if need > free // 2:
             largest = max(needs, key=lambda name: needs[name])
@@ -269,10 +269,10 @@ class GuideSpec(Plugin, ABC):
         return rates if train.kl_lr is None else {**rates, "kl_lr": train.kl_lr}
 
     @abstractmethod
-    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> Guide:
-        """Make the guide for these packs, drawing initial values from `generator` (on the CPU)."""
+    def build(self, stacks: Sequence[StackedFactor], generator: torch.Generator) -> Guide:
+        """Make the guide for these stacks, drawing initial values from `generator` (on the CPU)."""
 
 
-def parameters_of(packs: Iterable[Pack]) -> nn.ParameterDict:
-    """Return a float32 parameter per pack at its initial value."""
-    return nn.ParameterDict({pack.name: nn.Parameter(pack.init.clone().float()) for pack in packs})
+def parameters_of(stacks: Iterable[StackedFactor]) -> nn.ParameterDict:
+    """Return a float32 parameter per stack at its initial value."""
+    return nn.ParameterDict({stack.name: nn.Parameter(stack.init.clone().float()) for stack in stacks})

@@ -15,28 +15,28 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from bayespeft.guides.base import Guide, GuideSpec
-from bayespeft.layers.factors import Pack, Role
+from bayespeft.layers.factors import Role, StackedFactor
 from bayespeft.priors.dropout import ScaledBernoulli, check_rate
 
 
 class DropoutGuide(Guide):
     """A Bernoulli for each element of each mask."""
 
-    def __init__(self, packs: Sequence[Pack], p: float) -> None:
-        super().__init__(packs)
+    def __init__(self, stacks: Sequence[StackedFactor], p: float) -> None:
+        super().__init__(stacks)
         self.p = p
-        for pack in packs:
-            self.register_buffer(f"fixed_{pack.name}", pack.init.clone().float())
+        for stack in stacks:
+            self.register_buffer(f"fixed_{stack.name}", stack.init.clone().float())
         # A standard normal below this is a dropped element.
         self._threshold = float(torch.special.ndtri(torch.tensor(p, dtype=torch.float64)))
 
     def q(self) -> dict[str, Distribution]:
-        """Return the scaled Bernoulli of each pack, event shape (layers, ...)."""
+        """Return the scaled Bernoulli of each stack, event shape (layers, ...)."""
         return {name: ScaledBernoulli(value, self.p) for name, value in self.mean().items()}
 
     def mean(self) -> dict[str, Tensor]:
         """Return the initial values (layers, ...): dropout leaves the mean as it is."""
-        return {pack.name: self.get_buffer(f"fixed_{pack.name}") for pack in self.packs}
+        return {stack.name: self.get_buffer(f"fixed_{stack.name}") for stack in self.stacks}
 
     @property
     def noise_size(self) -> int:
@@ -73,9 +73,9 @@ class Dropout(GuideSpec):
         check_rate(self.p)
         return self
 
-    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> DropoutGuide:
+    def build(self, stacks: Sequence[StackedFactor], generator: torch.Generator) -> DropoutGuide:
         """The masks' means are the factors' initial values; `generator` is not used."""
-        return DropoutGuide(packs, self.p)
+        return DropoutGuide(stacks, self.p)
 
 
 GUIDE = Dropout

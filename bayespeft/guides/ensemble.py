@@ -18,7 +18,7 @@ from torch.distributions import Distribution
 
 from bayespeft.errors import ConfigError
 from bayespeft.guides.base import Guide, GuideSpec, Trainer, Values
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 
 # Between the seeds of members: ensembles with neighbouring seeds must not share members.
 _STRIDE = 10_000
@@ -27,11 +27,11 @@ _STRIDE = 10_000
 class EnsembleGuide(Guide):
     """K values of every factor."""
 
-    def __init__(self, packs: Sequence[Pack], members: int) -> None:
-        super().__init__(packs)
+    def __init__(self, stacks: Sequence[StackedFactor], members: int) -> None:
+        super().__init__(stacks)
         self._members = members
         self.value = nn.ParameterDict(
-            {pack.name: nn.Parameter(pack.init.float().repeat(members, *[1] * pack.init.dim())) for pack in packs}
+            {stack.name: nn.Parameter(stack.init.float().repeat(members, *[1] * stack.init.dim())) for stack in stacks}
         )
 
     @property
@@ -40,7 +40,7 @@ class EnsembleGuide(Guide):
         return self._members
 
     def q(self) -> dict[str, Distribution]:
-        """Return each pack's empirical distribution; packs are not independent, a draw takes all from one member."""
+        """Return each stack's empirical distribution; stacks are not independent, a draw takes all from one member."""
         return {name: dist.Empirical(value, value.new_zeros(len(value))) for name, value in self.value.items()}
 
     def mean(self) -> dict[str, Tensor]:
@@ -73,7 +73,7 @@ class EnsembleGuide(Guide):
         self._keep(0, values)
         for k in range(1, self._members):
             seed = problem.seed + _STRIDE * k
-            values, later = trainer.train_point(problem.fresh_packs(seed), seed)
+            values, later = trainer.train_point(problem.fresh_stacks(seed), seed)
             history = history.then(later)
             self._keep(k, values)
         return history
@@ -95,9 +95,9 @@ class Ensemble(GuideSpec):
     variational: ClassVar[bool] = False
     members: int = Field(default=5, ge=2)
 
-    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> EnsembleGuide:
+    def build(self, stacks: Sequence[StackedFactor], generator: torch.Generator) -> EnsembleGuide:
         """All members start at the factors' initial values, until `fit` gives each its own; `generator` is not used."""
-        return EnsembleGuide(packs, self.members)
+        return EnsembleGuide(stacks, self.members)
 
 
 GUIDE = Ensemble

@@ -14,21 +14,21 @@ from torch import nn
 
 from bayespeft.gaussians import Full
 from bayespeft.guides.gaussian import BYTES, GaussianGuide, GaussianSpec, scale_tril
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 
 
 class FullCovarianceGuide(GaussianGuide):
-    """A multivariate normal for each layer of each pack."""
+    """A multivariate normal for each layer of each stack."""
 
-    def __init__(self, packs: Sequence[Pack], spec: FullCovariance, generator: torch.Generator) -> None:
-        super().__init__(packs)
+    def __init__(self, stacks: Sequence[StackedFactor], spec: FullCovariance, generator: torch.Generator) -> None:
+        super().__init__(stacks)
         self.raw = nn.ParameterDict()
-        for pack in packs:
-            log_std = spec.log_std((len(pack.init), pack.init[0].numel()), generator)
-            self.raw[pack.name] = nn.Parameter(torch.diag_embed(log_std))
+        for stack in stacks:
+            log_std = spec.log_std((len(stack.init), stack.init[0].numel()), generator)
+            self.raw[stack.name] = nn.Parameter(torch.diag_embed(log_std))
 
     def family(self, name: str) -> Full:
-        """N(mean, L L^T) of a pack."""
+        """N(mean, L L^T) of a stack."""
         return Full(self.loc[name], scale_tril(self.raw[name]))
 
 
@@ -43,13 +43,13 @@ class FullCovariance(GaussianSpec):
         "Use guide 'matrix_normal' or 'low_rank', an adapter with fewer latent numbers a layer (core), or a smaller r."
     )
 
-    def memory(self, packs: Sequence[Pack]) -> Mapping[str, int]:
+    def memory(self, stacks: Sequence[StackedFactor]) -> Mapping[str, int]:
         """Return the bytes of a covariance over a layer's elements."""
-        return {pack.name: BYTES * len(pack.init) * pack.init[0].numel() ** 2 for pack in packs}
+        return {stack.name: BYTES * len(stack.init) * stack.init[0].numel() ** 2 for stack in stacks}
 
-    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> FullCovarianceGuide:
+    def build(self, stacks: Sequence[StackedFactor], generator: torch.Generator) -> FullCovarianceGuide:
         """Means start at the factors' initial values."""
-        return FullCovarianceGuide(packs, self, generator)
+        return FullCovarianceGuide(stacks, self, generator)
 
 
 GUIDE = FullCovariance

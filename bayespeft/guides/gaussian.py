@@ -1,4 +1,4 @@
-"""What Gaussian guides share: a mean for each pack, a family around it, and noise in one fixed order."""
+"""What Gaussian guides share: a mean for each stack, a family around it, and noise in one fixed order."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from torch.distributions import Distribution
 from bayespeft import gaussians
 from bayespeft.gaussians import PackedGaussian
 from bayespeft.guides.base import Guide, GuideSpec, Noise, parameters_of
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 
 # Of a number that is trained: float32, its gradient, and Adam's two moments.
 BYTES = 4 * 4
 
 
 class GaussianGuide(Guide):
-    """A Gaussian for each pack, packs independent.
+    """A Gaussian for each stack, stacks independent.
 
-    Noise goes pack by pack, layer by layer: the vector of all standard normals of one draw has one order everywhere.
+    Noise goes stack by stack, layer by layer: the vector of all standard normals of one draw has one order everywhere.
 
     Attributes:
-        loc: the means, by pack: (layers, ...).
+        loc: the means, by stack: (layers, ...).
     """
 
-    def __init__(self, packs: Sequence[Pack]) -> None:
-        super().__init__(packs)
-        self.loc = parameters_of(packs)
+    def __init__(self, stacks: Sequence[StackedFactor]) -> None:
+        super().__init__(stacks)
+        self.loc = parameters_of(stacks)
 
     @abstractmethod
     def family(self, name: str) -> PackedGaussian:
-        """Return the distribution of a pack, as the parameters are now."""
+        """Return the distribution of a stack, as the parameters are now."""
 
     def q(self) -> dict[str, Distribution]:
-        """Return the Gaussian of each pack, event shape (layers, ...)."""
+        """Return the Gaussian of each stack, event shape (layers, ...)."""
         return {name: self.family(name) for name in self.loc}
 
     def mean(self) -> dict[str, Tensor]:
@@ -50,7 +50,7 @@ class GaussianGuide(Guide):
 
     @property
     def noise_size(self) -> int:
-        """Sum over packs of layers times width."""
+        """Sum over stacks of layers times width."""
         return sum(len(loc) * self.family(name).width for name, loc in self.loc.items())
 
     def transform(self, noise: Tensor) -> dict[str, Tensor]:
@@ -64,7 +64,7 @@ class GaussianGuide(Guide):
             noise: (..., noise_size).
 
         Returns:
-            (..., layers, *shape) of each pack, by name.
+            (..., layers, *shape) of each stack, by name.
         """
         families = {name: self.family(name) for name in self.loc}
         sizes = [len(family.loc) * family.width for family in families.values()]
@@ -78,7 +78,7 @@ class GaussianGuide(Guide):
         """Return S^T g, in the order of the noise: the adjoint of `sqrt_matvec`.
 
         Args:
-            gradients: (..., layers, *shape) of every pack, by name.
+            gradients: (..., layers, *shape) of every stack, by name.
 
         Returns:
             (..., noise_size).
@@ -86,7 +86,7 @@ class GaussianGuide(Guide):
         return torch.cat([self.family(name).sqrt_rmatvec(gradients[name]).flatten(-2) for name in self.loc], dim=-1)
 
     def kl_by_layer(self, name: str, prior: Distribution) -> Tensor:
-        """Return KL(q || prior) of each layer of a pack in nats: (layers,).
+        """Return KL(q || prior) of each layer of a stack in nats: (layers,).
 
         Raises:
             NotImplementedError: the prior is no independent normal.

@@ -25,7 +25,7 @@ from bayespeft.errors import ConfigError, MissingPackageError
 from bayespeft.gaussians import Diagonal
 from bayespeft.guides.base import GuideSpec, Problem, Trainer, Values
 from bayespeft.guides.gaussian import GaussianGuide
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 
 _UNFITTED = 0.01
 # The running mean with a growing window: its decay at step t is 1 - _ORDER / (t + _OFFSET).
@@ -46,14 +46,14 @@ _NEUTRAL: dict[str, Any] = {
 class IvonGuide(GaussianGuide):
     """Independent normals, whose standard deviations are no parameters of AdamW's."""
 
-    def __init__(self, packs: Sequence[Pack], spec: Ivon) -> None:
-        super().__init__(packs)
+    def __init__(self, stacks: Sequence[StackedFactor], spec: Ivon) -> None:
+        super().__init__(stacks)
         self.spec = spec
-        for pack in packs:
-            self.register_buffer(f"std_{pack.name}", torch.full(pack.init.shape, _UNFITTED))
+        for stack in stacks:
+            self.register_buffer(f"std_{stack.name}", torch.full(stack.init.shape, _UNFITTED))
 
     def family(self, name: str) -> Diagonal:
-        """N(mean, std^2) of a pack."""
+        """N(mean, std^2) of a stack."""
         return Diagonal(self.loc[name], self.get_buffer(f"std_{name}"))
 
     def fit(self, trainer: Trainer) -> Any:
@@ -96,7 +96,7 @@ class IvonGuide(GaussianGuide):
             made.append((own, parameters))
             return own
 
-        values, history = trainer.train_point(problem.packs, problem.seed, make=make)
+        values, history = trainer.train_point(problem.stacks, problem.seed, make=make)
         stds = _stds(*made[0])
         with torch.no_grad():
             for name, loc in self.loc.items():
@@ -154,7 +154,7 @@ def _check(problem: Problem) -> None:
                 f"{name}={value!r}: IVON's KL is in its optimiser, with weight 1 at every step and one rate for all factors: "
                 f"this would be ignored. Set {name}={neutral!r}; the prior's precision is N times weight_decay."
             )
-    proper = [pack for pack in problem.packs if pack.role != "fixed" and pack.prior.proper]
+    proper = [stack for stack in problem.stacks if stack.role != "fixed" and stack.prior.proper]
     if proper:
         raise ConfigError(
             f"'{proper[0].name}' has the prior '{proper[0].prior.kind}', which would count beside IVON's own: that is "
@@ -236,9 +236,9 @@ class Ivon(GuideSpec):
             total, squares, weight = total + own, squares + own**2, weight * decay
         return (total**2 / squares if squares else 0.0), weight
 
-    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> IvonGuide:
+    def build(self, stacks: Sequence[StackedFactor], generator: torch.Generator) -> IvonGuide:
         """Means start at the factors' initial values; `generator` is not used."""
-        return IvonGuide(packs, self)
+        return IvonGuide(stacks, self)
 
 
 GUIDE = Ivon

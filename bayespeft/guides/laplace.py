@@ -1,9 +1,9 @@
 """What Laplace approximations share: a Gaussian around a trained point, whose precision is the curvature there.
 
 Precision H + tau I, with H = sum_n J_n^T L_n J_n, the generalised Gauss-Newton matrix (Schraudolph 2002, Neural
-Computation 14(7)), J_n the Jacobian of the outputs of example n by the random packs and L_n the Hessian of -log p(y_n) by
+Computation 14(7)), J_n the Jacobian of the outputs of example n by the random stacks and L_n the Hessian of -log p(y_n) by
 its outputs, which the likelihood gives: diag p - p p^T for classes, I / noise^2 for regression; prior N(theta0, I / tau)
-with theta0 the packs' centers. MacKay 1992, Neural Computation 4(3); Daxberger et al. 2021, arXiv 2106.14806.
+with theta0 the stacks' centers. MacKay 1992, Neural Computation 4(3); Daxberger et al. 2021, arXiv 2106.14806.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bayespeft.errors import FitError
 from bayespeft.gaussians.evidence import best_precision, log_evidence
 from bayespeft.guides.base import Derivative, GuideSpec, Trainer, Values
 from bayespeft.guides.gaussian import GaussianGuide
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 
 # Of one number of a matrix: float64 sum, its eigenvectors, the workspace of `eigh` (twice that), and float32 to keep.
 BYTES = 8 + 8 + 16 + 4
@@ -32,18 +32,18 @@ class LaplaceGuide(GaussianGuide):
 
     Attributes:
         prior_precision: what `fit` is to do about tau, as in the settings.
-        precision: tau, a scalar; before `fit` that of the isotropic normal that is closest to the packs' priors.
-        log_evidence: log marginal likelihood of the training data in nats, given the packs that are points; not a number
+        precision: tau, a scalar; before `fit` that of the isotropic normal that is closest to the stacks' priors.
+        log_evidence: log marginal likelihood of the training data in nats, given the stacks that are points; not a number
             before `fit`.
     """
 
     precision: Tensor
     log_evidence: Tensor
 
-    def __init__(self, packs: Sequence[Pack], spec: LaplaceSpec) -> None:
-        super().__init__(packs)
+    def __init__(self, stacks: Sequence[StackedFactor], spec: LaplaceSpec) -> None:
+        super().__init__(stacks)
         self._kind, self.prior_precision = spec.kind, spec.prior_precision
-        self.register_buffer("precision", torch.tensor(believed_precision(packs)))
+        self.register_buffer("precision", torch.tensor(believed_precision(stacks)))
         self.register_buffer("log_evidence", torch.tensor(math.nan, dtype=torch.double))
 
     @abstractmethod
@@ -56,7 +56,7 @@ class LaplaceGuide(GaussianGuide):
 
         Args:
             totals: as `totals` made them.
-            roots: columns of a root of each example's H, by pack: (rows, K, layers, *shape).
+            roots: columns of a root of each example's H, by stack: (rows, K, layers, *shape).
         """
 
     @abstractmethod
@@ -82,8 +82,8 @@ class LaplaceGuide(GaussianGuide):
                 self.add(totals, local.roots())
             eigenvalues = self.keep(totals)
             distance = sum(
-                float((self.loc[pack.name] - pack.center.to(self.precision)).double().square().sum())
-                for pack in self.packs
+                float((self.loc[stack.name] - stack.center.to(self.precision)).double().square().sum())
+                for stack in self.stacks
             )
             precision = self.prior_precision
             if precision == "marginal_likelihood":
@@ -111,7 +111,7 @@ class LaplaceSpec(GuideSpec):
     """What the settings of Laplace approximations share.
 
     Attributes:
-        prior_precision: tau of the prior N(center, I / tau), one number for all of the guide's packs, or
+        prior_precision: tau of the prior N(center, I / tau), one number for all of the guide's stacks, or
             "marginal_likelihood": the one under which the training data are the most probable. The point itself is
             trained under the method's priors.
     """
@@ -123,7 +123,7 @@ class LaplaceSpec(GuideSpec):
     prior_precision: Annotated[float, Field(gt=0)] | Literal["marginal_likelihood"] = "marginal_likelihood"
 
 
-def believed_precision(packs: Sequence[Pack]) -> float:
-    """Return tau of the N(center, I / tau) with the least KL from the packs' proper priors: 1 / mean variance; else 1."""
-    variances = [p.prior.distribution(p.center).variance.flatten() for p in packs if p.prior.proper]
+def believed_precision(stacks: Sequence[StackedFactor]) -> float:
+    """Return tau of the N(center, I / tau) with the least KL from the stacks' proper priors: 1 / mean variance; else 1."""
+    variances = [p.prior.distribution(p.center).variance.flatten() for p in stacks if p.prior.proper]
     return float(1 / torch.cat(variances).mean()) if variances else 1.0

@@ -14,23 +14,23 @@ from torch import Tensor
 from bayespeft.gaussians import Diagonal
 from bayespeft.guides.base import Values
 from bayespeft.guides.laplace import LaplaceGuide, LaplaceSpec
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 
 
 class LaplaceDiagonalGuide(LaplaceGuide):
     """Independent normals around the point."""
 
-    def __init__(self, packs: Sequence[Pack], spec: LaplaceDiagonal) -> None:
-        super().__init__(packs, spec)
-        for pack in packs:
-            self.register_buffer(f"curvature_{pack.name}", torch.zeros(pack.init.shape))
+    def __init__(self, stacks: Sequence[StackedFactor], spec: LaplaceDiagonal) -> None:
+        super().__init__(stacks, spec)
+        for stack in stacks:
+            self.register_buffer(f"curvature_{stack.name}", torch.zeros(stack.init.shape))
 
     def family(self, name: str) -> Diagonal:
-        """N(mean, 1 / (h + tau)) of a pack."""
+        """N(mean, 1 / (h + tau)) of a stack."""
         return Diagonal(self.loc[name], self.scale(self.get_buffer(f"curvature_{name}")))
 
     def totals(self) -> Values:
-        """Return zeros in the shape of each pack."""
+        """Return zeros in the shape of each stack."""
         return {name: torch.zeros_like(loc, dtype=torch.double) for name, loc in self.loc.items()}
 
     def add(self, totals: Values, roots: Values) -> None:
@@ -51,9 +51,9 @@ class LaplaceDiagonal(LaplaceSpec):
     symmetric: ClassVar[bool] = True
     covers: ClassVar[Literal["latent", "trained", "adapter", "head"]] = "trained"
 
-    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> LaplaceDiagonalGuide:
+    def build(self, stacks: Sequence[StackedFactor], generator: torch.Generator) -> LaplaceDiagonalGuide:
         """Start at the factors' initial values, with no curvature: the prior's width."""
-        return LaplaceDiagonalGuide(packs, self)
+        return LaplaceDiagonalGuide(stacks, self)
 
 
 GUIDE = LaplaceDiagonal

@@ -16,35 +16,36 @@ from bayespeft.errors import GuideError
 from bayespeft.gaussians import PackedGaussian
 from bayespeft.guides.base import Values
 from bayespeft.guides.laplace import BYTES, LaplaceGuide, LaplaceSpec
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 
 
 class LaplaceFullGuide(LaplaceGuide):
-    """One Gaussian over all packs: covariance Q diag(1 / (h + tau)) Q^T.
+    """One Gaussian over all stacks: covariance Q diag(1 / (h + tau)) Q^T.
 
     Attributes:
-        vectors: Q (P, P), eigenvectors of H as columns; P goes pack by pack, layer by layer.
+        vectors: Q (P, P), eigenvectors of H as columns; P goes stack by stack, layer by layer.
         curvature: h (P,), its eigenvalues.
     """
 
     vectors: Tensor
     curvature: Tensor
 
-    def __init__(self, packs: Sequence[Pack], spec: LaplaceFull) -> None:
-        size = sum(pack.init.numel() for pack in packs)
-        super().__init__(packs, spec)
+    def __init__(self, stacks: Sequence[StackedFactor], spec: LaplaceFull) -> None:
+        size = sum(stack.init.numel() for stack in stacks)
+        super().__init__(stacks, spec)
         self.register_buffer("vectors", torch.eye(size))
         self.register_buffer("curvature", torch.zeros(size))
 
     def family(self, name: str) -> PackedGaussian:
-        """Refuse: packs and layers are correlated.
+        """Refuse: stacks and layers are correlated.
 
         Raises:
             GuideError: always.
         """
         raise GuideError(
-            f"guide '{self._kind}' is one Gaussian over all packs: '{name}' has no distribution of its own that would say what "
-            "it has in common with the others. Use draws, sqrt_matvec and sqrt_rmatvec, or std for the standard deviations."
+            f"guide '{self._kind}' is one Gaussian over all stacks: '{name}' has no distribution of its own that would say "
+            "what it has in common with the others. Use draws, sqrt_matvec and sqrt_rmatvec, or std for the "
+            "standard deviations."
         )
 
     def std(self) -> dict[str, Tensor]:
@@ -57,11 +58,11 @@ class LaplaceFullGuide(LaplaceGuide):
         return len(self.curvature)
 
     def sqrt_matvec(self, noise: Tensor) -> dict[str, Tensor]:
-        """Return deviations Q (h + tau)^-1/2 noise: (..., layers, *shape) by pack, of noise (..., P)."""
+        """Return deviations Q (h + tau)^-1/2 noise: (..., layers, *shape) by stack, of noise (..., P)."""
         return self._split((self.scale(self.curvature) * noise) @ self.vectors.mT)
 
     def sqrt_rmatvec(self, gradients: Mapping[str, Tensor]) -> Tensor:
-        """Return (h + tau)^-1/2 Q^T g, (..., P), of g (..., layers, *shape) by pack: the adjoint of `sqrt_matvec`."""
+        """Return (h + tau)^-1/2 Q^T g, (..., P), of g (..., layers, *shape) by stack: the adjoint of `sqrt_matvec`."""
         along = self._joined(gradients) @ self.vectors
         return self.scale(self.curvature) * along
 
@@ -83,11 +84,11 @@ class LaplaceFullGuide(LaplaceGuide):
         return eigenvalues
 
     def _joined(self, values: Mapping[str, Tensor]) -> Tensor:
-        """(..., layers, *shape) by pack to (..., P)."""
+        """(..., layers, *shape) by stack to (..., P)."""
         return torch.cat([values[name].flatten(-loc.dim()) for name, loc in self.loc.items()], -1)
 
     def _split(self, joint: Tensor) -> dict[str, Tensor]:
-        """(..., P) to (..., layers, *shape) by pack."""
+        """(..., P) to (..., layers, *shape) by stack."""
         parts = torch.split(joint, [loc.numel() for loc in self.loc.values()], dim=-1)
         return {
             name: part.reshape(*part.shape[:-1], *loc.shape)
@@ -102,13 +103,13 @@ class LaplaceFull(LaplaceSpec):
         "Use guide 'laplace_kronecker' or 'laplace_diagonal', an adapter with fewer latent numbers (core), or a smaller r."
     )
 
-    def memory(self, packs: Sequence[Pack]) -> Mapping[str, int]:
-        """Return the bytes of one matrix over all elements of all packs."""
-        return {" and ".join(pack.name for pack in packs): BYTES * sum(pack.init.numel() for pack in packs) ** 2}
+    def memory(self, stacks: Sequence[StackedFactor]) -> Mapping[str, int]:
+        """Return the bytes of one matrix over all elements of all stacks."""
+        return {" and ".join(stack.name for stack in stacks): BYTES * sum(stack.init.numel() for stack in stacks) ** 2}
 
-    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> LaplaceFullGuide:
+    def build(self, stacks: Sequence[StackedFactor], generator: torch.Generator) -> LaplaceFullGuide:
         """Start at the factors' initial values, with no curvature: the prior's width."""
-        return LaplaceFullGuide(packs, self)
+        return LaplaceFullGuide(stacks, self)
 
 
 GUIDE = LaplaceFull

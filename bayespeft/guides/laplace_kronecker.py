@@ -19,22 +19,22 @@ from bayespeft.gaussians import Rotated
 from bayespeft.gaussians.matrix_normal import as_matrix
 from bayespeft.guides.base import Values
 from bayespeft.guides.laplace import BYTES, LaplaceGuide, LaplaceSpec
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 
 
 class LaplaceKroneckerGuide(LaplaceGuide):
-    """A Gaussian in a Kronecker eigenbasis for each layer of each pack; a vector is a matrix of one column."""
+    """A Gaussian in a Kronecker eigenbasis for each layer of each stack; a vector is a matrix of one column."""
 
-    def __init__(self, packs: Sequence[Pack], spec: LaplaceKronecker) -> None:
-        super().__init__(packs, spec)
-        for pack in packs:
-            layers, sizes = len(pack.init), as_matrix(pack.init.shape[1:])
+    def __init__(self, stacks: Sequence[StackedFactor], spec: LaplaceKronecker) -> None:
+        super().__init__(stacks, spec)
+        for stack in stacks:
+            layers, sizes = len(stack.init), as_matrix(stack.init.shape[1:])
             for side, n in zip(("rows", "columns"), sizes, strict=True):
-                self.register_buffer(f"{side}_{pack.name}", torch.eye(n).repeat(layers, 1, 1))
-            self.register_buffer(f"curvature_{pack.name}", torch.zeros(layers, *sizes))
+                self.register_buffer(f"{side}_{stack.name}", torch.eye(n).repeat(layers, 1, 1))
+            self.register_buffer(f"curvature_{stack.name}", torch.zeros(layers, *sizes))
 
     def family(self, name: str) -> Rotated:
-        """N(mean, (U kron V + tau I)^-1) of a pack."""
+        """N(mean, (U kron V + tau I)^-1) of a stack."""
         std = self.scale(self.get_buffer(f"curvature_{name}"))
         return Rotated(self.loc[name], std, self.get_buffer(f"rows_{name}"), self.get_buffer(f"columns_{name}"))
 
@@ -82,13 +82,13 @@ class LaplaceKronecker(LaplaceSpec):
         "Use guide 'laplace_diagonal', or a Laplace approximation over the r x r cores alone (method 'laplace_core')."
     )
 
-    def memory(self, packs: Sequence[Pack]) -> Mapping[str, int]:
+    def memory(self, stacks: Sequence[StackedFactor]) -> Mapping[str, int]:
         """Return the bytes of a matrix over rows and one over columns for each layer."""
-        return {p.name: BYTES * len(p.init) * sum(n * n for n in as_matrix(p.init.shape[1:])) for p in packs}
+        return {p.name: BYTES * len(p.init) * sum(n * n for n in as_matrix(p.init.shape[1:])) for p in stacks}
 
-    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> LaplaceKroneckerGuide:
+    def build(self, stacks: Sequence[StackedFactor], generator: torch.Generator) -> LaplaceKroneckerGuide:
         """Start at the factors' initial values, with no curvature: the prior's width."""
-        return LaplaceKroneckerGuide(packs, self)
+        return LaplaceKroneckerGuide(stacks, self)
 
 
 GUIDE = LaplaceKronecker

@@ -14,26 +14,26 @@ from torch import nn
 
 from bayespeft import gaussians
 from bayespeft.guides.gaussian import GaussianGuide, GaussianSpec
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 
 # Of R's elements at the start. At R = 0 the gradient of R is zero in expectation too, so it must not start there.
 _INIT_FACTOR = 0.3
 
 
 class LowRankGuide(GaussianGuide):
-    """Diagonal plus low rank for each layer of each pack; the factor F = D R is kept in units of std."""
+    """Diagonal plus low rank for each layer of each stack; the factor F = D R is kept in units of std."""
 
-    def __init__(self, packs: Sequence[Pack], spec: LowRank, generator: torch.Generator) -> None:
-        super().__init__(packs)
+    def __init__(self, stacks: Sequence[StackedFactor], spec: LowRank, generator: torch.Generator) -> None:
+        super().__init__(stacks)
         self.raw, self.factor = nn.ParameterDict(), nn.ParameterDict()
-        for pack in packs:
-            layers, size = len(pack.init), pack.init[0].numel()
+        for stack in stacks:
+            layers, size = len(stack.init), stack.init[0].numel()
             factor = torch.randn(layers, size, spec.rank, generator=generator)
-            self.raw[pack.name] = nn.Parameter(spec.log_std(pack.init.shape, generator))
-            self.factor[pack.name] = nn.Parameter(_INIT_FACTOR * spec.rank**-0.5 * factor)
+            self.raw[stack.name] = nn.Parameter(spec.log_std(stack.init.shape, generator))
+            self.factor[stack.name] = nn.Parameter(_INIT_FACTOR * spec.rank**-0.5 * factor)
 
     def family(self, name: str) -> gaussians.LowRank:
-        """N(mean, D (I + R R^T) D) of a pack."""
+        """N(mean, D (I + R R^T) D) of a stack."""
         std = self.raw[name].exp()
         return gaussians.LowRank(self.loc[name], std, std.flatten(1).unsqueeze(-1) * self.factor[name])
 
@@ -48,9 +48,9 @@ class LowRank(GaussianSpec):
 
     rank: int = Field(default=4, ge=1)
 
-    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> LowRankGuide:
+    def build(self, stacks: Sequence[StackedFactor], generator: torch.Generator) -> LowRankGuide:
         """Means start at the factors' initial values, common directions small and random."""
-        return LowRankGuide(packs, self, generator)
+        return LowRankGuide(stacks, self, generator)
 
 
 GUIDE = LowRank

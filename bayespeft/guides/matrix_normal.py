@@ -15,24 +15,24 @@ from torch import nn
 from bayespeft import gaussians
 from bayespeft.gaussians.matrix_normal import as_matrix
 from bayespeft.guides.gaussian import BYTES, GaussianGuide, GaussianSpec, scale_tril
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 
 
 class MatrixNormalGuide(GaussianGuide):
-    """A matrix normal for each layer of each pack; a vector is a matrix of one column."""
+    """A matrix normal for each layer of each stack; a vector is a matrix of one column."""
 
-    def __init__(self, packs: Sequence[Pack], spec: MatrixNormal, generator: torch.Generator) -> None:
+    def __init__(self, stacks: Sequence[StackedFactor], spec: MatrixNormal, generator: torch.Generator) -> None:
         self._dense = spec.factors == "dense"
-        super().__init__(packs)
+        super().__init__(stacks)
         self.row, self.column = nn.ParameterDict(), nn.ParameterDict()
-        for pack in packs:
-            for parameters, n in zip((self.row, self.column), as_matrix(pack.init.shape[1:]), strict=True):
+        for stack in stacks:
+            for parameters, n in zip((self.row, self.column), as_matrix(stack.init.shape[1:]), strict=True):
                 # Half of ln std each: an element's standard deviation is that of its row times that of its column.
-                raw = spec.log_std((len(pack.init), n), generator) / 2
-                parameters[pack.name] = nn.Parameter(torch.diag_embed(raw) if self._dense else raw)
+                raw = spec.log_std((len(stack.init), n), generator) / 2
+                parameters[stack.name] = nn.Parameter(torch.diag_embed(raw) if self._dense else raw)
 
     def family(self, name: str) -> gaussians.MatrixNormal | gaussians.Diagonal:
-        """MN(M, U, V) of a pack; with diagonal U and V that is a diagonal Gaussian whose variances have rank 1."""
+        """MN(M, U, V) of a stack; with diagonal U and V that is a diagonal Gaussian whose variances have rank 1."""
         loc, row, column = self.loc[name], self.row[name], self.column[name]
         if self._dense:
             return gaussians.MatrixNormal(loc, scale_tril(row), scale_tril(column))
@@ -58,14 +58,14 @@ class MatrixNormal(GaussianSpec):
         """Diagonal factors leave no correlations."""
         return self.factors == "diagonal"
 
-    def memory(self, packs: Sequence[Pack]) -> Mapping[str, int]:
+    def memory(self, stacks: Sequence[StackedFactor]) -> Mapping[str, int]:
         """Return the bytes of the factors over rows and over columns of each layer."""
         power = 2 if self.factors == "dense" else 1
-        return {p.name: BYTES * len(p.init) * sum(n**power for n in as_matrix(p.init.shape[1:])) for p in packs}
+        return {p.name: BYTES * len(p.init) * sum(n**power for n in as_matrix(p.init.shape[1:])) for p in stacks}
 
-    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> MatrixNormalGuide:
+    def build(self, stacks: Sequence[StackedFactor], generator: torch.Generator) -> MatrixNormalGuide:
         """Means start at the factors' initial values."""
-        return MatrixNormalGuide(packs, self, generator)
+        return MatrixNormalGuide(stacks, self, generator)
 
 
 GUIDE = MatrixNormal

@@ -14,25 +14,25 @@ from torch import Tensor, nn
 
 from bayespeft.gaussians import Diagonal
 from bayespeft.guides.gaussian import GaussianGuide, GaussianSpec
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 
 _TO_STD = {"square": torch.square, "exp": torch.exp}
 _FROM_STD = {"square": torch.sqrt, "exp": torch.log}
 
 
 class MeanFieldGuide(GaussianGuide):
-    """Independent normals over packs."""
+    """Independent normals over stacks."""
 
-    def __init__(self, packs: Sequence[Pack], spec: MeanField, generator: torch.Generator) -> None:
-        super().__init__(packs)
+    def __init__(self, stacks: Sequence[StackedFactor], spec: MeanField, generator: torch.Generator) -> None:
+        super().__init__(stacks)
         self._to_std = _TO_STD[spec.std]
         self._from_std = _FROM_STD[spec.std]
         self._initial_variance = spec.init_std[0] * spec.init_std[1]
         low, high = (float(self._from_std(torch.tensor(std))) for std in spec.init_std)
         self.raw = nn.ParameterDict(
             {
-                pack.name: nn.Parameter(torch.empty(pack.init.shape).uniform_(low, high, generator=generator))
-                for pack in packs
+                stack.name: nn.Parameter(torch.empty(stack.init.shape).uniform_(low, high, generator=generator))
+                for stack in stacks
             }
         )
 
@@ -44,7 +44,7 @@ class MeanFieldGuide(GaussianGuide):
         self.raw[name].copy_(self._from_std(variance.sqrt()))
 
     def family(self, name: str) -> Diagonal:
-        """Normal(mean, std) of a pack."""
+        """Normal(mean, std) of a stack."""
         return Diagonal(self.loc[name], self._to_std(self.raw[name]))
 
 
@@ -60,9 +60,9 @@ class MeanField(GaussianSpec):
     symmetric: ClassVar[bool] = True
     std: Literal["square", "exp"] = "exp"
 
-    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> MeanFieldGuide:
+    def build(self, stacks: Sequence[StackedFactor], generator: torch.Generator) -> MeanFieldGuide:
         """Means start at the factors' initial values."""
-        return MeanFieldGuide(packs, self, generator)
+        return MeanFieldGuide(stacks, self, generator)
 
 
 GUIDE = MeanField

@@ -20,7 +20,7 @@ from bayespeft import gaussians
 from bayespeft.errors import GuideError
 from bayespeft.gaussians import Diagonal
 from bayespeft.guides.mean_field import MeanField, MeanFieldGuide
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 
 
 class ReversedDiagonal(Diagonal):
@@ -51,15 +51,15 @@ class ReversedDiagonal(Diagonal):
 
 
 class MeanFieldReversedGuide(MeanFieldGuide):
-    """Independent normals over packs, with the wrong KL."""
+    """Independent normals over stacks, with the wrong KL."""
 
-    def __init__(self, packs: Sequence[Pack], spec: MeanField, generator: torch.Generator) -> None:
-        super().__init__(packs, spec, generator)
-        for pack in packs:
-            self.register_buffer(f"moved_{pack.name}", super().family(pack.name).std.detach().clone())
+    def __init__(self, stacks: Sequence[StackedFactor], spec: MeanField, generator: torch.Generator) -> None:
+        super().__init__(stacks, spec, generator)
+        for stack in stacks:
+            self.register_buffer(f"moved_{stack.name}", super().family(stack.name).std.detach().clone())
 
     def family(self, name: str) -> ReversedDiagonal:
-        """Normal(mean, std) of a pack."""
+        """Normal(mean, std) of a stack."""
         own = super().family(name)
         return ReversedDiagonal(own.loc, own.std, self.get_buffer(f"moved_{name}"))
 
@@ -71,9 +71,9 @@ class MeanFieldReversedGuide(MeanFieldGuide):
 class MeanFieldReversed(MeanField):
     """Independent normals under KL(p || q); settings as `mean_field`."""
 
-    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> MeanFieldReversedGuide:
+    def build(self, stacks: Sequence[StackedFactor], generator: torch.Generator) -> MeanFieldReversedGuide:
         """Means start at the factors' initial values."""
-        return MeanFieldReversedGuide(packs, self, generator)
+        return MeanFieldReversedGuide(stacks, self, generator)
 
 
 GUIDE = MeanFieldReversed

@@ -14,15 +14,15 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from bayespeft.guides.base import Guide, GuideSpec, parameters_of
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 
 
 class PointGuide(Guide):
     """One value per factor."""
 
-    def __init__(self, packs: Sequence[Pack]) -> None:
-        super().__init__(packs)
-        self.value = parameters_of(packs)
+    def __init__(self, stacks: Sequence[StackedFactor]) -> None:
+        super().__init__(stacks)
+        self.value = parameters_of(stacks)
 
     def q(self) -> dict[str, Distribution]:
         """Delta at each value (layers, ...)."""
@@ -53,9 +53,9 @@ class Point(GuideSpec):
     stochastic: ClassVar[bool] = False
     restarts: ClassVar[bool] = True
 
-    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> PointGuide:
+    def build(self, stacks: Sequence[StackedFactor], generator: torch.Generator) -> PointGuide:
         """Start at the factors' initial values."""
-        return PointGuide(packs)
+        return PointGuide(stacks)
 
 
 GUIDE = Point

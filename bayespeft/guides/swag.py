@@ -4,7 +4,7 @@ Maddox et al. 2019, arXiv 1902.02476; on LoRA: Onal et al. 2024, arXiv 2405.0342
 training goes on at a constant rate, and snapshots theta_i give a mean, variances diag, and the last K deviations
 D_i = theta_i - mean_i from the running mean. Then q = N(mean, scale (diag + 1/(K - 1) D D^T)), scale 1/2 in the paper (eq. 1
 and section 3.3): a draw is mean + std z_1 + F z_2 with std = sqrt(scale diag), F = D sqrt(scale / (K - 1)), and one z_2 for all
-packs and layers. Where there are fewer snapshots than `rank`, K is their number; the official code (wjmaddox/swa_gaussian)
+stacks and layers. Where there are fewer snapshots than `rank`, K is their number; the official code (wjmaddox/swa_gaussian)
 divides by rank - 1 even then, which makes the low-rank part too narrow by (snapshots - 1) / (rank - 1).
 """
 
@@ -25,7 +25,7 @@ from bayespeft.errors import ConfigError
 from bayespeft.gaussians import LowRank
 from bayespeft.guides.base import GuideSpec, Problem, Trainer, Values
 from bayespeft.guides.gaussian import GaussianGuide
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 
 # Standard deviation before anything was fitted, and the least one after: a number that never moved is known exactly, but
 # a normal distribution needs a width.
@@ -67,20 +67,20 @@ class Moments:
 
 
 class SwagGuide(GaussianGuide):
-    """Diagonal plus low rank, the low-rank part common to all packs and layers.
+    """Diagonal plus low rank, the low-rank part common to all stacks and layers.
 
-    Noise: the elements of all packs first, then the common directions.
+    Noise: the elements of all stacks first, then the common directions.
     """
 
-    def __init__(self, packs: Sequence[Pack], spec: Swag) -> None:
-        super().__init__(packs)
+    def __init__(self, stacks: Sequence[StackedFactor], spec: Swag) -> None:
+        super().__init__(stacks)
         self.spec = spec
-        for pack in packs:
-            self.register_buffer(f"std_{pack.name}", torch.full(pack.init.shape, _UNFITTED))
-            self.register_buffer(f"factor_{pack.name}", torch.zeros(spec.rank, *pack.init.shape))
+        for stack in stacks:
+            self.register_buffer(f"std_{stack.name}", torch.full(stack.init.shape, _UNFITTED))
+            self.register_buffer(f"factor_{stack.name}", torch.zeros(spec.rank, *stack.init.shape))
 
     def family(self, name: str) -> LowRank:
-        """Return what q says of each layer of a pack on its own; between layers the common directions correlate."""
+        """Return what q says of each layer of a stack on its own; between layers the common directions correlate."""
         factor = self.get_buffer(f"factor_{name}").flatten(2).permute(1, 2, 0)
         return LowRank(self.loc[name], self.get_buffer(f"std_{name}"), factor)
 
@@ -108,7 +108,7 @@ class SwagGuide(GaussianGuide):
         }
 
     def sqrt_rmatvec(self, gradients: Mapping[str, Tensor]) -> Tensor:
-        """Return (std g, sum over packs of F^T g); arguments and shapes as the base."""
+        """Return (std g, sum over stacks of F^T g); arguments and shapes as the base."""
         own, common = [], []
         for name, loc in self.loc.items():
             gradient = gradients[name]
@@ -125,7 +125,7 @@ class SwagGuide(GaussianGuide):
         problem = trainer.problem
         interval = self.spec.interval(problem)
         values, history = trainer.point()
-        packs = [replace(pack, init=values[pack.name].cpu()) for pack in problem.packs]
+        stacks = [replace(stack, init=values[stack.name].cpu()) for stack in problem.stacks]
         moments = Moments(self.spec.rank)
 
         def after(step: int, joint_guide: Any) -> None:
@@ -133,14 +133,14 @@ class SwagGuide(GaussianGuide):
                 moments.add(joint_guide.latent.mean() | joint_guide.points.mean())
 
         # Another order of the data than the point's.
-        last, later = trainer.train_point(packs, problem.seed + 1, self.spec.constant(problem.train), after=after)
+        last, later = trainer.train_point(stacks, problem.seed + 1, self.spec.constant(problem.train), after=after)
         problem.adopt(last)  # what q does not cover is where the snapshots' training ended
         self.set_moments(moments)
         return history.then(later)
 
     @torch.no_grad()
     def set_moments(self, moments: Moments) -> None:
-        """Take over the moments of snapshots (at least two) of every pack."""
+        """Take over the moments of snapshots (at least two) of every stack."""
         for name, loc in self.loc.items():
             loc.copy_(moments.mean[name])
             self.get_buffer(f"std_{name}").copy_((moments.variance(name) * self.spec.scale).sqrt().clamp_min(_LEAST))
@@ -169,9 +169,9 @@ class Swag(GuideSpec):
     rank: int = Field(default=20, ge=2)
     scale: float = Field(default=0.5, gt=0)
 
-    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> SwagGuide:
+    def build(self, stacks: Sequence[StackedFactor], generator: torch.Generator) -> SwagGuide:
         """Means start at the factors' initial values; `generator` is not used."""
-        return SwagGuide(packs, self)
+        return SwagGuide(stacks, self)
 
     def constant(self, train: TrainConfig) -> TrainConfig:
         """Return the settings of the snapshots' training: constant rates, the full weight of the priors, all layers."""

@@ -19,7 +19,7 @@ from bayespeft.errors import FitError
 from bayespeft.gaussians import Diagonal
 from bayespeft.guides.base import GuideSpec, Trainer, Values
 from bayespeft.guides.gaussian import GaussianGuide
-from bayespeft.layers.factors import Pack, Role
+from bayespeft.layers.factors import Role, StackedFactor
 from bayespeft.predictive.base import Prediction
 
 # Singular values of B count as at least this part of the layer's largest: a direction that B does not use carries no noise
@@ -31,15 +31,15 @@ _UNFITTED = 0.01
 class TrainingFreeGuide(GaussianGuide):
     """N(A', (sigma / d)^2) over the rows of each layer's A'."""
 
-    def __init__(self, packs: Sequence[Pack], spec: TrainingFree) -> None:
-        super().__init__(packs)
+    def __init__(self, stacks: Sequence[StackedFactor], spec: TrainingFree) -> None:
+        super().__init__(stacks)
         self.spec = spec
         self.register_buffer("sigma", torch.tensor(_UNFITTED))
-        for pack in packs:
-            self.register_buffer(f"inverse_{pack.name}", torch.ones(pack.init.shape[:2]))
+        for stack in stacks:
+            self.register_buffer(f"inverse_{stack.name}", torch.ones(stack.init.shape[:2]))
 
     def family(self, name: str) -> Diagonal:
-        """N(A', (sigma / d)^2) of a pack."""
+        """N(A', (sigma / d)^2) of a stack."""
         inverse = self.get_buffer(f"inverse_{name}")
         loc = self.loc[name]
         shape = (*inverse.shape, *[1] * (loc.dim() - 2))
@@ -53,7 +53,7 @@ class TrainingFreeGuide(GaussianGuide):
         """
         problem = trainer.problem
         values, history = trainer.point()
-        turned, inverse = turn(values, problem.packs)
+        turned, inverse = turn(values, problem.stacks)
         problem.adopt(turned)
         with torch.no_grad():
             for name, loc in self.loc.items():
@@ -71,34 +71,34 @@ class TrainingFreeGuide(GaussianGuide):
         return history
 
 
-def turn(values: Values, packs: Sequence[Pack]) -> tuple[Values, Values]:
+def turn(values: Values, stacks: Sequence[StackedFactor]) -> tuple[Values, Values]:
     """Rotate the channels of every LoRA, B A = (B V)(V^T A), so that the columns of B V are orthogonal.
 
     Args:
-        values: of all packs, by name.
-        packs: which have factors "A" (layers, r, n) and "B" (layers, m, r).
+        values: of all stacks, by name.
+        stacks: which have factors "A" (layers, r, n) and "B" (layers, m, r).
 
     Returns:
-        All values with A' = V^T A and B' = B V = U diag(d), and 1 / d (layers, r) by the name of A's pack. d is in
+        All values with A' = V^T A and B' = B V = U diag(d), and 1 / d (layers, r) by the name of A's stack. d is in
         descending order; values below 1e-6 of a layer's largest count as that, and in a layer where B is zero as 1.
     """
-    places = {(layer, pack.factor): (pack.name, row) for pack in packs for layer, row in pack.rows.items()}
+    places = {(layer, stack.factor): (stack.name, row) for stack in stacks for layer, row in stack.rows.items()}
     turned = {name: value.clone() for name, value in values.items()}
     inverse: Values = {}
-    for pack in packs:
-        if pack.factor != "A":
+    for stack in stacks:
+        if stack.factor != "A":
             continue
         rows = []
-        for layer, row in pack.rows.items():
+        for layer, row in stack.rows.items():
             name, other = places[layer, "B"]
-            a, b = (value.double() for value in (values[pack.name][row], values[name][other]))
+            a, b = (value.double() for value in (values[stack.name][row], values[name][other]))
             # R of B = Q R has B's singular values and V, and r rows and columns even where B has fewer rows than columns.
             square = torch.linalg.qr(torch.cat([b, b.new_zeros(len(a), len(a))])).R
             _, d, vt = torch.linalg.svd(square)
-            turned[pack.name][row] = vt @ a
+            turned[stack.name][row] = vt @ a
             turned[name][other] = b @ vt.T
             rows.append(1 / d.clamp_min(_SMALLEST * float(d[0])) if d[0] > 0 else torch.ones_like(d))
-        inverse[pack.name] = torch.stack(rows).float()
+        inverse[stack.name] = torch.stack(rows).float()
     return turned, inverse
 
 
@@ -160,9 +160,9 @@ class TrainingFree(GuideSpec):
             raise ValueError("bracket must be (low, high) with 0 < low < high")
         return self
 
-    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> TrainingFreeGuide:
+    def build(self, stacks: Sequence[StackedFactor], generator: torch.Generator) -> TrainingFreeGuide:
         """Means start at the factors' initial values; `generator` is not used."""
-        return TrainingFreeGuide(packs, self)
+        return TrainingFreeGuide(stacks, self)
 
 
 GUIDE = TrainingFree

@@ -81,17 +81,17 @@ class Transformed(TorchDistribution):  # type: ignore[misc]
 
 
 class TransformedGuide(Guide):
-    """One differentiable, invertible map for each pack, from standard normals to its values; packs independent.
+    """One differentiable, invertible map for each stack, from standard normals to its values; stacks independent.
 
     Its settings say `closed_form = False`, and `symmetric` only if q is. A subclass gives `flow`, and its parameters.
     """
 
     @abstractmethod
     def flow(self, name: str, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Turn standard normals into values of a pack, layer by layer.
+        """Turn standard normals into values of a stack, layer by layer.
 
         Args:
-            name: of the pack.
+            name: of the stack.
             noise: (n, layers, d) for d numbers a layer.
 
         Returns:
@@ -99,9 +99,11 @@ class TransformedGuide(Guide):
         """
 
     def q(self) -> dict[str, Distribution]:
-        """Return the law of each pack, event shape (layers, ...)."""
+        """Return the law of each stack, event shape (layers, ...)."""
         like = next(iter(self.parameters()))
-        return {pack.name: Transformed(partial(self.flow, pack.name), pack.init.shape, like) for pack in self.packs}
+        return {
+            stack.name: Transformed(partial(self.flow, stack.name), stack.init.shape, like) for stack in self.stacks
+        }
 
     def mean(self) -> dict[str, Tensor]:
         """Return where noise of zero goes (layers, ...): a flow has no mean in closed form."""
@@ -110,16 +112,16 @@ class TransformedGuide(Guide):
     @property
     def noise_size(self) -> int:
         """One standard normal for each number."""
-        return sum(pack.init.numel() for pack in self.packs)
+        return sum(stack.init.numel() for stack in self.stacks)
 
     def transform(self, noise: Tensor) -> dict[str, Tensor]:
-        """Return the values of each pack, (n, layers, ...), of noise (n, noise_size)."""
-        parts = torch.split(noise, [pack.init.numel() for pack in self.packs], dim=-1)
+        """Return the values of each stack, (n, layers, ...), of noise (n, noise_size)."""
+        parts = torch.split(noise, [stack.init.numel() for stack in self.stacks], dim=-1)
         return {
-            pack.name: self.flow(pack.name, part.reshape(len(noise), len(pack.init), -1))[0].reshape(
-                -1, *pack.init.shape
+            stack.name: self.flow(stack.name, part.reshape(len(noise), len(stack.init), -1))[0].reshape(
+                -1, *stack.init.shape
             )
-            for pack, part in zip(self.packs, parts, strict=True)
+            for stack, part in zip(self.stacks, parts, strict=True)
         }
 
     def _zero(self) -> Tensor:

@@ -23,7 +23,7 @@ from bayespeft.errors import GuideError
 from bayespeft.gaussians import Diagonal, PackedGaussian, Rows
 from bayespeft.guides.base import GuideSpec, Noise
 from bayespeft.guides.gaussian import BYTES, GaussianGuide, scale_tril
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 from bayespeft.layers.moments import Moments
 
 # ln of the standard deviation that the paper's code gives the noise on logits at the start, on average.
@@ -33,14 +33,14 @@ _BIAS = -1.0
 class LastLayerGuide(GaussianGuide):
     """Independent Gaussians for the rows of the output layer's weight, independent normals for its bias."""
 
-    def __init__(self, packs: Sequence[Pack], spec: VariationalLastLayer) -> None:
-        super().__init__(packs)
+    def __init__(self, stacks: Sequence[StackedFactor], spec: VariationalLastLayer) -> None:
+        super().__init__(stacks)
         self.dense = spec.covariance == "dense"
         self.raw = nn.ParameterDict()
-        for pack in packs:
-            matrix = pack.init.dim() > 2
-            log_std = torch.full(pack.init.shape, -math.log(pack.init.shape[-1]) if matrix else _BIAS)
-            self.raw[pack.name] = nn.Parameter(torch.diag_embed(log_std) if matrix and self.dense else log_std)
+        for stack in stacks:
+            matrix = stack.init.dim() > 2
+            log_std = torch.full(stack.init.shape, -math.log(stack.init.shape[-1]) if matrix else _BIAS)
+            self.raw[stack.name] = nn.Parameter(torch.diag_embed(log_std) if matrix and self.dense else log_std)
 
     def family(self, name: str) -> PackedGaussian:
         """N(mean, L L^T) of each row, or N(mean, std^2) of each element."""
@@ -50,12 +50,12 @@ class LastLayerGuide(GaussianGuide):
         return Diagonal(self.loc[name], raw.exp())
 
     def moments(self, name: str) -> list[Moments]:
-        """Return the weight of each layer of a pack as mean and root of its covariance.
+        """Return the weight of each layer of a stack as mean and root of its covariance.
 
         Raises:
             GuideError: the head is several layers.
         """
-        layers = sorted({layer for pack in self.packs for layer in pack.layers})
+        layers = sorted({layer for stack in self.stacks for layer in stack.layers})
         if len(layers) > 1:
             raise GuideError(
                 f"a variational last layer is one linear layer, and this network trains {len(layers)} layers as its head "
@@ -85,14 +85,14 @@ class VariationalLastLayer(GuideSpec):
         """Whether elements are uncorrelated."""
         return self.covariance == "diagonal"
 
-    def memory(self, packs: Sequence[Pack]) -> Mapping[str, int]:
+    def memory(self, stacks: Sequence[StackedFactor]) -> Mapping[str, int]:
         """Return the bytes of the covariances."""
-        wide = [pack for pack in packs if pack.init.dim() > 2 and not self.diagonal]
-        return {pack.name: BYTES * pack.init.numel() * pack.init.shape[-1] for pack in wide}
+        wide = [stack for stack in stacks if stack.init.dim() > 2 and not self.diagonal]
+        return {stack.name: BYTES * stack.init.numel() * stack.init.shape[-1] for stack in wide}
 
-    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> LastLayerGuide:
+    def build(self, stacks: Sequence[StackedFactor], generator: torch.Generator) -> LastLayerGuide:
         """Means start at the factors' initial values, standard deviations at 1 / n for n features, as in the paper's code."""
-        return LastLayerGuide(packs, self)
+        return LastLayerGuide(stacks, self)
 
 
 GUIDE = VariationalLastLayer

@@ -22,7 +22,7 @@ class BayesSFTTrainer(BayesTraining, SFTTrainer):  # type: ignore[misc]
     """An `SFTTrainer` that fits a posterior over adapters: see `BayesTraining`.
 
     TRL reads, templates and masks the data; the loss is the likelihood "language_modelling", of whole examples. An example of a
-    packed data set is a pack, and N counts packs.
+    stacked data set is a stack, and N counts stacks.
     """
 
     default_likelihood: ClassVar[str | None] = "language_modelling"

@@ -123,7 +123,7 @@ def write_parts(folder: Path, model: nn.Module, placements: Sequence[Placement],
         "modules_to_save": sorted(modules) or None,
         **_ranks(ranks),
     }
-    # Clones: layers of one pack share memory, which safetensors refuses.
+    # Clones: layers of one stack share memory, which safetensors refuses.
     copies = {PREFIX + name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     save_file(copies, folder / TENSORS, metadata={"format": "pt", DIGEST: content_digest(config, copies)})
     (folder / CONFIG).write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")

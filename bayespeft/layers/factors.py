@@ -1,7 +1,7 @@
-"""Factors, the tensors of an adapter, and packs: all factors of one name and shape, stacked over layers.
+"""Factors, the tensors of an adapter, and stacks: all factors of one name and shape, stacked over layers.
 
-One packed site of shape (layers, ...) costs Pyro the same as one layer's; 224 separate sites cost 140 ms a step. A factor
-that all layers share is packed as one row, whatever their number: it has one prior, one KL, one draw.
+One stacked site of shape (layers, ...) costs Pyro the same as one layer's; 224 separate sites cost 140 ms a step. A factor
+that all layers share is stacked as one row, whatever their number: it has one prior, one KL, one draw.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Factor:
 
 
 @dataclass(frozen=True, slots=True)
-class Pack:
-    """Factors of one name, shape and role, stacked: one Pyro site. Where this says layers, a shared pack has one row.
+class StackedFactor:
+    """Factors of one name, shape and role, stacked: one Pyro site. Where this says layers, a shared stack has one row.
 
     Attributes:
-        name: unique among packs, a valid parameter name, such as "C_8x8".
+        name: unique among stacks, a valid parameter name, such as "C_8x8".
         factor: the factor's name in its adapter.
         layers: the layers' names, in the order of the first dimension (of the network, where all share one row).
         role: see `Factor`.
@@ -72,8 +72,8 @@ class Pack:
         return self.layers[:1] if self.shared else self.layers
 
 
-def pack(factors: Mapping[str, Mapping[str, Factor]], priors: Mapping[Role, Prior]) -> list[Pack]:
-    """Stack the factors of all layers into packs.
+def stack_factors(factors: Mapping[str, Mapping[str, Factor]], priors: Mapping[Role, Prior]) -> list[StackedFactor]:
+    """Stack factors of one name, shape and role over all layers.
 
     Args:
         factors: layer name -> factor name -> factor.
@@ -87,7 +87,7 @@ def pack(factors: Mapping[str, Mapping[str, Factor]], priors: Mapping[Role, Prio
         for name, factor in named.items():
             key = (name, factor.role, tuple(factor.init.shape), factor.shared)
             groups.setdefault(key, []).append((layer, factor))
-    packs: list[Pack] = []
+    stacks: list[StackedFactor] = []
     for (name, role, shape, shared), members in groups.items():
         # A shared factor is one row; the others are only asked whether they agree.
         rows = [_same(name, members)] if shared else [factor for _, factor in members]
@@ -96,8 +96,8 @@ def pack(factors: Mapping[str, Mapping[str, Factor]], priors: Mapping[Role, Prio
         unique = f"{name}_{'x'.join(map(str, shape))}" + ("" if role in ("latent", "point") else f"_{role}")
         unique += "_shared" if shared else ""
         layers = tuple(layer for layer, _ in members)
-        packs.append(Pack(unique, name, layers, role, init.cpu(), priors[role], center, shared))
-    return packs
+        stacks.append(StackedFactor(unique, name, layers, role, init.cpu(), priors[role], center, shared))
+    return stacks
 
 
 def _stored(init: Tensor) -> Tensor:

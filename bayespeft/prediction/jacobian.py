@@ -22,11 +22,11 @@ from bayespeft.variational.adapted import Adapted
 
 @dataclass(frozen=True, slots=True)
 class Jacobian:
-    """Outputs of some rows at the posterior mean, and how they move with the random packs.
+    """Outputs of some rows at the posterior mean, and how they move with the random stacks.
 
     Attributes:
         logits: (rows, K) float32, or (rows, positions, K) of some of the positions of an example.
-        by_pack: pack -> d logits / d pack, (rows, outputs, layers, ...), with all axes of an example's outputs as one.
+        by_stack: stack -> d logits / d stack, (rows, outputs, layers, ...), with all axes of an example's outputs as one.
         labels: of the rows (at these positions), on the device, or None where the data has none.
         batch: the rows, on the device.
         likelihood: what the logits say of the labels.
@@ -34,7 +34,7 @@ class Jacobian:
     """
 
     logits: Tensor
-    by_pack: dict[str, Tensor]
+    by_stack: dict[str, Tensor]
     labels: Tensor | None
     batch: Batch
     likelihood: Likelihood
@@ -52,11 +52,11 @@ class Jacobian:
         return self.likelihood.log_likelihood(self.logits, self.labels)
 
     def roots(self) -> dict[str, Tensor]:
-        """Return C columns of a root of each example's Gauss-Newton matrix, (rows, C, layers, ...) by pack."""
+        """Return C columns of a root of each example's Gauss-Newton matrix, (rows, C, layers, ...) by stack."""
         shape = self.logits.shape
         return {
             name: self.likelihood.curvature_root(self.logits, self.labels, value.reshape(*shape, *value.shape[2:]))
-            for name, value in self.by_pack.items()
+            for name, value in self.by_stack.items()
         }
 
 
@@ -104,24 +104,24 @@ def jacobian(adapted: Adapted, batch: Batch, bytes_each: int) -> Iterator[Jacobi
         ends = start + step >= positions
         with torch.enable_grad():
             part = logits[:, some] if spread else logits
-            by_pack = _by_pack(part.flatten(1), leaves, used, ends)
+            by_stack = _by_stack(part.flatten(1), leaves, used, ends)
         labels = moved.labels[:, some] if spread and moved.labels is not None else moved.labels
-        yield Jacobian(part.detach(), by_pack, labels, moved, adapted.likelihood, ends)
+        yield Jacobian(part.detach(), by_stack, labels, moved, adapted.likelihood, ends)
     adapted.attachment.bind({})
 
 
-def _by_pack(outputs: Tensor, leaves: dict[str, Tensor], used: list[bool] | None, last: bool) -> dict[str, Tensor]:
-    """Return the derivatives of outputs (rows, M) by the leaves, (rows, M, ...) by pack.
+def _by_stack(outputs: Tensor, leaves: dict[str, Tensor], used: list[bool] | None, last: bool) -> dict[str, Tensor]:
+    """Return the derivatives of outputs (rows, M) by the leaves, (rows, M, ...) by stack.
 
     Args:
         outputs: with their graph.
-        leaves: pack -> (rows, ...).
+        leaves: stack -> (rows, ...).
         used: which of the M to differentiate; the others are 0. None: all.
         last: the graph is not needed any more.
     """
     rows, count = outputs.shape
     make = outputs.new_empty if used is None else outputs.new_zeros
-    by_pack = {name: make(rows, count, *leaf.shape[1:]) for name, leaf in leaves.items()}
+    by_stack = {name: make(rows, count, *leaf.shape[1:]) for name, leaf in leaves.items()}
     for k, column in enumerate(outputs.unbind(1)):
         if used is not None and not used[k]:
             continue
@@ -130,5 +130,5 @@ def _by_pack(outputs: Tensor, leaves: dict[str, Tensor], used: list[bool] | None
             column.sum(), list(leaves.values()), retain_graph=not last or k + 1 < count, materialize_grads=True
         )
         for name, gradient in zip(leaves, gradients, strict=True):
-            by_pack[name][:, k] = gradient
-    return by_pack
+            by_stack[name][:, k] = gradient
+    return by_stack

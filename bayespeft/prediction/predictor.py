@@ -140,7 +140,7 @@ class Predictor:
             parts: list[tuple[Tensor, Tensor]] = []
             for local in jacobians(self.adapted, examples, batch_size):
                 with torch.no_grad():
-                    root = latent.sqrt_rmatvec(local.by_pack) / self.temperature
+                    root = latent.sqrt_rmatvec(local.by_stack) / self.temperature
                     root = root.reshape(*local.logits.shape, root.shape[-1])
                     mean = (local.logits.double() / self.temperature).cpu()
                     covariance = torch.einsum("...kp,...lp->...kl", root, root).double().cpu()
@@ -196,7 +196,7 @@ class Predictor:
         batch_size: int,
         rounds: _SameRounds | None,
     ) -> None:
-        """Add the predictions of these announced draws, (draws, layers, ...) by pack, or of the mean, for all examples."""
+        """Add the predictions of these announced draws, (draws, layers, ...) by stack, or of the mean, for all examples."""
         trunk = Trunk(self.adapted)
 
         def read() -> Iterator[Batch]:
@@ -238,7 +238,7 @@ class Predictor:
             first += size
 
     def _logits(self, batch: Batch, values: dict[str, Tensor], draws: int, trunk: Trunk) -> Tensor:
-        """Run draws (draws, layers, ...) by pack, or the mean, on a batch; (draws * rows, ...) outputs, draw-major."""
+        """Run draws (draws, layers, ...) by stack, or the mean, on a batch; (draws * rows, ...) outputs, draw-major."""
 
         def bind(some: int, rows: int) -> None:
             folded = {name: value[:some] for name, value in values.items()}

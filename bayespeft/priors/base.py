@@ -28,7 +28,7 @@ class Prior(Plugin, ABC):
 
     @abstractmethod
     def distribution(self, center: Tensor) -> Distribution:
-        """Return the prior of a pack of factors; every dimension of `center` (layers, ...) is an event dimension."""
+        """Return the prior of a stack of factors; every dimension of `center` (layers, ...) is an event dimension."""
 
     def fitted(self, center: Tensor, q: Distribution) -> Distribution:
         """Return the prior with its hyper-parameters at their best for q; a fixed prior has none."""

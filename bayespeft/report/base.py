@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bayespeft import registry
 from bayespeft.report.context import Setup, Training
-from bayespeft.report.record import Record
+from bayespeft.report.json_report import JsonReport
 from bayespeft.utils.checks import checked_methods
 from bayespeft.utils.files import write_atomic
 from bayespeft.utils.visible import visible
@@ -33,7 +33,7 @@ PLAIN = {
 
 @checked_methods
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report(Record, ABC):
+class Report(JsonReport, ABC):
     """Numbers about a prediction, what it cost, and how it came about.
 
     What is left out of the following prints as unknown.
@@ -97,7 +97,7 @@ class Report(Record, ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """As the base, with the figures before the facts that all reports have."""
-        plain = Record.to_dict(self)
+        plain = JsonReport.to_dict(self)
         facts = {field.name: plain.pop(field.name) for field in fields(Report)}
         return {**plain, **facts}
 

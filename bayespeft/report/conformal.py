@@ -14,12 +14,12 @@ from bayespeft.data.columns import missing_labels
 from bayespeft.errors import ConfigError
 from bayespeft.report.binning import Floats
 from bayespeft.report.bootstrap import mean_intervals
+from bayespeft.report.json_report import JsonReport
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.conformal import class_quantiles, class_scores, quantile
 from bayespeft.report.metrics.examples import validate
 from bayespeft.report.predictions import ClassPrediction, check_alike, probabilities
 from bayespeft.report.proportions import proportion
-from bayespeft.report.record import Record
 from bayespeft.utils.checks import ELSEWHERE, Resamples, Seed, checked_methods
 
 ConformalMethod = Literal["lac", "aps", "raps"]
@@ -27,7 +27,7 @@ Per = Literal["all", "class"]
 
 
 @dataclass(frozen=True, slots=True)
-class ConformalReport(Record):
+class ConformalReport(JsonReport):
     """How sets did on labelled data, with 95 % intervals over its examples: exact of the coverage, by resampling of the size.
 
     Attributes:

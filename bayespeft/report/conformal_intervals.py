@@ -20,16 +20,16 @@ import numpy as np
 
 from bayespeft.data.columns import missing_labels
 from bayespeft.report.binning import Floats
+from bayespeft.report.json_report import JsonReport
 from bayespeft.report.metric import Metric, measured
 from bayespeft.report.metrics.conformal import check_alpha, quantile
 from bayespeft.report.predictions import QuantityPrediction, check_alike
 from bayespeft.report.proportions import proportion
-from bayespeft.report.record import Record
 from bayespeft.report.regression_metrics import quantile as law_quantile
 
 
 @dataclass(frozen=True, slots=True)
-class IntervalReport(Record):
+class IntervalReport(JsonReport):
     """How intervals did on labelled data.
 
     Attributes:

@@ -20,16 +20,16 @@ from bayespeft.errors import ConfigError
 from bayespeft.report.binning import Floats
 from bayespeft.report.bootstrap import mean_intervals
 from bayespeft.report.conformal import Per, check_per
+from bayespeft.report.json_report import JsonReport
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.conformal import quantile
 from bayespeft.report.predictions import LabelsPrediction, check_alike
 from bayespeft.report.proportions import proportion
-from bayespeft.report.record import Record
 from bayespeft.utils.checks import ELSEWHERE, Resamples, checked_methods
 
 
 @dataclass(frozen=True, slots=True)
-class LabelSetsReport(Record):
+class LabelSetsReport(JsonReport):
     """How sets of labels did on labelled data, with 95 % intervals: exact of shares, by resampling examples of the size.
 
     Attributes:

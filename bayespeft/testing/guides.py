@@ -13,7 +13,7 @@ from bayespeft.adapters.base import Adapter
 from bayespeft.adapters.core import Core
 from bayespeft.errors import ConfigError, GuideError
 from bayespeft.guides.base import Guide, GuideSpec
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 from bayespeft.methods.base import Method
 from bayespeft.priors.base import Prior
 from bayespeft.priors.flat import Flat
@@ -50,17 +50,17 @@ class GuideContract:
         """The method that it is fitted by."""
         return method_of(adapter=self.adapter, guide=guide, prior=self.prior)
 
-    def a_pack(self, guide: GuideSpec) -> Pack:
+    def a_stack(self, guide: GuideSpec) -> StackedFactor:
         """Three layers of a factor (2, 4), or three heads, under the prior that the guide is fitted by."""
         init = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
         factor, method = next((name for name, role in guide.needs.items() if role == "latent"), "C"), self.method(guide)
         if guide.covers == "head":
-            return Pack(NAME, factor, ("a", "b", "c"), "head", init, method.head_prior, init + 0.1)
-        return Pack(NAME, factor, ("a", "b", "c"), "latent", init, method.latent_prior, init + 0.1)
+            return StackedFactor(NAME, factor, ("a", "b", "c"), "head", init, method.head_prior, init + 0.1)
+        return StackedFactor(NAME, factor, ("a", "b", "c"), "latent", init, method.latent_prior, init + 0.1)
 
     def build(self, guide: GuideSpec) -> Guide:
-        """The guide over one pack, at its start."""
-        return guide.build([self.a_pack(guide)], torch.Generator().manual_seed(0))
+        """The guide over one stack, at its start."""
+        return guide.build([self.a_stack(guide)], torch.Generator().manual_seed(0))
 
     def moved(self, guide: GuideSpec) -> Guide:
         """The guide with its parameters moved at random: what holds at the start may hold there only."""
@@ -79,10 +79,10 @@ class GuideContract:
 
     def test_starts_at_the_initial_values(self, subject: GuideSpec) -> None:
         """At the start the mean is what the adapter asks for, so that the network is the base."""
-        pack = self.a_pack(subject)
-        torch.testing.assert_close(self.build(subject).mean()[NAME].detach(), pack.init)
+        stack = self.a_stack(subject)
+        torch.testing.assert_close(self.build(subject).mean()[NAME].detach(), stack.init)
 
-    def test_draws_are_a_function_of_normals_and_come_in_the_pack_s_shape(self, subject: GuideSpec) -> None:
+    def test_draws_are_a_function_of_normals_and_come_in_the_stack_s_shape(self, subject: GuideSpec) -> None:
         """Antithetic and quasi-random draws, and one draw for a whole data set, follow from that."""
         built = self.moved(subject)
         n = min(5, built.members or 5)
@@ -111,7 +111,7 @@ class GuideContract:
         drawn, own = draws_of(built, 4000), own_draws(built, 4000)
         if own is None:
             assert not subject.variational, "a guide that is fitted by the ELBO needs q"
-            pytest.skip("fitted after training a point, it has no law of each pack")
+            pytest.skip("fitted after training a point, it has no law of each stack")
         check_same(drawn, own, "draws of `transform` and of `q`")
 
     def test_signs_are_flipped_only_where_that_leaves_q_as_it_is(self, subject: GuideSpec) -> None:
@@ -149,20 +149,20 @@ class GuideContract:
         self._needs_a_kl(subject)
         joint_guide = self._joint_guide(subject)
         reported = reported_kl(joint_guide)[NAME]
-        q, pack = joint_guide.q()[NAME], joint_guide.packs[0]
-        law, constant = pack.prior.reported(pack.center, q)
+        q, stack = joint_guide.q()[NAME], joint_guide.stacks[0]
+        law, constant = stack.prior.reported(stack.center, q)
         with seeded(7), torch.no_grad():
             drawn = q.rsample(torch.Size([4000]))
             ratios = (log_density(q, drawn).sum(-1) - log_density(law, drawn).sum(-1)).double()
         error = float(ratios.std()) / len(ratios) ** 0.5
-        expected = float(ratios.mean()) + constant * pack.init.numel()
+        expected = float(ratios.mean()) + constant * stack.init.numel()
         allowed = 5 * (error**2 + (reported.error or 0.0) ** 2) ** 0.5 + 1e-3
         assert abs(float(reported.nats.sum()) - expected) < allowed
 
     def test_state_dict_round_trip(self, subject: GuideSpec) -> None:
         """What is saved is all there is."""
         built = self.moved(subject)
-        other = subject.build([self.a_pack(subject)], torch.Generator().manual_seed(9))
+        other = subject.build([self.a_stack(subject)], torch.Generator().manual_seed(9))
         other.load_state_dict(built.state_dict(), strict=True)
         first, second = (g.draws(2, torch.Generator().manual_seed(4))[NAME] for g in (built, other))
         assert torch.equal(first, second)
@@ -185,11 +185,13 @@ class GuideContract:
 
     def _joint_guide(self, guide: GuideSpec) -> JointGuide:
         others = [
-            Pack(f"{factor}_1x1", factor, ("a", "b", "c"), role, torch.zeros(3, 1, 1), Flat(), torch.zeros(3, 1, 1))
+            StackedFactor(
+                f"{factor}_1x1", factor, ("a", "b", "c"), role, torch.zeros(3, 1, 1), Flat(), torch.zeros(3, 1, 1)
+            )
             for factor, role in guide.needs.items()
             if role != "latent"
         ]
-        built = JointGuide([self.a_pack(guide), *others], guide, torch.Generator().manual_seed(0))
+        built = JointGuide([self.a_stack(guide), *others], guide, torch.Generator().manual_seed(0))
         built.latent.load_state_dict(self.moved(guide).state_dict())
         return built
 
@@ -200,7 +202,7 @@ def draws_of(guide: Guide, n: int) -> Tensor:
 
 
 def own_draws(guide: Guide, n: int) -> Tensor | None:
-    """Return draws of q, (n, layers, ...); None where the guide has no law of each pack."""
+    """Return draws of q, (n, layers, ...); None where the guide has no law of each stack."""
     try:
         law = guide.q()[NAME]
     except GuideError:

@@ -12,7 +12,7 @@ from bayespeft.errors import GuideError
 from bayespeft.guides.base import GuideSpec
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.guides.point import Point
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 from bayespeft.priors.base import Prior
 from bayespeft.testing.fits import check_round_trip, method_of
 from bayespeft.utils.randomness import seeded
@@ -42,7 +42,7 @@ class PriorContract:
         return self.guide if prior.proper else Point()
 
     def test_every_dimension_is_an_event(self, subject: Prior) -> None:
-        """One law of a whole pack: a batch dimension would be taken for one of the data."""
+        """One law of a whole stack: a batch dimension would be taken for one of the data."""
         law = subject.distribution(torch.ones(2, 3))
         assert (law.batch_shape, law.event_shape) == ((), (2, 3))
 
@@ -66,15 +66,15 @@ class PriorContract:
                 self._joint_guide(subject, MeanField())
             return
         joint_guide = self._joint_guide(subject, self.guide)
-        (name, reported), pack = reported_kl(joint_guide).popitem(), joint_guide.packs[0]
+        (name, reported), stack = reported_kl(joint_guide).popitem(), joint_guide.stacks[0]
         q = joint_guide.q()[name]
-        law, constant = subject.reported(pack.center, q)
+        law, constant = subject.reported(stack.center, q)
         assert subject.closed_form is False or closed_form(q, law) is not None
         with seeded(7), torch.no_grad():
             drawn = q.rsample(torch.Size([4000]))
             ratios = (log_density(q, drawn).sum(-1) - log_density(law, drawn).sum(-1)).double()
         allowed = 5 * ((float(ratios.std()) / len(ratios) ** 0.5) ** 2 + (reported.error or 0.0) ** 2) ** 0.5 + 1e-3
-        assert abs(float(reported.nats.sum()) - float(ratios.mean()) - constant * pack.init.numel()) < allowed
+        assert abs(float(reported.nats.sum()) - float(ratios.mean()) - constant * stack.init.numel()) < allowed
 
     def test_json_round_trip(self, subject: Prior) -> None:
         """Settings are read as they were written, by the registered name."""
@@ -95,5 +95,5 @@ class PriorContract:
 
     def _joint_guide(self, prior: Prior, guide: GuideSpec) -> JointGuide:
         init = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(0))
-        pack = Pack("C_2x4", "C", ("a", "b", "c"), "latent", init, prior, init + 0.1)
-        return JointGuide([pack], guide, torch.Generator().manual_seed(0))
+        stack = StackedFactor("C_2x4", "C", ("a", "b", "c"), "latent", init, prior, init + 0.1)
+        return JointGuide([stack], guide, torch.Generator().manual_seed(0))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bayespeft.adapters.attach import Placement, frozen, mode
 from bayespeft.data.examples import Examples
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 from bayespeft.likelihoods.base import Likelihood
 
 # Training rows that are looked at, and how many at a time.
@@ -21,17 +21,17 @@ ROWS, BATCH = 512, 32
 
 
 def measured(
-    packs: Sequence[Pack],
+    stacks: Sequence[StackedFactor],
     placements: Sequence[Placement],
     model: nn.Module,
     likelihood: Likelihood,
     examples: Examples,
     seed: int,
-) -> list[Pack]:
-    """Return packs whose initial values are what their adapters found in the layers' inputs.
+) -> list[StackedFactor]:
+    """Return stacks whose initial values are what their adapters found in the layers' inputs.
 
     Args:
-        packs: at their start.
+        stacks: at their start.
         placements: which adapter sits on which layer.
         model: the network, without hooks.
         likelihood: what is computed.
@@ -40,15 +40,15 @@ def measured(
     """
     asking = {p.layer.name: p for p in placements if p.adapter.measures}
     if not asking:
-        return list(packs)
+        return list(stacks)
     inputs = _inputs({name: p.layer.module for name, p in asking.items()}, model, likelihood, examples, seed)
     found = {name: asking[name].adapter.measured(asking[name].layer, x) for name, x in inputs.items()}
 
-    def values(pack: Pack) -> Tensor:
-        rows = [found.get(layer, {}).get(pack.factor, pack.init[row]) for row, layer in enumerate(pack.owners)]
-        return torch.stack([row.to(pack.init) for row in rows])
+    def values(stack: StackedFactor) -> Tensor:
+        rows = [found.get(layer, {}).get(stack.factor, stack.init[row]) for row, layer in enumerate(stack.owners)]
+        return torch.stack([row.to(stack.init) for row in rows])
 
-    return [replace(pack, init=values(pack)) for pack in packs]
+    return [replace(stack, init=values(stack)) for stack in stacks]
 
 
 def _inputs(

@@ -20,7 +20,7 @@ from torch import Tensor
 from bayespeft.adapters.attach import LayerWeights, frozen, mode, recomputing
 from bayespeft.data.batch import Batch
 from bayespeft.errors import AttachError, DataError
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 from bayespeft.layers.weights import Shared, Weight
 from bayespeft.training.problem import Problem
 from bayespeft.utils.randomness import seeded
@@ -51,7 +51,7 @@ class _Path:
     Attributes:
         problem: with hooks switched on.
         batch: a few rows, on the device.
-        values: pack -> (layers, ...), where the derivative is taken; fixed packs as they are.
+        values: stack -> (layers, ...), where the derivative is taken; fixed stacks as they are.
         cast: run in half precision where training does.
     """
 
@@ -61,20 +61,20 @@ class _Path:
     cast: bool = True
 
     @property
-    def trained(self) -> list[Pack]:
-        return [pack for pack in self.problem.packs if pack.role != "fixed"]
+    def trained(self) -> list[StackedFactor]:
+        return [stack for stack in self.problem.stacks if stack.role != "fixed"]
 
     def _bind(self, rows: Mapping[Row, Tensor]) -> None:
         layers: dict[str, dict[str, Weight]] = {}
-        for pack in self.problem.packs:
-            for layer, row in pack.rows.items():
-                value = rows.get((pack.name, row), self.values[pack.name][row])
-                layers.setdefault(layer, {})[pack.factor] = Shared(value)
+        for stack in self.problem.stacks:
+            for layer, row in stack.rows.items():
+                value = rows.get((stack.name, row), self.values[stack.name][row])
+                layers.setdefault(layer, {})[stack.factor] = Shared(value)
         weights: LayerWeights = layers
         self.problem.attachment.bind(weights)
 
     def output(self, rows: Mapping[Row, Tensor]) -> Tensor:
-        """Return the outputs with these rows of packs in the place of their values; the same dropout each time."""
+        """Return the outputs with these rows of stacks in the place of their values; the same dropout each time."""
         self._bind(rows)
         with seeded(self.problem.seed):
             if self.cast:
@@ -94,11 +94,11 @@ class _Path:
         return (outputs * torch.randn(outputs.shape, generator=generator).to(outputs)).sum()
 
     def gradients(self) -> dict[Row, Tensor | None]:
-        """Return the gradient by each row of each trained pack; None where none arrives."""
+        """Return the gradient by each row of each trained stack; None where none arrives."""
         leaves = {
-            (pack.name, row): self.values[pack.name][row].detach().clone().requires_grad_()
-            for pack in self.trained
-            for row in range(len(pack.init))
+            (stack.name, row): self.values[stack.name][row].detach().clone().requires_grad_()
+            for stack in self.trained
+            for row in range(len(stack.init))
         }
         number = self.projected(self.output(leaves))
         if number.requires_grad:
@@ -168,15 +168,15 @@ def _half_precision_fits(problem: Problem) -> Iterator[None]:
 def _somewhere(problem: Problem) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     values = {}
-    for pack in problem.packs:
-        noise = 0.1 * torch.randn(pack.init.shape, generator=generator)
-        values[pack.name] = (pack.init if pack.role == "fixed" else pack.init + noise).to(problem.device)
+    for stack in problem.stacks:
+        noise = 0.1 * torch.randn(stack.init.shape, generator=generator)
+        values[stack.name] = (stack.init if stack.role == "fixed" else stack.init + noise).to(problem.device)
     return values
 
 
 def _layers(problem: Problem, key: Row) -> list[str]:
-    pack = next(pack for pack in problem.packs if pack.name == key[0])
-    return [layer for layer, row in pack.rows.items() if row == key[1]]
+    stack = next(stack for stack in problem.stacks if stack.name == key[0])
+    return [layer for layer, row in stack.rows.items() if row == key[1]]
 
 
 def _check_finite(problem: Problem, found: Mapping[Row, Tensor | None]) -> None:

@@ -19,25 +19,25 @@ import torch
 from torch import Tensor, nn
 
 from bayespeft.errors import ConfigError
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 from bayespeft.layers.layer import block_of
 from bayespeft.training.problem import Problem
 
 
 def stages(problem: Problem) -> list[frozenset[int]]:
     """Return the numbers of the blocks that are trained together, in the order of training."""
-    names = {layer for pack in problem.packs if pack.role != "head" for layer in pack.layers}
+    names = {layer for stack in problem.stacks if stack.role != "head" for layer in stack.layers}
     blocks = sorted({block for name in names if (block := block_of(name)) is not None}, reverse=True)
     size = problem.train.layers_at_once or max(len(blocks), 1)
     return [frozenset(blocks[i : i + size]) for i in range(0, len(blocks), size)]
 
 
-def resting_rows(pack: Pack, stage: frozenset[int]) -> frozenset[int]:
-    """Return the rows of a pack all of whose layers rest in a stage."""
-    if pack.role in ("head", "fixed"):
+def resting_rows(stack: StackedFactor, stage: frozenset[int]) -> frozenset[int]:
+    """Return the rows of a stack all of whose layers rest in a stage."""
+    if stack.role in ("head", "fixed"):
         return frozenset()
-    awake = {row for layer, row in pack.rows.items() if (block := block_of(layer)) is None or block in stage}
-    return frozenset(pack.rows.values()) - awake
+    awake = {row for layer, row in stack.rows.items() if (block := block_of(layer)) is None or block in stage}
+    return frozenset(stack.rows.values()) - awake
 
 
 @contextmanager
@@ -71,10 +71,10 @@ class _Turns:
     def __init__(self, problem: Problem, optimiser: torch.optim.Optimizer, steps: int) -> None:
         self._joint_guide, self._optimiser, self._steps = problem.joint_guide, optimiser, steps
         self._stages = stages(problem)
-        self._resting = [{p.name: rows for p in problem.packs if (rows := resting_rows(p, s))} for s in self._stages]
-        self._packs = {pack.name: pack for pack in problem.packs}
+        self._resting = [{p.name: rows for p in problem.stacks if (rows := resting_rows(p, s))} for s in self._stages]
+        self._stacks = {stack.name: stack for stack in problem.stacks}
         self._check(problem)
-        self._parameters = self._by_pack()
+        self._parameters = self._by_stack()
         self._stage: int | None = None
         self._stack = ExitStack()
         # Decay moves what has no gradient, too: it is done here, row by row, in place of AdamW's.
@@ -88,7 +88,7 @@ class _Turns:
     def _check(self, problem: Problem) -> None:
         size = problem.train.layers_at_once
         if not any(self._resting):
-            names = sorted({layer for pack in problem.packs if pack.role != "head" for layer in pack.layers})
+            names = sorted({layer for stack in problem.stacks if stack.role != "head" for layer in stack.layers})
             raise ConfigError(
                 f"layers_at_once={size}: the adapted layers ({names[0]}, ...) have no block's number in their names, or share "
                 "all that is trained, so there is nothing to take in turn. Leave layers_at_once out."
@@ -104,18 +104,18 @@ class _Turns:
                 f"{type(self._optimiser).__name__}, which would go on moving the layers at rest. Leave layers_at_once out."
             )
 
-    def _by_pack(self) -> dict[str, list[nn.Parameter]]:
-        """Return the parameters of each pack that ever rests; each has a row for a row of its pack."""
+    def _by_stack(self) -> dict[str, list[nn.Parameter]]:
+        """Return the parameters of each stack that ever rests; each has a row for a row of its stack."""
         found: dict[str, list[nn.Parameter]] = {name: [] for resting in self._resting for name in resting}
         for name, parameter in self._joint_guide.named_parameters():
-            pack = name.rsplit(".", 1)[-1]
-            if pack not in self._packs or len(parameter) != len(self._packs[pack].init):
+            stack = name.rsplit(".", 1)[-1]
+            if stack not in self._stacks or len(parameter) != len(self._stacks[stack].init):
                 raise ConfigError(
                     f"layers_at_once: parameter '{name}' of the guide has no row for each layer, so a layer can't rest. Leave "
                     "layers_at_once out, or take another guide."
                 )
-            if pack in found:
-                found[pack].append(parameter)
+            if stack in found:
+                found[stack].append(parameter)
         return found
 
     def begin(self, step: int) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bayespeft.config import TrainConfig
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 from bayespeft.training.problem import Problem
 
 
@@ -19,14 +19,14 @@ def parameter_groups(problem: Problem) -> list[dict[str, Any]]:
     """
     train, joint_guide = problem.train, problem.joint_guide
     spread = {id(parameter) for parameter in joint_guide.latent.spread()}
-    packs = {pack.name: pack for pack in joint_guide.packs}
+    stacks = {stack.name: stack for stack in joint_guide.stacks}
     found: dict[tuple[str, float, float], list[nn.Parameter]] = {}
     for name, parameter in joint_guide.named_parameters():
-        pack = packs.get(name.rsplit(".", 1)[-1])
+        stack = stacks.get(name.rsplit(".", 1)[-1])
         if id(parameter) in spread:
             key = "spread", train.variational_lr, 0.0
-        elif pack is not None:
-            key = "head" if pack.role == "head" else "factors", _rate(train, pack), train.weight_decay
+        elif stack is not None:
+            key = "head" if stack.role == "head" else "factors", _rate(train, stack), train.weight_decay
         else:
             key = "factors", train.lr, train.weight_decay
         found.setdefault(key, []).append(parameter)
@@ -40,13 +40,13 @@ def make_optimiser(problem: Problem) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameter_groups(problem))
 
 
-def _rate(train: TrainConfig, pack: Pack) -> float:
-    """Return the peak learning rate of a pack's elements.
+def _rate(train: TrainConfig, stack: StackedFactor) -> float:
+    """Return the peak learning rate of a stack's elements.
 
     A step of Adam moves every element by about its rate, so that an output moves by the rate times the number of inputs.
     """
-    inputs = pack.init.shape[-1] if pack.init.dim() > 2 else 1
-    if pack.role == "head":
+    inputs = stack.init.shape[-1] if stack.init.dim() > 2 else 1
+    if stack.role == "head":
         return train.head_lr / inputs
-    lr = train.factor_lr.get(pack.factor, train.lr)
+    lr = train.factor_lr.get(stack.factor, train.lr)
     return lr if train.width is None or inputs <= train.width else lr * train.width / inputs

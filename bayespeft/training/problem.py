@@ -1,6 +1,6 @@
 """The Pyro model and guide of an adapted network, and the objective in nats per example.
 
-model: each pack ~ its prior; the draw is bound to the hooks; the untouched network runs; labels ~ likelihood.
+model: each stack ~ its prior; the draw is bound to the hooks; the untouched network runs; labels ~ likelihood.
 objective: E_q[mean NLL of the examples] + kl_weight * KL(q || prior) / N: with kl_weight 1 it is -ELBO / N.
 """
 
@@ -24,7 +24,7 @@ from bayespeft.data.batch import Batch
 from bayespeft.data.examples import Examples
 from bayespeft.errors import GuideError
 from bayespeft.guides.base import Values
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 from bayespeft.prediction.jacobian import Jacobian, jacobians
 from bayespeft.prediction.predictor import Predictor
 from bayespeft.predictive.base import Prediction
@@ -42,8 +42,8 @@ class Problem(Adapted):
         examples: the training data.
         train: settings, complete.
         seed: of data order and noise.
-        packs_of: makes the packs anew from a seed: other initial values, everything else the same.
-        started: the packs start at values that were fitted before, so post-hoc guides train no point of their own.
+        stacks_of: makes the stacks anew from a seed: other initial values, everything else the same.
+        started: the stacks start at values that were fitted before, so post-hoc guides train no point of their own.
         random: layers whose own values are random, as those of a head that nobody has trained.
         amp: what a loop around the objective runs networks in (its autocast); it goes before precision="auto".
     """
@@ -51,7 +51,7 @@ class Problem(Adapted):
     examples: Examples
     train: TrainConfig
     seed: int
-    packs_of: Callable[[int], list[Pack]] | None = None
+    stacks_of: Callable[[int], list[StackedFactor]] | None = None
     started: bool = False
     random: frozenset[str] = frozenset()
     amp: torch.dtype | None = None
@@ -61,40 +61,40 @@ class Problem(Adapted):
         self._nll = torch.zeros(())
 
     @property
-    def packs(self) -> tuple[Pack, ...]:
-        """Every pack, at its initial values."""
-        return self.joint_guide.packs
+    def stacks(self) -> tuple[StackedFactor, ...]:
+        """Every stack, at its initial values."""
+        return self.joint_guide.stacks
 
-    def fresh_packs(self, seed: int) -> list[Pack]:
-        """Return the packs with initial values drawn anew.
+    def fresh_stacks(self, seed: int) -> list[StackedFactor]:
+        """Return the stacks with initial values drawn anew.
 
         Heads that are random are drawn anew, too, as wide as the network brought them; one that somebody trained is where all
-        begin. Fixed packs stay: every draw of a posterior shares them. So does all that an adapter found by decomposing a
+        begin. Fixed stacks stay: every draw of a posterior shares them. So does all that an adapter found by decomposing a
         layer, whose fixed factors belong to it.
         """
-        assert self.packs_of is not None
+        assert self.stacks_of is not None
         generator = torch.Generator().manual_seed(seed)
         decomposed = {p.layer.name for p in self.attachment.placements if p.adapter.decomposes}
 
-        def fresh(pack: Pack, own: Pack) -> Pack:
-            if pack.role == "head" and pack.init.numel() > 1:
-                noise = torch.randn(pack.init.shape, generator=generator)
-                random = torch.tensor([layer in self.random for layer in pack.owners])
+        def fresh(stack: StackedFactor, own: StackedFactor) -> StackedFactor:
+            if stack.role == "head" and stack.init.numel() > 1:
+                noise = torch.randn(stack.init.shape, generator=generator)
+                random = torch.tensor([layer in self.random for layer in stack.owners])
                 if not random.any():
                     return own
-                drawn = pack.init[random].std() * noise
-                return replace(pack, init=torch.where(random.reshape(-1, *[1] * (noise.dim() - 1)), drawn, own.init))
-            if pack.role in ("fixed", "head"):
+                drawn = stack.init[random].std() * noise
+                return replace(stack, init=torch.where(random.reshape(-1, *[1] * (noise.dim() - 1)), drawn, own.init))
+            if stack.role in ("fixed", "head"):
                 return own
-            rows = zip(pack.owners, pack.init, own.init, strict=True)
+            rows = zip(stack.owners, stack.init, own.init, strict=True)
             return replace(
-                pack, init=torch.stack([before if layer in decomposed else new for layer, new, before in rows])
+                stack, init=torch.stack([before if layer in decomposed else new for layer, new, before in rows])
             )
 
-        return [fresh(pack, own) for pack, own in zip(self.packs_of(seed), self.packs, strict=True)]
+        return [fresh(stack, own) for stack, own in zip(self.stacks_of(seed), self.stacks, strict=True)]
 
     def adopt(self, values: Values) -> None:
-        """Give the points of the joint guide these values; values of other packs are the latent guide's business."""
+        """Give the points of the joint guide these values; values of other stacks are the latent guide's business."""
         with torch.no_grad():
             for name, parameter in self.joint_guide.points.mean().items():
                 parameter.copy_(values[name])
@@ -104,7 +104,7 @@ class Problem(Adapted):
         return Predictor(self).run(self.examples, draws, seed)
 
     def jacobians(self) -> Iterator[Jacobian]:
-        """Yield logits and their Jacobian by the random packs at the mean, over the training data, in parts that fit."""
+        """Yield logits and their Jacobian by the random stacks at the mean, over the training data, in parts that fit."""
         with frozen(self.model), mode(self.model):
             yield from jacobians(self, self.examples, self.train.batch_size)
 
@@ -134,7 +134,7 @@ class Problem(Adapted):
         return logits
 
     def _sample(self, sites: Mapping[str, Distribution], size: int, weight: float, plate: Any) -> dict[str, Tensor]:
-        """Sample every pack; the same statement serves model and guide."""
+        """Sample every stack; the same statement serves model and guide."""
         values = {}
         per_example = self.joint_guide.noise == PLATED
         for name, distribution in sites.items():

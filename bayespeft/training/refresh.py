@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from bayespeft.layers.factors import Factor, Pack
+from bayespeft.layers.factors import Factor, StackedFactor
 from bayespeft.training.problem import Problem
 
 
@@ -56,36 +56,36 @@ class Refresher:
                 assert attachment.merged is not None
                 attachment.merged.merge(layer, *placement.adapter.low_rank_change(old[layer.name], layer))
                 new[layer.name] = placement.adapter.factors(layer, generator)
-        for pack in joint_guide.packs:
-            if due & set(pack.layers):
-                self._restart(pack, old, new, optimiser)
+        for stack in joint_guide.stacks:
+            if due & set(stack.layers):
+                self._restart(stack, old, new, optimiser)
 
     def _restart(
         self,
-        pack: Pack,
+        stack: StackedFactor,
         old: Mapping[str, Mapping[str, Tensor]],
         new: Mapping[str, Mapping[str, Factor]],
         optimiser: torch.optim.Optimizer,
     ) -> None:
         joint_guide, device = self.problem.joint_guide, self.problem.device
-        means = joint_guide.mean()[pack.name].clone()
-        center = joint_guide.get_buffer(f"center_{pack.name}")
+        means = joint_guide.mean()[stack.name].clone()
+        center = joint_guide.get_buffer(f"center_{stack.name}")
         adapters = {p.layer.name: p.adapter for p in self.problem.attachment.placements}
-        for name, row in pack.rows.items():
+        for name, row in stack.rows.items():
             if name in new:
-                factor = new[name][pack.factor]
+                factor = new[name][stack.factor]
                 means[row] = factor.init.to(device)
                 center[row] = 0 if factor.center is None else factor.center.to(device)
 
         def carried(variance: Tensor, initial: float) -> Tensor:
             rows = []
-            for name, row in pack.rows.items():
+            for name, row in stack.rows.items():
                 if name not in new:
                     rows.append(variance[row])
                     continue
                 fresh = {key: factor.init.to(device) for key, factor in new[name].items()}
-                rows.append(adapters[name].carried(pack.factor, variance[row], initial, old[name], fresh))
+                rows.append(adapters[name].carried(stack.factor, variance[row], initial, old[name], fresh))
             return torch.stack(rows)
 
-        for parameter in joint_guide.restart(pack, means, carried):
+        for parameter in joint_guide.restart(stack, means, carried):
             optimiser.state.pop(parameter, None)

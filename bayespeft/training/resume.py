@@ -142,9 +142,12 @@ class States:
             problem.train.model_dump(mode="json"),
             problem.likelihood.model_dump(mode="json"),
             {p.layer.name: p.adapter.model_dump(mode="json") for p in problem.attachment.placements},
-            {pack.name: [digest(pack.init, whole=True), digest(pack.center, whole=True)] for pack in problem.packs},
+            {
+                stack.name: [digest(stack.init, whole=True), digest(stack.center, whole=True)]
+                for stack in problem.stacks
+            },
             problem.seed,
-            # A head may be fresh; where training begins it stands in its pack.
+            # A head may be fresh; where training begins it stands in its stack.
             {name: entry for name, entry in self._base.items() if not name.startswith(_heads(problem) or ("\0",))},
             [self._digest(problem.examples), None if validation is None else self._digest(validation)],
         ]

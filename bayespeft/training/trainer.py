@@ -12,7 +12,7 @@ from bayespeft.config import TrainConfig
 from bayespeft.data.examples import Examples
 from bayespeft.guides.base import Values
 from bayespeft.guides.point import Point
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 from bayespeft.prediction.predictor import Predictor
 from bayespeft.training.held_out import check_free, run_free
 from bayespeft.training.history import History
@@ -72,30 +72,30 @@ class Trainer:
         return history
 
     def point(self) -> tuple[Values, History]:
-        """Return the point estimate that post-hoc guides build on, by pack, and how it was trained.
+        """Return the point estimate that post-hoc guides build on, by stack, and how it was trained.
 
         It is the one that the problem starts from, if there is one, and is trained under the same priors if not.
         """
-        packs = self.problem.packs
+        stacks = self.problem.stacks
         if self.problem.started:
-            return {pack.name: pack.init.to(self.problem.device) for pack in packs}, History()
-        return self.train_point(packs, self.problem.seed)
+            return {stack.name: stack.init.to(self.problem.device) for stack in stacks}, History()
+        return self.train_point(stacks, self.problem.seed)
 
     def train_point(
-        self, packs: Sequence[Pack], seed: int, train: TrainConfig | None = None, **options: Any
+        self, stacks: Sequence[StackedFactor], seed: int, train: TrainConfig | None = None, **options: Any
     ) -> tuple[Values, History]:
-        """Train a point estimate of all packs, from their initial values.
+        """Train a point estimate of all stacks, from their initial values.
 
         Args:
-            packs: the factors and their priors.
+            stacks: the factors and their priors.
             seed: of data order and noise.
             train: settings, where they differ from the problem's.
             options: as `bayespeft.training.loop.run`.
 
         Returns:
-            Values by pack (layers, ...), and the history.
+            Values by stack (layers, ...), and the history.
         """
-        joint_guide = JointGuide(packs, Point(), torch.Generator().manual_seed(seed), self.problem.device)
+        joint_guide = JointGuide(stacks, Point(), torch.Generator().manual_seed(seed), self.problem.device)
         train = train or self.problem.train
         problem = replace(self.problem, joint_guide=joint_guide, seed=seed, train=train)
         history = self.optimise(problem, **options)

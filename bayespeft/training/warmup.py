@@ -20,7 +20,7 @@ from bayespeft.adapters.base import WarmUp
 from bayespeft.errors import AttachError
 from bayespeft.guides.base import GuideSpec
 from bayespeft.guides.point import Point
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 from bayespeft.priors.flat import Flat
 from bayespeft.training.loop import run
 from bayespeft.training.optimiser import make_optimiser
@@ -53,9 +53,9 @@ def warmed_up(problem: Problem, guide: GuideSpec) -> Problem:
     asked = {name: warm for name, p in placements.items() if (warm := p.adapter.warm_up()) is not None}
     if problem.started or not asked:
         return problem
-    packs = problem.joint_guide.packs
+    stacks = problem.joint_guide.stacks
     absent = {(name, factor) for name, warm in asked.items() for factor in warm.absent}
-    trained = [replace(pack, prior=Flat()) for pack in packs if (pack.layers[0], pack.factor) not in absent]
+    trained = [replace(stack, prior=Flat()) for stack in stacks if (stack.layers[0], stack.factor) not in absent]
     point = JointGuide(trained, Point(), torch.Generator().manual_seed(problem.seed), problem.device)
     steps = max(warm.steps + warm.gradients for warm in asked.values())
     train = problem.train.replace(steps=steps, accumulate=1, lr_schedule="constant", layers_at_once=None)
@@ -63,17 +63,17 @@ def warmed_up(problem: Problem, guide: GuideSpec) -> Problem:
         run(replace(problem, joint_guide=point, train=train), make=_optimiser, after=recording.after)
         totals = recording.totals
     chosen = {name: placements[name].adapter.warmed_up(placements[name].layer, totals.pop(name)) for name in asked}
-    final = [_chosen(pack, chosen) for pack in packs]
+    final = [_chosen(stack, chosen) for stack in stacks]
     joint_guide = JointGuide(final, guide, torch.Generator().manual_seed(problem.seed), problem.device)
     return replace(problem, joint_guide=joint_guide)
 
 
-def _chosen(pack: Pack, chosen: Mapping[str, Mapping[str, Tensor]]) -> Pack:
-    """Return the pack with those of its rows that were chosen."""
-    rows = [chosen.get(layer, {}).get(pack.factor, pack.init[row]) for layer, row in pack.rows.items()]
-    if pack.role != "fixed" or pack.shared:
-        return pack
-    return replace(pack, init=torch.stack([row.cpu() for row in rows]))
+def _chosen(stack: StackedFactor, chosen: Mapping[str, Mapping[str, Tensor]]) -> StackedFactor:
+    """Return the stack with those of its rows that were chosen."""
+    rows = [chosen.get(layer, {}).get(stack.factor, stack.init[row]) for layer, row in stack.rows.items()]
+    if stack.role != "fixed" or stack.shared:
+        return stack
+    return replace(stack, init=torch.stack([row.cpu() for row in rows]))
 
 
 def _optimiser(problem: Problem) -> torch.optim.Optimizer:

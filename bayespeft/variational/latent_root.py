@@ -43,8 +43,8 @@ class Root:
 
 
 def latent_root(guide: GaussianGuide, places: Sequence[tuple[str, int]]) -> Root:
-    """Return the root of some rows of packs, out of the guide's `sqrt_matvec` and `sqrt_rmatvec` on the noise of all layers."""
-    # In double precision the two are each other's adjoint to the last digit, and packs of every family have one type.
+    """Return the root of some rows of stacks, by the guide's `sqrt_matvec` and `sqrt_rmatvec` on the noise of all layers."""
+    # In double precision the two are each other's adjoint to the last digit, and stacks of every family have one type.
     guide = copy.deepcopy(guide).cpu().double().requires_grad_(False)
     means = guide.mean()
     sizes = [means[name][row].numel() for name, row in places]

@@ -19,7 +19,7 @@ PLATED: Noise = "example"
 
 
 def spread(noise: Noise, value: Tensor, mean: Tensor, row: int, batch: int) -> Weight:
-    """Turn one layer of a packed draw into a weight.
+    """Turn one layer of a stacked draw into a weight.
 
     Args:
         noise: the mode.

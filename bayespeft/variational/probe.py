@@ -12,34 +12,34 @@ from torch import Tensor
 from bayespeft.adapters.attach import Attachment, LayerWeights, mode
 from bayespeft.data.batch import Batch
 from bayespeft.errors import AttachError
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 from bayespeft.layers.weights import Grouped, Shared, Weight
 from bayespeft.likelihoods.base import Likelihood
 
 
-def _weights(packs: Sequence[Pack], device: torch.device, shift: float, apart: bool) -> LayerWeights:
+def _weights(stacks: Sequence[StackedFactor], device: torch.device, shift: float, apart: bool) -> LayerWeights:
     """Random weights, latents moved by `shift` in a random direction: `apart`, for the second of two rows only."""
     generator = torch.Generator().manual_seed(0)
     layers: dict[str, dict[str, Weight]] = {}
-    for pack in packs:
-        noise, direction = torch.randn(2, *pack.init.shape, generator=generator)
+    for stack in stacks:
+        noise, direction = torch.randn(2, *stack.init.shape, generator=generator)
         # Whole numbers are positions, not quantities.
-        value = (pack.init + 0.1 * noise if pack.init.is_floating_point() else pack.init).to(device)
+        value = (stack.init + 0.1 * noise if stack.init.is_floating_point() else stack.init).to(device)
         # A random direction: inputs after a layer norm sum to zero, so that a constant would move nothing.
         moved = value + shift * direction.to(device)
-        for layer, row in pack.rows.items():
-            if pack.role == "latent":
+        for layer, row in stack.rows.items():
+            if stack.role == "latent":
                 weight: Weight = Grouped(torch.stack([value[row], moved[row]]), rows=2) if apart else Shared(moved[row])
             else:
                 weight = Shared(value[row])
-            layers.setdefault(layer, {})[pack.factor] = weight
+            layers.setdefault(layer, {})[stack.factor] = weight
     return layers
 
 
 def probe(
     model: torch.nn.Module,
     attachment: Attachment,
-    packs: Sequence[Pack],
+    stacks: Sequence[StackedFactor],
     likelihood: Likelihood,
     batch: Batch,
     apart: bool = True,
@@ -52,7 +52,7 @@ def probe(
     Args:
         model: the network, with `attachment` switched on.
         attachment: the hooks.
-        packs: the factors.
+        stacks: the factors.
         likelihood: what to compute.
         batch: on the device; only its first row is used.
         apart: whether examples will meet draws of their own, and must be kept apart.
@@ -67,7 +67,7 @@ def probe(
     outputs = []
     with torch.no_grad(), mode(model), attachment.counting() as counts:
         for shift in (0.0, 1.0):
-            attachment.bind(_weights(packs, device, shift, apart))
+            attachment.bind(_weights(stacks, device, shift, apart))
             outputs.append(likelihood.logits(model, pair).double())
         attachment.bind({})
     silent = sorted(name for name, count in counts.items() if count == 0)
@@ -82,13 +82,15 @@ def probe(
             f"the output of {type(model).__name__} is not finite for the first example; check the inputs, or run it in float32."
         )
     exact = next(model.parameters()).dtype == torch.float32
-    _check_isolation(packs, outputs[0], outputs[1], 1e-4 if exact else 0.05, apart)
+    _check_isolation(stacks, outputs[0], outputs[1], 1e-4 if exact else 0.05, apart)
     return int(outputs[0].shape[-1])
 
 
-def _check_isolation(packs: Sequence[Pack], before: Tensor, after: Tensor, tolerance: float, apart: bool) -> None:
+def _check_isolation(
+    stacks: Sequence[StackedFactor], before: Tensor, after: Tensor, tolerance: float, apart: bool
+) -> None:
     scale = before.abs().max().clamp_min(1e-6)
-    if not any(pack.role == "latent" for pack in packs):
+    if not any(stack.role == "latent" for stack in stacks):
         return
     if (after[1] - before[1]).abs().max() <= 1e-6 * scale:
         raise AttachError(

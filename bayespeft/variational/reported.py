@@ -35,28 +35,28 @@ def point_constants(joint_guide: JointGuide) -> float:
     These normalising constants are in a density of points and move nothing: without them the term is a penalty from 0 up.
     """
     q, total = joint_guide.q(), 0.0
-    for pack in joint_guide.sampled:
-        if pack.name not in joint_guide.improper and pack.name not in joint_guide.random:
-            center = joint_guide.get_buffer(f"center_{pack.name}")
-            total += float(pack.prior.reported(center, q[pack.name])[0].log_prob(center).sum())
+    for stack in joint_guide.sampled:
+        if stack.name not in joint_guide.improper and stack.name not in joint_guide.random:
+            center = joint_guide.get_buffer(f"center_{stack.name}")
+            total += float(stack.prior.reported(center, q[stack.name])[0].log_prob(center).sum())
     return total
 
 
 @torch.no_grad()
 def reported_kl(joint_guide: JointGuide) -> dict[str, Divergence]:
-    """Return KL(q || prior) of each pack that has a proper prior, by name: a formula, or a Monte Carlo estimate.
+    """Return KL(q || prior) of each stack that has a proper prior, by name: a formula, or a Monte Carlo estimate.
 
     For a point it is -log prior density. It is KL(q || prior) whatever a guide trains by, and of a prior that is drawn anew
     at each step the expectation over these draws.
     """
     q, latent, found = joint_guide.q(), joint_guide.latent, {}
-    for pack in joint_guide.sampled:
-        if pack.name in joint_guide.improper:
+    for stack in joint_guide.sampled:
+        if stack.name in joint_guide.improper:
             continue
-        law, constant = pack.prior.reported(joint_guide.get_buffer(f"center_{pack.name}"), q[pack.name])
-        kl = _formula(latent, pack.name, q[pack.name], law)
-        divergence = estimate(q[pack.name], law) if kl is None else Divergence(kl)
-        found[pack.name] = divergence.plus(constant, pack.init.numel())
+        law, constant = stack.prior.reported(joint_guide.get_buffer(f"center_{stack.name}"), q[stack.name])
+        kl = _formula(latent, stack.name, q[stack.name], law)
+        divergence = estimate(q[stack.name], law) if kl is None else Divergence(kl)
+        found[stack.name] = divergence.plus(constant, stack.init.numel())
     return found
 
 

@@ -61,9 +61,9 @@ def updates_of(posterior) -> dict[str, torch.Tensor]:
     """Return W - W0 (m, n) of the layers that are measured, by their names within the encoder."""
     mean = posterior.joint_guide.mean()
     values = {
-        (layer, pack.factor): mean[pack.name][row].detach()
-        for pack in posterior.joint_guide.packs
-        for layer, row in pack.rows.items()
+        (layer, stack.factor): mean[stack.name][row].detach()
+        for stack in posterior.joint_guide.stacks
+        for layer, row in stack.rows.items()
     }
     found = {}
     for block in BLOCKS:

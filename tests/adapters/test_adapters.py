@@ -59,7 +59,7 @@ class TestLoraLatents:
                 bayespeft.fit(mlp, xy, "blob", **options)
             return
         posterior = bayespeft.fit(mlp, xy, "blob", **options)
-        assert {pack.factor for pack in posterior.joint_guide.latent.packs} == set(latent)
+        assert {stack.factor for stack in posterior.joint_guide.latent.stacks} == set(latent)
         assert torch.isfinite(posterior.predict(xy, draws=3).log_probs).all()
 
 
@@ -168,6 +168,6 @@ def test_only_the_core_of_a_frozen_core_is_trained(mlp, xy):
     layers = 3
     assert posterior.joint_guide.trainable() == layers * 2 * 2 * 2
     turned = bayespeft.fit(mlp, xy, "melora", adapter=OrthonormalCore(r=2), **options)
-    start = {pack.name: pack.init for pack in turned.joint_guide.packs}
+    start = {stack.name: stack.init for stack in turned.joint_guide.stacks}
     for name, mean in turned.joint_guide.mean().items():
         assert not torch.equal(mean.detach(), start[name]), f"{name} did not move"

@@ -15,8 +15,8 @@ from bayespeft.adapters.orthonormal_core import OrthonormalCore
 from bayespeft.adapters.random_subspace import RandomSubspace
 from bayespeft.adapters.subspace_core import SubspaceCore
 from bayespeft.errors import CheckpointError
-from bayespeft.fitting.packing import make_packs
-from bayespeft.fitting.start import start_packs
+from bayespeft.fitting.stacking import make_stacks
+from bayespeft.fitting.start import start_stacks
 from bayespeft.io import checkpoint
 from bayespeft.posterior.fitted import centers_are_saved
 from bayespeft.priors.normal import Normal
@@ -60,7 +60,7 @@ class TestFramed:
         centers = [name for name, _ in theirs.named_buffers() if name.startswith("center_")]
         # Those of a core between fixed frames are all zero.
         assert any(theirs.get_buffer(name).any() for name in centers) != isinstance(adapter, FrozenCore)
-        trained = {pack.name for pack in theirs.sampled}
+        trained = {stack.name for stack in theirs.sampled}
         for name in centers:
             if name.removeprefix("center_") in trained:
                 assert torch.equal(ours.get_buffer(name), theirs.get_buffer(name)), name
@@ -111,14 +111,14 @@ def test_what_a_start_lacks_is_found_in_the_weight(mlp, xy):
     brief = TrainConfig(steps=1, lr=1e-9)
     start = bayespeft.fit(mlp, xy, "mle", adapter=FrozenCore(r=2), targets="all-linear", train=brief, progress=False)
     placements, method = start.placements, start.method
-    known = {pack.name: pack for pack in start.joint_guide.packs}
-    start.joint_guide.packs = tuple(pack for pack in known.values() if pack.factor != "B")
-    packs = start_packs(placements, method, torch.Generator(), start)
-    fresh = make_packs(placements, method, torch.Generator())
-    for ours, theirs in zip(packs, fresh, strict=True):
+    known = {stack.name: stack for stack in start.joint_guide.stacks}
+    start.joint_guide.stacks = tuple(stack for stack in known.values() if stack.factor != "B")
+    stacks = start_stacks(placements, method, torch.Generator(), start)
+    fresh = make_stacks(placements, method, torch.Generator())
+    for ours, theirs in zip(stacks, fresh, strict=True):
         assert torch.equal(ours.init, theirs.init)
-    start.joint_guide.packs = tuple(known.values())
-    assert not any(pack.init.any() for pack in start_packs(placements, method, torch.Generator(), start))
+    start.joint_guide.stacks = tuple(known.values())
+    assert not any(stack.init.any() for stack in start_stacks(placements, method, torch.Generator(), start))
 
 
 @pytest.mark.parametrize(("decomposes", "interval"), [(False, None), (True, None), (False, 3)])

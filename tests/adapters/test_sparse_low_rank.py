@@ -18,7 +18,7 @@ from bayespeft.adapters.lora import Lora
 from bayespeft.adapters.sparse_low_rank import SparseLowRank, top_positions
 from bayespeft.errors import AttachError, CheckpointError, ConfigError, FitError, GuideError
 from bayespeft.guides.mean_field import MeanField
-from bayespeft.layers.factors import Factor, pack
+from bayespeft.layers.factors import Factor, stack_factors
 from bayespeft.layers.layer import all_layers
 from bayespeft.layers.weights import Shared
 from bayespeft.priors.flat import Flat
@@ -91,8 +91,8 @@ class TestMask:
         layer = all_layers(nn.ModuleDict({"x": nn.Linear(8192, 4096, device="meta")}))["x"]
         index = initial(SparseLowRank(r=0, density=1e-5, mask="random"), layer)["index"]
         assert int(index.max()) > 2**24
-        (packed,) = pack({"x": {"index": Factor(index, "fixed")}}, {"fixed": Flat()})
-        assert torch.equal(packed.init[0], index)
+        (stacked,) = stack_factors({"x": {"index": Factor(index, "fixed")}}, {"fixed": Flat()})
+        assert torch.equal(stacked.init[0], index)
 
 
 def masks(model, data, adapter: SparseLowRank, **train) -> dict[str, torch.Tensor]:
@@ -284,8 +284,8 @@ class TestPosterior:
         assert row.random == 12
         covariance = posterior.weight_covariance("0")
         values = posterior.joint_guide.by_layer()["0"]
-        pack = next(p for p in posterior.joint_guide.packs if p.factor == "values" and "0" in p.layers)
-        std = posterior.joint_guide.latent.std()[pack.name][pack.rows["0"]].detach()
+        stack = next(p for p in posterior.joint_guide.stacks if p.factor == "values" and "0" in p.layers)
+        std = posterior.joint_guide.latent.std()[stack.name][stack.rows["0"]].detach()
         expected = torch.zeros(12 * 5).scatter(0, values["index"], std).reshape(12, 5)
         assert covariance.exact
         torch.testing.assert_close(covariance.std().float(), expected)
@@ -306,8 +306,8 @@ class TestPruning:
         pruned = posterior.pruned(keep)
         old, new = posterior.joint_guide.by_layer(), pruned.joint_guide.by_layer()
         stds = [
-            {layer: p.joint_guide.latent.std()[pack.name][row] for pack in p.joint_guide.packs
-             if pack.factor == "values" for layer, row in pack.rows.items()}
+            {layer: p.joint_guide.latent.std()[stack.name][row] for stack in p.joint_guide.stacks
+             if stack.factor == "values" for layer, row in stack.rows.items()}
             for p in (posterior, pruned)
         ]  # fmt: skip
         ratios = {s: old[s]["values"].abs() / stds[0][s] for s in old}

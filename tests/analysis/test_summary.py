@@ -31,8 +31,8 @@ def fitted(mlp: Any, xy: Any, guide: str | GuideSpec | Method, **options: Any) -
 
 
 def factor(posterior: bayespeft.Posterior, name: str, row: int) -> torch.Tensor:
-    (pack,) = [p.name for p in posterior.joint_guide.packs if p.factor == name and p.init.shape[1:] == (8, 8)]
-    return posterior.joint_guide.mean()[pack][row].detach().double()
+    (stack,) = [p.name for p in posterior.joint_guide.stacks if p.factor == name and p.init.shape[1:] == (8, 8)]
+    return posterior.joint_guide.mean()[stack][row].detach().double()
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,9 @@ def test_a_reversed_kl_is_what_trains_not_what_is_reported(mlp, xy):
     posterior = fitted(mlp, xy, "scalabl_official", adapter=ScaledRows(r=2))
     guide = posterior.joint_guide.latent
     ((name, mean),), std = guide.mean().items(), guide.std()
-    (pack,) = (p for p in posterior.joint_guide.packs if p.name == name)
+    (stack,) = (p for p in posterior.joint_guide.stacks if p.name == name)
     with torch.no_grad():
-        right = kl_divergence(Normal(mean, std[name]), Normal(pack.center, 1.0))
+        right = kl_divergence(Normal(mean, std[name]), Normal(stack.center, 1.0))
     assert posterior.summary().kl == pytest.approx(float(right.sum()), rel=1e-4)
     assert posterior.history.records[-1].kl == pytest.approx(float(right.sum()), rel=1e-4)
 
@@ -131,7 +131,7 @@ def test_a_gaussian_that_is_not_fitted_by_its_kl_has_a_spread_alone(kind, mlp, x
         assert layer.kl is None
         assert layer.std_mean > 0
         assert set(layer.norms) == (set() if covered else {"B"})
-    assert summary.random == sum(p.init.numel() for p in posterior.joint_guide.packs if covered or p.factor == "A")
+    assert summary.random == sum(p.init.numel() for p in posterior.joint_guide.stacks if covered or p.factor == "A")
 
 
 def test_an_ensemble_is_random_without_a_spread_in_closed_form(mlp, xy):

@@ -35,7 +35,7 @@ from bayespeft.guides.low_rank import LowRank
 from bayespeft.guides.matrix_normal import MatrixNormal
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.guides.point import Point
-from bayespeft.layers.factors import pack
+from bayespeft.layers.factors import stack_factors
 from bayespeft.priors.normal import Normal
 from bayespeft.variational.joint_guide import JointGuide
 from tests.adapters.helpers import a_layer, vec
@@ -71,8 +71,8 @@ class Case:
         generator = torch.Generator().manual_seed(seed)
         factors = {p.layer.name: adapter.factors(p.layer, generator) for p in self.placements}
         normal = Normal(scale=0.5)
-        packs = pack(factors, dict.fromkeys(("latent", "point", "head", "fixed"), normal))  # type: ignore[arg-type]
-        self.joint_guide = JointGuide(packs, spec, generator)
+        stacks = stack_factors(factors, dict.fromkeys(("latent", "point", "head", "fixed"), normal))  # type: ignore[arg-type]
+        self.joint_guide = JointGuide(stacks, spec, generator)
         for parameter in self.joint_guide.parameters():
             parameter.data += 0.5 * torch.randn(parameter.shape, generator=generator)
         self.adapter, self.layer = adapter, self.placements[1].layer
@@ -89,11 +89,11 @@ class Case:
     def values(self) -> dict[str, Tensor]:
         """Means of the factors at layer "1", float64."""
         means = self.joint_guide.mean()
-        return {p.factor: means[p.name][1].detach().double() for p in self.joint_guide.packs}
+        return {p.factor: means[p.name][1].detach().double() for p in self.joint_guide.stacks}
 
     def std(self, factor: str) -> Tensor:
         """Standard deviations of a factor at layer "1", float64."""
-        (name,) = [p.name for p in self.joint_guide.packs if p.factor == factor]
+        (name,) = [p.name for p in self.joint_guide.stacks if p.factor == factor]
         return self.guide.std()[name][1].detach().double()
 
     def dense(self) -> Tensor:
@@ -103,7 +103,7 @@ class Case:
 def dense(joint_guide: JointGuide, placement: Placement) -> Tensor:
     """J Sigma J^T with the dense Jacobian J and the dense Sigma of a layer, from pushed unit vectors of noise."""
     layer, guide = placement.layer, joint_guide.latent
-    rows = {p.factor: (p.name, p.layers.index(layer.name)) for p in joint_guide.packs if layer.name in p.layers}
+    rows = {p.factor: (p.name, p.layers.index(layer.name)) for p in joint_guide.stacks if layer.name in p.layers}
     means = joint_guide.mean()
     values = {factor: means[name][row].detach().double() for factor, (name, row) in rows.items()}
     with torch.no_grad():
@@ -244,10 +244,10 @@ def test_marginal_standard_deviations_are_those_of_draws(spec):
 
 
 class Joint(GaussianGuide):
-    """Correlations across layers and packs: every latent shares one common standard normal; noise in its own order."""
+    """Correlations across layers and stacks: every latent shares one common standard normal; noise in its own order."""
 
     def __init__(self, inner: GaussianGuide) -> None:
-        super().__init__(inner.packs)
+        super().__init__(inner.stacks)
         self.loc, self.inner = inner.loc, inner
         generator = torch.Generator().manual_seed(5)
         self.common = torch.nn.ParameterDict(
@@ -255,7 +255,7 @@ class Joint(GaussianGuide):
         )
 
     def family(self, name):
-        raise AssertionError("it has no distribution pack by pack")
+        raise AssertionError("it has no distribution stack by stack")
 
     @property
     def noise_size(self):
@@ -274,7 +274,7 @@ class Joint(GaussianGuide):
 def test_a_joint_covariance_works_through_push_and_pull_alone(adapter):
     case = Case(adapter, SPECS["mean_field"])
     case.joint_guide.latent = Joint(case.guide)
-    latents = sum(p.init[0].numel() for p in case.joint_guide.packs if p.role == "latent")
+    latents = sum(p.init[0].numel() for p in case.joint_guide.stacks if p.role == "latent")
     covariance = case.covariance
     assert covariance.width == latents, "as many columns as latents, not as standard normals"
     close(covariance.dense(), case.dense())

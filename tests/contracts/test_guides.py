@@ -28,10 +28,10 @@ class TestGuides(GuideContract):
     def method(self, guide):
         return METHODS[guide.kind]  # as it is: the fit is that of its own tests
 
-    def a_pack(self, guide):
-        pack = super().a_pack(guide)
+    def a_stack(self, guide):
+        stack = super().a_stack(guide)
         # Two atoms have a KL against the same two only.
-        return replace(pack, center=pack.init) if guide.kind == "dropout" else pack
+        return replace(stack, center=stack.init) if guide.kind == "dropout" else stack
 
 
 class TestDiagonalMatrixNormal(GuideContract):

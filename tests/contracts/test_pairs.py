@@ -8,7 +8,7 @@ import torch
 import bayespeft
 from bayespeft import TrainConfig, registry
 from bayespeft.errors import GuideError
-from bayespeft.layers.factors import pack
+from bayespeft.layers.factors import stack_factors
 from bayespeft.layers.layer import all_layers
 from bayespeft.layers.weights import Shared
 from bayespeft.methods.base import Method
@@ -76,11 +76,11 @@ def test_every_guide_takes_every_adapter(guide, adapter, mlp, xy):
     assert posterior.predict(xy, draws=2).probs.shape == (60, 3)
 
 
-def test_packs_of_different_roles_do_not_collide(bert):
+def test_stacks_of_different_roles_do_not_collide(bert):
     layers = all_layers(bert)
     factors = {
         name: registry.get("adapters", "full")().factors(layers[name], torch.Generator())
         for name in ("classifier", "bert.pooler.dense")
     }
-    packs = pack(factors, dict.fromkeys(("latent", "point", "head", "fixed"), Normal(scale=1.0)))
-    assert len({p.name for p in packs}) == len(packs) == 4
+    stacks = stack_factors(factors, dict.fromkeys(("latent", "point", "head", "fixed"), Normal(scale=1.0)))
+    assert len({p.name for p in stacks}) == len(stacks) == 4

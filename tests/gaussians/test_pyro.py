@@ -1,4 +1,4 @@
-"""Packed Gaussians under Pyro: plates, scales and masks, and never a Monte Carlo KL."""
+"""Stacked Gaussians under Pyro: plates, scales and masks, and never a Monte Carlo KL."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from bayespeft import TrainConfig
 from bayespeft.adapters.masked_lora import MaskedLora
 from bayespeft.errors import ConfigError, GuideError
 from bayespeft.guides.dropout import Dropout
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 from bayespeft.methods.mc_dropout import METHOD
 from bayespeft.prediction.sampling import Noise
 from bayespeft.priors.dropout import Dropout as DropoutPrior
@@ -27,9 +27,9 @@ from tests.training.helpers import problem
 rates = st.floats(0.01, 0.99)
 
 
-def masks(*shape: int) -> Pack:
+def masks(*shape: int) -> StackedFactor:
     ones = torch.ones(*shape)
-    return Pack("z", "z", tuple("s" * shape[0]), "latent", ones, DropoutPrior(p=0.1), ones)
+    return StackedFactor("z", "z", tuple("s" * shape[0]), "latent", ones, DropoutPrior(p=0.1), ones)
 
 
 @given(rates)

@@ -131,9 +131,9 @@ def heads(network, tokenizer, sentences):
     """The weights of the classifier that members begin with, in the coordinates of its inputs, and its own there."""
     still = TrainConfig(steps=1, lr=0, head_lr=0)
     posterior = bayespeft.fit(network, sentences, THREE, tokenizer=tokenizer, train=still, progress=False)
-    pack = next(p for p in posterior.joint_guide.packs if p.role == "head" and p.factor == "W")
+    stack = next(p for p in posterior.joint_guide.stacks if p.role == "head" and p.factor == "W")
     placement = next(p for p in posterior.placements if p.layer.name == "classifier")
-    values = posterior.joint_guide.latent.value[pack.name].detach()[:, 0]
+    values = posterior.joint_guide.latent.value[stack.name].detach()[:, 0]
     at = posterior.joint_guide.by_layer()["classifier"]
     return values, [placement.adapter.layer(at | {"W": value})["W"] for value in values]
 
@@ -175,8 +175,8 @@ def test_members_share_what_is_fixed(mlp, xy):
     method = THREE.replace(adapter=Projected())
     with assemble(mlp, source_of(xy), method, targets="all-linear") as assembly:
         problem = assembly.problem
-        fresh = problem.fresh_packs(123)
-        for own, other in zip(problem.packs, fresh, strict=True):
+        fresh = problem.fresh_stacks(123)
+        for own, other in zip(problem.stacks, fresh, strict=True):
             assert (own.name, own.role) == (other.name, other.role)
             assert torch.equal(own.init, other.init) == (own.role == "fixed")
         Trainer(problem).fit()

@@ -21,7 +21,7 @@ from bayespeft.guides.low_rank import LowRank
 from bayespeft.guides.matrix_normal import MatrixNormal
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.guides.point import Point
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 from bayespeft.priors.normal import Normal
 from bayespeft.variational.joint_guide import JointGuide
 
@@ -33,23 +33,31 @@ SPECS = [
     MatrixNormal(init_std=(0.1, 0.4)),
     MatrixNormal(init_std=(0.1, 0.4), factors="diagonal"),
 ]
-# Standard normals of one draw of `packs()`: 3 layers of (2, 4) and 2 of (5,).
+# Standard normals of one draw of `stacks()`: 3 layers of (2, 4) and 2 of (5,).
 SIZES = [34, 34, 34, 34 + 5 * 3, 34, 34]
 guides = pytest.mark.parametrize("spec", SPECS, ids=[f"{spec.kind}-{i}" for i, spec in enumerate(SPECS)])
 
 
-def packs() -> list[Pack]:
+def stacks() -> list[StackedFactor]:
     generator = torch.Generator().manual_seed(0)
     prior = Normal(scale=0.5)
     return [
-        Pack(name, name[0], ("x",) * shape[0], "latent", torch.randn(shape, generator=generator), prior, torch.ones(shape))
+        StackedFactor(
+            name,
+            name[0],
+            ("x",) * shape[0],
+            "latent",
+            torch.randn(shape, generator=generator),
+            prior,
+            torch.ones(shape),
+        )
         for name, shape in {"C_2x4": (3, 2, 4), "b_5": (2, 5)}.items()
-    ]  # fmt: skip
+    ]
 
 
 def build(spec: GuideSpec, moved: bool = True) -> GaussianGuide:
     """A guide in float64, away from its start, so that correlations are not zero."""
-    guide = spec.build(packs(), torch.Generator().manual_seed(1))
+    guide = spec.build(stacks(), torch.Generator().manual_seed(1))
     assert isinstance(guide, GaussianGuide)
     guide = guide.double()
     if moved:
@@ -84,7 +92,7 @@ def test_antithetic_noise_mirrors_a_draw_at_the_mean(spec):
 
 
 @guides
-def test_pull_is_the_adjoint_of_push_over_all_packs(spec):
+def test_pull_is_the_adjoint_of_push_over_all_stacks(spec):
     guide, generator = build(spec), torch.Generator().manual_seed(0)
     noise = torch.randn(2, 3, guide.noise_size, generator=generator).double()
     pushed = guide.sqrt_matvec(noise)
@@ -104,11 +112,11 @@ def test_pushing_the_identity_gives_the_standard_deviations(spec):
 @guides
 def test_kl_by_layer_adds_up(spec):
     guide = build(spec)
-    for pack in packs():
-        prior = pack.prior.distribution(pack.center.double())
-        by_layer = guide.kl_by_layer(pack.name, prior)
-        assert by_layer.shape == (len(pack.layers),)
-        torch.testing.assert_close(by_layer.sum(), kl_divergence(guide.q()[pack.name], prior))
+    for stack in stacks():
+        prior = stack.prior.distribution(stack.center.double())
+        by_layer = guide.kl_by_layer(stack.name, prior)
+        assert by_layer.shape == (len(stack.layers),)
+        torch.testing.assert_close(by_layer.sum(), kl_divergence(guide.q()[stack.name], prior))
 
 
 @guides
@@ -176,24 +184,24 @@ def test_what_would_take_more_than_half_of_the_memory_is_refused(spec, numbers, 
 
     here = torch.device("cpu")
     free(2 * 16 * numbers)
-    spec.check_memory(packs(), here)
+    spec.check_memory(stacks(), here)
     free(2 * 16 * numbers - 1)
     with pytest.raises(GuideError, match=rf"'{spec.kind}' would take {16 * numbers:,} bytes.*'C_2x4' alone.*Use "):
-        spec.check_memory(packs(), here)
+        spec.check_memory(stacks(), here)
 
 
 @pytest.mark.parametrize("spec", [FullCovariance(), LaplaceFull(), LaplaceKronecker()], ids=lambda spec: spec.kind)
 def test_the_memory_that_counts_is_that_of_the_device_it_will_be_trained_on(spec, monkeypatch):
     free = {"meta": 0, "cpu": 10**12}
     monkeypatch.setattr("bayespeft.guides.base.free_memory", lambda device: free[device.type])
-    JointGuide(packs(), spec, torch.Generator())
+    JointGuide(stacks(), spec, torch.Generator())
     with pytest.raises(GuideError, match="but 0 are free on meta"):
-        JointGuide(packs(), spec, torch.Generator(), torch.device("meta"))
+        JointGuide(stacks(), spec, torch.Generator(), torch.device("meta"))
 
 
 def test_a_large_factor_is_refused_before_anything_is_allocated():
     zeros = torch.zeros(1).expand(48, 8, 4096)
-    large = Pack("A_8x4096", "A", ("x",) * 48, "latent", zeros, Normal(scale=1.0), zeros)
+    large = StackedFactor("A_8x4096", "A", ("x",) * 48, "latent", zeros, Normal(scale=1.0), zeros)
     with pytest.raises(GuideError, match=r"824,633,720,832 bytes.*'A_8x4096'.*matrix_normal"):
         FullCovariance().check_memory([large], torch.device("cpu"))
 
@@ -213,23 +221,23 @@ def test_mean_field_keeps_its_file_format():
     assert json.loads(spec.model_dump_json()) == {
         "kind": "mean_field", "noise": "example", "init_std": [0.01, 0.01], "std": "exp",
     }  # fmt: skip
-    guide = spec.build(packs(), torch.Generator())
+    guide = spec.build(stacks(), torch.Generator())
     assert list(guide.state_dict()) == ["loc.C_2x4", "loc.b_5", "raw.C_2x4", "raw.b_5"]
 
 
 @pytest.mark.parametrize(("std", "raw"), [("exp", 0.25), ("square", 0.5)])
 def test_mean_field_has_both_parameterisations(std, raw):
-    guide = MeanField(std=std).build(packs(), torch.Generator())
+    guide = MeanField(std=std).build(stacks(), torch.Generator())
     value = torch.tensor(raw).log() if std == "exp" else torch.tensor(raw)
     guide.raw["b_5"].data.fill_(float(value))
     torch.testing.assert_close(guide.std()["b_5"], torch.full((2, 5), 0.25))
 
 
 def test_a_point_has_no_noise():
-    guide = Point().build(packs(), torch.Generator())
+    guide = Point().build(stacks(), torch.Generator())
     assert guide.noise_size == 0
     draws = guide.transform(torch.zeros(4, 0))
-    assert all(torch.equal(draws[p.name], p.init.expand(4, *p.init.shape)) for p in packs())
+    assert all(torch.equal(draws[p.name], p.init.expand(4, *p.init.shape)) for p in stacks())
 
 
 def test_helpers_are_no_guides():

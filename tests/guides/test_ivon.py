@@ -65,15 +65,15 @@ def test_every_number_gets_its_own_curvature(bert, tokenizer, sentences):
     before = bayespeft.fit(
         bert, sentences, "mle", tokenizer=tokenizer, train=TrainConfig(steps=1, lr=0), progress=False
     ).joint_guide.mean()
-    for pack in joint_guide.packs:
-        moved = not torch.equal(joint_guide.mean()[pack.name], before[pack.name])
-        assert moved == (pack.role == "head")
-        if pack.role == "fixed":
+    for stack in joint_guide.stacks:
+        moved = not torch.equal(joint_guide.mean()[stack.name], before[stack.name])
+        assert moved == (stack.role == "head")
+        if stack.role == "fixed":
             continue
-        std = joint_guide.latent.std()[pack.name]
-        assert std.shape == pack.init.shape
+        std = joint_guide.latent.std()[stack.name]
+        assert std.shape == stack.init.shape
     # A's curvature does not depend on the data while B is 0; the head's does.
-    stds = {pack.factor: joint_guide.latent.std()[pack.name] for pack in joint_guide.packs if pack.role != "fixed"}
+    stds = {stack.factor: joint_guide.latent.std()[stack.name] for stack in joint_guide.stacks if stack.role != "fixed"}
     assert stds["W"].std() > stds["A"].std()
 
 

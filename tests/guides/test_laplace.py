@@ -25,7 +25,7 @@ from bayespeft.guides.laplace_diagonal import LaplaceDiagonal
 from bayespeft.guides.laplace_full import LaplaceFull
 from bayespeft.guides.laplace_kronecker import LaplaceKronecker
 from bayespeft.guides.laplace_last_layer import LaplaceLastLayer
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 from bayespeft.likelihoods.regression import Regression
 from bayespeft.prediction.folding import SHARE
 from bayespeft.prediction.predictor import Predictor
@@ -48,7 +48,7 @@ def fitted(p: Problem) -> LaplaceGuide:
 
 
 def gauss_newton(p: Problem) -> Tensor:
-    """H (P, P) over all random packs, from one dense Jacobian of the whole data."""
+    """H (P, P) over all random stacks, from one dense Jacobian of the whole data."""
     mean = {name: value.detach() for name, value in p.joint_guide.mean().items()}
     names = list(p.joint_guide.latent.mean())
     batch = next(iter(p.examples.batches(len(p.examples))))
@@ -108,7 +108,7 @@ def test_little_memory_means_small_parts_and_the_same_curvature(spec, mlp, xy, m
         close(covariance(fitted(p)), whole)
 
 
-def test_full_spans_packs_of_different_shapes(mlp, xy):
+def test_full_spans_stacks_of_different_shapes(mlp, xy):
     adapter = Lora(r=1, latent=("A", "B"))
     with problem(mlp, xy, adapter, LaplaceFull(prior_precision=2.0), train=BRIEF) as p:
         assert len(p.joint_guide.latent.mean()) > 2
@@ -118,7 +118,7 @@ def test_full_spans_packs_of_different_shapes(mlp, xy):
 def test_diagonal_is_the_diagonal_of_the_dense_matrix(mlp, xy):
     with problem(mlp, xy, Lora(r=2), LaplaceDiagonal(prior_precision=2.0), train=BRIEF) as p:
         guide = fitted(p)
-        assert set(guide.mean()) == {pack.name for pack in p.joint_guide.packs}, "A and B, not the latent A alone"
+        assert set(guide.mean()) == {stack.name for stack in p.joint_guide.stacks}, "A and B, not the latent A alone"
         close(covariance(guide), torch.diag(1 / (gauss_newton(p).diagonal() + 2.0)))
 
 
@@ -184,7 +184,9 @@ def test_the_precision_has_the_highest_evidence(mlp, xy, spec):
     with problem(mlp, xy, Core(r=2), spec, train=BRIEF) as p:
         guide = fitted(p)
         best, evidence, start = float(guide.precision), float(guide.log_evidence), guide.mean()
-        p.joint_guide.packs = tuple(replace(k, init=p.joint_guide.mean()[k.name].detach()) for k in p.joint_guide.packs)
+        p.joint_guide.stacks = tuple(
+            replace(k, init=p.joint_guide.mean()[k.name].detach()) for k in p.joint_guide.stacks
+        )
         p.started = True
         assert math.isfinite(evidence)
         for factor in (0.5, 0.9, 1.1, 2.0):
@@ -203,7 +205,7 @@ def test_full_evidence_is_that_of_dense_determinants(mlp, xy):
         p.attachment.bind(p.joint_guide.fixed_weights(p.joint_guide.mean()))
         log_probs = torch.log_softmax(p.likelihood.logits(p.model, batch).detach().double(), -1)
         likelihood = log_probs.gather(1, batch.labels[:, None]).sum()
-        offset = torch.cat([(guide.mean()[k.name].detach() - k.center).flatten() for k in guide.packs]).double()
+        offset = torch.cat([(guide.mean()[k.name].detach() - k.center).flatten() for k in guide.stacks]).double()
         half_log_det = 0.5 * torch.logdet(matrix + 5.0 * torch.eye(len(matrix)))
         expected = likelihood - 2.5 * offset @ offset + 0.5 * len(matrix) * math.log(5.0) - half_log_det
         assert float(guide.log_evidence) == pytest.approx(float(expected), rel=1e-5)
@@ -215,8 +217,8 @@ def test_batch_size_does_not_matter(mlp, xy, spec):
     for batch_size in (7, 60):
         with problem(mlp, xy, Lora(r=2), spec, train=TrainConfig(batch_size=batch_size)) as p:
             generator = torch.Generator().manual_seed(0)
-            p.joint_guide.packs = tuple(
-                replace(k, init=0.5 * torch.randn(k.init.shape, generator=generator)) for k in p.joint_guide.packs
+            p.joint_guide.stacks = tuple(
+                replace(k, init=0.5 * torch.randn(k.init.shape, generator=generator)) for k in p.joint_guide.stacks
             )
             p.started = True
             guide = fitted(p)
@@ -241,27 +243,29 @@ def test_training_stops_at_the_same_point_as_map(mlp, xy, spec):
     torch.testing.assert_close(draws[0], draws[1])
 
 
-def a_pack(name: str = "C_2x4", shape: tuple[int, ...] = (3, 2, 4), prior: object = Normal(scale=0.5)) -> Pack:
+def a_stack(
+    name: str = "C_2x4", shape: tuple[int, ...] = (3, 2, 4), prior: object = Normal(scale=0.5)
+) -> StackedFactor:
     init = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    return Pack(name, name[0], ("x",) * shape[0], "latent", init, prior, torch.ones(shape))
+    return StackedFactor(name, name[0], ("x",) * shape[0], "latent", init, prior, torch.ones(shape))
 
 
 @specs
 def test_before_fit_it_is_as_wide_as_the_prior(spec):
-    guide = spec.build([a_pack(), a_pack("b_5", (2, 5))], torch.Generator())
+    guide = spec.build([a_stack(), a_stack("b_5", (2, 5))], torch.Generator())
     assert math.isnan(guide.log_evidence)
     for std in guide.std().values():
         torch.testing.assert_close(std.detach(), torch.full_like(std, 0.5))
 
 
 def test_the_precision_believed_before_the_data_is_that_of_the_mean_variance():
-    packs = [a_pack(prior=Normal(scale=1.0)), a_pack("b", (8, 3), Normal(scale=3.0)), a_pack("f", prior=Flat())]
-    assert believed_precision(packs) == pytest.approx(1 / 5)
-    assert believed_precision(packs[2:]) == believed_precision([]) == 1.0
+    stacks = [a_stack(prior=Normal(scale=1.0)), a_stack("b", (8, 3), Normal(scale=3.0)), a_stack("f", prior=Flat())]
+    assert believed_precision(stacks) == pytest.approx(1 / 5)
+    assert believed_precision(stacks[2:]) == believed_precision([]) == 1.0
 
 
 @specs
-def test_push_and_pull_are_adjoint_over_packs_after_a_fit(mlp, xy, spec):
+def test_push_and_pull_are_adjoint_over_stacks_after_a_fit(mlp, xy, spec):
     with problem(mlp, xy, Lora(r=2, latent=("A", "B")), spec, train=BRIEF) as p:
         guide = fitted(p).double()
         generator = torch.Generator().manual_seed(0)
@@ -272,9 +276,9 @@ def test_push_and_pull_are_adjoint_over_packs_after_a_fit(mlp, xy, spec):
         torch.testing.assert_close(left, (noise * guide.sqrt_rmatvec(gradients)).sum(-1), rtol=1e-6, atol=1e-6)
 
 
-def test_full_refuses_to_be_split_into_packs():
-    guide = LaplaceFull().build([a_pack()], torch.Generator())
-    with pytest.raises(GuideError, match="one Gaussian over all packs: 'C_2x4' has no distribution of its own"):
+def test_full_refuses_to_be_split_into_stacks():
+    guide = LaplaceFull().build([a_stack()], torch.Generator())
+    with pytest.raises(GuideError, match="one Gaussian over all stacks: 'C_2x4' has no distribution of its own"):
         guide.q()
 
 
@@ -338,7 +342,7 @@ def test_labels_that_the_likelihood_does_not_know_are_refused(mlp, xy, spec):
 
 def test_an_output_that_is_not_a_number_is_an_error(mlp, xy):
     with problem(mlp, xy, Core(r=2), LaplaceFull()) as p:
-        p.joint_guide.packs = tuple(replace(k, init=torch.full_like(k.init, math.nan)) for k in p.joint_guide.packs)
+        p.joint_guide.stacks = tuple(replace(k, init=torch.full_like(k.init, math.nan)) for k in p.joint_guide.stacks)
         p.started = True
         with pytest.raises(FitError, match="log likelihood of the training data is not finite"):
             Trainer(p).fit()
@@ -354,22 +358,22 @@ def test_an_output_that_is_not_a_number_is_an_error(mlp, xy):
     ids=lambda value: getattr(value, "kind", ""),
 )
 def test_what_would_take_more_than_half_of_the_memory_is_refused(spec, numbers, monkeypatch):
-    packs = [a_pack(), a_pack("b_5", (2, 5))]
+    stacks = [a_stack(), a_stack("b_5", (2, 5))]
 
     def free(count: int) -> None:
         monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=count))
 
     here = torch.device("cpu")
     free(2 * 36 * numbers)
-    spec.check_memory(packs, here)
+    spec.check_memory(stacks, here)
     free(2 * 36 * numbers - 1)
     with pytest.raises(GuideError, match=rf"'{spec.kind}' would take {36 * numbers:,} bytes.* are free.*Use guide"):
-        spec.check_memory(packs, here)
+        spec.check_memory(stacks, here)
 
 
 def test_a_large_factor_is_refused_before_anything_is_allocated():
     zeros = torch.zeros(1).expand(480, 8, 65536)
-    large = Pack("A", "A", ("x",) * 480, "latent", zeros, Normal(scale=1.0), zeros)
+    large = StackedFactor("A", "A", ("x",) * 480, "latent", zeros, Normal(scale=1.0), zeros)
     for spec in (LaplaceFull(), LaplaceKronecker()):
         with pytest.raises(GuideError, match="would take"):
             spec.check_memory([large], torch.device("cpu"))
@@ -394,7 +398,7 @@ def test_last_layer_covers_the_head_alone(bert, sentences, tokenizer):
         bert, sentences, "laplace_last_layer", tokenizer=tokenizer, train=TrainConfig(steps=20, lr=1e-2), progress=False
     )
     names = set(posterior.joint_guide.latent.mean())
-    assert names == {pack.name for pack in posterior.joint_guide.packs if pack.role == "head"}
+    assert names == {stack.name for stack in posterior.joint_guide.stacks if stack.role == "head"}
     assert posterior.joint_guide.latent.noise_size == 2 * 17
     # Linear in its latents: the linearised predictive is the one of sampled heads.
     sampled = posterior.predict(sentences, draws=1000, prediction="sampled", keep_draws=True)

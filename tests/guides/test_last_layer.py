@@ -93,9 +93,9 @@ def test_the_kl_is_that_of_dense_normals(fresh, tokenizer, rows):
         problem = assembly.problem
         spread_out(problem.joint_guide.latent)
         total = 0.0
-        for pack in problem.joint_guide.latent.packs:
-            q = problem.joint_guide.latent.q()[pack.name]
-            if pack.factor == "W":
+        for stack in problem.joint_guide.latent.stacks:
+            q = problem.joint_guide.latent.q()[stack.name]
+            if stack.factor == "W":
                 covariance = (q.scale_tril @ q.scale_tril.mT)[0].double()
                 n = covariance.shape[-1]
                 prior = MultivariateNormal(torch.zeros(n).double(), torch.eye(n).double() * 2 / n)

@@ -9,7 +9,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 from bayespeft.gaussians import Diagonal
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.guides.mean_field_reversed import MeanFieldReversed, ReversedDiagonal
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 from bayespeft.priors.normal import Normal as NormalPrior
 from tests.references.agreement import agree
 from tests.training.helpers import Direct, problem
@@ -38,8 +38,8 @@ def test_the_prior_is_the_one_that_the_official_code_executes():
     To N(0, 1), the prior that the paper states, it is 2858.13.
     """
     z, std = torch.linspace(0.4, 0.7, 8), torch.linspace(0.036, 0.05, 8)
-    pack = Pack("z", "z", ("a",), "latent", z[None], NormalPrior(scale=1.0), torch.zeros(1, 8))
-    guide = MeanFieldReversed(init_std=(0.036, 0.05)).build([pack], torch.Generator().manual_seed(0))
+    stack = StackedFactor("z", "z", ("a",), "latent", z[None], NormalPrior(scale=1.0), torch.zeros(1, 8))
+    guide = MeanFieldReversed(init_std=(0.036, 0.05)).build([stack], torch.Generator().manual_seed(0))
     torch.testing.assert_close(guide.get_buffer("moved_z"), guide.std()["z"].detach())
     with torch.no_grad():
         guide.raw["z"].copy_(std.log()[None])
@@ -51,8 +51,8 @@ def test_the_prior_is_the_one_that_the_official_code_executes():
 
 def test_draws_are_those_of_mean_field():
     init = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
-    pack = Pack("C", "C", ("a", "b", "c"), "latent", init, NormalPrior(scale=1.0), torch.zeros(3, 2))
-    guides = [spec.build([pack], torch.Generator().manual_seed(0)) for spec in (MeanField(), MeanFieldReversed())]
+    stack = StackedFactor("C", "C", ("a", "b", "c"), "latent", init, NormalPrior(scale=1.0), torch.zeros(3, 2))
+    guides = [spec.build([stack], torch.Generator().manual_seed(0)) for spec in (MeanField(), MeanFieldReversed())]
     first, second = (guide.draws(4, torch.Generator().manual_seed(1))["C"] for guide in guides)
     assert torch.equal(first, second)
 

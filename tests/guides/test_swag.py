@@ -17,7 +17,7 @@ from bayespeft.errors import ConfigError, GuideError
 from bayespeft.gaussians import LowRank
 from bayespeft.guides.swag import Moments, Swag
 from bayespeft.guides.swag_adapter import SwagAdapter
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 from bayespeft.methods.swag import METHOD
 from bayespeft.priors.flat import Flat
 from bayespeft.training.trainer import Trainer
@@ -27,17 +27,17 @@ SHORT = TrainConfig(steps=40, lr=1e-2)
 OPTIONS = {"targets": "all-linear", "train": SHORT, "progress": False}
 
 
-def packs() -> list[Pack]:
+def stacks() -> list[StackedFactor]:
     shapes = {"C_2x4": (3, 2, 4), "b_5": (2, 5)}
     return [
-        Pack(name, name[0], tuple("xyz"[: shape[0]]), "latent", torch.zeros(shape), Flat(), torch.zeros(shape))
+        StackedFactor(name, name[0], tuple("xyz"[: shape[0]]), "latent", torch.zeros(shape), Flat(), torch.zeros(shape))
         for name, shape in shapes.items()
     ]
 
 
 def snapshots(n: int, seed: int = 0) -> list[dict[str, torch.Tensor]]:
     generator = torch.Generator().manual_seed(seed)
-    return [{p.name: torch.randn(p.init.shape, generator=generator) + 3 for p in packs()} for _ in range(n)]
+    return [{p.name: torch.randn(p.init.shape, generator=generator) + 3 for p in stacks()} for _ in range(n)]
 
 
 def flat(values: dict[str, torch.Tensor], leading: int = 0) -> np.ndarray:
@@ -45,7 +45,7 @@ def flat(values: dict[str, torch.Tensor], leading: int = 0) -> np.ndarray:
 
 
 def fitted(seen: list[dict[str, torch.Tensor]], rank: int):
-    guide = Swag(rank=rank).build(packs(), torch.Generator())
+    guide = Swag(rank=rank).build(stacks(), torch.Generator())
     moments = Moments(rank)
     for values in seen:
         moments.add(values)
@@ -91,7 +91,7 @@ def test_pull_is_the_adjoint_of_push():
     guide = fitted(snapshots(7), 3).double()
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(4, guide.noise_size, generator=generator, dtype=torch.float64)
-    gradients = {p.name: torch.randn(4, *p.init.shape, generator=generator, dtype=torch.float64) for p in packs()}
+    gradients = {p.name: torch.randn(4, *p.init.shape, generator=generator, dtype=torch.float64) for p in stacks()}
     with torch.no_grad():
         pushed = guide.sqrt_matvec(noise)
         left = sum((pushed[name] * gradients[name]).flatten(1).sum(1) for name in gradients)
@@ -118,7 +118,7 @@ def test_large_values_do_not_cancel():
 
 
 def test_what_never_moves_stays_a_distribution():
-    guide = fitted([{p.name: torch.ones(p.init.shape) for p in packs()}] * 3, 2)
+    guide = fitted([{p.name: torch.ones(p.init.shape) for p in stacks()}] * 3, 2)
     draws = guide.draws(3, torch.Generator().manual_seed(0))
     assert all(torch.equal(value, torch.ones_like(value)) for value in draws.values())
     assert all(torch.isfinite(q.log_prob(q.mean)) for q in guide.q().values())
@@ -139,7 +139,9 @@ def test_fit_collects_the_snapshots_of_the_constant_rate(mlp, xy):
                 seen.append({name: value.detach().clone() for name, value in joint_guide.latent.mean().items()})
 
         constant = TrainConfig(epochs=3, lr=2e-2, lr_schedule="constant", warmup=0, kl_warmup=0, batch_size=16)
-        Trainer(p).train_point([replace(pack, init=values[pack.name]) for pack in p.packs], 1, constant, after=after)
+        Trainer(p).train_point(
+            [replace(stack, init=values[stack.name]) for stack in p.stacks], 1, constant, after=after
+        )
     assert len(seen) == 6
     assert history.steps == 20 + 12
     mean, covariance = stated(seen, 4)
@@ -204,7 +206,7 @@ def test_scale_multiplies_the_covariance():
     moments = Moments(3)
     for values in seen:
         moments.add(values)
-    twice = Swag(rank=3, scale=2.0).build(packs(), torch.Generator())
+    twice = Swag(rank=3, scale=2.0).build(stacks(), torch.Generator())
     twice.set_moments(moments)
     np.testing.assert_allclose(flat(twice.std()), 2 * flat(half.std()), rtol=1e-5)
 
@@ -217,10 +219,10 @@ def test_a_head_that_is_no_part_of_swag_ends_where_training_ended(bert, tokenize
         bert, sentences, method.replace(guide=guide), tokenizer=tokenizer, train=train, progress=False
     )
     joint_guide = posterior.joint_guide
-    assert {pack.factor for pack in joint_guide.packs if pack.name in joint_guide.random} == {"C"}
-    for pack in joint_guide.packs:
-        if pack.role == "head":
-            assert not torch.equal(joint_guide.points.mean()[pack.name].detach(), pack.init)
+    assert {stack.factor for stack in joint_guide.stacks if stack.name in joint_guide.random} == {"C"}
+    for stack in joint_guide.stacks:
+        if stack.role == "head":
+            assert not torch.equal(joint_guide.points.mean()[stack.name].detach(), stack.init)
 
 
 def test_nothing_trained_is_an_error(mlp, xy):

@@ -15,7 +15,7 @@ from bayespeft.data.source import source_of
 from bayespeft.errors import ConfigError, FitError, GuideError
 from bayespeft.fitting.assemble import assemble
 from bayespeft.guides.training_free import TrainingFree, largest, nll, turn
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 from bayespeft.methods.tfb import METHOD
 from bayespeft.priors.flat import Flat
 from bayespeft.training.trainer import Trainer
@@ -29,12 +29,12 @@ def mle(mlp, xy):
     return bayespeft.fit(mlp, xy, "mle", adapter=Lora(r=2), **OPTIONS)
 
 
-def packs(a: torch.Tensor, b: torch.Tensor) -> tuple[list[Pack], dict[str, torch.Tensor]]:
-    """Two layers; the packs list them in different orders, as packs of different shapes may."""
+def stacks(a: torch.Tensor, b: torch.Tensor) -> tuple[list[StackedFactor], dict[str, torch.Tensor]]:
+    """Two layers; the stacks list them in different orders, as stacks of different shapes may."""
     values = {"A": torch.stack([a, 2 * a]), "B": torch.stack([3 * b, b])}
     made = [
-        Pack("A", "A", ("x", "y"), "latent", values["A"], Flat(), torch.zeros_like(values["A"])),
-        Pack("B", "B", ("y", "x"), "point", values["B"], Flat(), torch.zeros_like(values["B"])),
+        StackedFactor("A", "A", ("x", "y"), "latent", values["A"], Flat(), torch.zeros_like(values["A"])),
+        StackedFactor("B", "B", ("y", "x"), "point", values["B"], Flat(), torch.zeros_like(values["B"])),
     ]
     return made, values
 
@@ -47,7 +47,7 @@ def product(values: dict[str, torch.Tensor], layer: str) -> torch.Tensor:
 def test_turning_keeps_the_function_and_makes_columns_orthogonal(r, m, n, seed):
     generator = torch.Generator().manual_seed(seed)
     a, b = torch.randn(r, n, generator=generator), torch.randn(m, r, generator=generator)
-    made, values = packs(a, b)
+    made, values = stacks(a, b)
     turned, inverse = turn(values, made)
     assert {name: value.shape for name, value in turned.items()} == {name: v.shape for name, v in values.items()}
     for layer in "xy":
@@ -63,7 +63,7 @@ def test_turning_keeps_the_function_and_makes_columns_orthogonal(r, m, n, seed):
 
 
 def test_a_layer_whose_b_is_zero_is_left_as_it_is_to_the_network():
-    made, values = packs(torch.ones(2, 3), torch.zeros(4, 2))
+    made, values = stacks(torch.ones(2, 3), torch.zeros(4, 2))
     turned, inverse = turn(values, made)
     assert torch.equal(turned["B"], torch.zeros(2, 4, 2))
     assert torch.equal(inverse["A"], torch.ones(2, 2))
@@ -74,12 +74,12 @@ def test_noise_in_the_weight_is_isotropic_in_the_space_of_b(mle, mlp, xy):
     posterior = bayespeft.fit(mlp, xy, METHOD, start=mle, progress=False)
     joint_guide = posterior.joint_guide
     sigma = float(joint_guide.latent.sigma)
-    for pack in joint_guide.packs:
-        if pack.factor != "B":
+    for stack in joint_guide.stacks:
+        if stack.factor != "B":
             continue
-        for row, layer in enumerate(pack.layers):
-            b = joint_guide.mean()[pack.name][row].detach().double()
-            other = next(p for p in joint_guide.packs if p.factor == "A" and layer in p.layers)
+        for row, layer in enumerate(stack.layers):
+            b = joint_guide.mean()[stack.name][row].detach().double()
+            other = next(p for p in joint_guide.stacks if p.factor == "A" and layer in p.layers)
             std = joint_guide.latent.std()[other.name][other.layers.index(layer)].detach().double()
             for column in range(std.shape[1]):
                 found = (16 / 2) ** 2 * (b * std[:, column] ** 2) @ b.T

@@ -109,7 +109,7 @@ class TestImport:
         assert differ(expected, log_probs(bert, posterior, sentences))
         assert (posterior.method.name, posterior.classes, posterior.history.steps) == ("mle", 2, 0)
         assert posterior.method.adapter == Lora(r=4, alpha=8)
-        heads = {name for pack in posterior.joint_guide.packs if pack.role == "head" for name in pack.layers}
+        heads = {name for stack in posterior.joint_guide.stacks if stack.role == "head" for name in stack.layers}
         assert heads == {"classifier"}
         assert posterior.report(sentences).n == 24
         assert all(torch.equal(value, before[name]) for name, value in bert.state_dict().items())

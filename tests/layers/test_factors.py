@@ -18,7 +18,7 @@ from bayespeft.errors import ConfigError
 from bayespeft.guides.base import GuideSpec
 from bayespeft.guides.full_covariance import FullCovariance
 from bayespeft.guides.mean_field import MeanField
-from bayespeft.layers.factors import Factor, pack
+from bayespeft.layers.factors import Factor, stack_factors
 from bayespeft.layers.layer import Layer, all_layers
 from bayespeft.layers.weights import Flipped, Grouped
 from bayespeft.priors.empirical_bayes import EmpiricalBayes
@@ -52,17 +52,17 @@ WIDE = MeanField(init_std=(0.3, 0.3))
 def joint_guide(mlp, spec: GuideSpec = WIDE, priors=PRIORS):
     generator = torch.Generator().manual_seed(0)
     placements = [Placement(layer, Common()) for layer in all_layers(mlp).values()]
-    packs = pack({p.layer.name: p.adapter.factors(p.layer, generator) for p in placements}, priors)
-    return JointGuide(packs, spec, generator), placements, spec
+    stacks = stack_factors({p.layer.name: p.adapter.factors(p.layer, generator) for p in placements}, priors)
+    return JointGuide(stacks, spec, generator), placements, spec
 
 
 def test_shared_factors_make_one_row_that_all_layers_use(mlp):
     q, placements, _ = joint_guide(mlp)
-    (shared,) = [p for p in q.packs if p.shared]
+    (shared,) = [p for p in q.stacks if p.shared]
     assert (shared.name, shared.init.shape, shared.center.tolist()) == ("t_1_shared", (1, 1), [[pytest.approx(0.2)]])
     assert shared.rows == {"0": 0, "2": 0, "4": 0}
     assert shared.owners == ("0",)
-    (stacked,) = [p for p in q.packs if p.factor == "c" and p.init.shape[1:] == (12, 12)]
+    (stacked,) = [p for p in q.stacks if p.factor == "c" and p.init.shape[1:] == (12, 12)]
     assert stacked.rows == {"2": 0}
     assert stacked.owners == ("2",)
     weights = q.fixed_weights(q.mean())
@@ -79,8 +79,8 @@ def test_sites_must_agree(part):
         for layer, value in (("a", one), ("b", two))
     }
     with pytest.raises(ConfigError, match=r"'t'.*'a' and 'b'"):
-        pack(factors, PRIORS)
-    assert len(pack({"a": factors["a"]}, PRIORS)) == 1
+        stack_factors(factors, PRIORS)
+    assert len(stack_factors({"a": factors["a"]}, PRIORS)) == 1
 
 
 def test_shared_and_own_factors_of_one_name_stay_apart():
@@ -89,7 +89,7 @@ def test_shared_and_own_factors_of_one_name_stay_apart():
         "b": {"t": Factor(torch.ones(2), "point")},
         "c": {"t": Factor(torch.zeros(2), "point", shared=True)},
     }
-    shared, own = pack(factors, PRIORS)
+    shared, own = stack_factors(factors, PRIORS)
     assert (shared.layers, own.layers) == (("a", "c"), ("b",))
     assert shared.name != own.name
 
@@ -113,7 +113,7 @@ def test_the_summary_has_one_row_for_it_and_its_totals_are_right(mlp):
     q, placements, spec = joint_guide(mlp, priors={**PRIORS, "latent": EmpiricalBayes()})
     summary = summarise(q, placements, spec)
     assert [row.layer for row in summary.layers] == ["0", "2", "4", SHARED]
-    assert summary.random == sum(p.init.numel() for p in q.packs)
+    assert summary.random == sum(p.init.numel() for p in q.stacks)
     own, priors = q.q(), q.priors()
     assert summary.kl == pytest.approx(sum(float(kl_divergence(own[n], priors[n]).detach()) for n in own), rel=1e-5)
     row = summary.layers[-1]
@@ -153,8 +153,8 @@ def test_example_values_reach_every_layer(mlp):
 def test_the_covariance_of_a_layer_sees_it(mlp, spec):
     q, placements, _ = joint_guide(mlp, spec)
     covariance = weight_covariance(q, placements, "4")
-    (pack_c,) = [p for p in q.packs if p.factor == "c" and "4" in p.rows]
-    c = pack_c.init[0].double()
+    (stack_c,) = [p for p in q.stacks if p.factor == "c" and "4" in p.rows]
+    c = stack_c.init[0].double()
     # Var(t c) linearised: c^2 var t + t^2 var c.
     expected = (c.square() * 0.09 + 0.25 * 0.09).sqrt()
     torch.testing.assert_close(covariance.std(), expected, rtol=1e-4, atol=1e-6)

@@ -248,13 +248,13 @@ def test_jacobians_reach_adapters_heads_and_their_biases(bert, sentences, tokeni
     with assemble(bert, source_of(sentences), method, tokenizer=tokenizer) as assembly:
         p = assembly.problem
         scatter(p, 0.1)
-        assert {k.role for k in p.joint_guide.latent.packs} == {"latent", "point", "head"}
-        assert any(k.init.dim() == 2 and k.role == "head" for k in p.joint_guide.latent.packs), "a bias"
+        assert {k.role for k in p.joint_guide.latent.stacks} == {"latent", "point", "head"}
+        assert any(k.init.dim() == 2 and k.role == "head" for k in p.joint_guide.latent.stacks), "a bias"
         expected = one_by_one(p)
         for local in p.jacobians():
             assert torch.equal(local.labels, local.batch.labels)
-            assert set(local.by_pack) == set(expected)
-            for name, found in local.by_pack.items():
+            assert set(local.by_stack) == set(expected)
+            for name, found in local.by_stack.items():
                 torch.testing.assert_close(found, expected[name][local.batch.index], atol=1e-4, rtol=1e-3)
 
 
@@ -266,8 +266,8 @@ def test_jacobians_of_label_tokens(llama, tokenizer, questions, name):
         expected = one_by_one(p)
         for local in p.jacobians():
             assert local.logits.shape == (len(local.batch), 3)
-            for pack, found in local.by_pack.items():
-                torch.testing.assert_close(found, expected[pack][local.batch.index], atol=1e-4, rtol=1e-3)
+            for stack, found in local.by_stack.items():
+                torch.testing.assert_close(found, expected[stack][local.batch.index], atol=1e-4, rtol=1e-3)
 
 
 def test_jacobians_of_weights_and_biases_trained_whole(mlp, xy):
@@ -277,7 +277,7 @@ def test_jacobians_of_weights_and_biases_trained_whole(mlp, xy):
         with frozen(mlp), mode(mlp):
             for batch in p.examples.batches(16):
                 (local,) = jacobian(p, batch, 1)
-                for name, found in local.by_pack.items():
+                for name, found in local.by_stack.items():
                     torch.testing.assert_close(found, expected[name][batch.index], atol=1e-5, rtol=1e-4)
 
 
@@ -293,8 +293,8 @@ def test_a_layer_that_the_output_does_not_use_has_a_jacobian_of_zeros(xy):
 
     with problem(Idle(), xy, Direct(), FullCovariance()) as p:
         ((local,),) = (jacobian(p, batch, 1) for batch in p.examples.batches(60))
-        assert float(local.by_pack["W_7x5"].abs().max()) == 0
-        assert float(local.by_pack["W_3x5"].abs().max()) > 0
+        assert float(local.by_stack["W_7x5"].abs().max()) == 0
+        assert float(local.by_stack["W_3x5"].abs().max()) > 0
 
 
 @pytest.mark.parametrize("wrong", [{"draws": -3}, {"sampling": "bogus"}, {"tolerance": 0.0}])

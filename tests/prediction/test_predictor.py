@@ -45,10 +45,10 @@ def test_average_equals_dense_networks_averaged_by_hand(mlp, xy, adapter):
             h = xy[0]
             for layer, name in zip(layers, names, strict=True):
                 values = {}
-                for pack in p.joint_guide.packs:
-                    if name in pack.layers:
-                        packed = draws[pack.name][d] if pack.name in draws else mean[pack.name]
-                        values[pack.factor] = packed[pack.layers.index(name)]
+                for stack in p.joint_guide.stacks:
+                    if name in stack.layers:
+                        stacked = draws[stack.name][d] if stack.name in draws else mean[stack.name]
+                        values[stack.factor] = stacked[stack.layers.index(name)]
                 h = torch.nn.functional.linear(h, layer.weight + adapter.delta(values, None), layer.bias)
                 h = h if name == "4" else torch.tanh(h)
             by_hand.append(torch.softmax(h, -1))

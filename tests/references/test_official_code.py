@@ -16,7 +16,7 @@ from bayespeft.adapters.frozen_core import FrozenCore
 from bayespeft.adapters.sparse_low_rank import SparseLowRank
 from bayespeft.gaussians import Rows
 from bayespeft.guides.swag import Moments, Swag
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 from bayespeft.layers.moments import Moments as Gaussian
 from bayespeft.likelihoods.sequence_classification import SequenceClassification
 from bayespeft.predictive.average import DrawnGaussianAverage
@@ -87,7 +87,7 @@ SWAG = {
 def test_moments_of_swag(count):
     """With fewer snapshots than the rank the official code divides by the rank less one, which is then put back."""
     zero = torch.zeros(1, 8)
-    guide = Swag(rank=6).build([Pack("w", "w", ("a",), "latent", zero, Flat(), zero)], torch.Generator())
+    guide = Swag(rank=6).build([StackedFactor("w", "w", ("a",), "latent", zero, Flat(), zero)], torch.Generator())
     moments = Moments(6)
     for i in range(count):
         weight, bias = torch.sin(torch.arange(6.0) + i * 1.1), torch.cos(torch.arange(2.0) * 2 + i)

@@ -14,7 +14,7 @@ from bayespeft.config import Targets, TrainConfig
 from bayespeft.data.padding import Padding
 from bayespeft.data.source import source_of
 from bayespeft.guides.base import GuideSpec
-from bayespeft.layers.factors import Factor, pack
+from bayespeft.layers.factors import Factor, stack_factors
 from bayespeft.layers.layer import Layer, find_layers
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.regression import Regression
@@ -58,8 +58,8 @@ def problem(
     placements = [Placement(layer, adapter) for layer in find_layers(model, Targets(modules="all-linear"))]
     generator = torch.Generator().manual_seed(seed)
     factors = {p.layer.name: p.adapter.factors(p.layer, generator) for p in placements}
-    packs = pack(factors, {"latent": latent_prior, "point": point_prior, "head": Flat(), "fixed": Flat()})
-    joint_guide = JointGuide(packs, guide, generator)
+    stacks = stack_factors(factors, {"latent": latent_prior, "point": point_prior, "head": Flat(), "fixed": Flat()})
+    joint_guide = JointGuide(stacks, guide, generator)
     examples = source_of(data, "train").examples(Padding(None, "right"))
     with Attachment(placements) as attachment:
         yield Problem(

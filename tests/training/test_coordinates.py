@@ -19,7 +19,7 @@ from bayespeft.adapters.attach import Placement
 from bayespeft.adapters.head import Head
 from bayespeft.data.padding import Padding
 from bayespeft.data.source import source_of
-from bayespeft.fitting.packing import make_packs
+from bayespeft.fitting.stacking import make_stacks
 from bayespeft.layers.heads import find_head
 from bayespeft.likelihoods.sequence_classification import SequenceClassification
 from bayespeft.methods.melora import METHOD
@@ -31,10 +31,10 @@ STILL = TrainConfig(steps=1, lr=0, head_lr=0, variational_lr=0)
 def found(model, rows):
     """Return initial values of the head's layers, by layer and factor, and rows as token numbers."""
     placements = tuple(Placement(layer, Head(), head=True) for layer in find_head(model))
-    packs = make_packs(placements, METHOD, torch.Generator().manual_seed(0))
+    stacks = make_stacks(placements, METHOD, torch.Generator().manual_seed(0))
     examples = source_of(rows).examples(padding=Padding(model.config.pad_token_id, "right"))
-    packs = measured(packs, placements, model, SequenceClassification(), examples, seed=0)
-    return {(layer, pack.factor): pack.init[row] for pack in packs for layer, row in pack.rows.items()}, examples
+    stacks = measured(stacks, placements, model, SequenceClassification(), examples, seed=0)
+    return {(layer, stack.factor): stack.init[row] for stack in stacks for layer, row in stack.rows.items()}, examples
 
 
 def rows(n=20):

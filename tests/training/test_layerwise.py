@@ -26,7 +26,7 @@ TRAIN = TrainConfig(steps=6, batch_size=20, lr=0.05, variational_lr=0.05, weight
 
 @pytest.fixture
 def net() -> nn.Module:
-    """Three blocks and a layer without a number, of one shape, so that they share a pack; then a narrower one."""
+    """Three blocks and a layer without a number, of one shape, so that they share a stack; then a narrower one."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         blocks = nn.Sequential(*(nn.Sequential(nn.Linear(5, 5), nn.Tanh()) for _ in range(3)))
@@ -50,7 +50,7 @@ def snapshots(p, **options):
 
 def moved(before, after, p):
     """Layers that some parameter moved at, by name."""
-    rows = {pack.name: pack.layers for pack in p.packs}
+    rows = {stack.name: stack.layers for stack in p.stacks}
     return {
         layer
         for name in before
@@ -106,7 +106,7 @@ def test_weight_decay_of_what_is_trained_is_adamws_own(net, xy):
         train = TRAIN.replace(layers_at_once=at_once, steps=3, clip=0, warmup=0, lr_schedule="constant")
         with problem(net, xy, Full(), Point(), train=train) as p:
             found, _ = snapshots(p)
-            row = {pack.name: pack.rows for pack in p.packs}["W_5x5"]["blocks.2.0"]
+            row = {stack.name: stack.rows for stack in p.stacks}["W_5x5"]["blocks.2.0"]
             results.append(found[1]["points.value.W_5x5"][row])
     assert torch.equal(*results)
 
@@ -116,7 +116,7 @@ def test_a_stage_begins_without_the_moments_of_the_one_before(net, xy):
     train = TRAIN.replace(weight_decay=0.0, warmup=0, lr_schedule="constant", clip=0, lr=1e-3)
     with problem(net, xy, Full(), Point(), train=train) as p:
         found, _ = snapshots(p)
-        rows = {pack.name: pack.rows for pack in p.packs}["W_5x5"]
+        rows = {stack.name: stack.rows for stack in p.stacks}["W_5x5"]
         for stage, layer in enumerate(("blocks.2.0", "blocks.1.0", "blocks.0.0")):
             before, after = (found[2 * stage + i]["points.value.W_5x5"][rows[layer]] for i in (0, 1))
             torch.testing.assert_close((after - before).abs(), torch.full((5, 5), 1e-3), atol=0, rtol=0.01)
@@ -141,10 +141,10 @@ def test_gradients_at_rest_do_not_count_for_clipping(net, xy):
         begin(3)
         for batch in list(p.examples.batches(10))[:2]:
             torch.autograd.backward(p.loss(batch, 1.0)[0])
-        for pack in p.packs:
-            for parameter in (p.joint_guide.latent.loc[pack.name], p.joint_guide.latent.raw[pack.name]):
+        for stack in p.stacks:
+            for parameter in (p.joint_guide.latent.loc[stack.name], p.joint_guide.latent.raw[stack.name]):
                 norms = parameter.grad.flatten(1).norm(dim=1)
-                at_rest = [layer in ("blocks.0.0", "blocks.2.0") for layer in pack.layers]
+                at_rest = [layer in ("blocks.0.0", "blocks.2.0") for layer in stack.layers]
                 assert [bool(norm == 0) for norm in norms] == at_rest
 
 
@@ -152,7 +152,7 @@ def test_stages_cover_the_blocks_once_from_the_last_to_the_first(net, xy):
     for size, expected in ((1, [{2}, {1}, {0}]), (2, [{2, 1}, {0}]), (5, [{0, 1, 2}])):
         with problem(net, xy, Full(), Point(), train=TrainConfig(layers_at_once=size)) as p:
             assert stages(p) == expected
-            (weights,) = [pack for pack in p.packs if pack.name == "W_5x5"]
+            (weights,) = [stack for stack in p.stacks if stack.name == "W_5x5"]
             rows = [resting_rows(weights, stage) for stage in stages(p)]
             assert weights.rows["pooler"] not in frozenset().union(*rows)
 
@@ -182,7 +182,7 @@ def test_heads_are_trained_throughout(bert, sentences, tokenizer):
     again = bayespeft.fit(bert, sentences, "full_layerwise", tokenizer=tokenizer, train=train, progress=False)
     assert posterior.method.train.layers_at_once == again.method.train.layers_at_once == 1
     for name, layer in ((p.layer.name, p.layer) for p in posterior.placements):
-        (weights,) = [pack for pack in posterior.joint_guide.packs if pack.factor == "W" and name in pack.rows]
+        (weights,) = [stack for stack in posterior.joint_guide.stacks if stack.factor == "W" and name in stack.rows]
         value = posterior.joint_guide.mean()[weights.name][weights.rows[name]]
         assert not torch.equal(value, layer.weight()), name
 

@@ -166,14 +166,14 @@ def test_wide_inputs_and_heads_learn_in_units_of_outputs():
     x = torch.randn(20, 64), torch.randn(20, 3)
     train = TrainConfig(steps=1, lr=0.4, head_lr=0.9, width=50, factor_lr={"B": 0.2})
     with problem(model, x, Lora(r=2), Point(), likelihood=UnitNormal(), train=train) as p:
-        packs = {pack.name: pack for pack in p.packs}
+        stacks = {stack.name: stack for stack in p.stacks}
         rates = {}
         for group in make_optimiser(p).param_groups:
             for name, parameter in p.joint_guide.named_parameters():
                 if any(parameter is other for other in group["params"]):
                     rates[name.rsplit(".", 1)[-1]] = group["lr"]
-    assert {(packs[n].factor, packs[n].init.shape[-1]): rate for n, rate in rates.items()} == pytest.approx(
+    assert {(stacks[n].factor, stacks[n].init.shape[-1]): rate for n, rate in rates.items()} == pytest.approx(
         {("A", 64): 0.4 * 50 / 64, ("A", 40): 0.4, ("B", 2): 0.2}
     )
-    head = replace(packs["A_2x40"], role="head")
+    head = replace(stacks["A_2x40"], role="head")
     assert _rate(train, head) == pytest.approx(0.9 / 40)

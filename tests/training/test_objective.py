@@ -219,9 +219,9 @@ def test_reported_loss_of_points_holds_no_normalising_constant(mlp, xy, scale):
     with problem(mlp, xy, Core(r=2), MeanField(), train=train, point_prior=Normal(scale=scale)) as p:
         record = run(p).records[-1]
         ridge = sum(
-            float((p.joint_guide.q()[pack.name].mean - pack.center).detach().square().sum()) / (2 * scale**2)
-            for pack in p.joint_guide.sampled
-            if pack.name not in p.joint_guide.random and pack.name not in p.joint_guide.improper
+            float((p.joint_guide.q()[stack.name].mean - stack.center).detach().square().sum()) / (2 * scale**2)
+            for stack in p.joint_guide.sampled
+            if stack.name not in p.joint_guide.random and stack.name not in p.joint_guide.improper
         )
         assert record.prior == pytest.approx(ridge, rel=1e-3, abs=1e-2)
         assert record.loss > record.nll

@@ -13,7 +13,7 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 from bayespeft.errors import GuideError
 from bayespeft.guides.mean_field import MeanField
-from bayespeft.layers.factors import Pack
+from bayespeft.layers.factors import StackedFactor
 from bayespeft.priors.normal import Normal
 from bayespeft.variational.kl import check_kl
 
@@ -25,10 +25,10 @@ seeds = st.integers(0, 2**31)
 def random_case(shape: tuple[int, ...], prior_sd: float, std: float, seed: int):
     generator = torch.Generator().manual_seed(seed)
     init, center = torch.randn(2, *shape, generator=generator)
-    pack = Pack("C", "C", tuple("s" * shape[0]), "latent", init, Normal(scale=prior_sd), center)
+    stack = StackedFactor("C", "C", tuple("s" * shape[0]), "latent", init, Normal(scale=prior_sd), center)
     spec = MeanField(init_std=(std / 2, std))
-    guide = spec.build([pack], generator)
-    return guide.q()["C"], pack.prior.distribution(center), guide
+    guide = spec.build([stack], generator)
+    return guide.q()["C"], stack.prior.distribution(center), guide
 
 
 def kl(q, p) -> float:

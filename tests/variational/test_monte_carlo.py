@@ -20,7 +20,7 @@ from bayespeft import TrainConfig
 from bayespeft.adapters import Core
 from bayespeft.errors import GuideError
 from bayespeft.gaussians import Diagonal, Full, LowRank
-from bayespeft.guides import FullCovariance, Guide, GuideSpec, MeanField, Pack, Point
+from bayespeft.guides import FullCovariance, Guide, GuideSpec, MeanField, Point, StackedFactor
 from bayespeft.guides.mean_field import MeanFieldGuide
 from bayespeft.guides.transformed import Transformed, TransformedGuide
 from bayespeft.likelihoods import Regression
@@ -53,9 +53,9 @@ class Sparse(Prior):
 class Straight(TransformedGuide):
     """mean + std e, said as a flow: a normal whose class has no formula."""
 
-    def __init__(self, packs: Sequence[Pack], generator: torch.Generator, std: float) -> None:
-        super().__init__(packs)
-        self.inner = MeanField(init_std=(std, std)).build(packs, generator)
+    def __init__(self, stacks: Sequence[StackedFactor], generator: torch.Generator, std: float) -> None:
+        super().__init__(stacks)
+        self.inner = MeanField(init_std=(std, std)).build(stacks, generator)
 
     def flow(self, name: str, noise: Tensor) -> tuple[Tensor, Tensor]:
         raw = self.inner.raw[name].flatten(1)
@@ -67,8 +67,8 @@ class Flow(GuideSpec):
     noise: Any = "batch"
     std: float = 0.2
 
-    def build(self, packs: Sequence[Pack], generator: torch.Generator) -> Guide:
-        return Straight(packs, generator, self.std)
+    def build(self, stacks: Sequence[StackedFactor], generator: torch.Generator) -> Guide:
+        return Straight(stacks, generator, self.std)
 
 
 def full(generator: torch.Generator) -> Full:
@@ -182,8 +182,8 @@ def test_the_gradient_of_a_monte_carlo_kl_is_that_of_the_formula_on_average(nois
 
 
 def test_the_flow_s_density_is_that_of_the_change_of_variables():
-    pack = Pack("C", "C", ("a", "b"), "latent", torch.randn(2, 3), Normal(scale=1.0), torch.zeros(2, 3))
-    guide = Straight([pack], torch.Generator(), 0.3)
+    stack = StackedFactor("C", "C", ("a", "b"), "latent", torch.randn(2, 3), Normal(scale=1.0), torch.zeros(2, 3))
+    guide = Straight([stack], torch.Generator(), 0.3)
     q = guide.q()["C"]
     assert isinstance(q, Transformed)
     drawn = q.rsample((5,))

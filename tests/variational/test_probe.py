@@ -16,7 +16,7 @@ from tests.training.helpers import problem
 def run_probe(model, x, apart=True):
     with problem(model, (x, torch.zeros(len(x), dtype=torch.long)), Core(r=2), MeanField()) as p:
         batch = next(iter(p.examples.batches(4)))
-        return probe(p.model, p.attachment, p.joint_guide.packs, p.likelihood, batch, apart)
+        return probe(p.model, p.attachment, p.joint_guide.stacks, p.likelihood, batch, apart)
 
 
 def test_a_sound_network_passes_and_tells_its_classes(mlp):

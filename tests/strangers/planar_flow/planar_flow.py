@@ -14,18 +14,18 @@ from bayespeft.guides import GuideSpec, TransformedGuide, parameters_of
 
 
 class PlanarFlowGuide(TransformedGuide):
-    def __init__(self, packs, spec, generator):
-        super().__init__(packs)
-        self.loc = parameters_of(packs)
+    def __init__(self, stacks, spec, generator):
+        super().__init__(stacks)
+        self.loc = parameters_of(stacks)
         self.log_std, self.u, self.v, self.b = (nn.ParameterDict() for _ in range(4))
-        for pack in packs:
-            layers, d = len(pack.init), pack.init[0].numel()
-            self.log_std[pack.name] = nn.Parameter(torch.full((layers, d), math.log(spec.init_std)))
+        for stack in stacks:
+            layers, d = len(stack.init), stack.init[0].numel()
+            self.log_std[stack.name] = nn.Parameter(torch.full((layers, d), math.log(spec.init_std)))
             v = torch.randn(spec.steps, layers, d, generator=generator) / d**0.5
-            self.v[pack.name] = nn.Parameter(v)
+            self.v[stack.name] = nn.Parameter(v)
             # There the map is the identity: see `_u`.
-            self.u[pack.name] = nn.Parameter(math.log(math.e - 1) * v / v.square().sum(-1, keepdim=True))
-            self.b[pack.name] = nn.Parameter(torch.zeros(spec.steps, layers))
+            self.u[stack.name] = nn.Parameter(math.log(math.e - 1) * v / v.square().sum(-1, keepdim=True))
+            self.b[stack.name] = nn.Parameter(torch.zeros(spec.steps, layers))
 
     def flow(self, name, noise):
         z, log_det = noise, self.log_std[name].sum(-1)
@@ -60,5 +60,5 @@ class PlanarFlow(GuideSpec):
     steps: int = Field(default=2, ge=1)
     init_std: float = Field(default=0.05, gt=0)
 
-    def build(self, packs, generator):
-        return PlanarFlowGuide(packs, self, generator)
+    def build(self, stacks, generator):
+        return PlanarFlowGuide(stacks, self, generator)

@@ -13,12 +13,12 @@ from bayespeft.guides import Guide, GuideSpec, Noise, parameters_of
 
 
 class StudentTGuide(Guide):
-    def __init__(self, packs, spec):
-        super().__init__(packs)
+    def __init__(self, stacks, spec):
+        super().__init__(stacks)
         self.df = spec.df
-        self.loc = parameters_of(packs)
+        self.loc = parameters_of(stacks)
         self.log_scale = nn.ParameterDict(
-            {pack.name: nn.Parameter(torch.full(pack.init.shape, math.log(spec.init_scale))) for pack in packs}
+            {stack.name: nn.Parameter(torch.full(stack.init.shape, math.log(spec.init_scale))) for stack in stacks}
         )
 
     def q(self):
@@ -68,5 +68,5 @@ class StudentT(GuideSpec):
     df: float = Field(default=4.0, gt=2)
     init_scale: float = Field(default=0.05, gt=0)
 
-    def build(self, packs, generator):
-        return StudentTGuide(packs, self)
+    def build(self, stacks, generator):
+        return StudentTGuide(stacks, self)

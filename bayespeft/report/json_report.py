@@ -13,11 +13,11 @@ from bayespeft.errors import DataError
 from bayespeft.utils.checks import ELSEWHERE, checked_methods
 from bayespeft.utils.files import read_text, write_atomic
 
-R = TypeVar("R", bound="Record")
+R = TypeVar("R", bound="JsonReport")
 
 
 @checked_methods
-class Record:
+class JsonReport:
     """Numbers that read and write JSON.
 
     Attributes:

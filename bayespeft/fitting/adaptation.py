@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
 import pyro
 import torch
-import torch.distributed
 from annotated_types import Gt
 from torch import Tensor
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from bayespeft.adapters.attach import check_unadapted, frozen, mode, recomputing, set_mode
-from bayespeft.data.batch import Batch
+from bayespeft.adapters.attach import set_mode
 from bayespeft.data.columns import missing_labels
-from bayespeft.data.examples import Examples
-from bayespeft.data.loader import batch_of
-from bayespeft.data.sample import OneBatch
-from bayespeft.data.source import source_of
-from bayespeft.errors import AttachError, CheckpointError, FitError
-from bayespeft.fitting.assemble import Assembly
+from bayespeft.errors import CheckpointError, FitError
+from bayespeft.fitting.assembly import Assembly
+from bayespeft.fitting.elbo_terms import ElboTerms
 from bayespeft.fitting.objective import Objective
-from bayespeft.likelihoods.inputs import as_examples, takes_of
+from bayespeft.fitting.on_network import OnNetwork
+from bayespeft.fitting.process_noise import ProcessNoise
+from bayespeft.fitting.reader import Reader
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.prediction.predictor import Predictor
-from bayespeft.prediction.uneven import settled_for
 from bayespeft.training.history import History
 from bayespeft.training.horizon import resolved
 from bayespeft.training.optimiser import make_optimiser, parameter_groups
 from bayespeft.training.schedule import lr_factor
-from bayespeft.training.steps import Steps, Terms, total_steps
+from bayespeft.training.steps import Steps, total_steps
 from bayespeft.utils.checks import Count, Draws, Seed, checked_methods
-from bayespeft.utils.processes import grouped, process, processes
+from bayespeft.utils.processes import processes
 from bayespeft.utils.randomness import Stream, seeded
 from bayespeft.utils.threads import alone
 
@@ -66,15 +60,13 @@ class Adaptation:
         # The prior comes slowly where held-out rows choose along the path, and nobody does here.
         problem = replace(problem, train=problem.train.replace(kl_pace=0))
         self._problem = problem
-        self._takes = takes_of(problem.model, problem.likelihood)
+        self._reader = Reader(problem, tokenizer)
         self._steps = Steps(problem, total_steps(problem.train, problem.examples))
-        # Made at the first loss: engines tell late which process this is, and where the network runs.
-        self._noise: Stream | None = None
-        self._saved_noise: Mapping[str, Any] | None = None
+        self._noise = ProcessNoise(problem.seed)
         self._seen, self._taken = 0, 0
-        self._recent: list[Terms] = []
+        self._terms = ElboTerms(self._steps)
         self._planned: int | None = None
-        self._depth, self._context = 0, ExitStack()
+        self._on_network = OnNetwork(problem, self._stepped)
         self.module = Objective(problem.joint_guide, self.loss, self._moved)
 
     def __repr__(self) -> str:
@@ -129,30 +121,11 @@ class Adaptation:
         Raises:
             AttachError: others are on it.
         """
-        self._depth += 1
-        if self._depth > 1:
-            return
-        problem, train = self._problem, self._problem.train
-        try:
-            with alone(), ExitStack() as stack:
-                check_unadapted(problem.model)
-                stack.enter_context(problem.attachment)
-                stack.enter_context(frozen(problem.model))
-                stack.enter_context(mode(problem.model, dropout=train.dropout))
-                stack.enter_context(recomputing(problem.model, train.checkpoint_activations))
-                handle = register_optimizer_step_post_hook(self._stepped)
-                stack.callback(handle.remove)
-                self._context = stack.pop_all()
-        except BaseException:
-            self._depth = 0
-            raise
+        self._on_network.attach()
 
     def detach(self) -> None:
         """Take the adapters off, so that the network is as it was."""
-        if self._depth == 1:
-            with alone():
-                self._context.close()
-        self._depth = max(self._depth - 1, 0)
+        self._on_network.detach()
 
     def __enter__(self) -> Adaptation:
         self.attach()
@@ -178,10 +151,10 @@ class Adaptation:
         Raises:
             AttachError: the adapters are not on the network. DataError: the batch has no labels, or can't be used.
         """
-        self._check_attached()
+        self._on_network.check()
         steps, problem = self._steps, self._problem
         with alone():
-            read = self._read(batch)
+            read = self._reader.batch(batch)
             kind = problem.device.type
             problem.amp = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
             # Engines put networks into other modes; what is recomputed in the backward pass must meet the same.
@@ -211,16 +184,11 @@ class Adaptation:
         Raises:
             AttachError: the adapters are not on the network. ConfigError, DataError: as `Posterior.predict`.
         """
-        self._check_attached()
+        self._on_network.check()
         problem = self._problem
         with alone():
             problem.attachment.bind({})
-            if isinstance(data, (Batch, Mapping)):
-                read = self._read(data)
-                examples: Examples = OneBatch(replace(read, index=torch.arange(len(read))))
-            else:
-                examples = as_examples(source_of(data), problem.likelihood, self._tokenizer, problem.model)
-                examples = settled_for(problem.model, problem.likelihood, examples, problem.device)
+            examples = self._reader.examples(data)
             method, predictor = self._assembly.method, Predictor(problem)
             with self._steps.average.applied():
                 if (method.prediction or method.guide.prediction) == "linearised" and draws != 0:
@@ -239,17 +207,7 @@ class Adaptation:
         Raises:
             FitError: there was no step since the last call.
         """
-        if not self._recent:
-            raise FitError("there was no step since the last call of terms(), or none that could be counted.")
-        nlls = torch.stack([step.nll for step in self._recent]).sum()
-        sums = torch.stack([nlls, nlls.new_tensor(float(sum(step.rows for step in self._recent)))])
-        self._recent.clear()
-        if grouped():
-            torch.distributed.all_reduce(sums)
-        with seeded(self._problem.seed):
-            kl, prior = self._steps.prior_terms()
-        nll = float(sums[0] / sums[1])
-        return {"nll": nll, "kl": kl, "elbo": -nll - (kl + prior) / len(self._problem.examples)}
+        return self._terms.read()
 
     def posterior(self) -> Posterior:
         """Return the posterior as it is now: a copy, which further training leaves alone.
@@ -260,11 +218,8 @@ class Adaptation:
             FitError: no step was taken, or none that could be counted.
         """
         if not self._steps.done:
-            why = (
-                f"{self._taken} losses were taken, but no torch optimiser has stepped on parameters() meanwhile"
-                if self._taken
-                else "nothing was trained"
-            )
+            stepless = f"{self._taken} losses were taken, but no torch optimiser has stepped on parameters() meanwhile"
+            why = stepless if self._taken else "nothing was trained"
             raise FitError(f"there is no posterior yet: {why}.")
         self._record()
         assembly, problem, steps = self._assembly, self._problem, self._steps
@@ -274,20 +229,7 @@ class Adaptation:
         history = copy.deepcopy(steps.history)
         history.seconds = assembly.seconds + steps.seconds
         history.refresh_seconds = assembly.seconds
-        return Posterior(
-            problem.model,
-            assembly.method,
-            assembly.placements,
-            joint_guide,
-            problem.likelihood,
-            history,
-            assembly.classes,
-            problem.seed,
-            self._tokenizer,
-            merged=problem.attachment.merged,
-            base=assembly.base,
-            idle=assembly.idle,
-        )
+        return assembly.posterior(joint_guide, problem.likelihood, history, self._tokenizer, {})
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that decides how training goes on, but for the optimiser's own state: tensors and plain numbers.
@@ -295,13 +237,12 @@ class Adaptation:
         A run that is taken up by `load_state_dict` goes on bit by bit. In a process group each process has noise of its own,
         so each saves its own state; where one loads another's, its noise begins anew.
         """
-        noise = self._saved_noise if self._noise is None else {"process": process(), "states": self._noise.state()}
         return {
-            "approximation": dict(self._problem.joint_guide.state_dict()),
+            "joint_guide": dict(self._problem.joint_guide.state_dict()),
             "steps": self._steps.state(),
             "plan": self._planned,
             "seen": self._seen,
-            "noise": noise,
+            "noise": self._noise.state(),
         }
 
     def load_state_dict(self, state: Any) -> None:
@@ -315,11 +256,9 @@ class Adaptation:
             raise CheckpointError(
                 f"load_state_dict: the state of an adaptation has {', '.join(wanted)}: see state_dict()."
             )
-        noise = state["noise"]
-        if noise is not None and (not isinstance(noise, Mapping) or noise.keys() != {"process", "states"}):
-            raise CheckpointError(f"the state's noise is {noise!r:.80}, which no process saved: load another state.")
+        noise = ProcessNoise(self._problem.seed, state["noise"])
         try:
-            self._problem.joint_guide.load_state_dict(state["approximation"], strict=True)
+            self._problem.joint_guide.load_state_dict(state["joint_guide"], strict=True)
             self._steps.restore(state["steps"])
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(
@@ -327,35 +266,10 @@ class Adaptation:
             ) from None
         if state["plan"] is not None:
             self.plan(state["plan"])
-        self._seen, self._noise, self._saved_noise = state["seen"], None, state["noise"]
-
-    def _check_attached(self) -> None:
-        if not self._depth:
-            raise AttachError(
-                "the adapters are not on the network: call this inside `with adaptation:`, or after attach()."
-            )
-
-    def _read(self, batch: Any) -> Batch:
-        """Return a batch in any accepted form as the network takes it."""
-        if isinstance(batch, Batch):
-            return batch
-        if isinstance(batch, Sequence) and not isinstance(batch, str) and batch and isinstance(batch[0], Mapping):
-            problem = self._problem
-            examples = as_examples(source_of(batch, "train"), problem.likelihood, self._tokenizer, problem.model)
-            return next(iter(examples.batches(len(examples))))
-        return self._takes.fit(batch_of(batch))
+        self._seen, self._noise = state["seen"], noise
 
     def _stream(self) -> Stream:
-        """Return this process's random numbers, those of `fit` in the first."""
-        if self._noise is None:
-            saved, number = self._saved_noise, process()
-            ours = saved is not None and saved["process"] == number
-            # A state of another process has gone on from elsewhere: begin at another place than at the first step.
-            seed = self._problem.seed + 1_000_003 * number + (0 if ours else 7_919 * self._steps.done)
-            self._noise = Stream(seed, self._problem.device)
-            if saved is not None and ours:
-                self._noise.restore(saved["states"])
-        return self._noise
+        return self._noise.stream(self._problem.device, self._steps.done)
 
     def _stepped(self, optimiser: torch.optim.Optimizer, *_: Any) -> None:
         """Count a step of an optimiser that holds what is trained, and do what comes after it."""
@@ -365,7 +279,7 @@ class Adaptation:
         with self._stream().continued():
             self._steps.after()
         assert self._steps.last is not None
-        self._recent.append(self._steps.last)
+        self._terms.add(self._steps.last)
         every = min(STEPS_PER_RECORD, max(1, self._steps.total // RECORDS))
         if self._steps.unrecorded >= every:
             self._record()

@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,6 +23,7 @@ from bayespeft.data.examples import Examples
 from bayespeft.data.sample import Sample
 from bayespeft.data.source import Source
 from bayespeft.errors import ConfigError, GuideError
+from bayespeft.fitting.assembly import Assembly
 from bayespeft.fitting.stacking import make_stacks
 from bayespeft.fitting.start import start_placements, start_stacks, started_at
 from bayespeft.fitting.units import in_units_of
@@ -47,29 +47,6 @@ from bayespeft.training.gradients import check_gradients
 from bayespeft.training.problem import Problem
 from bayespeft.variational.joint_guide import JointGuide
 from bayespeft.variational.probe import probe
-
-
-@dataclass(frozen=True)
-class Assembly:
-    """A problem whose hooks are on, and what a posterior needs besides.
-
-    Attributes:
-        problem: what is fitted.
-        method: with the user's settings in place.
-        placements: which adapter sits on which layer.
-        classes: outputs of the likelihood.
-        base: the network's fingerprint.
-        seconds: that choosing the factors took, decompositions of weights included.
-        idle: freshly made layers that play no part in the network's output.
-    """
-
-    problem: Problem
-    method: Method
-    placements: tuple[Placement, ...]
-    classes: int
-    base: dict[str, str]
-    seconds: float
-    idle: frozenset[str]
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from bayespeft.data.examples import Examples
 from bayespeft.data.layout import Columns
 from bayespeft.data.source import source_of
 from bayespeft.errors import CheckpointError, ConfigError, DataError, FileError
-from bayespeft.fitting.assemble import Assembly, assemble, choose_method
+from bayespeft.fitting.assemble import assemble, choose_method
+from bayespeft.fitting.assembly import Assembly
 from bayespeft.fitting.start import check_start
 from bayespeft.guides.base import GuideSpec
 from bayespeft.io.directory import check_writable
@@ -179,21 +180,7 @@ def fit(
             history.seconds = assembly.seconds + time.perf_counter() - begin + (states.carried if states else 0.0)
             history.refresh_seconds += assembly.seconds
             history.peak_memory_bytes = memory.peak
-        posterior = Posterior(
-            model,
-            assembly.method,
-            assembly.placements,
-            problem.joint_guide,
-            problem.likelihood,
-            history,
-            assembly.classes,
-            seed,
-            tokenizer,
-            merged=merged,
-            base=assembly.base,
-            idle=assembly.idle,
-            columns=source.columns,
-        )
+        posterior = assembly.posterior(problem.joint_guide, problem.likelihood, history, tokenizer, source.columns)
         if method.temperature:
             return posterior.with_temperature(judges, seed=seed)
         # A spread that was found after training would ask for another temperature than the point's.

@@ -29,7 +29,7 @@ from bayespeft.training.usable import usable
 from bayespeft.utils import files
 from bayespeft.utils.files import write_atomic
 
-MARK = b"bayespeft training state 2\n"
+MARK = b"bayespeft training state 3\n"
 
 
 @dataclass
@@ -167,7 +167,7 @@ def snapshot(problem: Problem, optimiser: torch.optim.Optimizer) -> dict[str, An
     layers = {p.layer.name: p.layer for p in problem.attachment.placements}
     return {
         # Centers are no part of the state, but a merge moves them.
-        "approximation": dict(problem.joint_guide.state_dict()),
+        "joint_guide": dict(problem.joint_guide.state_dict()),
         "centers": {name: b for name, b in problem.joint_guide.named_buffers() if name.startswith("center_")},
         "optimiser": optimiser.state_dict(),
         "merged": {} if merged is None else merged.state(layers),
@@ -184,7 +184,7 @@ def restore(problem: Problem, optimiser: torch.optim.Optimizer, state: dict[str,
     Raises:
         CheckpointError: what was merged does not fit the network.
     """
-    problem.joint_guide.load_state_dict(state["approximation"], strict=True)
+    problem.joint_guide.load_state_dict(state["joint_guide"], strict=True)
     for name, value in state["centers"].items():
         problem.joint_guide.get_buffer(name).copy_(value)
     optimiser.load_state_dict(state["optimiser"])

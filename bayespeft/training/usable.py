@@ -52,7 +52,7 @@ def check_state(
     for name in ("merged", "merged_steps"):
         if not isinstance(state[name], dict) or (state[name] and not merges):
             raise ValueError(f"{name} is {state[name]!r:.40}")
-    for named in (state["approximation"], state["best"]):
+    for named in (state["joint_guide"], state["best"]):
         for name, value in named.items():
             _alike(name, value, own[name])
     for name, value in state["centers"].items():

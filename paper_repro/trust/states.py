@@ -60,14 +60,14 @@ def _changed(good: bytes) -> Iterator[tuple[str, bytes]]:
                     yield f"{name} = {value!r}", written({**state, name: value})
     for value in (-1, 10**9, 1.5, True, "3", math.nan):
         yield f"{value} steps are done", written({**state, "done": value})
-    for name, value in state["approximation"].items():
+    for name, value in state["joint_guide"].items():
         for what, other in (
             ("nan", torch.full_like(value, math.nan)),
             ("flat", value.flatten()[:-1]),
             ("float64", value.double()),
             ("whole numbers", value.int()),
         ):
-            yield f"{what} in {name}", written({**state, "approximation": {**state["approximation"], name: other}})
+            yield f"{what} in {name}", written({**state, "joint_guide": {**state["joint_guide"], name: other}})
     first = next(iter(state["optimiser"]["state"]))
     for name, value in state["optimiser"]["state"][first].items():
         for what, other in (("nan", torch.full_like(value, math.nan)), ("longer", torch.zeros(7)), ("a text", "x")):

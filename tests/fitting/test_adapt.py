@@ -284,7 +284,7 @@ def test_misuse_is_told(mlp, xy):
             adaptation.loss("x")
     with pytest.raises(ConfigError, match="float32"):
         adaptation.module.half()
-    for wrong in ({"approximation": {}}, {"steps": 1}, {"noise": {"x": 1}}, {"noise": 3}):
+    for wrong in ({"joint_guide": {}}, {"steps": 1}, {"noise": {"x": 1}}, {"noise": 3}):
         with pytest.raises(CheckpointError, match="state"):
             adaptation.load_state_dict({**adaptation.state_dict(), **wrong})
     for state in ({}, 3):

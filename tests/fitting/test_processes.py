@@ -31,7 +31,7 @@ def one(method: str) -> tuple[Adaptation, list[torch.Tensor]]:
     with adaptation:
         for step in range(STEPS):
             for rank, batch in enumerate(parts(data, step)):
-                adaptation._noise = noise[rank]
+                adaptation._noise._stream = noise[rank]
                 (adaptation.loss(batch) / 2).backward()
             if not step:
                 gradients = [parameter.grad.clone() for parameter in adaptation.module.parameters()]
@@ -67,7 +67,7 @@ def test_processes_have_noise_of_their_own():
         found = []
         for rank in range(2):
             adaptation, data, _ = problem(method)
-            adaptation._noise = Stream(3 + 1_000_003 * rank, torch.device("cpu"))
+            adaptation._noise._stream = Stream(3 + 1_000_003 * rank, torch.device("cpu"))
             with adaptation:
                 adaptation.loss(parts(data, 0)[0]).backward()
             found.append(torch.cat([p.grad.flatten() for p in adaptation.module.parameters()]))

@@ -24,7 +24,7 @@ from bayespeft.report.metrics.selective import Curve, curve
 from bayespeft.report.metrics.spec import FIRST, table
 from bayespeft.report.ood import Separation
 from bayespeft.report.over_draws import OverDraws
-from bayespeft.report.verdict import LEAST_POWER, POINTS, Kind, Verdict, rows, too_few
+from bayespeft.report.verdict import POINTS, Verdict, kept, one_sided, two_sided
 from bayespeft.utils.checks import MAYBE_NAN, Resamples, Seed, checked_methods
 
 if TYPE_CHECKING:
@@ -208,22 +208,10 @@ class CalibrationReport(DrawnReport):
         """
         gap, ece = self.confidence - self.accuracy.value, self.ece.value
         if ece > self.ece_noise + 1e-9:  # the two are sums in different orders: equal means equal up to rounding
-            if abs(gap) < ece / 2:
-                text = f"over- and under-confident by {100 * ece:.1f} points"
-                return Verdict("both", text, "It claims too much for some rows and too little for others.", ece)
-            kind: Kind = "over" if gap > 0 else "under"
-            less = f"It is {'less' if gap > 0 else 'more'} often right than it claims."
-            return Verdict(kind, f"{kind}-confident by {100 * abs(gap):.1f} points", less, abs(gap))
-        if self.power < LEAST_POWER:
-            return too_few(self.n, self.ece_noise, self.power, "a model that claims 5 points too much")
+            return one_sided(gap, ece, "It is") or two_sided(ece, "rows")
         skill = self.metrics["skill"]
-        if not isinstance(skill, Metric) or skill.low <= 0:
-            reason = (
-                f"Its probabilities are not shown to be better than giving every row the base rates ({self.trivial})."
-            )
-            return Verdict("no_skill", "no better than the base rates", reason)
-        reason = f"What it claims is what it keeps, as far as {rows(self.n)} can show."
-        return Verdict("calibrated", f"well calibrated, as far as {rows(self.n)} show{'s' * (self.n == 1)}", reason)
+        skill = skill if isinstance(skill, Metric) else None
+        return kept(self.n, self.ece_noise, self.power, skill, f"every row the base rates ({self.trivial})")
 
     @property
     def trivial(self) -> str:

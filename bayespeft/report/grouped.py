@@ -16,7 +16,7 @@ from bayespeft.report.bootstrap import ece_noise, ece_power, resampled_counts
 from bayespeft.report.deviation import deviation
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.intervals import percentile
-from bayespeft.report.verdict import LEAST_POWER, POINTS, Verdict, rows, too_few
+from bayespeft.report.verdict import POINTS, Verdict, kept
 
 # Labels times resamples that are simulated at most, but never fewer resamples than the second number.
 WORK, FEWEST = 100_000_000, 50
@@ -80,6 +80,27 @@ class Promise:
         """Whether it is shown not to be kept: beyond noise of independent labels, and of labels that come by the example."""
         return self.ece.value > self.noise + 1e-9 and self.ece.low > 0
 
+    def kept(self, n: int, skill: Metric | None, trivial: str) -> Verdict:
+        """Return the verdict of `n` rows where it is not broken; arguments as `verdict.kept`."""
+        return kept(n, self.noise, self.power, skill, trivial)
+
+
+class Promised:
+    """A report whose probabilities are one `promise` together."""
+
+    __slots__ = ()
+    promise: Promise
+
+    @property
+    def ece(self) -> Metric:
+        """Expected calibration error of the probabilities that `promise` is of."""
+        return self.promise.ece
+
+    @property
+    def bins(self) -> tuple[Bin, ...]:
+        """Bins of these probabilities."""
+        return self.promise.bins
+
 
 def promise(claimed: Floats, came: Floats, owner: Ints, n: int, *, resamples: int = 1000, seed: int = 0) -> Promise:
     """Compare claimed probabilities with what came true.
@@ -110,21 +131,3 @@ def promise(claimed: Floats, came: Floats, owner: Ints, n: int, *, resamples: in
         power=ece_power(claimed, noise, POINTS, resamples=simulated, seed=seed),
         bins=score_bins(claimed, came),
     )
-
-
-def kept(promise: Promise, skill: Metric | None, n: int, trivial: str) -> Verdict:
-    """Return the verdict where claims are not shown to be broken.
-
-    Args:
-        promise: the claims.
-        skill: over base rates; None where these can't be beaten.
-        n: rows.
-        trivial: what giving base rates is, after "is not shown to be better than giving".
-    """
-    if promise.power < LEAST_POWER:
-        return too_few(n, promise.noise, promise.power, "a model that claims 5 points too much")
-    if skill is None or skill.low <= 0:
-        reason = f"Its probabilities are not shown to be better than giving {trivial}."
-        return Verdict("no_skill", "no better than the base rates", reason)
-    reason = f"What it claims is what it keeps, as far as {rows(n)} can show."
-    return Verdict("calibrated", f"well calibrated, as far as {rows(n)} show{'s' * (n == 1)}", reason)

@@ -15,14 +15,14 @@ import numpy.typing as npt
 
 from bayespeft.errors import DataError
 from bayespeft.report.base import Report
-from bayespeft.report.binning import Bin, Floats
+from bayespeft.report.binning import Floats
 from bayespeft.report.bootstrap import explained
 from bayespeft.report.context import Quotes
-from bayespeft.report.grouped import FEWEST, WORK, Promise, Sums, kept, promise
+from bayespeft.report.grouped import FEWEST, WORK, Promise, Promised, Sums, promise
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.examples import LOG_ZERO, SUM_TOLERANCE
 from bayespeft.report.proportions import proportion
-from bayespeft.report.verdict import Verdict
+from bayespeft.report.verdict import Kind, Verdict, one_sided, two_sided
 from bayespeft.utils.checks import MAYBE_NAN, Resamples, Seed, checked_methods
 
 
@@ -55,7 +55,7 @@ class LabelFigures:
 
 @checked_methods
 @dataclass(frozen=True, slots=True)
-class MultiLabelReport(Report):
+class MultiLabelReport(Promised, Report):
     """Metrics of predicted probabilities of labels with 95 % intervals, and what the prediction cost.
 
     Attributes:
@@ -176,16 +176,6 @@ class MultiLabelReport(Report):
         )
 
     @property
-    def ece(self) -> Metric:
-        """Expected calibration error of all labels' probabilities together."""
-        return self.promise.ece
-
-    @property
-    def bins(self) -> tuple[Bin, ...]:
-        """Bins of all labels' probabilities together."""
-        return self.promise.bins
-
-    @property
     def verdict(self) -> Verdict:
         """What the figures say; see `verdict.Verdict` for its kinds.
 
@@ -194,20 +184,18 @@ class MultiLabelReport(Report):
         """
         error = self.ece.value
         if self.promise.broken:
-            gap, excess = self.confidence_gap.value, self.excess.value
-            if abs(gap) >= error / 2:
-                kind: Any = "over" if gap > 0 else "under"
-                less = f"Single labels are {'less' if gap > 0 else 'more'} often right than it claims."
-                return Verdict(kind, f"{kind}-confident by {100 * abs(gap):.1f} points", less, abs(gap))
+            excess = self.excess.value
+            if (found := one_sided(self.confidence_gap.value, error, "Single labels are")) is not None:
+                return found
             if abs(excess) >= error / 2:
-                kind, often = ("high", "more") if excess > 0 else ("low", "less")
+                kind: Kind = "high" if excess > 0 else "low"
+                often = "more" if excess > 0 else "less"
                 reason = f"It expects labels {often} often than they occur."
                 return Verdict(
                     kind, f"probabilities are too {kind} by {100 * abs(excess):.1f} points", reason, abs(excess)
                 )
-            text = f"over- and under-confident by {100 * error:.1f} points"
-            return Verdict("both", text, "It claims too much of some labels and too little of others.", error)
-        return kept(self.promise, self.skill, self.n, "every row the base rate of each label")
+            return two_sided(error, "labels")
+        return self.promise.kept(self.n, self.skill, "every row the base rate of each label")
 
     @property
     def headline(self) -> str:

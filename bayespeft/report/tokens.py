@@ -15,20 +15,20 @@ import numpy.typing as npt
 
 from bayespeft.errors import DataError
 from bayespeft.report.base import Report
-from bayespeft.report.binning import Bin, Floats
+from bayespeft.report.binning import Floats
 from bayespeft.report.classes import Classes, by_class
 from bayespeft.report.context import Quotes
 from bayespeft.report.entities import Entities, entities
-from bayespeft.report.grouped import Promise, Sums, kept, promise
+from bayespeft.report.grouped import Promise, Promised, Sums, promise
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.examples import example_scores, validate
-from bayespeft.report.verdict import Kind, Verdict
+from bayespeft.report.verdict import Verdict, one_sided, two_sided
 from bayespeft.utils.checks import MAYBE_NAN, Resamples, Seed, checked_methods
 
 
 @checked_methods
 @dataclass(frozen=True, slots=True)
-class TokenReport(Report):
+class TokenReport(Promised, Report):
     """Metrics of predicted probabilities of tokens' classes with 95 % intervals, and what the prediction cost.
 
     Attributes:
@@ -149,27 +149,12 @@ class TokenReport(Report):
         )
 
     @property
-    def ece(self) -> Metric:
-        """Expected calibration error of the most probable class, over tokens."""
-        return self.promise.ece
-
-    @property
-    def bins(self) -> tuple[Bin, ...]:
-        """Bins of confidence, over tokens."""
-        return self.promise.bins
-
-    @property
     def verdict(self) -> Verdict:
         """What the figures say; see `verdict.Verdict` for its kinds, and `CalibrationReport.verdict` for the rule."""
-        gap, error = self.confidence_gap.value, self.ece.value
         if not self.promise.broken:
-            return kept(self.promise, self.skill, self.n, "tokens the frequencies of the classes")
-        if abs(gap) < error / 2:
-            text = f"over- and under-confident by {100 * error:.1f} points"
-            return Verdict("both", text, "It claims too much for some tokens and too little for others.", error)
-        kind: Kind = "over" if gap > 0 else "under"
-        less = f"Its tokens are {'less' if gap > 0 else 'more'} often right than it claims."
-        return Verdict(kind, f"{kind}-confident by {100 * abs(gap):.1f} points", less, abs(gap))
+            return self.promise.kept(self.n, self.skill, "tokens the frequencies of the classes")
+        error = self.ece.value
+        return one_sided(self.confidence_gap.value, error, "Its tokens are") or two_sided(error, "tokens")
 
     @property
     def headline(self) -> str:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from bayespeft.report.metric import Metric
+
 Kind = Literal["calibrated", "over", "under", "both", "high", "low", "no_skill", "too_few"]
 
 POINTS = 0.05
@@ -59,3 +61,45 @@ def too_few(n: int, noise: float, power: float, off: str) -> Verdict:
         f"only {100 * power:.0f} of 100 such test sets."
     )
     return Verdict("too_few", f"too few rows to tell: {n:,}", reason)
+
+
+def one_sided(gap: float, error: float, subject: str) -> Verdict | None:
+    """Return "over" or "under" where confidence is off by at least half of the calibration error, else None.
+
+    At least half means that three quarters of all gap between confidence and accuracy has one sign.
+
+    Args:
+        gap: mean confidence less accuracy.
+        error: the calibration error.
+        subject: whose confidence it is, with its verb, such as "It is".
+    """
+    if abs(gap) < error / 2:
+        return None
+    kind: Kind = "over" if gap > 0 else "under"
+    reason = f"{subject} {'less' if gap > 0 else 'more'} often right than it claims."
+    return Verdict(kind, f"{kind}-confident by {100 * abs(gap):.1f} points", reason, abs(gap))
+
+
+def two_sided(error: float, what: str) -> Verdict:
+    """Return "both", by the calibration error: too much is claimed for some of `what`, and too little for others."""
+    text = f"over- and under-confident by {100 * error:.1f} points"
+    return Verdict("both", text, f"It claims too much for some {what} and too little for others.", error)
+
+
+def kept(n: int, noise: float, power: float, skill: Metric | None, trivial: str) -> Verdict:
+    """Return the verdict where claims are not shown to be broken.
+
+    Args:
+        n: rows.
+        noise: what chance alone makes of the calibration error, as a fraction.
+        power: share of samples in which an error of 5 points would be noticed.
+        skill: over base rates; None where these can't be beaten.
+        trivial: what giving base rates is, after "are not shown to be better than giving".
+    """
+    if power < LEAST_POWER:
+        return too_few(n, noise, power, "a model that claims 5 points too much")
+    if skill is None or skill.low <= 0:
+        reason = f"Its probabilities are not shown to be better than giving {trivial}."
+        return Verdict("no_skill", "no better than the base rates", reason)
+    reason = f"What it claims is what it keeps, as far as {rows(n)} can show."
+    return Verdict("calibrated", f"well calibrated, as far as {rows(n)} show{'s' * (n == 1)}", reason)

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 
 from bayespeft.report.multi_label import LabelFigures, MultiLabelReport
 from bayespeft.report.view import calibration_charts as charts
-from bayespeft.report.view.page import Figure, Picture, Section, Table, interval_below, quoted, share
+from bayespeft.report.view.page import LEAST_PROBABLE, Figure, Picture, Section, Table, interval_below, quoted, share
 from bayespeft.report.view.table import percent_cells, plain_cells
 from bayespeft.report.view.view import Row, View
 
 MOST = 100
 """Labels that the page tells apart: the most frequent ones."""
 
-SURPRISING = "Those whose labels have the least probability, as far as any is wrong. Wrong labels are often here, too."
 COVERED = "Each row is resampled with all its labels, which err together. Shares of rows have intervals of Clopper and Pearson."
 KEY = {
     "over": "claimed too often",
@@ -45,11 +44,7 @@ def rows(report: MultiLabelReport) -> Iterator[Row]:
     gap, excess = "of single labels; positive is over-confident", "of single labels; positive claims labels too often"
     yield Row("Confidence less accuracy", percent_cells(report.confidence_gap), None, gap)
     yield Row("Probability less share", percent_cells(report.excess), None, excess)
-    ratio, skill = (
-        "1 - NLL / NLL of the base rates",
-        None if report.skill is None else "of its probabilities, over base rates",
-    )
-    yield Row("Skill", percent_cells(report.skill), f"{ratio} ({report.base_nll:.3f} nats)", ratio, skill)
+    yield Row.explained(report)
     summed = "nats per row, summed over labels"
     yield Row("NLL", plain_cells(report.nll), "nats, summed over the labels of an example", summed, summed)
     yield Row("NLL of the base rates", plain_cells(report.base_nll), None, "nats per row")
@@ -77,7 +72,7 @@ def sections(report: MultiLabelReport) -> Iterator[Section]:
     """Yield calibration of all labels together, then label by label."""
     yield _trust(report)
     yield _labels(report)
-    yield from quoted(report.quotes, SURPRISING)
+    yield from quoted(report.quotes, LEAST_PROBABLE)
 
 
 def _trust(report: MultiLabelReport) -> Section:

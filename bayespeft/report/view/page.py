@@ -124,6 +124,12 @@ def share(metric: Metric) -> str:
     return f"{100 * metric.value:.1f} % (95 % interval {100 * metric.low:.1f} to {100 * metric.high:.1f})"
 
 
+LEAST_PROBABLE = (
+    "Those whose labels have the least probability, as far as any is wrong. Wrong labels are often here, too."
+)
+"""What `quoted` says of the most surprising rows where a row has several labels."""
+
+
 def quoted(quotes: Quotes | None, surprising: str) -> Iterator[Section]:
     """Yield the rows of data that are quoted: those that `surprising` says of, and those of the highest entropy."""
     if quotes is not None and quotes.mistakes:

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 from bayespeft.report.tokens import TokenReport
 from bayespeft.report.view import calibration_charts as charts
-from bayespeft.report.view.page import Figure, Picture, Section, Table, interval_below, quoted, share
+from bayespeft.report.view.page import LEAST_PROBABLE, Figure, Picture, Section, Table, interval_below, quoted, share
 from bayespeft.report.view.table import percent_cells, plain_cells
 from bayespeft.report.view.view import Row, View
 
-SURPRISING = "Those whose labels have the least probability, as far as any is wrong. Wrong labels are often here, too."
 COVERED = "Each row is resampled with all its tokens, which err together. Tokens without a label are left out."
 KEY = {
     "over": "over-confident",
@@ -32,11 +31,7 @@ def rows(report: TokenReport) -> Iterator[Row]:
     yield Row(
         "NLL", plain_cells(report.nll), "nats, summed over the tokens of a row", "nats per row, summed over its tokens"
     )
-    ratio, skill = (
-        "1 - NLL / NLL of the base rates",
-        None if report.skill is None else "of its probabilities, over base rates",
-    )
-    yield Row("Skill", percent_cells(report.skill), f"{ratio} ({report.base_nll:.3f} nats per token)", ratio, skill)
+    yield Row.explained(report, " per token")
     yield Row("NLL of the base rates", plain_cells(report.base_nll), None, "nats per token")
     noise, top = f"noise alone reaches {100 * report.promise.noise:.1f} %", "of the most probable class"
     width = f"{top}, over tokens, 15 bins of equal width"
@@ -74,7 +69,7 @@ def sections(report: TokenReport) -> Iterator[Section]:
     yield _trust(report)
     yield from _entities(report)
     yield from _classes(report)
-    yield from quoted(report.quotes, SURPRISING)
+    yield from quoted(report.quotes, LEAST_PROBABLE)
 
 
 def _trust(report: TokenReport) -> Section:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bayespeft.errors import ConfigError
 from bayespeft.report.view.figure_file import figure_file
 from bayespeft.report.view.page import Page, Section, Table, Tile, closing, interval_below, title
-from bayespeft.report.view.table import Cells, capital, lay_out, plain_cells
+from bayespeft.report.view.table import Cells, capital, lay_out, percent_cells, plain_cells
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,6 +44,18 @@ class Row(NamedTuple):
         tile = f"nats, of {report.entropy:.3f} entropy{note}" if shown else None
         words = f"nats, the epistemic part of the entropy{note}"
         return cls("Mutual information", plain_cells(report.mutual_information), words, tile=tile)
+
+    @classmethod
+    def explained(cls, report: Any, each: str = "") -> Row:
+        """Return the skill of a report over its base rates, which is a tile where some could be beaten.
+
+        Args:
+            report: with `skill` and `base_nll`.
+            each: what the latter's nats are for, where not a row, such as " per token".
+        """
+        ratio = "1 - NLL / NLL of the base rates"
+        tile = None if report.skill is None else "of its probabilities, over base rates"
+        return cls("Skill", percent_cells(report.skill), f"{ratio} ({report.base_nll:.3f} nats{each})", ratio, tile)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from bayespeft.cli import options as opt
+from bayespeft.cli import parsing
 from bayespeft.cli.written import Files
 from bayespeft.data.columns import LABELS
 from bayespeft.data.files import read_file
@@ -69,9 +70,9 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of the intervals.", rich_help_panel=opt.OUTPUT)] = 0,
 ) -> None:
     """Say how good, and how calibrated, the probabilities in a file are, whatever predicted them."""
-    files = Files(html, json, csv, plot, opt.figures(figure))
+    files = Files(html, json, csv, plot, parsing.figures(figure))
     files.check()
-    columns = None if probs is None else opt.names(probs)
+    columns = None if probs is None else parsing.names(probs)
     found = read(file, columns, label, logits)
     files.write(found.report(name=name or file.name, quotes=quotes, seed=seed))
     if validation is not None:

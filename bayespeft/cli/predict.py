@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from bayespeft.cli import options as opt
+from bayespeft.cli import parsing
 from bayespeft.data.files import DELIMITERS
 from bayespeft.data.layout import Columns
 from bayespeft.data.source import source_of
@@ -67,15 +68,14 @@ def predict(
     device: opt.Device = "auto",
 ) -> None:
     """Predict the rows of a file of any size: label, probability, entropy, mutual information, and decisions."""
-    if len(names) > 2:
-        raise typer.BadParameter(f"{len(names)} names after DIR: [MODEL] FILE are expected.")
+    model, file = parsing.model_and_data(names, "FILE")
     if out.suffix.lower() not in DELIMITERS:
         raise ConfigError(f"--out {out}: {' or '.join(DELIMITERS)} is written.")
     check_writable(out.parent)
-    said = opt.columns(columns)
+    said = parsing.columns(columns)
     settings: dict[str, Any] = {"draws": draws, "seed": seed, "sampling": sampling, "batch_size": batch_size}
-    with RowStream(Path(names[-1])) as stream:
-        posterior = from_pretrained(directory, names[0] if len(names) == 2 else None, device=device)
+    with RowStream(Path(file)) as stream:
+        posterior = from_pretrained(directory, model, device=device)
         kind = posterior.likelihood.prediction_type(posterior.classes)
         if not issubclass(kind, Predictive):
             raise ConfigError(

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from bayespeft.cli import options as opt
+from bayespeft.cli import parsing
 from bayespeft.compare import Execution, Study, read_study
 from bayespeft.errors import ConfigError
 
@@ -39,7 +40,7 @@ TestLimit = Annotated[
 Draws = Annotated[
     Any,
     typer.Option(
-        parser=opt.draws,
+        parser=parsing.draws,
         metavar="N|auto",
         help="Posterior draws to average, 10 by default; 0 predicts with the mean, auto goes on until their error is small.",
         rich_help_panel=opt.OUTPUT,
@@ -100,8 +101,8 @@ def study(names: Sequence[str], methods: str | None, seeds: str | None, **option
         found, execution = read_study(files[0])
     else:
         found, execution = Study.of(names[0], names[1:]), Execution()
-    chosen = None if methods is None else opt.names(methods)
-    return found.over(methods=chosen, seeds=None if seeds is None else opt.numbers(seeds), **options), execution
+    chosen = None if methods is None else parsing.names(methods)
+    return found.over(methods=chosen, seeds=None if seeds is None else parsing.numbers(seeds), **options), execution
 
 
 def execution(given: Execution, out: Path | None, **options: Any) -> Execution:

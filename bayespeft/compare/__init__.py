@@ -9,7 +9,8 @@ from bayespeft.compare.entry import compare, compare_study
 from bayespeft.compare.file import Execution
 from bayespeft.compare.file import read as read_study
 from bayespeft.compare.run import Failure, versions
-from bayespeft.compare.study import DataSet, OtherData, Study
+from bayespeft.compare.data_set import DataSet, OtherData
+from bayespeft.compare.study import Study
 from bayespeft.compare.tuning import Tuning, held_out
 
 __all__ = [

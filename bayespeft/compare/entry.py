@@ -10,12 +10,13 @@ from typing import Any
 from rich.console import Console
 
 from bayespeft.compare.comparison import Comparison, write_failures
+from bayespeft.compare.data_set import OtherData
 from bayespeft.compare.engines import devices, in_processes, in_turn
 from bayespeft.compare.file import Execution
 from bayespeft.compare.results import Results
 from bayespeft.compare.run import Failure, Worker
 from bayespeft.compare.slurm import by_slurm
-from bayespeft.compare.study import METHODS, Draws, Job, OtherData, Run, Study, key
+from bayespeft.compare.study import METHODS, Draws, Job, Run, Study, key
 from bayespeft.compare.tuning import Tuning, as_tuning
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.errors import BayesPeftError, ConfigError, RunError

@@ -48,7 +48,8 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field
 
 from bayespeft import registry
-from bayespeft.compare.study import METHODS, DataSet, Draws, Study
+from bayespeft.compare.data_set import DataSet
+from bayespeft.compare.study import METHODS, Draws, Study
 from bayespeft.compare.tuning import Tuning
 from bayespeft.config import Config, Plugin, Targets, TrainConfig
 from bayespeft.errors import ConfigError

@@ -13,9 +13,10 @@ from typing import Any
 from torch import nn
 
 from bayespeft.compare.claims import claimed
+from bayespeft.compare.data_set import DataSet
 from bayespeft.compare.results import FORMAT, Results
 from bayespeft.compare.scores import contributions, encode
-from bayespeft.compare.study import DataSet, Job, Run, key
+from bayespeft.compare.study import Job, Run, key
 from bayespeft.compare.tuning import FIFTH, Trial, Tuned, held_out, search
 from bayespeft.data.source import Source
 from bayespeft.errors import ConfigError

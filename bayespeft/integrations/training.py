@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,7 +21,7 @@ from bayespeft.integrations.arguments import check_arguments, settings
 from bayespeft.layers.network import bare
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.methods.base import Method
-from bayespeft.networks.configuration import cache_as_it_was
+from bayespeft.networks.trainers import given_to_trainer
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.predictive.base import Prediction
 from bayespeft.utils.checks import Draws, check
@@ -88,7 +87,7 @@ class BayesTraining(_Trainer):  # type: ignore[misc]
         draws = check(f"{type(self).__name__}: draws", draws, Draws)
         check_arguments(args, train, named)
         network = bare(model)
-        with _as_it_is(network):
+        with given_to_trainer(network):
             super().__init__(network, args, *positional, **named)
         # Copies of the network side by side in one process would run with the hooks of the first.
         self.args._n_gpu = min(self.args.n_gpu, 1)
@@ -245,26 +244,6 @@ class BayesTraining(_Trainer):  # type: ignore[misc]
         """Return what reads texts, where the trainer has something: a tokenizer, or that of a processor."""
         found = getattr(self.processing_class, "tokenizer", self.processing_class)
         return found if hasattr(found, "pad_token_id") else None
-
-
-@contextmanager
-def _as_it_is(network: nn.Module) -> Iterator[None]:
-    """Let a trainer be made around a network inside a `with` block, and take off what it does to it.
-
-    A quantised network passes for one with adapters, which it will have: trainers refuse it otherwise.
-    """
-    forward = network.__dict__.get("forward")
-    marked = network.__dict__.get("_hf_peft_config_loaded")
-    try:
-        if getattr(network, "is_quantized", False):
-            network._hf_peft_config_loaded = True  # type: ignore[assignment]
-        with cache_as_it_was(network):
-            yield
-    finally:
-        for name, before in (("forward", forward), ("_hf_peft_config_loaded", marked)):
-            network.__dict__.pop(name, None)
-            if before is not None:
-                network.__dict__[name] = before
 
 
 def _read(path: str) -> Any:

@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 import bayespeft
-from bayespeft.cli import doctor, options
+from bayespeft.cli import doctor, parsing
 from bayespeft.cli.app import app
 from bayespeft.config import Targets
 from bayespeft.errors import ConfigError, FitError
@@ -483,18 +483,18 @@ def test_too_many_names(fitted, network, data):
     ],
 )
 def test_targets(names, layers, expected):
-    found = options.targets(names, layers)
+    found = parsing.targets(names, layers)
     assert found == expected
     # What was not given is left to the method.
     assert ("modules" in found.model_fields_set, "layers" in found.model_fields_set) == (bool(names), bool(layers))
 
 
 def test_small_parsers():
-    assert options.names(" mle, melora,") == ["mle", "melora"]
-    assert options.numbers("0,1, 2") == [0, 1, 2]
-    assert options.data_options(["groups=a,b", "config=x"]) == {"groups": ["a", "b"], "config": "x"}
+    assert parsing.names(" mle, melora,") == ["mle", "melora"]
+    assert parsing.numbers("0,1, 2") == [0, 1, 2]
+    assert parsing.data_options(["groups=a,b", "config=x"]) == {"groups": ["a", "b"], "config": "x"}
     with pytest.raises(ConfigError, match="whole numbers"):
-        options.numbers("0,1.5")
+        parsing.numbers("0,1.5")
 
 
 def test_files_and_columns_of_any_name(network, sentences, tmp_path):

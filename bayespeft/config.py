@@ -85,16 +85,19 @@ class Targets(Config):
     """Which layers get an adapter.
 
     Attributes:
-        modules: "auto" (query and value projections of the known architectures), "all-linear" (every linear layer but
-            the head), a list of module names (whole names or their last parts, as in peft), or one regular
-            expression that must match a module's whole name.
+        modules: "auto" (query and value projections, found by the structure of blocks of attention: see
+            `bayespeft.layers.attention`), "all-linear" (every linear layer but the head), a list of module names (whole
+            names or their last parts, as in peft), or one regular expression that must match a module's whole name.
         layers: keep only modules inside these blocks, as (first, last), both included, counted from 0, or, where negative,
             from the end: (-3, -1) are the last three, whose draws share all that lies below them. A module's block is the
             first number in its dotted name.
+        exclude: leave these out of what `modules` selects: names (whole names or their last parts) or regular expressions
+            that must match a whole name. One that matches nothing is an error.
     """
 
     modules: str | list[str] = "auto"
     layers: tuple[int, int] | None = None
+    exclude: list[str] = []
 
 
 class TrainConfig(Config):

@@ -31,9 +31,9 @@ from bayespeft.guides.base import GuideSpec
 from bayespeft.layers.factors import StackedFactor
 from bayespeft.layers.fingerprint import fingerprint
 from bayespeft.layers.heads import find_fresh, fresh_parameters, in_use, warn_of_random
-from bayespeft.layers.layer import find_layers
 from bayespeft.layers.merged import Merged, check_untied, times_merged
 from bayespeft.layers.network import eager
+from bayespeft.layers.targets import find_layers
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.inputs import as_examples
 from bayespeft.likelihoods.regression import Regression
@@ -90,7 +90,7 @@ def assemble(
             )
         fresh = find_fresh(model) if chosen.trains_head else []
         method = method.replace(targets=as_targets(targets).over(method.targets))
-        layers = find_layers(model, method.targets, exclude=sorted(layer.name for layer in fresh))
+        layers = find_layers(model, method.targets, taken=sorted(layer.name for layer in fresh))
         with eager(), mode(model):
             own = in_use(fresh, lambda: chosen.logits(model, next(first.parts(1)))) if fresh else []
         idle = frozenset(layer.name for layer in fresh) - {head.name for head in own}
@@ -159,7 +159,7 @@ def as_targets(targets: str | Sequence[str] | Targets | None) -> Targets:
         return Targets(layers=(-int(last[1]), -1))
     if isinstance(targets, Targets):
         return targets
-    return Targets(modules=targets if isinstance(targets, str) else list(targets), layers=None)
+    return Targets(modules=targets if isinstance(targets, str) else list(targets), layers=None, exclude=[])
 
 
 def choose_method(guide: str | Method | GuideSpec, adapter: str | Adapter | None, train: TrainConfig) -> Method:

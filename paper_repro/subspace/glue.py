@@ -20,7 +20,7 @@ from torch import Tensor
 
 from bayespeft import Method, Posterior, Targets, registry
 from bayespeft.layers.heads import find_head
-from bayespeft.layers.layer import find_layers
+from bayespeft.layers.targets import find_layers
 from bayespeft.pretrained.load import load as load_model
 from paper_repro.posteriors.common import arguments, fitted, metrics, pending, test_rows
 from paper_repro.results import append
@@ -46,7 +46,7 @@ def main() -> None:
 def layers(model: str, targets: Targets = EVERYWHERE) -> Shapes:
     """Return the shapes (m, n) of the linear layers of a network that are adapted."""
     network, _ = load_model(model, "classification", 2)
-    layers = find_layers(network, targets, exclude=[head.name for head in find_head(network)])
+    layers = find_layers(network, targets, taken=[head.name for head in find_head(network)])
     return [(layer.out_features, layer.in_features) for layer in layers]
 
 

@@ -14,7 +14,8 @@ from bayespeft.adapters.full import Full
 from bayespeft.adapters.lora import Lora
 from bayespeft.config import Targets
 from bayespeft.errors import AttachError
-from bayespeft.layers.layer import all_layers, find_layers
+from bayespeft.layers.layer import all_layers
+from bayespeft.layers.targets import find_layers
 from bayespeft.layers.weights import Shared
 
 

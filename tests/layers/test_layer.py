@@ -11,11 +11,13 @@ from transformers import MixtralConfig, MixtralForCausalLM
 
 from bayespeft.config import Targets
 from bayespeft.errors import AttachError, ConfigError, TargetError
-from bayespeft.layers.layer import all_layers, find_layers
+from bayespeft.layers.layer import all_layers
+from bayespeft.layers.targets import find_layers
 
 
-def names(model, targets="auto", layers=None, exclude=()):
-    return [layer.name for layer in find_layers(model, Targets(modules=targets, layers=layers), exclude)]
+def names(model, targets="auto", layers=None, taken=(), exclude=()):
+    chosen = Targets(modules=targets, layers=layers, exclude=list(exclude))
+    return [layer.name for layer in find_layers(model, chosen, taken)]
 
 
 def test_auto_takes_query_and_value(bert, llama, gpt2):
@@ -26,8 +28,8 @@ def test_auto_takes_query_and_value(bert, llama, gpt2):
     assert names(gpt2) == [f"transformer.h.{i}.attn.c_attn" for i in range(2)]
 
 
-def test_auto_on_an_unknown_network_lists_the_candidates(mlp):
-    with pytest.raises(TargetError, match=r"Sequential.*all-linear.*0, 2, 4"):
+def test_auto_on_a_network_without_attention_lists_the_candidates(mlp):
+    with pytest.raises(TargetError, match=r"no block of attention.*Sequential.*all-linear.*0, 2, 4"):
         names(mlp)
 
 
@@ -44,7 +46,7 @@ def test_names_patterns_and_ranges(llama):
 def test_all_linear_leaves_the_output_embedding_and_the_head_out(llama, bert):
     assert "lm_head" not in names(llama, "all-linear")
     assert len(names(llama, "all-linear")) == 14
-    assert "classifier" not in names(bert, "all-linear", exclude=["classifier"])
+    assert "classifier" not in names(bert, "all-linear", taken=["classifier"])
 
 
 def test_nothing_selected_is_an_error_that_lists_candidates(llama):
@@ -56,6 +58,29 @@ def test_nothing_selected_is_an_error_that_lists_candidates(llama):
         names(llama, "(q_proj")
     with pytest.raises(TargetError, match="no linear layer to adapt"):
         names(nn.Sequential(nn.Tanh()), "all-linear")
+
+
+def test_layers_are_excluded_by_name_or_pattern(llama):
+    everything = names(llama, "all-linear")
+    left = names(llama, "all-linear", exclude=["down_proj", r".*\.self_attn\..*", "model.layers.0.mlp.up_proj"])
+    assert set(everything) - set(left) == {
+        name
+        for name in everything
+        if "self_attn" in name or "down_proj" in name or name == "model.layers.0.mlp.up_proj"
+    }
+    assert names(llama, ["q_proj", "k_proj"], exclude=["k_proj"]) == names(llama, ["q_proj"])
+    assert names(llama, exclude=["v_proj"], layers=(1, 1)) == ["model.layers.1.self_attn.q_proj"]
+
+
+def test_an_exclusion_that_matches_nothing_is_an_error_with_near_names(llama):
+    with pytest.raises(TargetError, match=r"targets.exclude: 'v_prj' matches none of the 4 layers.*Near: v_proj"):
+        names(llama, exclude=["v_prj"])
+    with pytest.raises(TargetError, match=r"'down_proj' matches none"):  # which "auto" does not select anyway
+        names(llama, exclude=["down_proj"])
+    with pytest.raises(ConfigError, match=r"targets.exclude: '\(v' is no regular expression"):
+        names(llama, exclude=["(v"])
+    with pytest.raises(TargetError, match=r"targets='auto' without q_proj, v_proj selects no linear layer"):
+        names(llama, exclude=["q_proj", "v_proj"])
 
 
 def test_weight_is_always_out_by_in(gpt2, llama):

@@ -85,11 +85,11 @@ def test_compare_knows_runs_by_the_layers_that_were_adapted(
     own = run()
     assert fits == [4, 6]  # two layers in each of two blocks; six in the first
     assert [r["settings"]["method"]["targets"] for r in own.runs] == [
-        {"modules": "auto", "layers": None},
-        {"modules": "all-linear", "layers": [0, 0]},
+        {"modules": "auto", "layers": None, "exclude": []},
+        {"modules": "all-linear", "layers": [0, 0], "exclude": []},
     ]
     # Naming a method's own layers makes no other run of it.
     again = run(targets="auto")
     assert fits == [4, 6, 4]
     assert again.runs[0] == own.runs[0]
-    assert again.runs[1]["settings"]["method"]["targets"] == {"modules": "auto", "layers": None}
+    assert again.runs[1]["settings"]["method"]["targets"] == {"modules": "auto", "layers": None, "exclude": []}

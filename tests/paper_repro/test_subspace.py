@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.layers.heads import find_head
-from bayespeft.layers.layer import find_layers
+from bayespeft.layers.targets import find_layers
 
 pytest.importorskip("paper_repro.tables", reason="the measurements are only in the repository")
 from paper_repro import results
@@ -21,7 +21,7 @@ from paper_repro.subspace import ablation, budget, glue, synthetic, tables
 
 
 def shapes_of(model):
-    layers = find_layers(model, glue.EVERYWHERE, exclude=[head.name for head in find_head(model)])
+    layers = find_layers(model, glue.EVERYWHERE, taken=[head.name for head in find_head(model)])
     return [(layer.out_features, layer.in_features) for layer in layers]
 
 

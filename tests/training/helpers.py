@@ -15,7 +15,8 @@ from bayespeft.data.padding import Padding
 from bayespeft.data.source import source_of
 from bayespeft.guides.base import GuideSpec
 from bayespeft.layers.factors import Factor, stack_factors
-from bayespeft.layers.layer import Layer, find_layers
+from bayespeft.layers.layer import Layer
+from bayespeft.layers.targets import find_layers
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.regression import Regression
 from bayespeft.likelihoods.sequence_classification import SequenceClassification

@@ -57,7 +57,7 @@ def intervals(
     specs = table() if specs is None else specs
     ordered = Ordered.of(scores, n_bins)
     resamples = affordable(resamples, len(ordered))
-    few = min(resamples, max(WORK // scores.probs.size, FEWEST))
+    few = min(resamples, max(WORK // (len(scores) * scores.classes), FEWEST))
     resampled = {spec.name: spec.interval.resampled(spec) for spec in specs if spec.interval is not None}
     wanted = {
         spec.name: (function, few if spec.classwise else resamples)
@@ -65,10 +65,9 @@ def intervals(
         if (function := resampled.get(spec.name)) is not None
     }
     draws = replicates(ordered, wanted, resamples=resamples, seed=seed)
-    whole = Tally(ordered, np.ones((1, len(ordered))))
     found: dict[str, Figure] = {}
     for spec in specs:
-        value = float(spec(whole)[0])
+        value = float(spec(ordered.whole)[0])
         if np.isnan(value):
             found[spec.name] = None
         elif spec.interval is None:

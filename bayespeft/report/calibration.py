@@ -16,7 +16,7 @@ from bayespeft.errors import ConfigError
 from bayespeft.report.base import DrawnReport
 from bayespeft.report.binning import Bin, score_bins
 from bayespeft.report.bootstrap import ece_noise, ece_power, intervals
-from bayespeft.report.classes import Classes, by_class
+from bayespeft.report.classes import MOST, Classes, by_class
 from bayespeft.report.context import Quotes
 from bayespeft.report.metric import Figure, Metric, value_of
 from bayespeft.report.metrics.examples import example_scores
@@ -127,7 +127,7 @@ class CalibrationReport(DrawnReport):
             entropy=float(scores.entropy.mean()),
             mutual_information=None if mutual_information is None else float(mutual_information),
             information_is_low=information_is_low,
-            by_class=by_class(scores.probs, scores.labels, class_names),
+            by_class=by_class(scores.probs, scores.labels, class_names) if scores.classes <= MOST else None,
             ood=tuple(ood),
             over_draws=over_draws,
             quotes=quotes,

@@ -1,6 +1,6 @@
 """Time and peak memory of a calibration report: 100,000 examples x 20 classes, with another set and with 10 kept draws.
 
-    python -m paper_repro.efficiency.report
+    python -m paper_repro.efficiency.report [--examples 1000000 --classes 3 --parts report]
 
 CPU seconds as well as wall-clock: the machine may do other work. Memory is the most that was allocated at once, by a second
 run under tracemalloc, which slows it; the predictions themselves are not part of it.
@@ -50,25 +50,31 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=100_000)
     parser.add_argument("--classes", type=int, default=20)
     parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--parts", default="report,ood,over_draws")
     arguments = parser.parse_args()
     n, classes = arguments.examples, arguments.classes
     log_probs, labels = simulate(n, classes, 1.5, 0)
-    other, _ = simulate(n, classes, 1.0, 1)
 
     def scores(logs: np.ndarray) -> dict[str, np.ndarray]:
         p = np.exp(logs)
         return {"max_probability": -p.max(axis=1), "entropy": -(p * logs).sum(axis=1)}
 
-    inside, outside = scores(log_probs), scores(other)
-    draws = np.stack([simulate(n, classes, 1.5, 2 + i)[0] for i in range(arguments.draws)]).astype(np.float32)
-    parts: dict[str, Callable[[], Any]] = {
-        "report": lambda: CalibrationReport.from_log_probs(log_probs, labels),
-        "ood": lambda: separations(inside, {"other": outside}),
-        "over_draws": lambda: over_draws(draws, labels),
+    def ood() -> Callable[[], Any]:
+        inside, outside = scores(log_probs), scores(simulate(n, classes, 1.0, 1)[0])
+        return lambda: separations(inside, {"other": outside})
+
+    def draws() -> Callable[[], Any]:
+        each = np.stack([simulate(n, classes, 1.5, 2 + i)[0] for i in range(arguments.draws)]).astype(np.float32)
+        return lambda: over_draws(each, labels)
+
+    parts: dict[str, Callable[[], Callable[[], Any]]] = {
+        "report": lambda: lambda: CalibrationReport.from_log_probs(log_probs, labels),
+        "ood": ood,
+        "over_draws": draws,
     }
-    for part, work in parts.items():
+    for part in arguments.parts.split(","):
         size = {"examples": n, "classes": classes, "draws": arguments.draws}
-        results.append(EXPERIMENT, part=part, **size, **measured(work))
+        results.append(EXPERIMENT, part=part, **size, **measured(parts[part]()))
 
 
 if __name__ == "__main__":

@@ -154,8 +154,8 @@ def calibration_figures(tally: Tally) -> dict[str, Floats]:
 def ece_figures(tally: Tally) -> dict[str, Floats]:
     """Return both expected calibration errors in each resample, and `..._distance` from the sample's gaps: (R,) each."""
     found: dict[str, Floats] = {}
-    whole = _gaps(Tally(tally.ordered, np.ones((1, tally.n))))
-    for name, gaps in _gaps(tally).items():
+    whole = tally.ordered.whole.once(_gaps)
+    for name, gaps in tally.once(_gaps).items():
         found[name] = np.abs(gaps).sum(axis=1)
         found[f"{name}_distance"] = np.abs(gaps - whole[name]).sum(axis=1)
     return found

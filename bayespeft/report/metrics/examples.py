@@ -7,7 +7,8 @@ lowest class among equals), as in `argmax`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,49 @@ is 0, of which no more is known than that a float64 could not hold it, counts as
 SUM_TOLERANCE = 1e-3
 """How far from 1 the probabilities of one example may sum."""
 
+BLOCK = 1 << 21
+"""Probabilities that are computed at a time, in float64: 16 MiB of each array that is made of them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Probabilities:
+    """Probabilities of n examples, computed from their logs where they are asked for, as there may be very many classes.
+
+    Attributes:
+        logs: (m, classes) natural logs in the precision in which they were given, of examples in any order.
+        sums: (m,) what the probabilities of each sum to, which they are divided by.
+        rows: (n,) which of the m these are, in their order.
+    """
+
+    logs: npt.NDArray[Any]
+    sums: Floats
+    rows: npt.NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return int(self.logs.shape[1])
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Probabilities:
+        """Return those of some examples, in their order."""
+        return Probabilities(self.logs, self.sums, self.rows[rows])
+
+    def columns(self, start: int, stop: int) -> Floats:
+        """Return the probabilities of classes start..stop - 1, (n, stop - start) float64."""
+        found = self.logs[self.rows, start:stop].astype(np.float64)
+        np.exp(found, out=found)
+        found /= self.sums[self.rows, None]
+        return found
+
+    def blocks(self) -> Iterator[tuple[int, Floats]]:
+        """Yield the first class, and the probabilities, of some classes at a time."""
+        step = max(BLOCK // max(len(self), 1), 1)
+        for start in range(0, self.classes, step):
+            yield start, self.columns(start, min(start + step, self.classes))
+
 
 @dataclass(frozen=True, slots=True)
 class Scores:
@@ -37,7 +81,7 @@ class Scores:
         nll: minus the log-probability of the label, in nats; `-LOG_ZERO` where its probability is 0.
         brier: squared distance of the probabilities from the label's one-hot vector, in [0, 2].
         entropy: entropy of the probabilities, in nats, in [0, log classes].
-        probs: (n, classes), rows sum to 1.
+        law: the probabilities of all classes.
         labels: int64, in [0, classes).
     """
 
@@ -46,7 +90,7 @@ class Scores:
     nll: Floats
     brier: Floats
     entropy: Floats
-    probs: Floats
+    law: Probabilities
     labels: Ints
 
     def __len__(self) -> int:
@@ -55,7 +99,12 @@ class Scores:
     @property
     def classes(self) -> int:
         """Number of classes."""
-        return int(self.probs.shape[1])
+        return self.law.classes
+
+    @property
+    def probs(self) -> Floats:
+        """(n, classes) float64, computed anew each time; rows sum to 1."""
+        return self.law.columns(0, self.classes)
 
     @property
     def majority(self) -> int:
@@ -64,7 +113,15 @@ class Scores:
 
     def take(self, rows: npt.NDArray[np.intp]) -> Scores:
         """Return those of some rows, in their order."""
-        return Scores(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return Scores(
+            confidence=self.confidence[rows],
+            correct=self.correct[rows],
+            nll=self.nll[rows],
+            brier=self.brier[rows],
+            entropy=self.entropy[rows],
+            law=self.law.take(rows),
+            labels=self.labels[rows],
+        )
 
 
 def validate(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floats, Ints]:
@@ -74,8 +131,12 @@ def validate(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floats, I
         DataError: as `validate_log_probs`, or labels that are not integers or not in [0, classes). The message names the
             first such row.
     """
-    p, y = validate_log_probs(log_probs), _array(labels, "labels")
-    n, classes = p.shape
+    p = validate_log_probs(log_probs)
+    return p, _labels(labels, *p.shape)
+
+
+def _labels(labels: npt.ArrayLike, n: int, classes: int) -> Ints:
+    y = _array(labels, "labels")
     if y.shape != (n,):
         raise DataError(f"labels has shape {y.shape}, but log_probs has {n} rows: pass one label for each row.")
     if y.dtype.kind not in "iu":
@@ -87,7 +148,7 @@ def validate(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floats, I
             f"label {y[int(np.argmax(outside))]} is not in 0..{classes - 1}",
             "Drop ignored examples (such as -100), or pass log_probs with one column for each class.",
         )
-    return p, y.astype(np.int64)
+    return y.astype(np.int64)
 
 
 def validate_log_probs(log_probs: npt.ArrayLike) -> Floats:
@@ -97,16 +158,23 @@ def validate_log_probs(log_probs: npt.ArrayLike) -> Floats:
         DataError: a wrong shape, no example, NaN, or a row that does not sum to 1 within `SUM_TOLERANCE`. The message names
             the first such row.
     """
-    p = _array(log_probs, "log_probs", np.float64)
+    p, _ = _checked(log_probs)
+    return p.astype(np.float64, copy=False)
+
+
+def _checked(log_probs: npt.ArrayLike) -> tuple[npt.NDArray[Any], Floats]:
+    """Check natural-log probabilities and return them in the precision of their floats, and the sums of rows; see above."""
+    p = _array(log_probs, "log_probs")
+    if p.dtype.kind != "f" or p.dtype.itemsize > 8:
+        p = _array(p, "log_probs", np.float64)
     if p.ndim != 2 or 0 in p.shape:
         raise DataError(f"log_probs has shape {p.shape}; (examples, classes) with at least one of each is expected.")
-    _fail_at(
-        np.logical_or.reduce(np.isnan(p), axis=1),
-        "log_probs is NaN",
-        "Look for an overflow in the logits of that example.",
-    )
+    sums = np.empty(len(p))
     with np.errstate(over="ignore"):
-        sums = np.exp(p).sum(axis=1)
+        for rows in _row_blocks(p):
+            sums[rows] = np.exp(p[rows].astype(np.float64)).sum(axis=1)
+    # Only NaN makes a sum NaN: probabilities are not negative.
+    _fail_at(np.isnan(sums), "log_probs is NaN", "Look for an overflow in the logits of that example.")
     wrong = ~(np.abs(sums - 1) <= SUM_TOLERANCE)
     if wrong.any():
         _fail_at(
@@ -114,7 +182,7 @@ def validate_log_probs(log_probs: npt.ArrayLike) -> Floats:
             f"probabilities sum to {sums[int(np.argmax(wrong))]:.6g}, not 1,",
             "Pass natural-log probabilities, e.g. torch.log_softmax(logits.float(), -1); not logits or probabilities.",
         )
-    return p
+    return p, sums
 
 
 def example_scores(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> Scores:
@@ -129,26 +197,32 @@ def example_scores(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> Scores:
     Raises:
         DataError: see `validate`.
     """
-    log_p, y = validate(log_probs, labels)
-    p = np.exp(log_p)
-    sums = p.sum(axis=1, keepdims=True)
-    p /= sums
-    log_p = np.where(np.isneginf(log_p), LOG_ZERO, log_p - np.log(sums))
-    rows = np.arange(len(y))
-    nll = np.maximum(-log_p[rows, y], 0.0)
-    entropy = np.maximum(-np.einsum("nk,nk->n", p, log_p), 0.0)
-    top = p.argmax(axis=1)
-    off = p.copy()
-    off[rows, y] -= 1
-    return Scores(
-        confidence=p[rows, top],
-        correct=(top == y).astype(np.float64),
-        nll=nll,
-        brier=np.einsum("nk,nk->n", off, off),
-        entropy=entropy,
-        probs=p,
-        labels=y,
-    )
+    logs, sums = _checked(log_probs)
+    y = _labels(labels, *logs.shape)
+    n = len(y)
+    confidence, correct, nll, brier, entropy = (np.empty(n) for _ in range(5))
+    for rows in _row_blocks(logs):
+        log_p, own = logs[rows].astype(np.float64), y[rows]
+        each = np.arange(len(own))
+        p = np.exp(log_p)
+        p /= sums[rows, None]
+        zero = np.isneginf(log_p)
+        log_p -= np.log(sums[rows, None])
+        log_p[zero] = LOG_ZERO
+        nll[rows] = np.maximum(-log_p[each, own], 0.0)
+        entropy[rows] = np.maximum(-np.einsum("nk,nk->n", p, log_p), 0.0)
+        top = p.argmax(axis=1)
+        confidence[rows], correct[rows] = p[each, top], top == own
+        p[each, own] -= 1
+        brier[rows] = np.einsum("nk,nk->n", p, p)
+    law = Probabilities(logs, sums, np.arange(n))
+    return Scores(confidence=confidence, correct=correct, nll=nll, brier=brier, entropy=entropy, law=law, labels=y)
+
+
+def _row_blocks(logs: npt.NDArray[Any]) -> Iterator[slice]:
+    step = max(BLOCK // logs.shape[1], 1)
+    for start in range(0, len(logs), step):
+        yield slice(start, min(start + step, len(logs)))
 
 
 def _array(values: npt.ArrayLike, name: str, dtype: type[np.float64] | None = None) -> npt.NDArray[Any]:

@@ -84,14 +84,14 @@ class Studentised(Interval):
         """Return the studentised deviation from the sample."""
 
         def deviation_of(tally: Tally) -> Floats:
-            whole = Tally(tally.ordered, np.ones((1, tally.n)))
+            whole = tally.ordered.whole
             return deviates(metric(tally), self.error(tally), float(metric(whole)[0]), float(self.error(whole)[0]))
 
         return deviation_of
 
     def __call__(self, value: float, draws: Floats, ordered: Ordered, level: float) -> Figure:
         """As the base."""
-        error = float(self.error(Tally(ordered, np.ones((1, len(ordered)))))[0])
+        error = float(self.error(ordered.whole)[0])
         return studentised(value, error, draws, level, self.least, self.most)
 
 
@@ -159,11 +159,15 @@ def few(ordered: Ordered) -> bool:
 def error_of_mean(contribution: Callable[[Scores], Floats]) -> Function:
     """Return the standard error, in each resample, of the mean of what examples contribute."""
 
-    def error(tally: Tally) -> Floats:
-        values = contribution(tally.ordered.scores)
+    def moments(ordered: Ordered) -> tuple[Floats, Floats]:
+        values = contribution(ordered.scores)
         # Around the sample's mean, so that little is lost to rounding where the spread is small.
         values = values - values.mean()
-        variance = tally.mean(values**2) - tally.mean(values) ** 2
+        return values, values**2
+
+    def error(tally: Tally) -> Floats:
+        values, squares = tally.ordered.once(moments)
+        variance = tally.mean(squares) - tally.mean(values) ** 2
         return np.sqrt(np.maximum(variance, 0) / tally.n)
 
     return error

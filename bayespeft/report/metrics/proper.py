@@ -15,7 +15,7 @@ from bayespeft.report.binning import Floats
 from bayespeft.report.metrics.examples import Scores, example_scores
 from bayespeft.report.metrics.intervals import Exact, Studentised, error_of_mean
 from bayespeft.report.metrics.spec import MetricSpec
-from bayespeft.report.metrics.tally import Tally
+from bayespeft.report.metrics.tally import Ordered, Tally
 
 
 def accuracy(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -79,19 +79,22 @@ def _base_accuracy(scores: Scores) -> Floats:
     return found
 
 
+def _moments(ordered: Ordered) -> tuple[Floats, ...]:
+    """The NLL of each row, that of its base rate, and their squares and product, (n,) each."""
+    own, base = ordered.scores.nll, _base_nll(ordered.scores)
+    return own, base, own**2, own * base, base**2
+
+
 def _skill(tally: Tally) -> Floats:
-    scores = tally.ordered.scores
-    base, own = tally.mean(_base_nll(scores)), tally.mean(scores.nll)
+    own, base = (tally.mean(values) for values in tally.ordered.once(_moments)[:2])
     return 1 - np.divide(own, base, out=np.full_like(own, np.nan), where=base > 0)
 
 
 def _skill_error(tally: Tally) -> Floats:
     """By the ratio's influence, (nll - ratio base) / mean base."""
-    scores = tally.ordered.scores
-    own, base = scores.nll, _base_nll(scores)
-    mean = tally.mean(base)
-    ratio = np.divide(tally.mean(own), mean, out=np.zeros_like(mean), where=mean > 0)
-    variance = tally.mean(own**2) - 2 * ratio * tally.mean(own * base) + ratio**2 * tally.mean(base**2)
+    own, mean, squares, products, base_squares = (tally.mean(values) for values in tally.ordered.once(_moments))
+    ratio = np.divide(own, mean, out=np.zeros_like(mean), where=mean > 0)
+    variance = squares - 2 * ratio * products + ratio**2 * base_squares
     return np.divide(np.sqrt(np.maximum(variance, 0) / tally.n), mean, out=np.zeros_like(mean), where=mean > 0)
 
 

@@ -180,10 +180,15 @@ def selective_errors(tally: Tally) -> dict[str, Floats]:
         ("augrc", 1 - above, wrong_above),
         ("aurc", -np.log(np.maximum(above, 0.5 / n)), -passed),
     ):
-        right, missed = always, if_wrong + always
-        mean = ((sizes - errors) * right + errors * missed).sum(axis=1) / n
-        square = ((sizes - errors) * right**2 + errors * missed**2).sum(axis=1) / n
+        # Every example contributes `always`, and one that is wrong `if_wrong` more.
+        mean = (_dot(sizes, always) + _dot(errors, if_wrong)) / n
+        square = (_dot(sizes * always, always) + _dot(errors * if_wrong, if_wrong + 2 * always)) / n
         found[name] = np.sqrt(np.maximum(square - mean**2, 0) / n)
+    return found
+
+
+def _dot(left: Floats, right: Floats) -> Floats:
+    found: Floats = np.einsum("rg,rg->r", left, right)
     return found
 
 

@@ -8,7 +8,7 @@ line of R * n examples: one running sum, one interpolation for all.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -69,6 +69,12 @@ class Ordered:
         return len(self.order)
 
     @cached_property
+    def whole(self) -> Tally:
+        """The sample itself: R = 1."""
+        # The tally holds another object of the same arrays, for two that hold each other would wait for garbage collection.
+        return Tally(replace(self), np.ones((1, len(self))))
+
+    @cached_property
     def ends(self) -> Ints:
         """(G,) the last example of each group."""
         return tie_ends(self.confidence)
@@ -113,10 +119,10 @@ class Tally:
         self._starts = self.n * np.arange(len(counts))[:, None]
         self._found: dict[Any, Any] = {}
 
-    @classmethod
-    def whole(cls, scores: Scores, n_bins: int = N_BINS) -> Tally:
+    @staticmethod
+    def whole(scores: Scores, n_bins: int = N_BINS) -> Tally:
         """The sample itself: R = 1."""
-        return cls(Ordered.of(scores, n_bins), np.ones((1, len(scores))))
+        return Ordered.of(scores, n_bins).whole
 
     def mean(self, values: Floats) -> Floats:
         """Return the mean in each resample of what the ordered examples contribute, (n,): (R,)."""

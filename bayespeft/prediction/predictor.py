@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal, SupportsIndex, get_args
 
 import numpy as np
@@ -23,12 +24,14 @@ from bayespeft.data.digest import Digest
 from bayespeft.data.examples import Examples
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.guides.gaussian import GaussianGuide
+from bayespeft.prediction.deciding import LOOKS, DecidingAverage, Undecided
 from bayespeft.prediction.folding import Folding
 from bayespeft.prediction.jacobian import jacobians
 from bayespeft.prediction.sampling import Noise, Sampling
 from bayespeft.prediction.trunk import Trunk
 from bayespeft.predictive.average import REPLICATES, Average, Cost, Groups, Rows, refuse_broken
 from bayespeft.predictive.base import Prediction
+from bayespeft.predictive.categorical import CategoricalAverage
 from bayespeft.utils.memory import PeakMemory
 from bayespeft.utils.processes import shared_out
 from bayespeft.utils.randomness import seeded
@@ -57,7 +60,7 @@ class Predictor:
     def run(
         self,
         examples: Examples,
-        draws: int | Literal["auto"],
+        draws: int | Literal["auto", "decision"],
         seed: int,
         draws_per_pass: int | str = "auto",
         batch_size: int = 32,
@@ -70,7 +73,8 @@ class Predictor:
         Args:
             examples: the data.
             draws: how many; 0 is the posterior mean; "auto" goes on until the Monte Carlo error of the mean NLL is below
-                `tolerance` (at most 256). A guide without spread has nothing to draw, an ensemble has its members.
+                `tolerance` (at most 256); "decision" until an example's most probable class is settled, see
+                `bayespeft.prediction.deciding`. A guide without spread has nothing to draw, an ensemble has its members.
             seed: of the draws.
             draws_per_pass: draws folded into the batch axis at once, or "auto".
             batch_size: examples per pass.
@@ -83,7 +87,9 @@ class Predictor:
             FitError: an output is not a number.
         """
         latent = self.adapted.joint_guide.latent
-        wanted = self.check(draws, sampling, tolerance)
+        if draws == "decision" and self.adapted.joint_guide.stochastic:
+            return self._decided(examples, seed, draws_per_pass, batch_size, keep_draws, sampling)
+        wanted = self.check(0 if draws == "decision" else draws, sampling, tolerance)
         auto = wanted is None
         noise = Noise(sampling, latent.noise_size, seed, replicates=auto)
         folding = Folding(draws_per_pass, ROUND if wanted is None else wanted, self.adapted.device)
@@ -107,6 +113,41 @@ class Predictor:
                     break
         stated = average.draws if auto else count
         return average.result(Cost(stated, average.draws, cost.seconds, peak_memory_bytes=cost.peak_memory_bytes), unit)
+
+    def _decided(
+        self,
+        examples: Examples,
+        seed: int,
+        draws_per_pass: int | str,
+        batch_size: int,
+        keep_draws: bool,
+        sampling: Sampling,
+    ) -> Prediction:
+        """Draw for each example until its decision is settled; see `bayespeft.prediction.deciding`. Arguments as `run`."""
+        latent = self.adapted.joint_guide.latent
+        one_class = type(self.adapted.likelihood.average(0, False)) is CategoricalAverage
+        if not one_class or latent.members is not None or sampling != "plain" or keep_draws:
+            raise ConfigError(
+                "draws='decision' stops at different draws for different examples: it is for one class of each example, a "
+                "guide that is no ensemble, sampling='plain', and without keep_draws; give a number of draws."
+            )
+        average = DecidingAverage(len(examples))
+        noise = Noise(sampling, latent.noise_size, seed)
+        folding = Folding(draws_per_pass, LOOKS[0], self.adapted.device)
+        rounds, waiting, passes = _SameRounds(), torch.ones(len(examples), dtype=torch.bool), 0
+        with self._measured(seed) as cost, torch.no_grad():
+            for before, after in pairwise((0, *LOOKS)):
+                values = latent.transform(noise.take(after - before).to(self.adapted.device))
+                average.begin(after - before)
+                open_ones = Undecided(examples, waiting, rounds.check)
+                self._pass(open_ones, values, after - before, folding, average, batch_size, None)
+                passes += (after - before) * int(waiting.sum())
+                rows = waiting.nonzero()[:, 0]
+                waiting[rows] = ~average.settled(rows, after)
+                if not waiting.any():
+                    break
+        spent = -(-passes // max(len(examples), 1))
+        return average.result(Cost(average.draws, spent, cost.seconds, peak_memory_bytes=cost.peak_memory_bytes))
 
     def linearised(
         self, examples: Examples, seed: int, batch_size: int = 32, keep_draws: bool = False, draws: int = LOGIT_DRAWS
@@ -169,7 +210,7 @@ class Predictor:
         members = self.adapted.joint_guide.latent.members
         if isinstance(draws, str):
             if draws != "auto":
-                raise ConfigError(f"draws={draws!r}: a number, or 'auto'.")
+                raise ConfigError(f"draws={draws!r}: a number, or 'auto'; to sample, also 'decision'.")
             return members if self.adapted.joint_guide.stochastic else 0
         if isinstance(draws, bool) or not isinstance(draws, SupportsIndex):
             raise ConfigError(f"draws={draws!r}: a whole number, or 'auto'; 0 predicts with the posterior mean.")
@@ -188,7 +229,7 @@ class Predictor:
 
     def _pass(
         self,
-        examples: Examples,
+        examples: Examples | Undecided,
         values: dict[str, Tensor],
         draws: int,
         folding: Folding,
@@ -289,7 +330,7 @@ class _SameRounds:
             raise DataError(
                 f"batch {number} of the data is another one when it is read again (its order or its contents are random, in "
                 "a way that torch's, NumPy's and Python's seeds don't decide), so draws of several rounds can't be averaged "
-                "example by example. Give data that stays as it is, or a number of draws in place of draws='auto'."
+                "example by example. Give data that stays as it is, or a number of draws in place of a word."
             )
 
 

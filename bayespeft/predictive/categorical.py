@@ -34,6 +34,7 @@ class Predictive(Prediction):
         expected_entropy: (n,) mean entropy of the single draws, nats: the aleatoric part.
         labels: (n,) int64, or None where the data has none.
         draw_log_probs: (draws, n, K) float32, only where asked for.
+        draws_each: (n,) int64, draws of each example, where some have fewer than `draws`; None: all have as many.
         information_bias: (n,) float64, nats: by how much so few draws make entropy - expected entropy too small on average, see
             `information_bias`. None where that can't be told: with one draw, or one independent group of draws, such as a
             single Sobol sequence. The difference is then a lower estimate.
@@ -44,6 +45,7 @@ class Predictive(Prediction):
     log_probs: Tensor
     expected_entropy: Tensor
     draw_log_probs: Tensor | None = None
+    draws_each: Tensor | None = None
     information_bias: Tensor | None = None
 
     def __len__(self) -> int:
@@ -149,7 +151,7 @@ def log_likelihood(log_probs: Tensor, labels: Tensor) -> Tensor:
     return found.masked_fill(known == IGNORED, 0.0)
 
 
-def information_bias(probs: Tensor, squares: Tensor, units: int, members: int | None = None) -> Tensor:
+def information_bias(probs: Tensor, squares: Tensor, units: int | Tensor, members: int | None = None) -> Tensor:
     """Return by how much the entropy of an average over few draws is too small on average, nats: (...).
 
     With p the average over u independent units, E[H(p)] = H(E p) - sum_k var(p_k) / (2 E p_k) + O(u^-2), the term that the
@@ -159,7 +161,7 @@ def information_bias(probs: Tensor, squares: Tensor, units: int, members: int | 
     Args:
         probs: (..., K) averages.
         squares: (..., K) means over units of their squares.
-        units: u, at least 2.
+        units: u, at least 2; or a tensor that broadcasts with these.
         members: how many there are at all, if they end.
     """
     variance = (squares - probs.square()).clamp_min(0) / (units - 1)

@@ -2,9 +2,9 @@
 
     python -m paper_repro.efficiency.decisions --data-dir DATA [--tasks sst2,ag_news] [--methods melora]
 
-Fits as many steps as are said, since the length of training is not what is measured. `same` is the share of test rows whose most
-probable class is that of 32 draws, `settled` the share that stopped before, and `changed` the share of these whose class is
-another one than that of 32 draws, which differ themselves from infinitely many.
+Fits as many steps as are said, since the length of training is not what is measured. `same` is the share of test rows whose
+most probable class is that of 32 draws, `settled` the share that stopped before, and `changed` the share of these whose class
+is another one than that of 32 draws, which differ themselves from infinitely many.
 """
 
 from __future__ import annotations

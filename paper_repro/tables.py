@@ -121,6 +121,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "results: decide validity": statistics.validity,
     "results: interval coverage": statistics.coverage,
     "results: separation coverage": statistics.separation,
+    "results: clustered coverage": statistics.clustered,
     "results: conformal": statistics.conformal,
     "results: paired test": statistics.paired,
     "results: mutual information": statistics.information,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,12 @@ from bayespeft.likelihoods.base import Likelihood
 from bayespeft.prediction.folding import fitting
 from bayespeft.utils.memory import free_memory
 from bayespeft.variational.adapted import Adapted
+
+# Outputs that one backward pass differentiates: a pass of a small network costs what starting it costs, so that several at once
+# cost no more; of a large one, of more than half of `SMALL` numbers, it is the arithmetic, and only the memory would grow.
+AT_ONCE, SMALL = 64, 4_000_000
+# Numbers of the vectors that choose these outputs.
+CHOICES = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,8 @@ def jacobians(adapted: Adapted, examples: Examples, batch_size: int) -> Iterator
 
 
 def jacobian(adapted: Adapted, batch: Batch, bytes_each: int) -> Iterator[Jacobian]:
-    """Differentiate the outputs of a batch: one forward pass and one backward pass for each output of an example.
+    """Differentiate the outputs of a batch: one forward pass, and a backward pass for each output of an example, or for several
+    where the network is small.
 
     The network must be frozen and in evaluation mode, and its hooks switched on.
 
@@ -98,19 +106,22 @@ def jacobian(adapted: Adapted, batch: Batch, bytes_each: int) -> Iterator[Jacobi
     spread = logits.dim() > 2
     positions = logits.shape[1] if spread else 1
     step = fitting(positions, bytes_each, free_memory(adapted.device))
+    at_once = min(AT_ONCE, SMALL // max(sum(value.numel() for value in adapted.model.parameters()), 1))
     for start in range(0, positions, step):
         some = slice(start, start + step)
         used = None if counted is None else counted[:, some].any(0).repeat_interleave(logits.shape[-1]).tolist()
         ends = start + step >= positions
         with torch.enable_grad():
             part = logits[:, some] if spread else logits
-            by_stack = _by_stack(part.flatten(1), leaves, used, ends)
+            by_stack = _by_stack(part.flatten(1), leaves, used, ends, at_once)
         labels = moved.labels[:, some] if spread and moved.labels is not None else moved.labels
         yield Jacobian(part.detach(), by_stack, labels, moved, adapted.likelihood, ends)
     adapted.attachment.bind({})
 
 
-def _by_stack(outputs: Tensor, leaves: dict[str, Tensor], used: list[bool] | None, last: bool) -> dict[str, Tensor]:
+def _by_stack(
+    outputs: Tensor, leaves: dict[str, Tensor], used: list[bool] | None, last: bool, at_once: int = 1
+) -> dict[str, Tensor]:
     """Return the derivatives of outputs (rows, M) by the leaves, (rows, M, ...) by stack.
 
     Args:
@@ -118,17 +129,33 @@ def _by_stack(outputs: Tensor, leaves: dict[str, Tensor], used: list[bool] | Non
         leaves: stack -> (rows, ...).
         used: which of the M to differentiate; the others are 0. None: all.
         last: the graph is not needed any more.
+        at_once: outputs that one backward pass differentiates, at most.
     """
     rows, count = outputs.shape
     make = outputs.new_empty if used is None else outputs.new_zeros
     by_stack = {name: make(rows, count, *leaf.shape[1:]) for name, leaf in leaves.items()}
-    for k, column in enumerate(outputs.unbind(1)):
-        if used is not None and not used[k]:
+    wanted = [k for k in range(count) if used is None or used[k]]
+    at_once = min(at_once, CHOICES // outputs.numel())
+    while wanted:
+        some, wanted = wanted[: max(at_once, 1)], wanted[max(at_once, 1) :]
+        options: dict[str, Any] = {"retain_graph": not last or bool(wanted) or at_once > 1, "allow_unused": True}
+        try:
+            if at_once > 1:
+                choices = torch.zeros(len(some), 1, count, device=outputs.device, dtype=outputs.dtype)
+                choices[range(len(some)), :, some] = 1
+                options.update(grad_outputs=choices.expand(-1, rows, -1), is_grads_batched=True)
+                gradients = torch.autograd.grad(outputs, list(leaves.values()), **options)
+            else:
+                gradients = torch.autograd.grad(outputs[:, some[0]].sum(), list(leaves.values()), **options)
+        except RuntimeError:
+            if at_once <= 1:
+                raise
+            # The network has an operation that knows of no several passes at once.
+            at_once, wanted = 1, some + wanted
             continue
-        # Zeros for a factor that this output does not depend on.
-        gradients = torch.autograd.grad(
-            column.sum(), list(leaves.values()), retain_graph=not last or k + 1 < count, materialize_grads=True
-        )
-        for name, gradient in zip(leaves, gradients, strict=True):
-            by_stack[name][:, k] = gradient
+        for found, gradient in zip(by_stack.values(), gradients, strict=True):
+            if gradient is None:  # these outputs do not depend on the factor
+                found[:, some] = 0
+            else:
+                found[:, some] = gradient.movedim(0, 1) if at_once > 1 else gradient.unsqueeze(1)
     return by_stack

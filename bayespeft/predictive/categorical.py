@@ -99,8 +99,7 @@ class Predictive(Prediction):
         """Return a calibration report; arguments as the base. Other data must be predicted with as many draws and classes."""
         labels = self._labelled()
         if details.others:
-            bootstrap = {name: facts[name] for name in ("resamples", "seed") if name in facts}
-            facts["ood"] = separate(self, details.others, **bootstrap)
+            facts["ood"] = separate(self, details.others)
         if details.unit is not None:
             facts["over_draws"] = of_prediction(self, details.unit)
         if details.quotes:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from bayespeft.report.binning import Floats, Ints
+from bayespeft.report.clustered import Ratio, fraction
 from bayespeft.report.metric import Metric
 from bayespeft.report.proportions import proportion
 
@@ -49,29 +51,39 @@ class Classes:
     confusion: tuple[tuple[int, ...], ...]
 
 
-def by_class(probs: Floats, labels: Ints, names: Sequence[str] = ()) -> Classes | None:
+def by_class(probs: Floats, labels: Ints, names: Sequence[str] = (), owner: Ints | None = None) -> Classes | None:
     """Measure each class; None of more than `MOST`.
 
     Args:
         probs: (n, K).
         labels: (n,).
         names: of the classes; numbers where there are none.
+        owner: (n,) which row each is of, where several are of one and err together; see `clustered`.
     """
     classes = probs.shape[1]
     if classes > MOST:
         return None
     counts = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(counts, (labels, probs.argmax(axis=1)), 1)
-    own, given, hits = counts.sum(axis=1), counts.sum(axis=0), counts.diagonal()
+    top = probs.argmax(axis=1)
+    np.add.at(counts, (labels, top), 1)
+    own, given = counts.sum(axis=1), counts.sum(axis=0)
     figures = tuple(
         ClassFigures(
             name=str(names[k]) if k < len(names) else str(k),
             n=int(own[k]),
             predicted=int(given[k]),
-            recall=proportion(float(hits[k] / own[k]), int(own[k])) if own[k] else None,
-            precision=proportion(float(hits[k] / given[k]), int(given[k])) if given[k] else None,
+            recall=_share((labels == k) & (top == k), labels == k, owner),
+            precision=_share((labels == k) & (top == k), top == k, owner),
             claimed=float(probs[:, k].mean()),
         )
         for k in range(classes)
     )
     return Classes(figures, tuple(tuple(int(count) for count in row) for row in counts))
+
+
+def _share(hits: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_], owner: Ints | None) -> Metric | None:
+    """Return the share of hits among some; None of none."""
+    if owner is not None:
+        return fraction(Ratio(*(np.bincount(owner, mask).astype(np.float64) for mask in (hits, among))))
+    n = int(among.sum())
+    return proportion(float(hits.sum() / n), n) if n else None

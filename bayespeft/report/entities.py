@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayespeft.report.binning import Floats, Ints
-from bayespeft.report.grouped import Sums
+from bayespeft.report.clustered import Ratio, fraction
 from bayespeft.report.metric import Metric
-from bayespeft.report.proportions import proportion
 
 OUTSIDE = "O"
 BEGINS, ENDS = ("B", "S", "U"), ("E", "L", "S", "U")
@@ -101,11 +100,8 @@ def entities(
     owner: Ints,
     n: int,
     names: Sequence[str],
-    *,
-    resamples: int,
-    seed: int,
 ) -> Entities | None:
-    """Compare entities; None where classes are no tags of entities.
+    """Compare entities; None where classes are no tags of entities. Intervals go by rows; see `clustered`.
 
     Args:
         predicted: (m,) most probable class of each token.
@@ -114,46 +110,43 @@ def entities(
         owner: (m,) which row it is of, ascending.
         n: rows.
         names: of the classes.
-        resamples: bootstrap samples of rows.
-        seed: of these.
-
-    Raises:
-        ConfigError: `resamples` is below 1.
     """
     if not is_scheme(names):
         return None
-    right, there, given = (np.zeros(n) for _ in range(3))
-    of_type: dict[str, Counter[str]] = {}
+    of_type: dict[str, Floats] = {}
     probability: Counter[str] = Counter()
     edges = np.searchsorted(owner, np.arange(n + 1))
     for row in range(n):
         here = slice(int(edges[row]), int(edges[row + 1]))
         guessed, true = (spans([names[k] for k in values[here]]) for values in (predicted, labels))
         hits = set(guessed) & set(true)
-        right[row], there[row], given[row] = len(hits), len(true), len(guessed)
-        for count, found in (("right", hits), ("n", true), ("predicted", guessed)):
+        for count, found in enumerate((hits, true, guessed)):
             for _, _, kind in found:
-                of_type.setdefault(kind, Counter())[count] += 1
+                of_type.setdefault(kind, np.zeros((3, n)))[count, row] += 1
         own = log_p[here]
         for first, behind, kind in guessed:
             probability[kind] += float(np.exp(own[first:behind].sum()))  # type: ignore[assignment]
-    sums = Sums({"right": right, "there": there, "given": given}, resamples, seed)
-    return Entities(
-        f1=sums.figure(lambda s: 2 * s["right"][:, 0] / (s["there"] + s["given"])[:, 0]),
-        precision=sums.figure(lambda s: s["right"][:, 0] / s["given"][:, 0]),
-        recall=sums.figure(lambda s: s["right"][:, 0] / s["there"][:, 0]),
-        by_type=tuple(
+    f1, precision, recall = _shares(sum(of_type.values(), np.zeros((3, n))))
+    figures = []
+    for kind, counts in sorted(of_type.items()):
+        _, there, given = (int(count) for count in counts.sum(axis=1))
+        own_f1, own_precision, own_recall = _shares(counts)
+        assert own_f1 is not None, "a type is one that is there or was predicted"
+        figures.append(
             EntityFigures(
                 name=kind,
-                n=count["n"],
-                predicted=count["predicted"],
-                precision=proportion(count["right"] / count["predicted"], count["predicted"])
-                if count["predicted"]
-                else None,
-                recall=proportion(count["right"] / count["n"], count["n"]) if count["n"] else None,
-                f1=2 * count["right"] / (count["n"] + count["predicted"]),
-                probability=probability[kind] / count["predicted"] if count["predicted"] else None,
+                n=there,
+                predicted=given,
+                precision=own_precision,
+                recall=own_recall,
+                f1=own_f1.value,
+                probability=probability[kind] / given if given else None,
             )
-            for kind, count in sorted(of_type.items())
-        ),
-    )
+        )
+    return Entities(f1=f1, precision=precision, recall=recall, by_type=tuple(figures))
+
+
+def _shares(counts: Floats) -> tuple[Metric | None, Metric | None, Metric | None]:
+    """Return F1, precision and recall of entities that are right, there and predicted in each row, (3, n)."""
+    right, there, given = counts
+    return fraction(Ratio(2 * right, there + given)), fraction(Ratio(right, given)), fraction(Ratio(right, there))

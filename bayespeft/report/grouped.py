@@ -1,12 +1,11 @@
-"""Figures of labels of which an example has several: examples are resampled, with all their labels.
+"""Whether the probabilities of labels are kept of which an example has several: examples are resampled, with all their labels.
 
-Labels of one example err together, so that it is the examples which are independent. Whatever is a function of sums over labels
-is computed on the sums of each resample of examples (Efron & Tibshirani 1993, section 8.4, with examples as the units).
+Labels of one example err together, so that it is the examples which are independent (Efron & Tibshirani 1993, section 8.4, with
+examples as the units).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,47 +14,10 @@ from bayespeft.report.binning import N_BINS, Bin, Floats, Ints, bin_index, score
 from bayespeft.report.bootstrap import ece_noise, ece_power, resampled_counts
 from bayespeft.report.deviation import deviation
 from bayespeft.report.metric import Metric
-from bayespeft.report.metrics.intervals import percentile
 from bayespeft.report.verdict import POINTS, Verdict, kept
 
 # Labels times resamples that are simulated at most, but never fewer resamples than the second number.
 WORK, FEWEST = 100_000_000, 50
-
-
-class Sums:
-    """Sums over examples, and over each of the same resamples of them.
-
-    Args:
-        columns: name -> what each example contributes, (n,) or (n, P).
-        resamples: bootstrap samples.
-        seed: of these.
-
-    Raises:
-        ConfigError: `resamples` is below 1.
-    """
-
-    def __init__(self, columns: Mapping[str, Floats], resamples: int, seed: int) -> None:
-        tables = {name: values.reshape(len(values), -1) for name, values in columns.items()}
-        joint = np.concatenate(list(tables.values()), axis=1)
-        draws = np.empty((max(resamples, 0), joint.shape[1]))
-        for part, drawn in resampled_counts(len(joint), resamples, np.random.default_rng(seed)):
-            draws[part] = drawn @ joint
-        ends = np.cumsum([table.shape[1] for table in tables.values()])[:-1]
-        self.n = len(joint)
-        self.whole: dict[str, Floats] = dict(zip(tables, np.split(joint.sum(axis=0)[None], ends, axis=1), strict=True))
-        self.draws: dict[str, Floats] = dict(zip(tables, np.split(draws, ends, axis=1), strict=True))
-
-    def figure(self, of: Callable[[Mapping[str, Floats]], Floats]) -> Metric | None:
-        """Return a function of the sums, (R, P) by name -> (R,), with its percentile interval; None where it is not defined."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            value, draws = float(of(self.whole)[0]), of(self.draws)
-        return None if np.isnan(value) else percentile(value, draws, 0.95)
-
-    def share(self, part: str, whole: str) -> Metric:
-        """Return the ratio of two sums of one column."""
-        found = self.figure(lambda sums: sums[part][:, 0] / sums[whole][:, 0])
-        assert found is not None
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +81,17 @@ def promise(claimed: Floats, came: Floats, owner: Ints, n: int, *, resamples: in
     m = len(claimed)
     gaps = np.zeros((n, N_BINS))
     np.add.at(gaps, (owner, bin_index(claimed)), (came - claimed) / m)
-    sums = Sums({"gaps": gaps}, resamples, seed)
-    found = sums.whole["gaps"]
+    found = gaps.sum(axis=0)
+    distances = [
+        np.abs(drawn @ gaps - found).sum(axis=1)
+        for _, drawn in resampled_counts(n, resamples, np.random.default_rng(seed))
+    ]
     # The error is n times a mean over examples, of which one adds no more than the distances of all its labels.
     square = float(((n / m * np.bincount(owner, np.abs(came - claimed), n)) ** 2).mean())
     simulated = min(resamples, max(WORK // m, FEWEST))
     noise = ece_noise(claimed, resamples=simulated, seed=seed)
     return Promise(
-        ece=deviation(float(np.abs(found).sum()), np.abs(sums.draws["gaps"] - found).sum(axis=1), square, n),
+        ece=deviation(float(np.abs(found).sum()), np.concatenate(distances), square, n),
         noise=noise,
         power=ece_power(claimed, noise, POINTS, resamples=simulated, seed=seed),
         bins=score_bins(claimed, came),

@@ -1,12 +1,12 @@
 """`MultiLabelReport`: how good, and how honest, probabilities of labels are of which an example may have several. Numbers only.
 
 A label is predicted where its probability is at least one half. Intervals cover the figure that endlessly many examples of the
-same law would give, and resample examples with all their labels; those of shares of examples are Clopper and Pearson's.
+same law would give, and take examples with all their labels; see `clustered`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from bayespeft.errors import DataError
 from bayespeft.report.base import Report
-from bayespeft.report.binning import Floats
-from bayespeft.report.bootstrap import explained
+from bayespeft.report.binning import N_BINS, Floats, bin_index
+from bayespeft.report.bootstrap import ece_noise, explained
+from bayespeft.report.clustered import Ratio, fraction, ratios
 from bayespeft.report.context import Quotes
-from bayespeft.report.grouped import FEWEST, WORK, Promise, Promised, Sums, promise
+from bayespeft.report.grouped import FEWEST, WORK, Promise, Promised, promise
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.examples import LOG_ZERO, SUM_TOLERANCE
 from bayespeft.report.proportions import proportion
@@ -38,7 +39,7 @@ class LabelFigures:
         recall: share of those that have it for which it was predicted; None where there is none.
         f1: their harmonic mean, 2 TP / (2 TP + FP + FN); None where it neither occurs nor was predicted.
         claimed: mean probability: of a calibrated model the share of examples that have it, n / all.
-        ece: expected calibration error of its probability, over 15 bins.
+        ece: expected calibration error of its probability, over 15 bins, without an interval; beside it
         noise: what sampling noise alone reaches in 5 % of samples; see `bootstrap.ece_noise`.
     """
 
@@ -49,7 +50,7 @@ class LabelFigures:
     recall: Metric | None
     f1: float | None
     claimed: float
-    ece: Metric
+    ece: float
     noise: float
 
 
@@ -61,7 +62,7 @@ class MultiLabelReport(Promised, Report):
     Attributes:
         nll: mean negative log-likelihood, summed over the labels of an example, each taken by itself; nats per example.
         micro_f1: 2 TP / (2 TP + FP + FN) over all labels together; None where no label occurs or was predicted.
-        macro_f1: mean over the labels that occur or were predicted of each one's; None as above.
+        macro_f1: mean over the labels that occur or were predicted of each one's, without an interval; None as above.
         subset_accuracy: share of examples of which every label is right.
         label_accuracy: share of single labels that are right.
         brier: mean squared error of the probabilities, over labels, in [0, 1].
@@ -85,7 +86,7 @@ class MultiLabelReport(Promised, Report):
 
     nll: Metric
     micro_f1: Metric | None
-    macro_f1: Metric | None
+    macro_f1: float | None
     subset_accuracy: Metric
     label_accuracy: Metric
     brier: Metric
@@ -143,24 +144,26 @@ class MultiLabelReport(Promised, Report):
         right = 1 - np.abs(predicted - y)
         options: dict[str, Any] = {"resamples": resamples, "seed": seed}
         fewer = {**options, "resamples": min(resamples, max(WORK // y.size, FEWEST))}
-        sums = Sums(
+        one, hits, marked = np.ones(n), predicted * y, predicted + y
+        found = ratios(
             {
-                "rows": np.ones(n), "cells": np.full(n, float(k)), "nll": nll.sum(axis=1), "right": right.sum(axis=1),
-                "brier": ((p - y) ** 2).sum(axis=1), "gap": (np.maximum(p, 1 - p) - right).sum(axis=1),
-                "excess": (p - y).sum(axis=1), "hits": predicted * y, "all": predicted + y,
+                "nll": Ratio(nll.sum(axis=1), one), "brier": Ratio(((p - y) ** 2).mean(axis=1), one),
+                "gap": Ratio((np.maximum(p, 1 - p) - right).mean(axis=1), one), "excess": Ratio((p - y).mean(axis=1), one),
             },
-            resamples, seed,
+            **options,
         )  # fmt: skip
+        accuracy = fraction(Ratio(right.sum(axis=1), k * one))
+        assert accuracy is not None, "every example has labels, on or off"
         return cls(
-            nll=sums.share("nll", "rows"),
-            micro_f1=sums.figure(lambda s: 2 * s["hits"].sum(axis=1) / s["all"].sum(axis=1)),
-            macro_f1=sums.figure(_macro),
+            nll=found["nll"],
+            micro_f1=fraction(Ratio(2 * hits.sum(axis=1), marked.sum(axis=1))),
+            macro_f1=_macro(hits, marked),
             subset_accuracy=proportion(float(right.all(axis=1).mean()), n),
-            label_accuracy=sums.share("right", "cells"),
-            brier=sums.share("brier", "cells"),
+            label_accuracy=accuracy,
+            brier=found["brier"],
             promise=promise(p.ravel(), y.ravel(), np.repeat(np.arange(n), k), n, **options),
-            confidence_gap=sums.share("gap", "cells"),
-            excess=sums.share("excess", "cells"),
+            confidence_gap=found["gap"],
+            excess=found["excess"],
             base_nll=max(float(base.sum(axis=1).mean()), 0.0),
             skill=explained(nll.sum(axis=1)[:, None], base.sum(axis=1)[:, None], **options),
             labels=k,
@@ -237,18 +240,23 @@ def validate(on: npt.ArrayLike, off: npt.ArrayLike, labels: npt.ArrayLike) -> tu
     return p, q, y
 
 
-def _macro(sums: Mapping[str, Floats]) -> Floats:
-    """Return the mean F1 of the labels that there are, in each resample."""
-    there = sums["all"] > 0
-    f1 = np.where(there, 2 * sums["hits"] / np.where(there, sums["all"], 1), 0.0)
-    found: Floats = f1.sum(axis=1) / there.sum(axis=1)
-    return found
+def _macro(hits: Floats, marked: Floats) -> float | None:
+    """Return the mean F1 of the labels that there are.
+
+    It has no interval: a label that few examples have is all right or all wrong, and no resample of them knows more.
+
+    Args:
+        hits: (n, K), 1 where a label is there and predicted.
+        marked: (n, K), 1 for each of the two.
+    """
+    total = marked.sum(axis=0)
+    there = total > 0
+    return float((2 * hits.sum(axis=0)[there] / total[there]).mean()) if there.any() else None
 
 
 def _figures(name: str, p: Floats, y: Floats, *, resamples: int, seed: int) -> LabelFigures:
     predicted = p >= 0.5
     hits, given, own = int((y[predicted]).sum()), int(predicted.sum()), int(y.sum())
-    own_promise = promise(p, y, np.arange(len(y)), len(y), resamples=resamples, seed=seed)
     return LabelFigures(
         name=name,
         n=own,
@@ -257,6 +265,6 @@ def _figures(name: str, p: Floats, y: Floats, *, resamples: int, seed: int) -> L
         recall=proportion(hits / own, own) if own else None,
         f1=2 * hits / (given + own) if given + own else None,
         claimed=float(p.mean()),
-        ece=own_promise.ece,
-        noise=own_promise.noise,
+        ece=float(np.abs(np.bincount(bin_index(p), y - p, N_BINS)).sum() / len(y)),
+        noise=ece_noise(p, resamples=resamples, seed=seed),
     )

@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bayespeft.errors import ConfigError, DataError
+from bayespeft.errors import DataError
 from bayespeft.report.binning import Floats
+from bayespeft.report.detection_intervals import alarm_interval, precision_interval
 from bayespeft.report.metric import Metric
-from bayespeft.report.metrics.detection import order, ranked
-from bayespeft.report.metrics.intervals import percentile
+from bayespeft.report.metrics.detection import auroc
 from bayespeft.report.predictions import ClassPrediction, check_alike
 from bayespeft.report.ranks import rank_interval
 
-FIGURES = ("auroc", "aupr", "fpr95")
 BINS = 25
 
 
@@ -47,7 +46,8 @@ class Separation:
         n: examples of the other set.
         auroc: P(one of the other set is more uncertain than one of the test set), ties count half; 1/2 is no skill.
         aupr: average precision; no skill gives n / (n + size of the test set).
-        fpr95: share of the test set that is flagged where 95 % of the other set are.
+        fpr95: share of the test set that is flagged where 95 % of the other set are. Fewer than 72 examples of that set can't
+            bound their threshold from below, and the interval then ends at 1.
         overlap: how the scores of both are spread; None where a score is infinite.
     """
 
@@ -71,9 +71,7 @@ def uncertainty(prediction: ClassPrediction) -> dict[str, Floats]:
     return {name: score.numpy() for name, score in scores.items()}
 
 
-def separate(
-    test: ClassPrediction, others: Mapping[str, Any], *, resamples: int = 1000, seed: int = 0
-) -> tuple[Separation, ...]:
+def separate(test: ClassPrediction, others: Mapping[str, Any]) -> tuple[Separation, ...]:
     """Compare predictions of other sets with that of the test set; arguments and errors as `separations`.
 
     Raises:
@@ -87,42 +85,40 @@ def separate(
             consequence="uncertainties are compared between predictions of the same classes with the same draws.",
         )  # fmt: skip
     scores = {name: uncertainty(prediction) for name, prediction in others.items()}
-    return separations(uncertainty(test), scores, resamples=resamples, seed=seed)
+    return separations(uncertainty(test), scores)
 
 
 def separations(
-    inside: Mapping[str, npt.ArrayLike],
-    others: Mapping[str, Mapping[str, npt.ArrayLike]],
-    *,
-    resamples: int = 1000,
-    seed: int = 0,
+    inside: Mapping[str, npt.ArrayLike], others: Mapping[str, Mapping[str, npt.ArrayLike]]
 ) -> tuple[Separation, ...]:
-    """Compare each other set with the test set by each score, with 95 % intervals: of AUROCs `rank_interval`'s, else resampled.
+    """Compare each other set with the test set by each score, with the 95 % intervals of `ranks` and `detection_intervals`.
 
     Args:
         inside: score -> (n,) of the test set; higher is more uncertain.
         others: name -> score -> (m,), with the same scores.
-        resamples: bootstrap samples, drawn anew from either set.
-        seed: the result is a function of the scores and of this.
 
     Raises:
-        DataError: a set has no example, other scores, or NaN among them. ConfigError: `resamples` is below 1.
+        DataError: a set has no example, other scores, or NaN among them.
     """
     rows: list[Separation] = []
     for name, scores in others.items():
         if scores.keys() != inside.keys():
             raise DataError(f"set {name!r} has the scores {sorted(scores)}; the test set has {sorted(inside)}.")
-        places = [_Places.of(inside[score], scores[score]) for score in inside]
-        figures = _figures(places, resamples, seed)
-        rows += [
-            Separation(name, score, places[0].m, *own, _overlap(inside[score], scores[score]))
-            for score, own in zip(inside, figures, strict=True)
-        ]
+        for score, own in inside.items():
+            negatives, positives = (np.asarray(values, dtype=np.float64).ravel() for values in (own, scores[score]))
+            n, m = len(negatives), len(positives)
+            rows.append(
+                Separation(
+                    name, score, m, rank_interval(auroc(negatives, positives), m, n),
+                    precision_interval(negatives, positives), alarm_interval(negatives, positives),
+                    _overlap(negatives, positives),
+                )
+            )  # fmt: skip
     return tuple(rows)
 
 
-def _overlap(inside: npt.ArrayLike, outside: npt.ArrayLike) -> Overlap | None:
-    sets = [np.asarray(values, dtype=np.float64).ravel() for values in (inside, outside)]
+def _overlap(inside: Floats, outside: Floats) -> Overlap | None:
+    sets = inside, outside
     both = np.concatenate(sets)
     if not np.isfinite(both).all():
         return None
@@ -131,45 +127,3 @@ def _overlap(inside: npt.ArrayLike, outside: npt.ArrayLike) -> Overlap | None:
         low, high = low - 0.5, high + 0.5
     shares = [np.histogram(values, BINS, (low, high))[0] / len(values) for values in sets]
     return Overlap(low, high, *(tuple(map(float, share)) for share in shares))
-
-
-@dataclass(frozen=True)
-class _Places:
-    """The group of equal scores that each example is in, highest first: of n negatives, then m positives; G groups."""
-
-    groups: npt.NDArray[np.intp]
-    n: int
-    m: int
-    size: int
-
-    @classmethod
-    def of(cls, negatives: npt.ArrayLike, positives: npt.ArrayLike) -> _Places:
-        found, starts = order(negatives, positives)
-        groups = np.empty(len(found), dtype=np.intp)
-        groups[found] = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(found))))
-        n = np.asarray(negatives).size
-        return cls(groups, n, len(found) - n, len(starts))
-
-    def figures(self, negatives: Floats, positives: Floats) -> Floats:
-        """Return `FIGURES` where examples count as often as stated, (n,) and (m,)."""
-        found = np.cumsum(np.bincount(self.groups[self.n :] + 1, positives, self.size + 1), dtype=np.float64)
-        false = np.cumsum(np.bincount(self.groups[: self.n] + 1, negatives, self.size + 1), dtype=np.float64)
-        return np.concatenate(ranked(found[None], false[None]))
-
-
-def _figures(places: list[_Places], resamples: int, seed: int) -> list[tuple[Metric, Metric, Metric]]:
-    """The figures of each score, from the same resamples."""
-    if resamples < 1:
-        raise ConfigError(f"resamples is {resamples}: the bootstrap needs at least 1 (usual: 1000).")
-    rng = np.random.default_rng(seed)
-    n, m = places[0].n, places[0].m
-    values = np.stack([place.figures(np.ones(n), np.ones(m)) for place in places])
-    draws = np.empty((resamples, len(places), len(FIGURES)))
-    for row in draws:
-        inside, outside = (np.bincount(rng.integers(0, k, k), minlength=k).astype(np.float64) for k in (n, m))
-        row[:] = [place.figures(inside, outside) for place in places]
-    rows = []
-    for i in range(len(places)):
-        aupr, fpr95 = (percentile(float(values[i, j]), draws[:, i, j], 0.95) for j in (1, 2))
-        rows.append((rank_interval(float(values[i, 0]), m, n), aupr, fpr95))
-    return rows

@@ -1,7 +1,7 @@
 """`TokenReport`: how good, and how honest, probabilities of tokens' classes are, and the entities in them. Numbers only.
 
-Tokens without a label are left out. Intervals cover the figure that endlessly many rows of the same law would give, and
-resample rows with all their tokens.
+Tokens without a label are left out. Intervals cover the figure that endlessly many rows of the same law would give, and take
+rows with all their tokens; see `clustered`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import numpy.typing as npt
 from bayespeft.errors import DataError
 from bayespeft.report.base import Report
 from bayespeft.report.binning import Floats
+from bayespeft.report.bootstrap import explained
 from bayespeft.report.classes import Classes, by_class
+from bayespeft.report.clustered import Ratio, fraction, ratios
 from bayespeft.report.context import Quotes
 from bayespeft.report.entities import Entities, entities
-from bayespeft.report.grouped import Promise, Promised, Sums, promise
+from bayespeft.report.grouped import Promise, Promised, promise
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.examples import example_scores, validate
 from bayespeft.report.verdict import Verdict, one_sided, two_sided
@@ -124,23 +126,33 @@ class TokenReport(Promised, Report):
         by_row: dict[str, Floats] = {
             name: np.bincount(of, values, rows).astype(np.float64) for name, values in columns.items()
         }
-        sums = Sums({**by_row, "rows": np.ones(rows)}, resamples, seed)
+        tokens = by_row["tokens"]
+        accuracy = fraction(Ratio(by_row["right"], tokens))
+        assert accuracy is not None, "there is a token"
         named = [str(names[k]) if k < len(names) else str(k) for k in range(scores.classes)]
         options: dict[str, Any] = {"resamples": resamples, "seed": seed}
+        found = ratios(
+            {
+                "nll": Ratio(by_row["nll"], np.ones(rows)),
+                "each": Ratio(by_row["nll"], tokens), "brier": Ratio(by_row["brier"], tokens),
+                "gap": Ratio(by_row["gap"], tokens),
+            },
+            **options,
+        )  # fmt: skip
         return cls(
-            nll=sums.share("nll", "rows"),
-            nll_per_token=sums.share("nll", "tokens"),
-            accuracy=sums.share("right", "tokens"),
-            brier=sums.share("brier", "tokens"),
+            nll=found["nll"],
+            nll_per_token=found["each"],
+            accuracy=accuracy,
+            brier=found["brier"],
             promise=promise(scores.confidence, scores.correct, of, rows, **options),
-            confidence_gap=sums.share("gap", "tokens"),
+            confidence_gap=found["gap"],
             base_nll=max(float(base.mean()), 0.0),
             base_accuracy=float(shares.max()),
-            skill=sums.figure(lambda s: np.where(s["base"] > 0, 1 - s["nll"] / s["base"], np.nan)[:, 0]),
+            skill=explained(by_row["nll"][:, None], by_row["base"][:, None], **options),
             tokens=len(y),
             classes=scores.classes,
-            entities=entities(top, y, logs[np.arange(len(y)), top], of, rows, named, **options),
-            by_class=by_class(probs, y, named),
+            entities=entities(top, y, logs[np.arange(len(y)), top], of, rows, named),
+            by_class=by_class(probs, y, named, of),
             entropy=float(scores.entropy.mean()),
             mutual_information=None if mutual_information is None else float(mutual_information),
             quotes=quotes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from paper_repro.results import read
+from paper_repro.statistics.clustered import EXPERIMENT as CLUSTERED
 from paper_repro.statistics.conformal import EXPERIMENT as CONFORMAL
 from paper_repro.statistics.decisions import EXPERIMENT as DECIDE
 from paper_repro.statistics.information import EXPERIMENT as INFORMATION
@@ -89,21 +90,47 @@ def coverage() -> str:
 
 def separation() -> str:
     """How often the intervals of how well other data is told hold the populations' figures."""
-    records = newest(OTHERS, "inside", "outside", "shift")
+    records = sorted(
+        newest(OTHERS, "inside", "outside", "shift"), key=lambda r: (r["inside"], r["outside"], r["shift"])
+    )
     if not records:
         return "not measured yet"
     samples = records[0]["samples"]
     lines = [
         f"Share of {samples} samples whose 95 % interval holds the figure of 200,000 rows of the same laws, %, for normal "
         f"scores that are so many standard deviations higher on other data; the standard error of 95 % is "
-        f"{100 * (0.95 * 0.05 / samples) ** 0.5:.1f}. {records[-1]['date']}; `paper_repro/statistics/others.py`.",
+        f"{100 * (0.95 * 0.05 / samples) ** 0.5:.1f}; in brackets the mean width, in points. {records[-1]['date']}; "
+        "`paper_repro/statistics/others.py`.",
         "",
         "| test rows | other rows | shift | AUROC | average precision | FPR95 |",
         "|---|---|---|---|---|---|",
     ]
     for r in records:
-        cells = (f"{100 * r['held'][name]:.1f}" for name in ("auroc", "aupr", "fpr95"))
+        cells = (f"{100 * r['held'][name]:.1f} ({100 * r['width'][name]:.0f})" for name in ("auroc", "aupr", "fpr95"))
         lines.append(f"| {r['inside']} | {r['outside']} | {r['shift']:g} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def clustered() -> str:
+    """How often intervals of reports on several labels a row, and on tokens, hold the populations' figures."""
+    records = newest(CLUSTERED, "kind", "law", "rows", "figure")
+    if not records:
+        return "not measured yet"
+    samples = records[0]["samples"]
+    lines = [
+        f"Share of {samples} samples whose 95 % interval holds the figure of 60,000 rows of the same law, %, where the labels "
+        f"of a row err together (correlation 0.5); the standard error of 95 % is {100 * (0.95 * 0.05 / samples) ** 0.5:.1f}. "
+        f"In brackets, how many samples have one, where not all do. {records[-1]['date']}; "
+        "`paper_repro/statistics/clustered.py`.",
+    ]
+    for kind in dict.fromkeys(r["kind"] for r in records):
+        own = [r for r in records if r["kind"] == kind]
+        cases = list(dict.fromkeys((r["law"], r["rows"]) for r in own))
+        found = {(r["figure"], (r["law"], r["rows"])): r for r in own}
+        lines += ["", f"| {kind} | " + " | ".join(f"{law}, {rows:,} rows" for law, rows in cases) + " |"]
+        lines.append("|" + "---|" * (1 + len(cases)))
+        for figure in dict.fromkeys(r["figure"] for r in own):
+            lines.append(f"| {figure} | " + " | ".join(_held(found.get((figure, case))) for case in cases) + " |")
     return "\n".join(lines)
 
 

@@ -189,7 +189,7 @@ def test_class_wise_figures_take_fewer_resamples_where_all_take_too_long(
 
 
 def test_parts_made_elsewhere_are_kept_printed_and_read(data: Any) -> None:
-    ood = separations({"entropy": [0.0, 0.1, 0.5]}, {"news": {"entropy": [0.4, 0.6]}}, resamples=20)
+    ood = separations({"entropy": [0.0, 0.1, 0.5]}, {"news": {"entropy": [0.4, 0.6]}})
     draws = np.stack([data[0], data[0]])
     report = CalibrationReport.from_log_probs(*data, ood=ood, over_draws=over_draws(draws, data[1]), resamples=10)
     assert report.ood == ood
@@ -230,7 +230,7 @@ def test_a_loss_by_refusing_is_said() -> None:
 
 def test_csv_names_other_sets_and_scores(data: Any) -> None:
     sets = {"entropy": [0.4, 0.6], "max_probability": [0.1, 0.2]}
-    ood = separations({"entropy": [0.0, 0.5], "max_probability": [0.0, 0.5]}, {"news": sets, "far": sets}, resamples=5)
+    ood = separations({"entropy": [0.0, 0.5], "max_probability": [0.0, 0.5]}, {"news": sets, "far": sets})
     text = CalibrationReport.from_log_probs(*data, ood=ood, resamples=5).to_csv()
     rows = {line.split(",")[0] for line in text.splitlines()}
     for name in ("news", "far"):

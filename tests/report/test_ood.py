@@ -10,7 +10,9 @@ from scipy.stats import norm
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.predictive.categorical import Predictive
 from bayespeft.report import metrics
+from bayespeft.report.detection_intervals import alarm_interval, precision_interval
 from bayespeft.report.ood import separate, separations
+from bayespeft.report.proportions import exact
 
 
 def normal(n: int, mean: float, seed: int) -> np.ndarray:
@@ -32,7 +34,7 @@ def predictive(scale: float, n: int, draws: int, seed: int = 0) -> Predictive:
 
 def test_figures_are_those_of_the_metrics_and_intervals_hold_them() -> None:
     inside, near, far = normal(400, 0, 0), normal(300, 0.5, 1), normal(200, 3, 2)
-    rows = separations({"entropy": inside}, {"near": {"entropy": near}, "far": {"entropy": far}}, resamples=200)
+    rows = separations({"entropy": inside}, {"near": {"entropy": near}, "far": {"entropy": far}})
     assert [(row.data, row.score, row.n) for row in rows] == [("near", "entropy", 300), ("far", "entropy", 200)]
     for row, positives in zip(rows, (near, far), strict=True):
         assert row.auroc.value == pytest.approx(metrics.auroc(inside, positives))
@@ -51,27 +53,26 @@ def test_the_interval_has_the_width_of_hanley_and_mcneil() -> None:
     area = above.mean()
     q1, q2 = (above.mean(1) ** 2).mean(), (above.mean(0) ** 2).mean()
     error = np.sqrt((area * (1 - area) + 199 * (q2 - area**2) + 299 * (q1 - area**2)) / (300 * 200))
-    (row,) = separations({"s": a}, {"b": {"s": b}}, resamples=2000)
+    (row,) = separations({"s": a}, {"b": {"s": b}})
     assert row.auroc.high - row.auroc.low == pytest.approx(2 * 1.96 * error, rel=0.08)
 
 
-def test_the_result_goes_by_the_seed_and_by_no_other_set() -> None:
+def test_the_result_goes_by_no_other_set() -> None:
     inside, sets = {"s": normal(50, 0, 0)}, {"a": {"s": normal(30, 1, 1)}, "b": {"s": normal(20, 1, 2)}}
-    rows = separations(inside, sets, resamples=50, seed=3)
-    assert rows == separations(inside, sets, resamples=50, seed=3)
-    assert separations(inside, {"b": sets["b"]}, resamples=50, seed=3) == rows[1:]
-    assert rows[0].aupr.low != separations(inside, sets, resamples=50, seed=4)[0].aupr.low
+    assert separations(inside, {"b": sets["b"]}) == separations(inside, sets)[1:]
 
 
 def test_one_example_of_each_and_ties() -> None:
-    (row,) = separations({"s": [1.0]}, {"same": {"s": [1.0]}}, resamples=5)
+    (row,) = separations({"s": [1.0]}, {"same": {"s": [1.0]}})
     assert (row.auroc.value, row.auroc.low < 0.1, row.auroc.high > 0.9) == (0.5, True, True), "one of each says little"
-    assert astuple(row.fpr95) == (1.0, 1.0, 1.0)
+    assert astuple(row.aupr) == (0.5, 0.0, 1.0)
+    # Of one negative that is above the threshold, Clopper and Pearson say this.
+    assert astuple(row.fpr95) == pytest.approx((1.0, 0.0, 1.0))
 
 
 def test_predictions_are_scored_by_three_uncertainties() -> None:
     """An uncertain set: all scores see it, each in the right direction."""
-    rows = separate(predictive(6, 200, 4), {"vague": predictive(0.1, 150, 4, seed=1)}, resamples=20)
+    rows = separate(predictive(6, 200, 4), {"vague": predictive(0.1, 150, 4, seed=1)})
     assert [row.score for row in rows] == ["max_probability", "entropy", "mutual_information"]
     assert min(row.auroc.value for row in rows[:2]) > 0.9
     assert rows[2].auroc.value < 0.1, "its draws agree"
@@ -79,7 +80,7 @@ def test_predictions_are_scored_by_three_uncertainties() -> None:
 
 @pytest.mark.parametrize("draws", [0, 1])
 def test_without_draws_there_is_no_mutual_information(draws: int) -> None:
-    rows = separate(predictive(2, 20, draws), {"other": predictive(1, 20, draws, seed=1)}, resamples=5)
+    rows = separate(predictive(2, 20, draws), {"other": predictive(1, 20, draws, seed=1)})
     assert [row.score for row in rows] == ["max_probability", "entropy"]
 
 
@@ -87,10 +88,10 @@ def test_predictions_that_can_not_be_compared_are_refused() -> None:
     """Three draws understate the mutual information more than ten do; more classes have more entropy."""
     test = predictive(2, 20, 10)
     with pytest.raises(ConfigError, match="set 'other' was predicted with 3 draws, and the test set with 10"):
-        separate(test, {"other": predictive(2, 20, 3)}, resamples=5)
+        separate(test, {"other": predictive(2, 20, 3)})
     wide = replace(test, log_probs=torch.full((20, 4), 0.25, dtype=torch.float64).log())
     with pytest.raises(ConfigError, match="set 'wide' was predicted with 4 classes, and the test set with 3"):
-        separate(test, {"same": test, "wide": wide}, resamples=5)
+        separate(test, {"same": test, "wide": wide})
 
 
 def test_unusable_input_is_an_error() -> None:
@@ -98,8 +99,6 @@ def test_unusable_input_is_an_error() -> None:
         separations({"s": [1.0]}, {"b": {"t": [1.0]}})
     with pytest.raises(DataError, match="scores of the positive examples"):
         separations({"s": [1.0]}, {"b": {"s": []}})
-    with pytest.raises(ConfigError, match="resamples is 0"):
-        separations({"s": [1.0]}, {"b": {"s": [1.0]}}, resamples=0)
 
 
 @pytest.mark.parametrize("m", [20, 60, 100, 140, 180])
@@ -110,3 +109,45 @@ def test_95_percent_of_positives_are_reached_at_exactly_95_percent(m: int) -> No
     assert metrics.false_positive_rate([2.0, 0.0], positives) == 0
     below = np.concatenate([np.full(reached - 1, 3.0), np.full(m - reached + 1, 1.0)])
     assert metrics.false_positive_rate([2.0, 0.0], below) == 0.5
+
+
+def test_the_variance_of_average_precision_is_that_of_the_jackknife() -> None:
+    """Leaving out one example of either set, and the interval that as many independent hits would have."""
+    rng = np.random.default_rng(3)
+    # Rounded, so that there are groups of equal scores.
+    negatives, positives = rng.normal(0, 1, 300).round(1), rng.normal(1.5, 1, 200).round(1)
+    found = precision_interval(negatives, positives)
+    assert found.value == metrics.average_precision(negatives, positives)
+    without = [
+        np.array([metrics.average_precision(np.delete(negatives, i), positives) for i in range(300)]),
+        np.array([metrics.average_precision(negatives, np.delete(positives, i)) for i in range(200)]),
+    ]
+    variance = sum((len(values) - 1) * values.var() for values in without)
+    count = found.value * (1 - found.value) / variance
+    assert (found.low, found.high) == pytest.approx(exact(found.value, count), abs=0.003)
+
+
+def test_sets_that_are_told_apart_perfectly_still_have_intervals() -> None:
+    (row,) = separations({"s": np.zeros(40)}, {"b": {"s": np.ones(90)}})
+    for figure, value in ((row.auroc, 1.0), (row.aupr, 1.0), (row.fpr95, 0.0)):
+        assert figure.value == value
+        assert figure.high - figure.low > 0.02
+    assert row.aupr.low == pytest.approx(exact(1.0, 40)[0])
+    assert row.fpr95.high == pytest.approx(exact(0.0, 40)[1])
+
+
+def test_few_positives_can_not_bound_the_threshold_from_below() -> None:
+    """All of 71 positives are above their law's 5 % quantile with probability .95^71 > .025."""
+    negatives = np.linspace(0, 1, 200)
+    assert alarm_interval(negatives, np.linspace(0.5, 2, 71)).high == 1
+    assert alarm_interval(negatives, np.linspace(0.5, 2, 72)).high < 1
+
+
+@pytest.mark.parametrize(("n", "m"), [(40, 100), (400, 72), (2000, 500)])
+def test_intervals_of_fpr95_cover_at_least_as_stated(n: int, m: int) -> None:
+    """Normals 1.5 apart: FPR95 is Phi(-(1.5 - 1.645))."""
+    truth, trials = norm.sf(1.5 - norm.ppf(0.95)), 200
+    rng = np.random.default_rng(0)
+    found = [alarm_interval(rng.normal(size=n), 1.5 + rng.normal(size=m)) for _ in range(trials)]
+    # 181 or fewer of 200 would come of .95 with a probability below 1 in 200.
+    assert sum(one.low <= truth <= one.high for one in found) > 181

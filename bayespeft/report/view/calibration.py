@@ -156,8 +156,8 @@ def _ood(report: CalibrationReport) -> Iterator[Section]:
     yield Section(
         "Does it notice other data?",
         "The other set's examples are the positives: AUROC 0.5 is no skill; FPR95 is the share of the test set that is flagged "
-        "where 95 % of the other set are. With 95 % intervals; those of average precision and FPR95, by resampling, hold less "
-        "often where a set is small.",
+        "where 95 % of the other set are. With 95 % intervals; that of FPR95 ends at 1 where the other set has fewer than 72 "
+        "examples, whose 5 % least uncertain nobody knows.",
         figures=tuple(figures[:PICTURED]),
         tables=(Table(("set and score", "AUROC", "AUPR", "FPR95"), rows),),
     )

@@ -106,7 +106,7 @@ def _row(own: LabelFigures, n: int) -> tuple[str, str, tuple[str, ...]]:
         (
             *(interval_below(percent_cells(figure)) for figure in (own.f1, own.precision, own.recall)),
             f"{100 * own.claimed:.1f} % of {100 * own.n / n:.1f} %",
-            f"{100 * own.ece.value:.1f} %\nnoise {100 * own.noise:.1f} %",
+            f"{100 * own.ece:.1f} %\nnoise {100 * own.noise:.1f} %",
         ),
     )
 

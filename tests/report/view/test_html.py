@@ -69,7 +69,7 @@ SETUP = Setup({"method": {"name": EVIL, "lr": 0.1, "none": None, "list": [1, 2]}
 
 def parts(prediction: Predictive, text: str = EVIL) -> dict[str, Any]:
     return {
-        "ood": separate(prediction, {EVIL: predictive(50, 1, scale=0.3)}, resamples=10),
+        "ood": separate(prediction, {EVIL: predictive(50, 1, scale=0.3)}),
         "over_draws": of_prediction(prediction, 1),
         "quotes": quotes(prediction, 3, lambda row: f"{text} {row}", lambda row, number: f'class "{number}" <b>'),
         "training": TRAINING,

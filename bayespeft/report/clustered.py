@@ -1,0 +1,125 @@
+"""Intervals of ratios of sums over rows each of which is several labels or tokens: it is the rows that are independent.
+
+R = sum_i a_i / sum_i b_i has to first order the variance sum_i (a_i - R b_i)^2 / (sum_i b_i)^2 (Cochran 1977, Sampling
+Techniques, section 2.11).
+
+- A fraction in [0, 1], such as an accuracy over tokens, has the interval of Clopper and Pearson with as many observations as
+  would have that variance if they were independent (Korn & Graubard 1998, Survey Methodology 24(2)): never of width zero, also
+  where all is right.
+- Other ratios, such as a loss per token, are resampled with whole rows and studentised by that variance (`studentised`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from bayespeft.report.binning import Floats
+from bayespeft.report.bootstrap import affordable, resampled_counts
+from bayespeft.report.metric import Metric
+from bayespeft.report.proportions import exact
+from bayespeft.report.studentised import deviates, studentised
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Two sums over the same rows.
+
+    Attributes:
+        part: (n,) what each row adds above.
+        whole: (n,) what each adds below, not negative.
+    """
+
+    part: Floats
+    whole: Floats
+
+    @property
+    def value(self) -> float | None:
+        """The ratio of the sums; None where there is nothing below."""
+        below = float(self.whole.sum())
+        return float(self.part.sum()) / below if below > 0 else None
+
+
+def fraction(ratio: Ratio, level: float = 0.95) -> Metric | None:
+    """Return a ratio whose parts are no larger than their wholes, with its interval; None where there is nothing below.
+
+    Args:
+        ratio: the sums.
+        level: coverage that the interval aims at.
+    """
+    value = ratio.value
+    if value is None:
+        return None
+    below = float(ratio.whole.sum())
+    variance = float(((ratio.part - value * ratio.whole) ** 2).sum()) / below**2
+    return fraction_of_variance(value, variance, int((ratio.whole > 0).sum()), below, level)
+
+
+def fraction_of_variance(value: float, variance: float, rows: int, most: float, level: float = 0.95) -> Metric:
+    """Return a fraction with Korn's and Graubard's interval.
+
+    Args:
+        value: in [0, 1].
+        variance: of it, as a sum over rows that knows nothing of the degree of freedom that the value takes.
+        rows: independent ones; one alone says nothing of the spread, and its interval is [0, 1].
+        most: observations that it counts for at most, and rows in the place of the variance's where that is zero.
+        level: coverage that the interval aims at.
+    """
+    value = min(max(value, 0.0), 1.0)
+    if rows < 2:
+        return Metric(value, 0.0, 1.0)
+    variance *= rows / (rows - 1)
+    seen = value * (1 - value) / variance if variance > 1e-18 else 0.0
+    # Rows that are all alike count one each: how much of a row's labels would err together can't be seen.
+    count = min(seen, max(most, rows)) if seen > 0 else rows
+    tail = (1 - level) / 2
+    own = float(stdtrit(max(count - 1, 1.0), tail) / stdtrit(rows - 1, tail))
+    return Metric(value, *exact(value, count * min(own, 1.0) ** 2, level))
+
+
+def ratios(
+    columns: Mapping[str, Ratio], *, level: float = 0.95, resamples: int = 1000, seed: int = 0
+) -> dict[str, Metric]:
+    """Return ratios with studentised intervals, by name, from the same resamples of rows.
+
+    Those whose parts are never negative end at 0.
+
+    Args:
+        columns: the sums, each with something below.
+        level: coverage that each interval aims at.
+        resamples: bootstrap samples, fewer of very many rows.
+        seed: the result is a function of the sums and of this.
+
+    Raises:
+        ConfigError: `resamples` is below 1.
+    """
+    part, whole = (
+        np.stack([np.asarray(values, dtype=np.float64) for values in found], axis=1)
+        for found in zip(*((ratio.part, ratio.whole) for ratio in columns.values()), strict=True)
+    )
+    value = part.sum(axis=0) / whole.sum(axis=0)
+    # Less the value: the ratio is then 0, and its squares lose nothing to rounding.
+    part = part - value * whole
+    error = np.sqrt((part**2).sum(axis=0)) / whole.sum(axis=0)
+    table = np.concatenate([part, whole, part**2, part * whole, whole**2], axis=1)
+    resamples = affordable(resamples, len(part))
+    draws = np.empty((max(resamples, 0), len(columns)))
+    for rows, drawn in resampled_counts(len(part), resamples, np.random.default_rng(seed)):
+        above, below, square, mixed, own = np.split(drawn @ table, 5, axis=1)
+        # A resample may hold only rows without a token; it defines no ratio.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = above / below
+            spread = np.sqrt(np.maximum(square - 2 * found * mixed + found**2 * own, 0)) / below
+        undefined = below <= 0
+        draws[rows] = np.where(
+            undefined, np.nan, deviates(np.where(undefined, 0, found), np.where(undefined, 0, spread), 0.0, error)
+        )
+    return {
+        name: studentised(
+            float(value[i]), float(error[i]), draws[:, i], level, least=0.0 if ratio.part.min() >= 0 else -np.inf
+        )
+        for i, (name, ratio) in enumerate(columns.items())
+    }

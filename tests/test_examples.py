@@ -65,6 +65,12 @@ def test_three_lines(bert, tokenizer, sentences, tmp_path, capsys):
     assert "Accuracy" in capsys.readouterr().out
 
 
+def test_image_classification(capsys):
+    report = example("image_classification")(rows=16, test_rows=8, steps=3)
+    assert (report.n, report.classes, report.draws) == (8, 2, 8)
+    assert "stripes" in capsys.readouterr().out
+
+
 @pytest.mark.filterwarnings("ignore:.* texts are longer")  # as they are meant to be
 @pytest.mark.real
 def test_three_lines_as_it_stands(tmp_path):

@@ -27,7 +27,11 @@ SPOKEN = ("prompt", "completion", "messages")
 CHOICES = "choices"
 # What says that a row holds something to be written rather than a choice among answers.
 WRITTEN = ("source", "prompt", "messages")
-KNOWN = tuple(dict.fromkeys((*TEXTS, CHOICES, *SPOKEN, WORDS, *TOKENISED, *LABELS, *TAGS)))
+# An image or a sound, which a processor reads; and what a processor makes of them.
+IMAGE, AUDIO = "image", "audio"
+MEDIA = (IMAGE, AUDIO)
+PROCESSED = ("pixel_values", "input_values", "input_features")
+KNOWN = tuple(dict.fromkeys((*TEXTS, CHOICES, *SPOKEN, WORDS, *TOKENISED, *MEDIA, *PROCESSED, *LABELS, *TAGS)))
 
 
 class Written(int):
@@ -36,7 +40,8 @@ class Written(int):
 
 FORMS = (
     "text[, text_pair][, label] | tokens[, ner_tags] | question, choices[, answer] | source[, target] | "
-    "prompt[, completion] | messages | input_ids[, attention_mask][, token_type_ids][, labels]"
+    "prompt[, completion] | messages | input_ids[, attention_mask][, token_type_ids][, labels] | "
+    "image[, label] | pixel_values[, label] | audio[, label] | input_values[, label]"
 )
 """The columns that rows may have, each way of writing them behind a bar; those in brackets may be left out."""
 

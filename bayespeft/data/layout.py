@@ -8,7 +8,21 @@ from numbers import Integral
 from string import ascii_uppercase
 from typing import Any
 
-from bayespeft.data.columns import CHOICES, FORMS, KNOWN, LABELS, TAGS, TOKENS, WORDS, WRITTEN, Row, label_columns
+from bayespeft.data.columns import (
+    CHOICES,
+    FORMS,
+    IMAGE,
+    KNOWN,
+    LABELS,
+    MEDIA,
+    PROCESSED,
+    TAGS,
+    TOKENS,
+    WORDS,
+    WRITTEN,
+    Row,
+    label_columns,
+)
 from bayespeft.errors import ConfigError, DataError
 
 Columns = Mapping[str, str]
@@ -24,6 +38,7 @@ PAIRS = (
 )
 SINGLES = ("sentence", "content", "review")
 QUESTIONS = ("question_stem",)
+IMAGES = ("img",)
 _LABELS = {*LABELS, *TAGS}
 ANSWERS = ("answerKey", "label_text", "gold_label")
 
@@ -85,7 +100,8 @@ def layout_of(first: Row, columns: Columns, remembered: Columns, labelled: bool)
     # Rows of words have their labels under names of their own.
     labels = label_columns(have)
     names = {labels[0] if ours in _LABELS.difference(labels) else ours: theirs for ours, theirs in names.items()}
-    names = {**_texts(first, have), **_labels(first, have), **names}
+    images = {} if IMAGE in have or isinstance(first.get(IMAGES[0]), str) else _one(IMAGE, IMAGES, first)
+    names = {**_texts(first, have), **images, **_labels(first, have), **names}
     # That a label is where it is says that other columns of labels are not meant.
     kept = {ours: theirs for ours, theirs in names.items() if ours != theirs or ours in _LABELS}
     return Layout(kept, CHOICES in {*have, *names})
@@ -95,7 +111,7 @@ def _texts(first: Row, have: set[str]) -> dict[str, str]:
     """Return which usual columns are the texts of rows that have none under our names."""
     if CHOICES in have:
         return {} if "question" in have else _one("question", QUESTIONS, first)
-    if {"text", TOKENS, WORDS, *WRITTEN} & have:
+    if {"text", TOKENS, WORDS, *WRITTEN, *MEDIA, *PROCESSED} & have:
         return {}
     texts = {name for name, value in first.items() if isinstance(value, str)}
     pairs = [pair for pair in PAIRS if texts.issuperset(pair)]

@@ -21,7 +21,7 @@ from bayespeft.layers.network import bare
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.methods.base import Method
 from bayespeft.posterior.posterior import Posterior
-from bayespeft.utils.checks import ELSEWHERE, Count, Network, Seed, Tokenizer, checked
+from bayespeft.utils.checks import ELSEWHERE, Count, Network, Reader, Seed, checked
 from bayespeft.utils.device import find_device
 from bayespeft.utils.randomness import seeded
 from bayespeft.utils.threads import alone
@@ -35,7 +35,7 @@ def adapt(
     data_size: Count,
     guide: str | Method | GuideSpec = "melora",
     *,
-    tokenizer: Tokenizer = None,
+    tokenizer: Reader = None,
     adapter: str | Adapter | None = None,
     likelihood: str | Likelihood | None = None,
     targets: str | Sequence[str] | Targets | None = None,

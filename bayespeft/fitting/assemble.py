@@ -35,7 +35,7 @@ from bayespeft.layers.merged import Merged, check_untied, times_merged
 from bayespeft.layers.network import eager
 from bayespeft.layers.targets import find_layers
 from bayespeft.likelihoods.base import Likelihood
-from bayespeft.likelihoods.inputs import as_examples
+from bayespeft.likelihoods.inputs import as_examples, check_reader
 from bayespeft.likelihoods.regression import Regression
 from bayespeft.methods.base import Method
 from bayespeft.networks.configuration import setting
@@ -68,6 +68,7 @@ def assemble(
     """
     named = start.likelihood if likelihood is None and start is not None else likelihood
     rows = source.raw_rows
+    check_reader(rows, tokenizer)
     chosen = choose_likelihood(named, model, rows).resolve(model, tokenizer, rows).named(source.class_names)
     check_likelihood(chosen, method)
     told_apart(model, tokenizer)

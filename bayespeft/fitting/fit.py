@@ -36,7 +36,7 @@ from bayespeft.training.problem import Problem
 from bayespeft.training.resume import States
 from bayespeft.training.trainer import Trainer
 from bayespeft.training.warmup import warmed_up
-from bayespeft.utils.checks import ELSEWHERE, Count, Network, Seed, Tokenizer, checked
+from bayespeft.utils.checks import ELSEWHERE, Count, Network, Reader, Seed, checked
 from bayespeft.utils.device import find_device
 from bayespeft.utils.files import locked
 from bayespeft.utils.memory import PeakMemory
@@ -54,7 +54,7 @@ def fit(
     data: Any,
     guide: str | Method | GuideSpec = "melora",
     *,
-    tokenizer: Tokenizer = None,
+    tokenizer: Reader = None,
     columns: Columns | None = None,
     adapter: str | Adapter | None = None,
     likelihood: str | Likelihood | None = None,
@@ -82,14 +82,16 @@ def fit(
         data: rows with `text`, [`text_pair`], `label`; with `tokens` (words) and `ner_tags`, `tags` or `labels` (one for each
             word); with `question`, `choices`, `answer`; or, for texts to write, with
             `source`, `target`, with `prompt`, `completion`, or with `messages`, which the tokenizer's chat template writes and
-            of which the assistant's are learned (all need `tokenizer`); rows with `input_ids`, `labels` and whatever else the
+            of which the assistant's are learned (all need `tokenizer`); with `image` (of Pillow, an array, a path) or `audio`
+            (`array` and `sampling_rate`), which a processor reads batch by batch, or with `pixel_values`, `input_values` or
+            `input_features`; rows with `input_ids`, `labels` and whatever else the
             network's forward takes (`attention_mask`, `bbox`, ...); a Hugging Face `Dataset` or a data frame of pandas of any
             of these; a `DataLoader` of batch dicts or of (x, y), which is read in its own kind of order, by `seed`, and left
             as it is; a pair (x, y) of tensors, arrays of NumPy or frames of pandas; a `DatasetDict` or the name of a data set
             (its training split); or the path of a file of rows (.jsonl, .csv, .tsv, .parquet).
         guide: the name of a method (see `bayespeft.methods()`), a `Method`, or a guide such as `MeanField(...)`, which
             then takes the place of Me-LoRA's.
-        tokenizer: for rows that are still text.
+        tokenizer: for rows that are still text; for images and sounds, an image processor, a feature extractor or a processor.
         columns: which column of the rows is which, where they have names of their own: our name -> theirs, such as
             `{"text": "sentence", "label": "gold"}`. The usual names of the hub are understood without: see
             `bayespeft.data.layout`. The posterior remembers it for the data that it is given.

@@ -17,7 +17,7 @@ from bayespeft.posterior.posterior import Posterior
 from bayespeft.pretrained.load import LIKELIHOODS
 from bayespeft.pretrained.load import Task as Kind
 from bayespeft.pretrained.load import load as load_network
-from bayespeft.utils.checks import ELSEWHERE, Tokenizer, checked
+from bayespeft.utils.checks import ELSEWHERE, Reader, checked
 from bayespeft.utils.device import find_device
 
 
@@ -26,7 +26,7 @@ def from_pretrained(
     name: str | os.PathLike[str],
     model: Annotated[str | nn.Module | None, ELSEWHERE] = None,
     *,
-    tokenizer: Tokenizer = None,
+    tokenizer: Reader = None,
     device: str = "auto",
     revision: str | None = None,
     token: str | None = None,

@@ -21,7 +21,7 @@ from bayespeft.networks.configuration import setting
 from bayespeft.posterior.fitted import CENTER, MERGED, centers_are_saved
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.utils.bounded import Bounded, TooLarge
-from bayespeft.utils.checks import Network, Tokenizer, checked
+from bayespeft.utils.checks import Network, Reader, checked
 from bayespeft.utils.randomness import seeded
 from bayespeft.utils.threads import alone
 from bayespeft.variational.joint_guide import JointGuide
@@ -32,7 +32,7 @@ _SLACK = 64
 
 @checked
 @alone()
-def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Tokenizer = None) -> Posterior:
+def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Reader = None) -> Posterior:
     """Read a posterior that `Posterior.save` wrote, onto the base network that it was fitted on.
 
     Args:

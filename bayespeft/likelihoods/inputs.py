@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
+from bayespeft.data.columns import Row
 from bayespeft.data.examples import Examples
+from bayespeft.data.media import MediaExamples, medium_of
 from bayespeft.data.padding import Padding
 from bayespeft.data.rows import RowExamples
 from bayespeft.data.source import Source
 from bayespeft.data.takes import FittingExamples, Takes
+from bayespeft.errors import DataError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.encoding import encoded
+from bayespeft.likelihoods.text import TextLikelihood
 from bayespeft.networks.configuration import is_encoder_decoder, setting
 from bayespeft.networks.embeddings import vocabulary
 from bayespeft.networks.forward import inputs_of
@@ -28,7 +33,7 @@ def as_examples(source: Source, likelihood: Likelihood, tokenizer: Any, model: n
     Args:
         source: the data.
         likelihood: says how rows are read and padded.
-        tokenizer: for rows of text.
+        tokenizer: for rows of text; for rows with images or sounds, the processor that reads them.
         model: the network.
 
     Raises:
@@ -37,9 +42,31 @@ def as_examples(source: Source, likelihood: Likelihood, tokenizer: Any, model: n
     source = source.numbered_as(likelihood.class_names)
     padding, takes = _padding(likelihood, tokenizer, model), takes_of(model, likelihood)
     rows = source.raw_rows
+    if rows is not None and (medium := medium_of(rows[0])) is not None:
+        if not isinstance(likelihood, TextLikelihood) or likelihood.axes != 2:
+            raise DataError(
+                f"the rows have {medium!r}, and likelihood '{likelihood.kind}' reads {likelihood.columns or 'text'}: images "
+                "and sounds are classified (sequence_classification, multi_label) or measured (regression)."
+            )
+        return FittingExamples(MediaExamples(rows, tokenizer, likelihood.label, setting(model, "num_channels")), takes)
+    check_reader(rows, tokenizer)
     if rows is None or tokenizer is None:
         return source.examples(padding, takes)
     return FittingExamples(RowExamples(encoded(rows, likelihood, tokenizer), padding), takes)
+
+
+def check_reader(rows: Sequence[Row] | None, tokenizer: Any) -> None:
+    """Check that what was passed as a tokenizer is one, where rows are text.
+
+    Raises:
+        DataError: it is a processor of images or sounds.
+    """
+    if rows is None or tokenizer is None or hasattr(tokenizer, "pad_token_id") or medium_of(rows[0]) is not None:
+        return
+    raise DataError(
+        f"the rows have {', '.join(map(str, rows[0]))}, and {type(tokenizer).__name__}, passed as tokenizer=, reads images or "
+        "sounds: pass a tokenizer (AutoTokenizer), or rows with 'image' or 'audio'."
+    )
 
 
 def takes_of(model: nn.Module, likelihood: Likelihood) -> Takes:

@@ -17,6 +17,8 @@ from bayespeft.networks.tokens import IGNORED
 
 # Of the largest output: rounding of another kernel for another shape stays below, reading padding does not.
 EXACT, HALF = 1e-3, 0.05
+# Inputs of fractions that have one for each entry of `attention_mask`: vectors of tokens, samples and features of sounds.
+SEQUENCES = ("inputs_embeds", "input_values", "input_features")
 
 
 def alone(pair: Batch, row: int) -> Batch:
@@ -26,7 +28,7 @@ def alone(pair: Batch, row: int) -> Batch:
     real = mask[row].bool()
 
     def cut(name: str, value: Tensor) -> Tensor:
-        beside = value.shape[:2] == mask.shape and (not value.is_floating_point() or name == "inputs_embeds")
+        beside = value.shape[:2] == mask.shape and (not value.is_floating_point() or name in SEQUENCES)
         return value[row : row + 1, real] if beside else value[row : row + 1]
 
     labels = None if pair.labels is None else pair.labels[row : row + 1]

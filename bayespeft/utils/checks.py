@@ -70,6 +70,16 @@ Tokenizer = Annotated[
         "a tokenizer, as AutoTokenizer.from_pretrained returns it, or None",
     ),
 ]
+# What reads rows: texts, or images and sounds.
+Reader = Annotated[
+    Any,
+    Must(
+        lambda value: (
+            value is None or (callable(value) and bool({"pad_token_id", "model_input_names"} & {*dir(value)}))
+        ),
+        "a tokenizer, as AutoTokenizer.from_pretrained returns it, an image processor, a feature extractor, or None",
+    ),
+]
 
 NAMES: dict[Any, str] = {
     type(None): "None",

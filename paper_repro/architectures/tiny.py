@@ -65,9 +65,12 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "xlnet": {"d_head": 8, "n_head": 4},
     "xmod": {"default_language": "en_XX"},
     "gemma4_assistant": {"hidden_size_per_layer_input": 0},
-    "swin": {"embed_dim": 24},
-    "swinv2": {"embed_dim": 24},
-    "donut-swin": {"embed_dim": 24},
+    "swin": {"embed_dim": 24, "image_size": 224},
+    "swinv2": {"embed_dim": 24, "image_size": 224},
+    "donut-swin": {"embed_dim": 24, "image_size": 224},
+    "audio-spectrogram-transformer": {"max_length": 64},
+    "longformer": {"attention_window": 4},
+    "led": {"attention_window": 4},
     "efficientnet": {"hidden_dim": 2560},
     "encoder-decoder": {"decoder_start_token_id": 0},
     "longcat_flash": {"head_dim": 8, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8},
@@ -99,7 +102,8 @@ def tiny(kind: str, cls: type[nn.Module], layers: int = 2) -> PretrainedConfig:
     if own is not None and not isinstance(found, own):
         parts = (getattr(found, name, None) for name in getattr(found, "sub_configs", {}))
         found = next((part for part in parts if isinstance(part, own)), found)
-    special = {**SPECIAL.get(kind, {}), **SPECIAL.get(found.model_type, {})}
+    special = {"decoder_start_token_id": 0} if getattr(found, "is_encoder_decoder", False) else {}
+    special |= {**SPECIAL.get(kind, {}), **SPECIAL.get(found.model_type, {})}
     before = found.to_dict()
     settings = {**shrunk(before, layers), **{name: value for name, value in special.items() if value is not DROPPED}}
     return type(found).from_dict({name: v for name, v in settings.items() if special.get(name) is not DROPPED})

@@ -68,8 +68,9 @@ def assemble(
     """
     named = start.likelihood if likelihood is None and start is not None else likelihood
     rows = source.raw_rows
-    check_reader(rows, tokenizer)
-    chosen = choose_likelihood(named, model, rows).resolve(model, tokenizer, rows).named(source.class_names)
+    likely = choose_likelihood(named, model, rows)
+    check_reader(rows, tokenizer, likely)
+    chosen = likely.resolve(model, tokenizer, rows).named(source.class_names)
     check_likelihood(chosen, method)
     told_apart(model, tokenizer)
     examples = as_examples(source, chosen, tokenizer, model)

@@ -42,31 +42,31 @@ def as_examples(source: Source, likelihood: Likelihood, tokenizer: Any, model: n
     source = source.numbered_as(likelihood.class_names)
     padding, takes = _padding(likelihood, tokenizer, model), takes_of(model, likelihood)
     rows = source.raw_rows
-    if rows is not None and (medium := medium_of(rows[0])) is not None:
-        if not isinstance(likelihood, TextLikelihood) or likelihood.axes != 2:
-            raise DataError(
-                f"the rows have {medium!r}, and likelihood '{likelihood.kind}' reads {likelihood.columns or 'text'}: images "
-                "and sounds are classified (sequence_classification, multi_label) or measured (regression)."
-            )
+    check_reader(rows, tokenizer, likelihood)
+    if rows is not None and isinstance(likelihood, TextLikelihood) and medium_of(rows[0]) is not None:
         return FittingExamples(MediaExamples(rows, tokenizer, likelihood.label, setting(model, "num_channels")), takes)
-    check_reader(rows, tokenizer)
     if rows is None or tokenizer is None:
         return source.examples(padding, takes)
     return FittingExamples(RowExamples(encoded(rows, likelihood, tokenizer), padding), takes)
 
 
-def check_reader(rows: Sequence[Row] | None, tokenizer: Any) -> None:
-    """Check that what was passed as a tokenizer is one, where rows are text.
+def check_reader(rows: Sequence[Row] | None, tokenizer: Any, likelihood: Likelihood) -> None:
+    """Check that raw rows have what a likelihood reads, and that what was passed as a tokenizer is one where they are text.
 
     Raises:
-        DataError: it is a processor of images or sounds.
+        DataError: there are images or sounds for a likelihood of texts, or a processor of images or sounds for texts.
     """
-    if rows is None or tokenizer is None or hasattr(tokenizer, "pad_token_id") or medium_of(rows[0]) is not None:
-        return
-    raise DataError(
-        f"the rows have {', '.join(map(str, rows[0]))}, and {type(tokenizer).__name__}, passed as tokenizer=, reads images or "
-        "sounds: pass a tokenizer (AutoTokenizer), or rows with 'image' or 'audio'."
-    )
+    medium = None if rows is None else medium_of(rows[0])
+    if medium is not None and (not isinstance(likelihood, TextLikelihood) or likelihood.axes != 2):
+        raise DataError(
+            f"the rows have {medium!r}, and likelihood '{likelihood.kind}' reads {likelihood.columns or 'text'}: images and "
+            "sounds are classified (sequence_classification, multi_label) or measured (regression)."
+        )
+    if rows is not None and medium is None and tokenizer is not None and not hasattr(tokenizer, "pad_token_id"):
+        raise DataError(
+            f"the rows have {', '.join(map(str, rows[0]))}, and {type(tokenizer).__name__}, passed as tokenizer=, reads images "
+            "or sounds: pass a tokenizer (AutoTokenizer), or rows with 'image' or 'audio'."
+        )
 
 
 def takes_of(model: nn.Module, likelihood: Likelihood) -> Takes:

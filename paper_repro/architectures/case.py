@@ -90,10 +90,10 @@ def built(task: str, name: str, kind: str) -> torch.nn.Module:
 def _run(task: str, model: torch.nn.Module) -> None:
     """Run a network on data of its task, by itself."""
     rows = data_for(task, model)
-    if isinstance(rows, list):
-        inputs = {key: torch.tensor([row[key] for row in rows]) for key in rows[0]}
-    else:
-        inputs = next(iter(rows))
+    batches: Any = (
+        [{key: torch.tensor([row[key] for row in rows]) for key in rows[0]}] if isinstance(rows, list) else rows
+    )
+    inputs = next(iter(batches))
     if task != "seq2seq":
         inputs.pop("labels")
     with torch.no_grad(), warnings.catch_warnings():
@@ -102,7 +102,7 @@ def _run(task: str, model: torch.nn.Module) -> None:
 
 
 def _said(error: Exception) -> str:
-    """Return the first sentence of what an error says, without what stands in brackets, after its class if it is none of ours."""
+    """Return the first sentence of what an error says, without brackets, after its class if it is none of ours."""
     text = re.sub(r"\s+", " ", re.sub(r"\s*\([^()]*\)", "", str(error))).strip()
     first = re.split(r"(?<=[a-z0-9'\"])[.;] ", text)[0].removesuffix(".")[:240]
     return first if isinstance(error, BayesPeftError) else f"{type(error).__name__}: {first}"

@@ -20,7 +20,7 @@ PIP_ARGS ?=
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help demo test fast docs lint lowest newest fuzz fuzz-files mutants trust audit licences nightly renew constraints clean
+.PHONY: help demo test fast docs links lint lowest newest fuzz fuzz-files mutants trust audit licences nightly renew constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo "make test    run the test suite, with the versions that were last seen green (constraints.txt)"
 	@echo "make lint    ruff, mypy and the import graph"
 	@echo "make docs    build the documentation into site/, with warnings as errors"
+	@echo "make links   ask each address that the documentation names whether it is still there (needs the network)"
 	@echo "make lowest  run one case of each test with the lowest versions that pyproject.toml promises (constraints-lowest.txt)"
 	@echo "make newest  run the test suite with the newest version of everything but torch"
 	@echo "make fuzz    run the property tests on many new examples"
@@ -66,6 +67,10 @@ docs: $(BIN)/python
 	@$(INSTALL) 'mkdocs' 'mkdocs-material' 'mkdocstrings[python]'
 	@$(BIN)/mkdocs build --strict
 	@echo "site/index.html"
+
+# Pages of others come and go, so that this is no part of CI.
+links: $(BIN)/python
+	@$(BIN)/python -m paper_repro.links
 
 lint: $(VENV)/installed
 	@$(BIN)/ruff check .

@@ -51,9 +51,10 @@ def _module() -> str:
     return name.removesuffix(".__main__")
 
 
-def read(experiment: str) -> list[dict[str, Any]]:
-    """Return all measurements of an experiment, oldest first."""
-    if not FILE.exists():
+def read(experiment: str, file: Path | None = None) -> list[dict[str, Any]]:
+    """Return all measurements of an experiment, oldest first; of the results file where no other is named."""
+    file = file or FILE
+    if not file.exists():
         return []
-    records = [json.loads(line) for line in FILE.read_text(encoding="utf-8").splitlines()]
+    records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     return [record for record in records if record["experiment"] == experiment]

@@ -1,6 +1,6 @@
 """Writes the tables of the documentation from the registry and the one results file.
 
-python -m paper_repro.tables          # rewrites README.md, paper_repro/README.md and docs/ between their markers
+python -m paper_repro.tables          # rewrites README.md, those of paper_repro/ and docs/ between their markers
 python -m paper_repro.tables --check  # fails where one of them is out of date
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bayespeft
-from paper_repro import held
+from paper_repro import held, paper_tables
 from paper_repro.defaults import choice, vera_rate
 from paper_repro.defaults import tables as defaults
 from paper_repro.defaults.example import example
@@ -30,7 +30,12 @@ from paper_repro.text import TITLES, spread, up_to_date
 from paper_repro.trust import tables as trust
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", ROOT / "paper_repro" / "README.md", *sorted((ROOT / "docs").glob("**/*.md")))
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "paper_repro" / "README.md",
+    *paper_tables.PAGES,
+    *sorted((ROOT / "docs").glob("**/*.md")),
+)
 
 
 def calibration(all_draws: bool = False) -> str:
@@ -129,6 +134,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "results: faults": trust.faults,
     "results: mutants": trust.mutants,
     "results: soak": trust.soaks,
+    **paper_tables.SECTIONS,
 }
 
 

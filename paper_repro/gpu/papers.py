@@ -22,11 +22,10 @@ EXPERIMENT = "papers"
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.set_defaults(model="smollm2", limit=2000, test_limit=500)
+    parser.set_defaults(model="smollm2", limit=2000, test_limit=500, steps=200)
     parser.add_argument("--tasks", default="arc_easy,arc_challenge,openbookqa,boolq")
     parser.add_argument("--methods", default="mle,map,mc_dropout,laplace_lora,blob,blob_official,melora,ensemble")
     parser.add_argument("--seeds", default="0")
-    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--draws", default="0,1,5,10")
     parser.add_argument("--max-length", type=int, default=256)
@@ -34,7 +33,7 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     methods = [registry.get("methods", name) for name in args.methods.split(",")]
-    more = {"steps": args.steps, "batch": args.batch, "max_length": args.max_length}
+    more = {"batch": args.batch, "max_length": args.max_length}
     for task, method, seed, key in pending(args, EXPERIMENT, methods, **more):
         named = of_names(args, task)
         model, tokenizer = named.network(seed)

@@ -6,7 +6,6 @@ A job names a module with a `main()` and its arguments. It ends with an error wh
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
 import signal
@@ -14,6 +13,8 @@ import sys
 import time
 import traceback
 from types import FrameType
+
+from paper_repro.call import call
 
 READY = "ready"
 
@@ -28,13 +29,10 @@ def run(module: str, arguments: list[str], limit: float) -> None:
     def stop(signum: int, frame: FrameType | None) -> None:
         raise TimeoutError(f"longer than {limit:.0f} s")
 
-    loaded = importlib.import_module(module)
-    # The results file notes the command.
-    sys.argv = [str(loaded.__file__), *arguments]
     signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, limit)
     try:
-        loaded.main()
+        call(module, arguments)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import bayespeft
-from bayespeft import Method, Posterior
+from bayespeft import Method, Posterior, TrainConfig
 from bayespeft.compare import held_out
 from bayespeft.report.metrics import accuracy, brier, ece, nll
 from bayespeft.task import Task
@@ -37,6 +37,7 @@ def pending(
                     "method": method.name,
                     "seed": seed,
                     "limit": args.limit,
+                    "steps": args.steps,
                     **more,
                 }
                 if not any(all(record.get(k) == v for k, v in key.items()) for record in read(experiment)):
@@ -51,6 +52,7 @@ def arguments(doc: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--device")
     parser.add_argument("--limit", type=int, default=500, help="training rows")
     parser.add_argument("--test-limit", type=int, default=800)
+    parser.add_argument("--steps", type=int, help="optimiser steps, where it is not the method that says how many")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--keep", type=Path, help="save each posterior here, and read those that are there")
     return parser
@@ -106,6 +108,7 @@ def fitted(args: argparse.Namespace, task: str, method: Method, seed: int, start
         tokenizer=tokenizer,
         validation=validation,
         start=start,
+        train=TrainConfig(steps=args.steps) if args.steps else TrainConfig(),
         seed=seed,
         progress=False,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from bayespeft import registry
@@ -19,7 +20,11 @@ ORDER = (
     "laplace_lora_diagonal",
     "laplace_last_layer",
 )
-SOURCES = {"posteriors": "paper_repro/posteriors/run.py", "subspace_bayes": "paper_repro/subspace/bayes.py"}
+SOURCES = {
+    "posteriors": "paper_repro/posteriors/run.py",
+    "subspace_bayes": "paper_repro/subspace/bayes.py",
+    "variants": "paper_repro/posteriors/variants.py",
+}
 RANKED = re.compile(r"^(.*)_r(\d+)$")
 
 
@@ -29,9 +34,11 @@ def newest(experiment: str) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def posteriors(experiment: str = "posteriors") -> str:
-    """Every method on the same rows: mean and standard deviation over the seeds done."""
+def posteriors(experiment: str = "posteriors", methods: Sequence[str] | None = None, tasks: Sequence[str] = ()) -> str:
+    """Every method on the same rows, or those that are named: mean and standard deviation over the seeds done."""
     records = [r for r in newest(experiment) if not RANKED.match(r["method"])]
+    if methods is not None:
+        records = [r for r in records if r["method"] in methods and r["task"] in tasks and r["model"] == "minilm"]
     if not records:
         return "not measured yet"
     known = list(registry.names("methods"))

@@ -32,6 +32,9 @@ def main() -> None:
     parser.add_argument("--changes", default=",".join(CHANGES))
     parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--rank", type=int, default=8)
+    parser.add_argument(
+        "--here", action="store_true", help="fit in this process, whose peak memory is then that of all"
+    )
     args = parser.parse_args()
     rosa = at_budget("rosa_subspace", layers(args.model), args.rank)
     run_all(args, EXPERIMENT, [changed(rosa, name) for name in args.changes.split(",")])

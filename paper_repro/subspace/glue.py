@@ -38,6 +38,9 @@ def main() -> None:
     parser.add_argument("--methods", default=METHODS)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--rank", type=int, default=8, help="of the LoRA whose trained numbers are the budget")
+    parser.add_argument(
+        "--here", action="store_true", help="fit in this process, whose peak memory is then that of all"
+    )
     args = parser.parse_args()
     shapes = layers(args.model)
     run_all(args, EXPERIMENT, [at_budget(name, shapes, args.rank) for name in args.methods.split(",")])
@@ -68,6 +71,9 @@ def run_all(args: argparse.Namespace, experiment: str, methods: Sequence[Method]
     """Run what the results file lacks, one process for each."""
     spawn = multiprocessing.get_context("spawn")
     for task, method, seed, key in pending(args, experiment, methods):
+        if args.here:
+            append(experiment, **key, **measured(args, task, method, seed))
+            continue
         with spawn.Pool(1) as pool:
             found = pool.apply(measured, (args, task, method, seed))
         append(experiment, **key, **found)

@@ -65,10 +65,12 @@ def methods(rank: int) -> dict[str, Method]:
     budget = lora_budget([(OUTPUTS, INPUTS)], rank)
     half = rank // 2
     density = density_for([(OUTPUTS, INPUTS)], budget - lora_budget([(OUTPUTS, INPUTS)], half))
+    # Without a low rank there is nothing to warm up.
+    warm_up = {} if half else {"mask_steps": 0}
     adapters = {
         "LoRA": ("mle", Lora(r=rank, alpha=2.0 * rank)),
         "ROSA": ("rosa_subspace", RandomSubspace(r=rank, every=10, unit="steps")),
-        "RoSA": ("rosa_sparse", SparseLowRank(r=half, alpha=2.0 * max(half, 1), density=density)),
+        "RoSA": ("rosa_sparse", SparseLowRank(r=half, alpha=2.0 * max(half, 1), density=density, **warm_up)),
     }
     found = {
         title: registry.get("methods", name).replace(adapter=adapter) for title, (name, adapter) in adapters.items()
@@ -160,6 +162,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--redraw", action="store_true", help="only draw what was measured")
+    parser.add_argument("--picture", type=Path, default=PICTURE)
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -167,7 +170,7 @@ def main() -> None:
         ranks, rates = ([kind(v) for v in text.split(",")] for kind, text in ((int, args.ranks), (float, args.lrs)))
         measure(ranks, rates, args.steps, args.seed)
     records = [r for r in read(EXPERIMENT) if (r["seed"], r["steps"]) == (args.seed, args.steps)]
-    plots.save(draw(records), PICTURE)
+    plots.save(draw(records), args.picture)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,62 @@
+"""`bayespeft doctor --plan MODEL`: what a fit will cost, from the network's configuration alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bayespeft import registry
+from bayespeft.errors import ConfigError, UnknownNameError
+from bayespeft.fitting.costs import Costs, costs
+from bayespeft.pretrained.base import Pretrained
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def plan(name: str, method: str, batch: int, length: int, dtype: str) -> Costs:
+    """Count the costs of a fit; weights are neither read nor downloaded, of a name on the hub only the configuration.
+
+    Raises:
+        UnknownNameError: there is no such network, or method. ConfigError: no such precision; or see `costs`.
+    """
+    import transformers  # slow to import
+
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype={dtype!r}: {', '.join(DTYPES)}.")
+    chosen = registry.get("methods", method)
+    path = name
+    if not Path(name).expanduser().is_dir():
+        try:
+            known: Pretrained = registry.get("pretrained", name)
+            path = known.path()
+        except UnknownNameError:
+            path = name
+    try:
+        config: Any = transformers.AutoConfig.from_pretrained(str(Path(path).expanduser()) if path != name else path)
+    except (OSError, ValueError) as error:
+        raise UnknownNameError(
+            f"no configuration of a network is found under {name!r}: give a built-in name, a folder or a name on the hub. "
+            f"transformers says: {error}"
+        ) from error
+    writes = any(kind.endswith(("ForCausalLM", "LMHeadModel")) for kind in config.architectures or ())
+    auto = transformers.AutoModelForCausalLM if writes else transformers.AutoModelForSequenceClassification
+    return costs(lambda: auto.from_config(config, dtype=DTYPES[dtype]), chosen, batch, length)
+
+
+def lines(found: Costs) -> Iterator[tuple[str, str]]:
+    """Yield what is counted, by name, as it is shown."""
+    yield "network", f"{found.parameters:,} numbers, {_gib(found.weight_bytes)}"
+    yield "trained", f"{found.trained:,} numbers at {found.layers} layers, {_gib(found.adapter_bytes)}"
+    yield "gradients", _gib(found.gradient_bytes)
+    yield "optimiser", f"{_gib(found.optimiser_bytes)} (AdamW)"
+    yield "activations", f"{_gib(found.activation_bytes)}, kept for the backward pass"
+    yield "together", _gib(found.bytes)
+    yield "forward pass", f"{found.forward_flops / 1e12:.3g} TFLOP"
+    yield "training step", f"{found.step_flops / 1e12:.3g} TFLOP"
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.3f} GiB"

@@ -1,0 +1,98 @@
+"""Costs that are counted without storage are those of the network itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from bayespeft import registry
+from bayespeft.config import TrainConfig
+from bayespeft.data.source import source_of
+from bayespeft.errors import ConfigError
+from bayespeft.fitting.assemble import assemble, choose_method
+from bayespeft.fitting.costs import ATTENTION, costs
+from bayespeft.likelihoods.label_tokens import LabelTokens
+
+WIDTH, INNER, LAYERS, VOCABULARY, BATCH, LENGTH, RANK = 64, 160, 2, 100, 2, 16, 8
+
+
+def llama() -> LlamaForCausalLM:
+    config = LlamaConfig(
+        vocab_size=VOCABULARY, hidden_size=WIDTH, intermediate_size=INNER, num_hidden_layers=LAYERS, num_attention_heads=4,
+        num_key_value_heads=4, pad_token_id=0,
+    )  # fmt: skip
+    return LlamaForCausalLM(config)
+
+
+def test_a_forward_pass_is_two_operations_for_each_weight_and_token_and_the_attention() -> None:
+    found = costs(llama, registry.get("methods", "mle"), BATCH, LENGTH)
+    tokens = BATCH * LENGTH
+    blocks = LAYERS * (4 * WIDTH * WIDTH + 3 * WIDTH * INNER)
+    adapters = LAYERS * 2 * (2 * WIDTH * RANK)
+    attention = LAYERS * 4 * BATCH * LENGTH * LENGTH * WIDTH
+    head = 2 * BATCH * WIDTH * VOCABULARY  # of the last token alone
+    assert found.forward_flops == 2 * tokens * (blocks + adapters) + attention + head
+    assert found.parameters == sum(p.numel() for p in llama().parameters())
+    assert found.weight_bytes == 4 * found.parameters
+    assert found.layers == 2 * LAYERS
+    # Backwards: of what is frozen the products by outputs' gradients alone, and none by which no adapter is reached: all but
+    # the projections of the first block, and the attention's five products in place of two.
+    first = 2 * tokens * 3 * WIDTH * WIDTH
+    lowest = 2 * 2 * tokens * RANK * WIDTH  # of the first block's adapters: nothing below them is trained
+    backward = 2 * tokens * (blocks + 2 * adapters) - first - lowest + attention * 5 // 2 + head
+    assert found.step_flops == found.forward_flops + backward
+
+
+@pytest.mark.parametrize("name", ["melora", "blob", "lora_xs_bayes", "mle"])
+def test_what_is_trained_is_what_a_fit_trains(name: str) -> None:
+    rows = source_of([{"input_ids": torch.arange(1, 1 + LENGTH), "labels": i % 2} for i in range(4)])
+    method = choose_method(name, None, TrainConfig(batch_size=2))
+    with assemble(llama().eval(), rows, method, likelihood=LabelTokens(token_ids=[5, 6])) as made:
+        trained = made.problem.joint_guide.trainable()
+    assert costs(llama, registry.get("methods", name), BATCH, LENGTH).trained == trained
+
+
+def test_operations_and_activations_are_those_of_the_network_with_storage() -> None:
+    kept: dict[int, torch.UntypedStorage] = {}
+    model = llama().eval()
+    own = {p.untyped_storage()._cdata for p in model.parameters()}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.setdefault(tensor.untyped_storage()._cdata, tensor.untyped_storage())
+        return tensor
+
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    matrices = []
+
+    def low_rank(_, args, output):
+        matrices.append((torch.zeros(RANK, WIDTH, requires_grad=True), torch.zeros(WIDTH, RANK, requires_grad=True)))
+        return output + args[0] @ matrices[-1][0].T @ matrices[-1][1].T
+
+    for name, module in model.named_modules():
+        if name.endswith(("q_proj", "v_proj")):
+            module.register_forward_hook(low_rank)
+    ids = torch.zeros(BATCH, LENGTH, dtype=torch.int64)
+    counter = FlopCounterMode(display=False, custom_mapping=ATTENTION)
+    with counter as flops, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model(ids, use_cache=False, logits_to_keep=1).logits.logsumexp(-1).sum().backward()
+    found = costs(llama, registry.get("methods", "mle"), BATCH, LENGTH)
+    assert found.step_flops == flops.get_total_flops()
+    held = sum(storage.nbytes() for key, storage in kept.items() if key not in own)
+    assert found.activation_bytes == pytest.approx(held, rel=0.1)
+
+
+def test_costs_grow_as_they_must() -> None:
+    one = costs(llama, registry.get("methods", "melora"), 1, LENGTH)
+    four = costs(llama, registry.get("methods", "melora"), 4, LENGTH)
+    assert four.forward_flops == 4 * one.forward_flops
+    assert 3.5 * one.activation_bytes < four.activation_bytes < 4 * one.activation_bytes
+    assert four.bytes - four.activation_bytes == one.bytes - one.activation_bytes
+    assert one.bytes == one.weight_bytes + 16 * one.trained + one.activation_bytes
+
+
+def test_a_factor_that_layers_share_is_refused() -> None:
+    with pytest.raises(ConfigError, match="share"):
+        costs(llama, registry.get("methods", "intrinsic"), BATCH, LENGTH)

@@ -28,8 +28,9 @@ def describe(paper: Paper) -> str:
     parts = [paper.source + ".", paper.idea]
     if paper.claims:
         parts.append(held(paper.claims))
-    if paper.stated:
-        parts.append("The paper says besides:\n\n" + "\n".join(f"- {line}" for line in paper.stated))
+    stated = [f"{claim.says}: {claim.stated}." for claim in paper.claims if claim.stated] + list(paper.stated)
+    if stated:
+        parts.append("The paper's own figures:\n\n" + "\n".join(f"- {line}" for line in stated))
     parts.append("What differs here:\n\n" + "\n".join(f"- {line}." for line in paper.differs))
     parts.append(
         "What answers it:\n\n"

@@ -41,3 +41,15 @@ def test_methods_are_compared_on_the_same_cells_and_never_one_alone():
     assert _comparable([both, one]) == (["mle", "melora"], [both])
     assert _comparable([both, one, one, {"blob": {}}]) == (["mle", "melora"], [both])
     assert _comparable([one, one]) == (["melora"], [one, one])
+
+
+def test_the_citation_says_what_its_format_asks_for():
+    """What the schema of the Citation File Format 1.2.0 requires, and whom to name: a person or an entity."""
+    import yaml
+
+    found = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert found.keys() >= {"cff-version", "message", "title", "authors"}
+    assert found["cff-version"] == "1.2.0"
+    assert all("name" in author or {"family-names", "given-names"} & author.keys() for author in found["authors"])
+    assert found["type"] == "software"
+    assert found["license"] in (ROOT / "pyproject.toml").read_text(encoding="utf-8")

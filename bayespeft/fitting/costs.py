@@ -4,6 +4,7 @@ A step is run with tensors that have shapes and no storage (torch's FakeTensorMo
 network's own code: multiplications and additions as torch's FlopCounterMode counts them (matrix products and attention), and as
 activations every tensor that autograd keeps for the backward pass, each storage once, but for parameters. It is the step of a
 point: noise of the weights comes on top, r x r numbers for each example and layer with r x r cores, and so does a fresh head.
+No mask is given, as what follows from its values can't be known: with padding, attention may keep more than is counted.
 """
 
 from __future__ import annotations

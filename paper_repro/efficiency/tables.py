@@ -8,6 +8,9 @@ from paper_repro.results import read
 
 GIB = 2**30
 
+# How many devices a large network is spread over, evenly and without what spreading itself costs.
+DEVICES = (1, 8, 64)
+
 
 def _newest(experiment: str, *key: str) -> list[dict[str, Any]]:
     """Return the newest record of each case, a case being what the named fields say, in the order of the cases."""
@@ -80,3 +83,76 @@ def _where(record: dict[str, Any]) -> str:
 
 def _gib(count: int | None) -> str:
     return "-" if count is None else f"{count / GIB:.2f}"
+
+
+def reports() -> str:
+    """CPU seconds and bytes of a report, by examples and classes; the newest figure of each case."""
+    records = [r for r in _newest("report", "part", "examples", "classes", "machine") if r["part"] == "report"]
+    if not records:
+        return "not measured yet"
+    lines = ["| examples | classes | CPU seconds | most memory at once, GiB | machine, date |", "|" + "---|" * 5]
+    for r in records:
+        cost = f"{r['cpu_seconds']} | {_gib(r['peak_memory_bytes'])}"
+        lines.append(f"| {r['examples']:,} | {r['classes']:,} | {cost} | {_where(r)} |")
+    return "\n".join(lines)
+
+
+def decisions() -> str:
+    """Draws an example where each has as many as its decision needs, and whether decisions are those of all draws."""
+    records = _newest("decisions", "model", "method", "task", "steps", "machine")
+    if not records:
+        return "not measured yet"
+    lines = [
+        "| model | task | method | steps | test rows | accuracy, % | draws an example | decided as by 32, % | "
+        "seconds | of 32 draws | machine, date |",
+        "|" + "---|" * 11,
+    ]
+    for r in records:
+        shares = f"{100 * r['accuracy']:.1f} | {r['draws']} | {100 * r['same']:.1f}"
+        lines.append(
+            f"| {r['model']} | {r['task']} | `{r['method']}` | {r['steps']} | {r['test_rows']} | {shares} | {r['seconds']} | "
+            f"{r['seconds_of_all']} | {_where(r)} |"
+        )
+    return "\n".join(lines)
+
+
+def plans() -> str:
+    """Counted costs of a step against measured ones, on random Llamas."""
+    records = _newest("plan", "parameters", "method", "batch", "length", "machine")
+    if not records:
+        return "not measured yet"
+    lines = [
+        "| numbers | tokens | method | a step, GFLOP | CPU seconds | GFLOP a second | activations counted, MB | held, MB | "
+        "trained counted | trained | machine, date |",
+        "|" + "---|" * 11,
+    ]
+    for r in records:
+        case = f"{r['parameters']:,} | {r['batch']} x {r['length']} | `{r['method']}`"
+        megabytes = [f"{r[name] / 1e6:.1f}" for name in ("counted_activation_bytes", "activation_bytes")]
+        lines.append(
+            f"| {case} | {r['step_gflop']} | {r['cpu_seconds']} | "
+            f"{r['gflop_per_second']} | {' | '.join(megabytes)} | {r['trained']:,} | {r['really_trained']:,} | {_where(r)} |"
+        )
+    return "\n".join(lines)
+
+
+def projection() -> str:
+    """Counted costs of large networks in bf16: bytes, and operations of an example of 512 tokens, by devices of 80 GiB."""
+    records = _newest("projection", "billions", "method")
+    if not records:
+        return "not measured yet"
+    lines = [
+        "| numbers | method | trained | weights, GiB | trained with gradients and optimiser, GiB | "
+        "activations of an example, GiB | a step on it, TFLOP | "
+        + " | ".join(f"examples on {n} x 80 GiB" for n in DEVICES)
+        + " |",
+        "|" + "---|" * (7 + len(DEVICES)),
+    ]
+    for r in records:
+        fixed, each = r["weight_bytes"] + r["trained_bytes"], r["activation_bytes_an_example"]
+        fit = [max((n * 80 * GIB - fixed) // each, 0) for n in DEVICES]
+        lines.append(
+            f"| {r['parameters']:,} | `{r['method']}` | {r['trained']:,} | {_gib(r['weight_bytes'])} | "
+            f"{_gib(r['trained_bytes'])} | {_gib(each)} | {r['step_tflop_an_example']} | {' | '.join(map(str, fit))} |"
+        )
+    return "\n".join(lines)

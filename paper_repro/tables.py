@@ -13,6 +13,7 @@ from pathlib import Path
 
 import bayespeft
 from paper_repro import held, paper_tables
+from paper_repro.architectures import tables as architectures
 from paper_repro.defaults import choice, vera_rate
 from paper_repro.defaults import tables as defaults
 from paper_repro.defaults.example import example
@@ -135,6 +136,9 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "results: paired test": statistics.paired,
     "results: mutual information": statistics.information,
     "results: agreement": references.agreements,
+    "results: architectures": architectures.counts,
+    "results: architectures: ok": architectures.fine,
+    "results: architectures: others": architectures.others,
     "results: faults": trust.faults,
     "results: mutants": trust.mutants,
     "results: soak": trust.soaks,

@@ -33,7 +33,7 @@ from bayespeft.layers.fingerprint import fingerprint
 from bayespeft.layers.heads import find_fresh, fresh_parameters, in_use, warn_of_random
 from bayespeft.layers.merged import Merged, check_untied, times_merged
 from bayespeft.layers.network import eager
-from bayespeft.layers.targets import find_layers
+from bayespeft.layers.targets import find_layers, playing
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.inputs import as_examples, check_reader
 from bayespeft.likelihoods.regression import Regression
@@ -95,6 +95,7 @@ def assemble(
         layers = find_layers(model, method.targets, taken=sorted(layer.name for layer in fresh))
         with eager(), mode(model):
             own = in_use(fresh, lambda: chosen.logits(model, next(first.parts(1)))) if fresh else []
+            layers = playing(layers, method.targets, lambda: chosen.logits(model, next(first.parts(1))))
         idle = frozenset(layer.name for layer in fresh) - {head.name for head in own}
         warn_of_random(model, {layer.name for layer in fresh})
         # What gives the outputs starts at none, unless somebody trained it; layers before it must let something through.

@@ -56,16 +56,8 @@ def fresh_parameters(model: nn.Module) -> set[str]:
     return fresh
 
 
-def in_use(layers: Sequence[Layer], run: Callable[[], Tensor]) -> list[Layer]:
-    """Return those layers that run in a forward pass; the others play no part in it.
-
-    Args:
-        layers: the layers.
-        run: runs the network and returns its output.
-
-    Raises:
-        AttachError: a layer does not run as a module, and the output depends on its weight all the same.
-    """
+def running(layers: Sequence[Layer], run: Callable[[], Tensor]) -> set[str]:
+    """Return the names of those layers that run as modules in a forward pass, `run`, of the network."""
     ran: set[str] = set()
 
     def note(name: str) -> Callable[..., None]:
@@ -78,6 +70,20 @@ def in_use(layers: Sequence[Layer], run: Callable[[], Tensor]) -> list[Layer]:
     finally:
         for handle in handles:
             handle.remove()
+    return ran
+
+
+def in_use(layers: Sequence[Layer], run: Callable[[], Tensor]) -> list[Layer]:
+    """Return those layers that run in a forward pass; the others play no part in it.
+
+    Args:
+        layers: the layers.
+        run: runs the network and returns its output.
+
+    Raises:
+        AttachError: a layer does not run as a module, and the output depends on its weight all the same.
+    """
+    ran = running(layers, run)
     if direct := _used_directly([layer for layer in layers if layer.name not in ran], run):
         raise AttachError(
             f"the freshly made layer '{direct}' never runs as a module, but its weight is used directly, so that it can't be "

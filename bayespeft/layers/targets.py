@@ -5,14 +5,15 @@ from __future__ import annotations
 import difflib
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from bayespeft.config import Targets
 from bayespeft.errors import ConfigError, TargetError
 from bayespeft.layers.attention import query_and_value
+from bayespeft.layers.heads import running
 from bayespeft.layers.layer import Layer, all_layers, as_layer, block_of, sides_of
 from bayespeft.networks.embeddings import output_embedding
 
@@ -196,3 +197,30 @@ def find_layers(model: nn.Module, targets: Targets, taken: Sequence[str] = ()) -
             f"targets={chosen!r}{where} selects no linear layer. Candidates: {_summary(layers)}.{others.said}"
         )
     return kept
+
+
+def playing(layers: list[Layer], targets: Targets, run: Callable[[], Tensor]) -> list[Layer]:
+    """Leave out layers that play no part in a forward pass, where `targets` says what to look for ("auto", "all-linear").
+
+    Such are the cross-attention of a decoder that has no encoder, and what reads images in a network that is given texts. One
+    warning names them. Layers that somebody named are taken as they are, and so are all where none runs: whoever puts
+    adapters on them says what is wrong.
+
+    Args:
+        layers: that were selected.
+        targets: by what.
+        run: runs the network on some data, and returns its output.
+    """
+    if targets.modules not in ("auto", "all-linear"):
+        return layers
+    ran = running(layers, run)
+    idle = [layer.name for layer in layers if layer.name not in ran]
+    if not ran or not idle:
+        return layers
+    warnings.warn(
+        f"targets={targets.modules!r} leaves out '{idle[0]}'{f' and {len(idle) - 1} more' if idle[1:] else ''}, which never "
+        "ran as modules in a pass over the first rows: of an encoder or a part for other inputs that these data do not use, "
+        "or of an expert. Exclude them in Targets(exclude=...) to say so yourself.",
+        stacklevel=2,
+    )
+    return [layer for layer in layers if layer.name in ran]

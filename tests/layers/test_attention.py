@@ -6,6 +6,9 @@ import pytest
 import transformers
 from torch import nn
 
+import bayespeft
+from bayespeft import TrainConfig
+from bayespeft.errors import AttachError
 from bayespeft.layers.attention import query_and_value
 from paper_repro.architectures.tiny import build, tiny
 
@@ -111,3 +114,17 @@ def test_known_architectures_keep_their_layers(name):
     every = [layer for layer, _ in model.named_modules() if layer.rsplit(".", 1)[-1] in AS_NAMED[name]]
     assert found == every
     assert len(found) >= len(AS_NAMED[name])
+
+
+def test_layers_that_play_no_part_are_left_out_with_a_word():
+    cls = transformers.BartForCausalLM
+    model = build(cls, tiny("bart", cls))
+    rows = [{"input_ids": [5, 6, 7, 8 + i], "labels": [5, 6, 7, 8 + i]} for i in range(4)]
+    options = {"likelihood": "language_modelling", "train": TrainConfig(steps=1), "progress": False}
+    with pytest.warns(UserWarning, match=r"targets='auto' leaves out '.*encoder_attn.*' and 3 more"):
+        posterior = bayespeft.fit(model, rows, "mle", **options)
+    names = [placement.layer.name for placement in posterior.placements]
+    assert len(names) == 4
+    assert all("self_attn" in name for name in names)
+    with pytest.raises(AttachError, match=r"encoder_attn.*never ran as a module"):
+        bayespeft.fit(model, rows, "mle", targets=["q_proj"], **options)

@@ -111,7 +111,7 @@ def estimate(q: Distribution, p: Distribution, draws: int = DRAWS) -> Divergence
             parts.append(_log_ratio(q, p, min(size, draws - first)).double())
     ratios = torch.cat(parts)
     mean = ratios.mean(0)
-    return Divergence(mean if len(mean) > 1 else mean.squeeze(0), float(ratios.sum(1).std()) / math.sqrt(draws))
+    return Divergence(mean.squeeze(0), float(ratios.sum(1).std()) / math.sqrt(draws))
 
 
 def _log_ratio(q: Distribution, p: Distribution, draws: int) -> Tensor:

@@ -51,15 +51,16 @@ class Target:
         return ROOT / (self.module.replace(".", "/") + ".py")
 
 
-FAMILIES = ("tests/gaussians/test_families.py",)
+FAMILIES = ("tests/gaussians/test_base.py", "tests/gaussians/test_low_rank.py", "tests/gaussians/test_matrix_normal.py")
 METRICS = (
     "tests/report/test_bootstrap.py",
-    "tests/report/test_metrics.py",
-    "tests/report/test_selective.py",
-    "tests/report/test_calibration_errors.py",
+    "tests/report/metrics/test_examples.py",
+    "tests/report/test_binning.py",
+    "tests/report/metrics/test_selective.py",
+    "tests/report/metrics/test_calibration.py",
 )
 TARGETS = (
-    Target("bayespeft.variational.kl", ("tests/variational/test_kl.py", "tests/variational/test_monte_carlo.py")),
+    Target("bayespeft.variational.kl", ("tests/variational/test_kl.py", "tests/variational/test_reported.py")),
     Target("bayespeft.variational.noise", ("tests/variational/test_noise.py",)),
     Target("bayespeft.prediction.sampling", ("tests/prediction/test_sampling.py",)),
     *(

@@ -10,7 +10,7 @@ import pytest
 
 import bayespeft
 from bayespeft.report.calibration import CalibrationReport
-from tests.cli.test_app import ok, refused
+from tests.cli.running import ok, refused
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(120, 3)) * 2

@@ -12,7 +12,7 @@ import torch
 import bayespeft
 from bayespeft.cli import predict
 from bayespeft.pretrained.base import quiet
-from tests.cli.test_app import bp, ok, refused
+from tests.cli.running import bp, ok, refused
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from scipy import stats
 from scipy.integrate import quad
 
 from bayespeft.compare import Comparison
-from bayespeft.compare.scores import contributions, decode, encode
+from bayespeft.compare.scores import contributions
 from bayespeft.compare.significance import LEVEL, behrens_fisher_p, holm, judge, paired_p
 from bayespeft.errors import DataError
-from bayespeft.report.metrics import accuracy, brier, nll
 from tests.compare.conftest import made_up
+from tests.compare.made import log_probs, predictions
 
 
 def rate(found):
@@ -128,17 +128,6 @@ def test_holm():
     assert holm([]) == []
 
 
-def predictions(g, n, sharpness=1.0, spread=0.5):
-    """Labels, and a function that makes logits of one more method that knows as much of them."""
-    common = g.normal(0, 1.5, n)
-    labels = (g.random(n) < 1 / (1 + np.exp(-common))).astype(int)
-    return labels, lambda: sharpness * (common + g.normal(0, spread, n))
-
-
-def log_probs(logits):
-    return np.stack([-np.logaddexp(0, logits), -np.logaddexp(0, -logits)], 1)
-
-
 @pytest.mark.parametrize(("seeds", "sharpness"), [(1, 1.0), (1, 3.0), (3, 1.0)])
 def test_none_of_three_equal_methods_is_bold(seeds, sharpness):
     """Of real predictions, calibrated or over-confident: at most 5 % false claims a metric, within 4 s.e."""
@@ -230,22 +219,3 @@ def test_pairs_need_common_seeds_and_examples(clear):
     assert judge({"a": scores["a"], "b": {0: np.ones(8)}}, True).p == {"a": 1.0}
     assert judge({"a": scores["a"]}, True).best is None
     assert judge({"a": scores["a"], "b": {}}, True).best is None
-
-
-@given(st.integers(0, 2**20), st.integers(1, 60))
-def test_contributions_average_to_the_metrics_and_are_kept(seed, n):
-    g = np.random.default_rng(seed)
-    found, labels = log_probs(g.normal(0, 2, n)), g.integers(0, 2, n)
-    scores = contributions(found, labels)
-    for name, metric in (("accuracy", accuracy), ("nll", nll), ("brier", brier)):
-        assert scores[name].mean() == pytest.approx(metric(found, labels), abs=1e-12)
-    kept = decode(encode(scores))
-    assert kept.keys() == scores.keys()
-    for name, values in scores.items():
-        np.testing.assert_array_equal(kept[name], values.astype(np.float32))
-
-
-def test_ten_thousand_examples_take_150_kilobytes():
-    g = np.random.default_rng(0)
-    labels, method = predictions(g, 10_000)
-    assert sum(map(len, encode(contributions(log_probs(method()), labels)).values())) < 160_000

@@ -10,7 +10,9 @@ from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5F
 
 import bayespeft
 from bayespeft import Method, Posterior, TrainConfig
+from bayespeft.generation.result import Generation
 from bayespeft.guides.ivon import Ivon
+from tests.generation.written import EVIL
 
 NETWORKS = ("llama", "gpt2", "t5", "bart")
 PROMPTS = ("the cat is", "the dog", "very very very fine is the cat", "good ?")
@@ -76,3 +78,24 @@ def posterior(request: Any, tokenizer: Any, pairs: Any) -> Posterior:
     """Of Me-LoRA on the network that a test names by `indirect`, or on the Llama."""
     name = getattr(request, "param", "llama")
     return fitted(request.getfixturevalue(name), tokenizer, pairs)
+
+
+@pytest.fixture
+def written() -> Generation:
+    """Two prompts, two draws each, three tokens at most."""
+    return Generation(
+        sequences=torch.tensor([[5, 6, 3], [5, 7, 3], [8, 3, 0], [8, 3, 0]]),
+        lengths=torch.tensor([3, 3, 2, 2]),
+        ended=torch.tensor([True, True, True, True]),
+        prompt=torch.tensor([0, 0, 1, 1]),
+        draw=torch.tensor([0, 1, 0, 1]),
+        token_log_probs=torch.tensor([[0.5, 0.5, 0.5], [0.5, 0.25, 1.0], [0.5, 1.0, 1.0], [1.0, 1.0, 1.0]]).log(),
+        entropy=torch.tensor([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3], [0.4, 0.0, 0.0], [0.0, 0.0, 0.0]]),
+        mutual_information=None,
+        draw_log_probs=torch.tensor([[0.125, 0.125, 0.5, 1.0]]).double().log(),
+        draws=2,
+        seconds=1.0,
+        texts=("the cat", "the dog", EVIL, EVIL),
+        pieces=(("the", " cat", ""), ("the", " dog", ""), (EVIL, ""), (EVIL, "")),
+        prompts=("say & write", EVIL),
+    )

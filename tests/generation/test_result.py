@@ -8,76 +8,11 @@ from html.parser import HTMLParser
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from transformers import BertModel
 
 from bayespeft.errors import ConfigError, DataError
-from bayespeft.generation.agreement import mean_cosine, mean_pooling, mean_rouge_l, pairs_across, rouge_l
-from bayespeft.generation.result import Generation
+from bayespeft.generation.agreement import pairs_across
 from tests.generation.conftest import PROMPTS
-
-EVIL = "<script>alert('x')</script>"
-
-
-@pytest.fixture
-def written() -> Generation:
-    """Two prompts, two draws each, three tokens at most."""
-    return Generation(
-        sequences=torch.tensor([[5, 6, 3], [5, 7, 3], [8, 3, 0], [8, 3, 0]]),
-        lengths=torch.tensor([3, 3, 2, 2]),
-        ended=torch.tensor([True, True, True, True]),
-        prompt=torch.tensor([0, 0, 1, 1]),
-        draw=torch.tensor([0, 1, 0, 1]),
-        token_log_probs=torch.tensor([[0.5, 0.5, 0.5], [0.5, 0.25, 1.0], [0.5, 1.0, 1.0], [1.0, 1.0, 1.0]]).log(),
-        entropy=torch.tensor([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3], [0.4, 0.0, 0.0], [0.0, 0.0, 0.0]]),
-        mutual_information=None,
-        draw_log_probs=torch.tensor([[0.125, 0.125, 0.5, 1.0]]).double().log(),
-        draws=2,
-        seconds=1.0,
-        texts=("the cat", "the dog", EVIL, EVIL),
-        pieces=(("the", " cat", ""), ("the", " dog", ""), (EVIL, ""), (EVIL, "")),
-        prompts=("say & write", EVIL),
-    )
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "expected"),
-    [
-        ([1, 2, 3], [1, 2, 3], 1.0),
-        ([1, 2, 3, 4], [1, 3, 4], 6 / 7),
-        ([1, 2], [2, 1], 0.5),
-        ([1], [2], 0.0),
-        ([], [], 1.0),
-        ([], [1], 0.0),
-    ],
-)
-def test_rouge_l_by_hand(a, b, expected):
-    assert rouge_l(a, b) == rouge_l(b, a) == pytest.approx(expected)
-
-
-@given(st.lists(st.integers(0, 3), max_size=8), st.lists(st.integers(0, 3), max_size=8))
-def test_rouge_l_is_the_longest_common_subsequence(a, b):
-    def subsequences(x):
-        return {tuple(v for i, v in enumerate(x) if mask >> i & 1) for mask in range(2 ** len(x))}
-
-    longest = max(len(s) for s in subsequences(a) & subsequences(b))
-    assert rouge_l(a, b) == pytest.approx(2 * longest / (len(a) + len(b)) if a or b else 1.0)
-
-
-def test_agreement_is_the_mean_over_pairs(written):
-    assert mean_rouge_l([[1], [1], [2]], pairs_across([0, 1, 2])) == pytest.approx(1 / 3)
-    assert mean_rouge_l([[1]], pairs_across([0])) == 1
-    torch.testing.assert_close(written.lexical_agreement(), torch.tensor([0.5, 1.0]))
-    x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
-    pairs = [torch.cosine_similarity(x[i], x[j], dim=0) for i in range(5) for j in range(i)]
-    torch.testing.assert_close(mean_cosine(x, pairs_across(range(5))), torch.stack(pairs).mean())
-    assert float(mean_cosine(x[:1], [])) == 1
-
-    def embed(texts):
-        return torch.tensor([[1.0, 0.0] if "cat" in text else [0.0, 2.0] for text in texts])
-
-    torch.testing.assert_close(written.semantic_agreement(embed), torch.tensor([0.0, 1.0]))
+from tests.generation.written import EVIL
 
 
 def test_samples_of_one_draw_say_nothing_of_agreement_across_draws(written):
@@ -95,17 +30,6 @@ def test_samples_of_one_draw_say_nothing_of_agreement_across_draws(written):
     assert sampled.lexical_agreement().tolist() == [0.0]
     axes = {"a": [1.0, 0.0], "b": [0.0, 1.0]}
     assert sampled.semantic_agreement(lambda texts: torch.tensor([axes[t] for t in texts])).tolist() == [0.0]
-
-
-def test_mean_pooling_averages_real_tokens(bert, tokenizer):
-    encoder: BertModel = bert.bert
-    embed = mean_pooling(encoder, tokenizer, batch_size=2)
-    texts = ["the cat", "the dog is very very good", "bad"]
-    found = embed(texts)
-    for text, row in zip(texts, found, strict=True):
-        with torch.no_grad():
-            alone = encoder(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(0)
-        torch.testing.assert_close(row, alone, atol=1e-5, rtol=1e-4)
 
 
 def test_numbers_of_a_text(written):

@@ -6,6 +6,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bayespeft.predictive.categorical import Predictive
+from bayespeft.report import CalibrationReport
+from tests.report.view.evil import (
+    calibration,
+    parts,
+    predictive,
+)
+
 Data = tuple[NDArray[np.float64], NDArray[np.int64]]
 
 
@@ -22,3 +30,13 @@ def _simulate(n: int, classes: int, *, seed: int = 0, sharpness: float = 1.5, te
 @pytest.fixture(scope="session")
 def simulate() -> Callable[..., Data]:
     return _simulate
+
+
+@pytest.fixture(scope="module")
+def prediction() -> Predictive:
+    return predictive(300)
+
+
+@pytest.fixture(scope="module")
+def full(prediction: Predictive) -> CalibrationReport:
+    return calibration(prediction, **parts(prediction))

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
 
 import bayespeft
 from bayespeft import TrainConfig
@@ -21,18 +20,7 @@ from bayespeft.training import held_out as module
 from bayespeft.training.held_out import FOLDS, HELD_OUT, LEAST, held_out
 from bayespeft.training.lookout import DRAWS
 from tests.report.predictions import drawn
-
-OPTIONS = {"targets": "all-linear", "progress": False}
-FREE = TrainConfig(steps="auto", lr=1e-2, average=8.0, calibrate=True, most_steps=400)
-
-
-def points(n, noise, seed=0):
-    """Points of three classes; a share of the labels is drawn at random."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(n, 5, generator=generator)
-    y = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
-    wrong = torch.rand(n, generator=generator) < noise
-    return x, torch.where(wrong, torch.randint(0, 3, (n,), generator=generator), y)
+from tests.training.points import FREE, OPTIONS, points
 
 
 @pytest.mark.parametrize("n", [LEAST, 50, 999])
@@ -139,24 +127,6 @@ def test_a_curve_over_temperatures_gives_its_lowest_point():
     assert best_temperature([0.3] * len(GRID), 100) == pytest.approx(1)
     assert best_temperature([0.0] * 20 + [1e-9] * (len(GRID) - 20), 100) == pytest.approx(1)
     assert best_temperature(list(-np.arange(len(GRID))), 10**6) == GRID[-1]
-
-
-def test_a_loader_trains_until_its_nll_has_settled(mlp):
-    loader = DataLoader(TensorDataset(*points(96, 0.0)), batch_size=16, shuffle=True)
-    posterior = bayespeft.fit(mlp, loader, "melora", train=FREE.replace(most_steps=1500), **OPTIONS)
-    ended = posterior.history.ended
-    assert (ended.held_out, ended.temperature, posterior.temperature) == (0, None, 1.0)
-    assert ended.reason == "settled"
-    assert ended.steps == posterior.history.steps < 1500
-    assert str(ended) == f"settled after {ended.steps} steps"
-
-
-def test_settled_does_not_look_at_other_rows(mlp):
-    free = FREE.replace(steps="settled", calibrate=False)
-    posterior = bayespeft.fit(mlp, points(60, 0.0), "mle", train=free, validation=points(60, 0.0, 1), **OPTIONS)
-    assert posterior.history.ended.held_out == 0
-    assert posterior.temperature == 1.0
-    assert any(record.validation for record in posterior.history.records)
 
 
 def test_a_run_that_was_killed_ends_as_if_it_had_not_been(mlp, tmp_path):

@@ -55,7 +55,7 @@ def test_no_table_of_a_comparison_holds_what_its_methods_are_called():
 
 
 def test_an_error_on_the_command_line_holds_none(tmp_path):
-    from tests.cli.test_app import bp
+    from tests.cli.running import bp
 
     result = bp("fit", "minilm", f"{tmp_path}/{HOSTILE[1:5]}", "--out", tmp_path / "out")
     assert result.exit_code == 2

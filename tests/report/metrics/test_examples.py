@@ -10,17 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import entropy
-from sklearn.metrics import brier_score_loss, log_loss
 
-from bayespeft.errors import ConfigError, DataError
-from bayespeft.report import binning, metrics
-
-ALL = (metrics.accuracy, metrics.nll, metrics.brier, metrics.ece, metrics.ece_equal_mass)
-
-
-def logs(rows: Any) -> Any:
-    with np.errstate(divide="ignore"):
-        return np.log(np.asarray(rows, dtype=np.float64))
+from bayespeft.errors import DataError
+from bayespeft.report import metrics
+from tests.report.metrics.by_hand import ALL, GOOD, logs
 
 
 @st.composite
@@ -34,28 +27,6 @@ def predictions(draw: st.DrawFn, max_n: int = 30) -> Any:
 
 
 # Closed forms
-
-
-@pytest.mark.parametrize("classes", [1, 2, 3, 7])
-def test_uniform_predictions_have_closed_forms(classes: int) -> None:
-    labels = np.arange(classes)
-    log_probs = np.full((classes, classes), -math.log(classes))
-    assert metrics.accuracy(log_probs, labels) == pytest.approx(1 / classes)
-    assert metrics.nll(log_probs, labels) == pytest.approx(math.log(classes), abs=1e-15)
-    assert metrics.brier(log_probs, labels) == pytest.approx(1 - 1 / classes)
-    assert metrics.ece(log_probs, labels) == pytest.approx(0, abs=1e-12)
-    assert metrics.example_scores(log_probs, labels).entropy == pytest.approx(math.log(classes))
-
-
-def test_certain_and_right_scores_perfectly() -> None:
-    log_probs = logs(np.eye(3))
-    assert [metric(log_probs, np.arange(3)) for metric in ALL] == [1.0, 0.0, 0.0, 0.0, 0.0]
-
-
-def test_certain_and_wrong_scores_worst_but_finite() -> None:
-    log_probs, labels = logs(np.eye(3)), np.array([1, 2, 0])
-    assert [metric(log_probs, labels) for metric in ALL] == [0.0, -metrics.LOG_ZERO, 2.0, 1.0, 1.0]
-    assert [b.count for b in metrics.bins(log_probs, labels)] == [0] * 14 + [3]
 
 
 def test_log_probabilities_count_as_they_are_and_zero_as_the_smallest_positive_float64() -> None:
@@ -72,93 +43,15 @@ def test_log_probabilities_count_as_they_are_and_zero_as_the_smallest_positive_f
         assert metrics.nll([[given_log, rest]], [0]) == pytest.approx(-seen, rel=1e-6)
 
 
-def test_brier_sums_over_classes() -> None:
-    assert metrics.brier(logs([[0.7, 0.2, 0.1]]), [0]) == pytest.approx(0.3**2 + 0.2**2 + 0.1**2)
-    assert metrics.brier(logs([[0.7, 0.3]]), [1]) == pytest.approx(2 * 0.7**2)
-
-
 def test_prediction_among_equals_is_the_lowest_class() -> None:
     assert metrics.accuracy(logs([[0.5, 0.5]] * 2), [0, 1]) == 0.5
     assert metrics.accuracy(logs([[0.2, 0.4, 0.4]]), [1]) == 1.0
 
 
-def test_ece_weighs_bins_by_their_counts() -> None:
-    # 30 examples at confidence 0.9, 21 right; 10 examples at 0.6, 9 right.
-    log_probs = logs([[0.9, 0.1]] * 30 + [[0.6, 0.4]] * 10)
-    labels = [0] * 21 + [1] * 9 + [0] * 9 + [1]
-    assert metrics.ece(log_probs, labels) == pytest.approx(0.75 * 0.2 + 0.25 * 0.3)
-    assert metrics.ece(log_probs, labels, n_bins=1) == pytest.approx(0.75 * 0.2 - 0.25 * 0.3)
-
-
-def test_bins_hold_counts_means_and_none_where_empty() -> None:
-    bins = metrics.bins(logs([[0.9, 0.1]] * 4 + [[0.65, 0.35], [0.62, 0.38]]), [0, 0, 0, 1, 0, 1])
-    assert [(b.low, b.high) for b in bins] == [(pytest.approx(i / 15), pytest.approx((i + 1) / 15)) for i in range(15)]
-    filled = {i: b for i, b in enumerate(bins) if b.count}
-    assert {i: b.count for i, b in filled.items()} == {13: 4, 9: 2}
-    assert filled[13].confidence == pytest.approx(0.9)
-    assert filled[13].accuracy == 0.75
-    assert filled[9].confidence == pytest.approx(0.635)
-    assert filled[9].accuracy == 0.5
-    assert all(b.confidence is None and b.accuracy is None for b in bins if not b.count)
-
-
-@pytest.mark.parametrize("n_bins", [1, 2, 7, 10, 15, 20, 100])
-def test_bins_are_closed_below_open_above_and_the_last_is_closed(n_bins: int) -> None:
-    edges = np.arange(n_bins) / n_bins
-    assert binning.bin_index(edges, n_bins).tolist() == list(range(n_bins))
-    assert binning.bin_index(np.nextafter(edges[1:], 0), n_bins).tolist() == list(range(n_bins - 1))
-    assert binning.bin_index(np.array([0.0, 1.0]), n_bins).tolist() == [0, n_bins - 1]
-
-
 # Bins of equal mass
 
 
-@given(n=st.integers(1, 1000), n_bins=st.integers(1, 40))
-def test_mass_edges_differ_by_at_most_one(n: int, n_bins: int) -> None:
-    edges = binning.mass_edges(n, n_bins)
-    assert (edges[0], edges[-1], len(edges)) == (0, n, n_bins + 1)
-    assert np.all((np.diff(edges) == n // n_bins) | (np.diff(edges) == -(-n // n_bins)))
-
-
-@pytest.mark.parametrize("n", [1, 2, 14, 15, 16, 31, 1000])
-def test_equal_mass_without_ties_is_the_plain_definition(n: int, simulate: Any) -> None:
-    log_probs, labels = simulate(n, 4, temperature=0.5)
-    order = np.argsort(log_probs.max(axis=1))
-    total = 0.0
-    for b in range(15):
-        rows = order[b * n // 15 : (b + 1) * n // 15]
-        if len(rows):
-            right = [log_probs[i].argmax() == labels[i] for i in rows]
-            total += len(rows) / n * abs(np.mean(right) - np.mean([np.exp(log_probs[i].max()) for i in rows]))
-    assert metrics.ece_equal_mass(log_probs, labels) == pytest.approx(total, abs=1e-12)
-
-
-def test_equal_mass_shares_the_outcomes_of_ties_between_bins() -> None:
-    # Two bins of two; the edge cuts the pair at 0.8, of which one is right: each half counts as half right.
-    log_probs = logs([[0.6, 0.4], [0.8, 0.2], [0.8, 0.2], [0.9, 0.1]])
-    by_hand = (abs(1 + 0.5 - 0.6 - 0.8) + abs(0.5 + 1 - 0.8 - 0.9)) / 4
-    for labels in ([0, 0, 1, 0], [0, 1, 0, 0]):
-        assert metrics.ece_equal_mass(log_probs, labels, n_bins=2) == pytest.approx(by_hand)
-
-
-@pytest.mark.parametrize("n", [1, 7, 15, 100])
-def test_equal_mass_of_a_constant_prediction_is_its_one_gap(n: int) -> None:
-    labels = (np.arange(n) % 3 == 0).astype(int)
-    log_probs = logs([[0.7, 0.3]] * n)
-    assert metrics.ece_equal_mass(log_probs, labels) == pytest.approx(abs(0.7 - np.mean(labels == 0)))
-    assert metrics.ece(log_probs, labels) == pytest.approx(abs(0.7 - np.mean(labels == 0)))
-
-
 # Second opinions
-
-
-@pytest.mark.parametrize("classes", [2, 3, 20])
-def test_nll_and_brier_agree_with_sklearn(classes: int, simulate: Any) -> None:
-    log_probs, labels = simulate(500, classes)
-    probs = np.exp(log_probs)
-    assert metrics.nll(log_probs, labels) == pytest.approx(log_loss(labels, probs, labels=range(classes)), rel=1e-12)
-    one_vs_rest = [brier_score_loss(labels == k, probs[:, k]) for k in range(classes)]
-    assert metrics.brier(log_probs, labels) == pytest.approx(sum(one_vs_rest), rel=1e-12)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 20])
@@ -218,18 +111,6 @@ def test_names_of_classes_do_not_matter(seed: int, simulate: Any) -> None:
         )
 
 
-@given(
-    truth=arrays(np.float64, 4, elements=st.floats(0.01, 1)), guess=arrays(np.float64, 4, elements=st.floats(0.01, 1))
-)
-def test_nll_and_brier_are_proper(truth: Any, guess: Any) -> None:
-    """Their expected excess over the truth's is the KL divergence and the squared distance: least at the truth."""
-    truth, guess = truth / truth.sum(), guess / guess.sum()
-    of_truth = metrics.example_scores(np.tile(np.log(truth), (4, 1)), np.arange(4))
-    of_guess = metrics.example_scores(np.tile(np.log(guess), (4, 1)), np.arange(4))
-    assert truth @ (of_guess.nll - of_truth.nll) == pytest.approx(float(entropy(truth, guess)), abs=1e-12)
-    assert truth @ (of_guess.brier - of_truth.brier) == pytest.approx(((truth - guess) ** 2).sum(), abs=1e-12)
-
-
 @given(data=predictions(), off=st.floats(-9e-4, 9e-4))
 def test_rows_are_normalised_within_the_tolerance(data: Any, off: float) -> None:
     log_probs, labels = data
@@ -250,8 +131,6 @@ def test_inputs_are_read_from_lists_and_tensors_and_left_alone(simulate: Any) ->
 
 
 # Errors
-
-GOOD = logs([[0.5, 0.5], [0.9, 0.1]])
 
 
 @pytest.mark.parametrize(
@@ -281,12 +160,6 @@ def test_unusable_data_is_an_error_that_says_where(log_probs: Any, labels: Any, 
     for metric in ALL:
         with pytest.raises(DataError, match=message):
             metric(log_probs, labels)
-
-
-def test_no_bin_is_an_error() -> None:
-    for metric in (metrics.ece, metrics.ece_equal_mass, metrics.bins):
-        with pytest.raises(ConfigError, match=r"n_bins is 0: .* at least 1 bin"):
-            metric(GOOD, [0, 0], n_bins=0)  # type: ignore[operator]
 
 
 def test_the_nll_of_a_report_is_the_cross_entropy_however_large_the_logits() -> None:

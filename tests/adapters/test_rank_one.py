@@ -1,8 +1,6 @@
-"""What is special to one adapter; what all of them owe is in tests/contracts."""
+"""Rank-one factors of rows and columns."""
 
 from __future__ import annotations
-
-import json
 
 import pytest
 import torch
@@ -10,57 +8,12 @@ from torch import nn
 
 import bayespeft
 from bayespeft import TrainConfig
-from bayespeft.adapters.base import Adapter
-from bayespeft.adapters.frozen_core import FrozenCore
-from bayespeft.adapters.lora import Lora
 from bayespeft.adapters.masked_lora import MaskedLora
-from bayespeft.adapters.orthonormal_core import OrthonormalCore
 from bayespeft.adapters.rank_one import RankOne
 from bayespeft.adapters.scaled_rows import ScaledRows
-from bayespeft.errors import GuideError
 from bayespeft.layers.layer import all_layers
-from bayespeft.layers.weights import Flipped, Grouped, Shared, TokenFlipped
-from tests.adapters.helpers import a_layer, random_values
-
-LATENTS = [("A",), ("B",), ("A", "B"), ()]
-
-
-@pytest.mark.parametrize("latent", LATENTS)
-class TestLoraLatents:
-    def test_roles_follow_the_setting_and_the_start_is_the_base(self, latent):
-        layer = a_layer(5, 4)
-        factors = Lora(r=2, latent=latent).factors(layer, torch.Generator().manual_seed(0))
-        assert {name for name, factor in factors.items() if factor.role == "latent"} == set(latent)
-        assert {factor.role for factor in factors.values()} <= {"latent", "point"}
-        assert all(factor.center is None for factor in factors.values())
-        x = torch.randn(3, 4)
-        y = layer.module(x)
-        assert torch.equal(
-            Lora(r=2, latent=latent).apply({k: Shared(f.init) for k, f in factors.items()}, x, y, layer), y
-        )
-
-    def test_every_subset_can_be_grouped(self, latent):
-        layer, adapter = a_layer(5, 4), Lora(r=2, latent=latent)
-        draws = [random_values(adapter, layer, seed) for seed in (1, 2)]
-        x = torch.randn(4, 3, 4, dtype=torch.double)
-        y = torch.zeros(4, 3, 5, dtype=torch.double)
-        folded = {k: Grouped(torch.stack([d[k] for d in draws])) if k in latent else Shared(draws[0][k]) for k in "AB"}
-        found = adapter.apply(folded, x, y, layer)
-        for row in range(4):
-            single = {k: draws[row // 2 if k in latent else 0][k] for k in "AB"}
-            torch.testing.assert_close(found[row], x[row] @ adapter.delta(single, layer).T)
-
-    def test_json_and_a_fit(self, latent, mlp, xy):
-        adapter = Lora(r=2, latent=latent)
-        assert Adapter.model_validate(json.loads(adapter.model_dump_json())) == adapter
-        options = {"adapter": adapter, "targets": "all-linear", "train": TrainConfig(steps=2), "progress": False}
-        if not latent:
-            with pytest.raises(GuideError, match="no latent factor"):
-                bayespeft.fit(mlp, xy, "blob", **options)
-            return
-        posterior = bayespeft.fit(mlp, xy, "blob", **options)
-        assert {stack.factor for stack in posterior.joint_guide.latent.stacks} == set(latent)
-        assert torch.isfinite(posterior.predict(xy, draws=3).log_probs).all()
+from bayespeft.layers.weights import Flipped, Shared
+from tests.adapters.helpers import a_layer
 
 
 class TestRankOne:
@@ -150,24 +103,3 @@ def test_vectors_survive_recomputed_activations(cls, method, bert, tokenizer, se
     first, second = (fit.joint_guide.state_dict() for fit in fits)
     for key in first:
         torch.testing.assert_close(first[key], second[key], atol=1e-5, rtol=1e-4)
-
-
-def test_token_signs_of_a_mask_differ_from_token_to_token():
-    layer, adapter = a_layer(5, 4), MaskedLora(r=2)
-    values = random_values(adapter, layer)
-    weights = {k: Shared(v) for k, v in values.items()}
-    weights["z"] = TokenFlipped(torch.zeros(4).double(), torch.ones(4).double())
-    x = torch.ones(1, 64, 4, dtype=torch.double)
-    out = adapter.apply(weights, x, torch.zeros(1, 64, 5, dtype=torch.double), layer)[0]
-    assert len(out.round(decimals=6).unique(dim=0)) > 8
-
-
-def test_only_the_core_of_a_frozen_core_is_trained(mlp, xy):
-    options = {"targets": "all-linear", "train": TrainConfig(steps=3), "progress": False}
-    posterior = bayespeft.fit(mlp, xy, "melora", adapter=FrozenCore(r=2), **options)
-    layers = 3
-    assert posterior.joint_guide.trainable() == layers * 2 * 2 * 2
-    turned = bayespeft.fit(mlp, xy, "melora", adapter=OrthonormalCore(r=2), **options)
-    start = {stack.name: stack.init for stack in turned.joint_guide.stacks}
-    for name, mean in turned.joint_guide.mean().items():
-        assert not torch.equal(mean.detach(), start[name]), f"{name} did not move"

@@ -8,7 +8,6 @@ import pyro.distributions as dist
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import strategies as st
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
 from bayespeft.errors import GuideError
@@ -82,25 +81,6 @@ def test_kl_is_zero_at_the_prior_only(family, shape, seed):
     assert float(kl_divergence(q, moved)) == pytest.approx(0.005 * q.loc.numel(), rel=1e-9)
 
 
-@given(rows=st.integers(1, 4), columns=st.integers(1, 4), seed=seeds)
-def test_matrix_normal_kl_is_the_formula_with_traces(rows, columns, seed):
-    generator = seeded(seed)
-    q, sp = FAMILIES["matrix_normal"]((1, rows, columns), generator), 0.7
-    center = randn(generator, 1, rows, columns)
-    u, v = q.row_tril[0] @ q.row_tril[0].T, q.column_tril[0] @ q.column_tril[0].T
-    u0, v0 = torch.eye(rows).double(), sp**2 * torch.eye(columns).double()
-    off = q.loc[0] - center[0]
-    formula = 0.5 * (
-        torch.trace(v0.inverse() @ v) * torch.trace(u0.inverse() @ u)
-        + torch.trace(v0.inverse() @ off.T @ u0.inverse() @ off)
-        - rows * columns
-        + columns * (torch.logdet(u0) - torch.logdet(u))
-        + rows * (torch.logdet(v0) - torch.logdet(v))
-    )
-    p = NormalPrior(scale=sp).distribution(center)
-    torch.testing.assert_close(kl_divergence(q, p), formula, rtol=1e-9, atol=1e-9)
-
-
 @families
 @given(shape=shapes, seed=seeds)
 def test_log_density_is_the_dense_one(family, shape, seed):
@@ -144,27 +124,6 @@ def test_draws_have_the_moments(family):
     assert (off.mean(0).abs() < 4 * q.stddev.reshape(2, 6) / n**0.5).all()
     products = off.unsqueeze(-1) * off.unsqueeze(-2)
     assert ((products.mean(0) - covariance(q)).abs() < 4 * products.std(0) / n**0.5).all()
-
-
-@given(rows=st.integers(1, 4), columns=st.integers(1, 4), seed=seeds)
-def test_a_diagonal_gaussian_with_variances_of_rank_one_is_matrix_normal(rows, columns, seed):
-    generator = seeded(seed)
-    mean, value = randn(generator, 2, 1, rows, columns)
-    row, column = std(generator, 1, rows), std(generator, 1, columns)
-    diagonal = Diagonal(mean, row.unsqueeze(-1) * column.unsqueeze(-2))
-    matrix = MatrixNormal(mean, torch.diag_embed(row), torch.diag_embed(column))
-    p = prior((1, rows, columns), generator)
-    torch.testing.assert_close(diagonal.variance, matrix.variance)
-    torch.testing.assert_close(diagonal.log_prob(value), matrix.log_prob(value))
-    torch.testing.assert_close(kl_divergence(diagonal, p), kl_divergence(matrix, p))
-
-
-@given(seed=seeds)
-def test_variances_of_a_matrix_normal_always_have_rank_one(seed):
-    # So a diagonal Gaussian whose variances have a higher rank is no matrix normal.
-    q = FAMILIES["matrix_normal"]((1, 3, 2), seeded(seed))
-    singular = torch.linalg.svdvals(q.variance[0])
-    assert float(singular[1]) < 1e-9 * float(singular[0])
 
 
 @families
@@ -233,15 +192,6 @@ def test_parameters_of_a_wrong_shape_are_refused():
         Rotated(loc, torch.ones(2, 3, 4), torch.eye(4).expand(2, 4, 4), torch.eye(4).expand(2, 4, 4))
     with pytest.raises(ValueError, match="scale_tril"):
         Full(loc, torch.ones(2, 12, 12))
-
-
-def test_low_rank_density_survives_a_factor_much_larger_than_the_diagonal():
-    generator = seeded(0)
-    factor = 1e3 * randn(generator, 1, 6, 2)
-    q = LowRank(torch.zeros(1, 6).double(), torch.full((1, 6), 1e-2).double(), factor)
-    single = LowRank(q.loc.float(), q.std.float(), factor.float())
-    value = q.sqrt_matvec(randn(generator, 1, q.width))
-    torch.testing.assert_close(single.log_prob(value.float()).double(), q.log_prob(value), rtol=0.1, atol=0.1)
 
 
 @families

@@ -1,6 +1,6 @@
 """A posterior that an earlier version of this package saved is read as it was: one folder for each format.
 
-`python -m tests.io.test_format` writes that of the present format, once, when the format is new.
+`python -m tests.io.test_saved` writes that of the present format, once, when the format is new.
 """
 
 from __future__ import annotations

@@ -1,0 +1,34 @@
+"""What tells one network from another."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from bayespeft.errors import CheckpointError
+from bayespeft.layers.fingerprint import check_fingerprint, fingerprint
+
+
+def test_fingerprint_names_what_differs(mlp):
+    saved = fingerprint(mlp)
+    check_fingerprint(saved, mlp)
+    with torch.no_grad():
+        mlp[2].bias[3] += 1
+    with pytest.raises(CheckpointError, match=r"'2.bias' has other values"):
+        check_fingerprint(saved, mlp)
+    check_fingerprint(fingerprint(mlp, ["2"]), mlp, ["2"])
+    with pytest.raises(CheckpointError, match=r"with '4.weight', which this one lacks"):
+        check_fingerprint(saved | {"2.bias": fingerprint(mlp)["2.bias"]}, nn.Sequential(*list(mlp)[:4]))
+    with pytest.raises(CheckpointError, match=r"this network has '5.weight'"):
+        check_fingerprint(fingerprint(mlp), nn.Sequential(*mlp, nn.Linear(3, 3)))
+
+
+def test_fingerprint_sees_dtype_and_handles_large_and_empty_tensors():
+    model = nn.Linear(300, 300)
+    assert fingerprint(model) != fingerprint(nn.Linear(300, 300))
+    half = fingerprint(model.to(torch.bfloat16))
+    assert half != fingerprint(model.to(torch.float32))
+    model.register_buffer("empty", torch.zeros(0))
+    model.register_buffer("scalar", torch.tensor(3))
+    assert {"empty", "scalar"} <= set(fingerprint(model))

@@ -26,7 +26,7 @@ from bayespeft.layers.factors import Factor
 from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight
 
-# The last projection of each layer, and what it was drawn from.
+# Each layer's last projection, by the seed, size and device that it was drawn for.
 _DRAWN: WeakKeyDictionary[nn.Module, tuple[tuple[int, int, torch.device], Fastfood]] = WeakKeyDictionary()
 
 

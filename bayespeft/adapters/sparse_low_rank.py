@@ -21,7 +21,7 @@ from bayespeft.layers.factors import Factor
 from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight
 
-# What a mask's rule adds up.
+# Each rule for the mask adds up the gradients in its own way.
 _SUMS: dict[str, Literal["signed", "absolute", "squared"]] = {
     "mean_squared": "squared",
     "mean": "signed",
@@ -66,7 +66,7 @@ class SparseLowRank(Adapter):
 
     def nonzeros(self, layer: Layer) -> int:
         """Return k, the number of elements that S may change: int(density m n), at least one; 0 for density = 0."""
-        # A hair more, so that 0.29 of 100 are not 28.
+        # The small addend undoes rounding: 0.29 * 100 is slightly below 29, and int() would make it 28.
         return max(1, int(self.density * layer.out_features * layer.in_features + 1e-6)) if self.density else 0
 
     def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:

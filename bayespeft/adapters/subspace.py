@@ -15,7 +15,7 @@ from bayespeft.errors import AttachError
 from bayespeft.layers.factors import Factor
 from bayespeft.layers.layer import Layer
 
-# A randomised decomposition finds the leading triplets only: so many for each one that is trained.
+# A randomised decomposition finds only the leading triplets: it is asked for this many times the number that is trained.
 POOL = 4
 
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from bayespeft.errors import ConfigError, DataError, FitError
 from bayespeft.utils.checks import ELSEWHERE, checked
 
-# The penalty's first value in units of 1 / |M|_2. Every so many steps it changes by a factor, where one residual is so many
-# times the other; a change back is by that power of the factor, so that in the end the penalty stays, as ADMM needs it to.
+# The penalty starts at _PENALTY / |M|_2. After each _EVERY steps it changes by the factor _CHANGE, if one residual is _APART
+# times the other; each change of direction raises the factor to the power _BACK, so that the penalty settles, as ADMM needs.
 _PENALTY, _EVERY, _CHANGE, _APART, _BACK = 1.25, 10, 2.0, 3.0, 0.8
 
 

@@ -22,7 +22,7 @@ from bayespeft.variational.kl import Divergence
 from bayespeft.variational.reported import reported_kl
 
 UNKNOWN = "-"
-# The row of what all layers share: it belongs to none of them, and counts once.
+# A factor that all layers share has a row of its own, because it belongs to none of them and counts once.
 SHARED = "(shared)"
 
 

@@ -33,9 +33,10 @@ from bayespeft.variational.latent_root import Root, identity, latent_root, rando
 # Matrices of this many rows are decomposed whole (134 MB); larger ones by Lanczos iterations.
 GRAM_LIMIT = 4096
 DENSE_LIMIT = 4096
-# Relative to the largest eigenvalue. Parameters are float32: a singular matrix of theirs leaves (6e-8)^2.
+# Eigenvalues below this part of the largest one count as zero: parameters are float32, and rounding leaves a singular matrix
+# of theirs (6e-8)^2.
 TOLERANCE = 1e-12
-# Of what is left of delta beside its linear part.
+# delta counts as affine if it departs from its linear part by no more than this part of the latter's norm.
 _LINEAR = 1e-9
 
 

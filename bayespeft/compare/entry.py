@@ -118,7 +118,7 @@ def compare_study(
     for job in jobs:
         if not again and key(job.plan) in known:
             console.print(f"{job.title}: done before, read from {out}")
-            # Under the names that they have in this study.
+            # Runs are shown under the names that data sets have in this study.
             outcomes[key(job.plan)] = known[key(job.plan)] | {"title": job.method.title, "data": job.label}
     todo = [job for job in jobs if key(job.plan) not in outcomes]
 

@@ -68,7 +68,7 @@ def behrens_fisher_p(t: float, share: float, first: int, second: int) -> float:
         share: in [0, 1].
         first, second: degrees of freedom of T and U; those of one whose weight is 0 mean nothing.
     """
-    # Over the narrower of the two, since the other's tail is then smooth in it.
+    # The integral is over the narrower of the two laws, because the other's tail is smooth on that scale.
     (narrow, inner), (wide, outer) = sorted(((share**0.5, first), ((1 - share) ** 0.5, second)))
     if narrow == 0:
         return 2 * float(stdtr(outer, -t))

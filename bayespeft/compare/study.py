@@ -197,7 +197,7 @@ class Study:
             "method": method.model_dump(mode="json"),
             "code": code(method),
         }
-        # Where nothing was asked for nothing is said, so that earlier results without it still count.
+        # Without tuning the settings don't mention it, so that results from before there was tuning still count.
         if self.tuning is not None:
             settings["tuning"] = self.tuning.model_dump(mode="json")
         return {

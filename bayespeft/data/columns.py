@@ -13,19 +13,19 @@ from bayespeft.errors import DataError
 Row = Mapping[str, Any]
 
 LABELS = ("label", "labels", "answer")
-# Rows of words have a label for each word, and none of the row.
+# A row of words has a label for each word, and none for the whole row.
 WORDS = "tokens"
 TAGS = ("labels", "ner_tags", "tags")
 TOKENS = "input_ids"
 MASK = "attention_mask"
 TOKENISED = (TOKENS, MASK, "token_type_ids")
-# What is read of a row, in this order.
+# A network reads these columns of a row, in this order.
 READ = ("text", "text_pair", "question", "source")
 TEXTS = (*READ, "target")
-# Texts, or lists of messages.
+# These columns hold texts, or lists of messages.
 SPOKEN = ("prompt", "completion", "messages")
 CHOICES = "choices"
-# What says that a row holds something to be written rather than a choice among answers.
+# One of these columns says that a row's answer is to be written, not chosen among others.
 WRITTEN = ("source", "prompt", "messages")
 # An image or a sound, which a processor reads; and what a processor makes of them.
 IMAGE, AUDIO = "image", "audio"

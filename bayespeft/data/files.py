@@ -16,7 +16,7 @@ from bayespeft.errors import DataError
 
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-# What programs write where they have no number.
+# Programs write these where they have no number.
 MISSING = frozenset({"", "NA", "N/A", "<NA>", "nan", "NaN", "NAN", "null", "NULL", "None"})
 # Plain numbers of ASCII digits; "01" is no number but a name.
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")

@@ -28,7 +28,7 @@ from bayespeft.errors import ConfigError, DataError
 Columns = Mapping[str, str]
 """Our name of a column -> the data's."""
 
-# Of two texts that belong together, and of one.
+# Data sets call two texts that belong together by these names, and a single text by those below.
 PAIRS = (
     ("premise", "hypothesis"),
     ("sentence1", "sentence2"),

@@ -63,7 +63,7 @@ def private(loader: DataLoader[Any], complete: bool = False) -> DataLoader[Any]:
     own = _copy(loader, copied)
     if complete and type(own.batch_sampler) is BatchSampler:
         own.batch_sampler.drop_last = False
-    # Workers that persist belong to the loader that started them.
+    # Persistent workers belong to the loader that started them.
     object.__setattr__(own, "_iterator", None)
     return own  # type: ignore[no-any-return]
 

@@ -15,7 +15,7 @@ from bayespeft.data.examples import Examples
 from bayespeft.data.rows import RowExamples
 from bayespeft.errors import DataError
 
-# What tokenizers add of themselves, whether the network has a use for it or not.
+# Tokenizers add these columns unasked, whether or not the network takes them.
 BYPRODUCTS = TOKENISED[1:]
 
 

@@ -33,7 +33,7 @@ from bayespeft.utils.processes import processes
 from bayespeft.utils.randomness import Stream, seeded
 from bayespeft.utils.threads import alone
 
-# A record for each hundredth of the steps, and at least for so many: nobody may have said how many there will be.
+# A record covers a hundredth of the steps, but at most 20 of them: nobody may have said how many there will be.
 RECORDS, STEPS_PER_RECORD = 100, 20
 
 

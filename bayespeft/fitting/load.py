@@ -26,7 +26,7 @@ from bayespeft.utils.randomness import seeded
 from bayespeft.utils.threads import alone
 from bayespeft.variational.joint_guide import JointGuide
 
-# How many times what a file holds one tensor may be while it is read, for instance a covariance of what has a factor.
+# While a file is read, a tensor may be this many times as large as what the file holds: a covariance is larger than its factor.
 _SLACK = 64
 
 
@@ -82,7 +82,7 @@ def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Reader
         which = "lacks" if merged is not None else "holds, and no adapter of it ever merges,"
         raise CheckpointError(f"the posterior in '{directory}' {which} what was merged into the network's weights.")
     if merged is not None and saved.merged is not None:
-        # Last: it may change the network.
+        # This comes last, because it may change the network.
         with merged.applied(layers.values()):
             merged.redo(changes, saved.merged, layers)
     return Posterior(

@@ -11,7 +11,7 @@ from bayespeft.errors import CheckpointError
 from bayespeft.utils.processes import process
 from bayespeft.utils.randomness import Stream
 
-# How far the seeds of two processes, and of two beginnings of one process, lie apart: both are primes.
+# The seeds of two processes lie this far apart, and those of two beginnings of one process; both distances are primes.
 PROCESSES_APART, STEPS_APART = 1_000_003, 7_919
 
 

@@ -12,9 +12,9 @@ from bayespeft.data.examples import Examples
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.regression import Regression
 
-# Training rows that the network is run on, and how many at a time.
+# The network is run on at most ROWS training rows, BATCH at a time.
 ROWS, BATCH = 512, 32
-# A network whose squared errors are below this part of the targets' variance is in their units already.
+# A network whose mean squared error is below this part of the targets' variance predicts in their units already.
 KNOWN = 0.9
 
 

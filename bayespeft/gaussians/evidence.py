@@ -13,7 +13,8 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
-# Standard deviations between 1000 and 1e-4: beyond these the data say nothing, or that nothing moves.
+# Precisions are searched between these, which are standard deviations from 1000 to 1e-4: beyond, the data say nothing, or
+# nothing moves.
 LOWEST, HIGHEST = 1e-6, 1e8
 
 
@@ -26,7 +27,7 @@ def log_evidence(log_likelihood: float, squared_distance: float, eigenvalues: Te
         eigenvalues: of H, (P,), not negative; flat directions add nothing.
         precision: tau.
     """
-    # P/2 ln tau - 1/2 sum ln(h + tau), without the difference of large sums.
+    # This is P/2 ln tau - 1/2 sum ln(h + tau), computed without a difference of large sums.
     occam = torch.log1p(eigenvalues.double() / precision).sum()
     return log_likelihood - 0.5 * precision * squared_distance - 0.5 * float(occam)
 

@@ -18,7 +18,7 @@ from bayespeft.generation.stops import Stops
 from bayespeft.generation.stream import Stream
 from bayespeft.predictive.categorical import entropy, information_bias, log_likelihood
 
-# Which draws, and their weights for the rows of one stream.
+# The weights of some draws, and the stream whose rows are run with them.
 Voice = tuple[LayerWeights, Stream]
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from bayespeft.config import Config
 from bayespeft.errors import ConfigError
 
-# What people know from elsewhere, and what there is here.
+# Settings that other libraries have, and what takes their place here.
 ELSEWHERE = {
     **dict.fromkeys(
         ("num_beams", "num_beam_groups", "length_penalty", "early_stopping", "diversity_penalty"),

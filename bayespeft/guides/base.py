@@ -23,7 +23,7 @@ from bayespeft.utils.memory import free_memory
 Noise = Literal["batch", "example", "flipout", "token"]
 
 
-# Values of stacks, by name: (layers, ...).
+# The name of a stack -> its values (layers, ...).
 Values = dict[str, Tensor]
 
 

@@ -20,7 +20,7 @@ from bayespeft.errors import ConfigError
 from bayespeft.guides.base import Guide, GuideSpec, Trainer, Values
 from bayespeft.layers.factors import StackedFactor
 
-# Between the seeds of members: ensembles with neighbouring seeds must not share members.
+# Seeds of members lie this far apart, so that ensembles with neighbouring seeds share no members.
 _STRIDE = 10_000
 
 

@@ -15,7 +15,7 @@ from bayespeft.gaussians import PackedGaussian
 from bayespeft.guides.base import Guide, GuideSpec, Noise, parameters_of
 from bayespeft.layers.factors import StackedFactor
 
-# Of a number that is trained: float32, its gradient, and Adam's two moments.
+# A trained number takes so many bytes: itself in float32, its gradient, and Adam's two moments.
 BYTES = 4 * 4
 
 

@@ -28,12 +28,12 @@ from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.layers.factors import StackedFactor
 
 _UNFITTED = 0.01
-# The running mean with a growing window: its decay at step t is 1 - _ORDER / (t + _OFFSET).
+# The running mean has a growing window: its decay at step t is 1 - _ORDER / (t + _OFFSET).
 _ORDER, _OFFSET = 2.0, 20.0
-# What a run must reach for its spread to be an estimate: relative standard errors up to this one (measured: correlations with
-# the Gauss-Newton diagonal of .94 at .29, of .79 at .41), and what is left of the start, in units of weight_decay.
+# The spread is an estimate if the curvature's relative standard error is at most _ERROR (measured: its correlation with the
+# Gauss-Newton diagonal is .94 at an error of .29, and .79 at .41), and if hess_init has shrunk below _LEFT times weight_decay.
 _ERROR, _LEFT = 1 / 3, 0.1
-# Settings of the training that the optimiser can't follow, at the values where there is nothing to follow.
+# The optimiser can't follow these settings of the training, so they must have the values at which they change nothing.
 _NEUTRAL: dict[str, Any] = {
     "kl_weight": 1.0,
     "kl_warmup": 0.0,

@@ -23,7 +23,8 @@ from bayespeft.guides.base import Derivative, GuideSpec, Trainer, Values
 from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.layers.factors import StackedFactor
 
-# Of one number of a matrix: float64 sum, its eigenvectors, the workspace of `eigh` (twice that), and float32 to keep.
+# One element of a curvature matrix takes so many bytes: a float64 sum, its eigenvectors, the workspace of `eigh` (twice that),
+# and the float32 that is kept.
 BYTES = 8 + 8 + 16 + 4
 
 

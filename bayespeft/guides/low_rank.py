@@ -16,7 +16,7 @@ from bayespeft import gaussians
 from bayespeft.guides.gaussian import GaussianGuide, GaussianSpec
 from bayespeft.layers.factors import StackedFactor
 
-# Of R's elements at the start. At R = 0 the gradient of R is zero in expectation too, so it must not start there.
+# R's elements start with this spread: at R = 0 the gradient of R is zero in expectation too, so it must not start there.
 _INIT_FACTOR = 0.3
 
 

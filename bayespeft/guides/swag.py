@@ -27,8 +27,8 @@ from bayespeft.guides.base import GuideSpec, Problem, Trainer, Values
 from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.layers.factors import StackedFactor
 
-# Standard deviation before anything was fitted, and the least one after: a number that never moved is known exactly, but
-# a normal distribution needs a width.
+# Before the fit every standard deviation is _UNFITTED; after it none is below _LEAST, because a normal law needs a width even
+# for a number that never moved.
 _UNFITTED, _LEAST = 0.01, 1e-12
 
 
@@ -132,7 +132,7 @@ class SwagGuide(GaussianGuide):
             if step % interval == 0:
                 moments.add(joint_guide.latent.mean() | joint_guide.points.mean())
 
-        # Another order of the data than the point's.
+        # The seed is another, so that the data come in another order than the point's.
         last, later = trainer.train_point(stacks, problem.seed + 1, self.spec.constant(problem.train), after=after)
         problem.adopt(last)  # what q does not cover is where the snapshots' training ended
         self.set_moments(moments)

@@ -8,7 +8,7 @@ from typing import Any
 from bayespeft.config import TrainConfig
 from bayespeft.errors import ConfigError
 
-# What the trainer's arguments say, so that settings of the training may not say it otherwise.
+# The trainer's arguments say these, so settings of the training must not: ours -> the trainer's.
 THEIRS = {
     "steps": "max_steps",
     "epochs": "num_train_epochs",
@@ -20,7 +20,7 @@ THEIRS = {
     "precision": "bf16 or fp16",
     "checkpoint_activations": "gradient_checkpointing",
 }
-# Arguments that would change the objective, or need the network where the objective stands: name -> what is meant by unset.
+# These arguments would change the objective, or need the network in its place: name -> its unset value, and the reason.
 REFUSED: dict[str, tuple[Any, str]] = {
     "label_smoothing_factor": (0.0, "smoothed labels have no likelihood: leave it out"),
     "neftune_noise_alpha": (None, "noise on embeddings is no part of the ELBO: leave it out"),

@@ -32,7 +32,7 @@ else:
     _Trainer = object
 
 STATE, NOISE = "adaptation.pt", "noise_{}.pt"
-# Rows of the training data that layers are tried out on, and that heads take their units from.
+# Layers are tried out on this many rows of the training data, and heads take their units from these.
 ROWS = 512
 ELSEWHERE = "resume from another checkpoint, or start anew without one."
 

@@ -22,7 +22,7 @@ from bayespeft.utils.files import digest, locked, write_atomic
 
 FORMAT = 2
 TENSORS, SETTINGS = "posterior.safetensors", "posterior.json"
-# The second is used for as long as the first is being replaced.
+# Tensors are written under the second name while the first is being replaced.
 NAMES = (TENSORS, "posterior.1.safetensors")
 WHAT = "a posterior"
 

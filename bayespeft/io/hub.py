@@ -14,7 +14,7 @@ from huggingface_hub.utils import validate_repo_id
 from bayespeft.errors import CheckpointError
 from bayespeft.report.base import Report
 
-# The hub's names of what likelihoods do.
+# The hub has these names for what likelihoods do.
 _TASKS = {
     "sequence_classification": "text-classification",
     "multi_label": "text-classification",

@@ -28,7 +28,7 @@ CONFIG, TENSORS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "a
 PREFIX = "base_model.model."
 DIGEST = "bayespeft.sha256"
 
-# What peft's configuration may say: the fields that are read here, and those that only matter before or in training.
+# peft's configuration may hold the fields that are read here, and those that matter only before or during training.
 _KNOWN = (
     "peft_type r lora_alpha rank_pattern alpha_pattern use_rslora modules_to_save bias init_lora_weights "
     "base_model_name_or_path revision task_type inference_mode auto_mapping peft_version target_modules exclude_modules "

@@ -26,7 +26,7 @@ from bayespeft.layers.weights import plain
 from bayespeft.networks.configuration import name_of
 from bayespeft.networks.embeddings import fresh_rows
 
-# The last part of a network's class name, and peft's name for its task.
+# The last part of a network's class name -> peft's name for its task.
 _TASKS = {"SequenceClassification": "SEQ_CLS", "CausalLM": "CAUSAL_LM", "LMHeadModel": "CAUSAL_LM"}
 
 

@@ -19,7 +19,7 @@ from bayespeft.layers.layer import Layer
 
 LowRank = tuple[Tensor, Tensor]
 
-# An attribute of the network itself, so that copies of it know, too.
+# The count is an attribute of the network itself, so that copies of it have it, too.
 _TIMES = "_bayespeft_merges"
 
 

@@ -18,7 +18,7 @@ from torch import nn
 from bayespeft import registry
 from bayespeft.errors import AttachError, ConfigError
 
-# Wrappers that call the module which they hold, on other devices or as a graph, and return what it returns.
+# These wrappers call the module that they hold, on other devices or as a graph, and return what it returns.
 _INNER = {
     "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
     "torch.nn.parallel.data_parallel.DataParallel": "module",

@@ -25,7 +25,7 @@ from bayespeft.errors import ConfigError
 # From about this density on the dense product is faster than CSR on a CPU (`python -m paper_repro.sparse.step`: at 2 % CSR is,
 # at 10 % it is not). No GPU has been measured: there the same number stands for the memory that CSR saves.
 DENSE_FROM = 0.08
-# Numbers in the work arrays of one chunk of gathered rows: 4 MiB in float32.
+# The work arrays of one chunk of gathered rows hold this many numbers: 4 MiB in float32.
 _CHUNK = 2**20
 
 

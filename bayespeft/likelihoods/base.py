@@ -36,13 +36,13 @@ class Likelihood(Plugin, ABC):
     columns: ClassVar[str] = ""
     # Labels have probabilities, not densities: the NLL has a scale of its own.
     discrete: ClassVar[bool] = True
-    # Outputs may be taken for Gaussian ones, as a linearised network's are.
+    # A linearised network's outputs are Gaussian; the likelihood can average over these in closed form, or by draws of them.
     linearises: ClassVar[bool] = True
     # Outputs are logits, which a temperature may divide.
     tempers: ClassVar[bool] = False
-    # Columns of a batch that are for the likelihood and not for the network.
+    # The likelihood reads these columns of a batch, and the network does not.
     reads: ClassVar[tuple[str, ...]] = ()
-    # Where rows are padded that are still lists; None: where the tokenizer says.
+    # Rows that are still lists are padded on this side; None: on the tokenizer's.
     padding_side: ClassVar[Literal["left", "right"] | None] = None
     # Labels are token sequences, which may have lengths of their own.
     token_labels: ClassVar[bool] = False

@@ -31,7 +31,7 @@ class TextLikelihood(Likelihood):
     columns: ClassVar[str] = "text, [text_pair], label"
     # Networks with absolute positions would count padding on the left.
     padding_side: ClassVar[Literal["left", "right"] | None] = "right"
-    # What the network must return: in words, and how many axes it has.
+    # The network must return this, in words, with so many axes.
     outputs: ClassVar[str]
     axes: ClassVar[int] = 2
     # Several labels of an example may be right at once.

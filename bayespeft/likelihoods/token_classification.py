@@ -39,7 +39,7 @@ class TokenClassification(TextLikelihood):
     columns: ClassVar[str] = f"tokens (a list of words), [{' or '.join(TAGS)}] (a label for each word)"
     token_labels: ClassVar[bool] = True
     tempers: ClassVar[bool] = True
-    # Where a word begins: there it is labelled and read.
+    # A word is labelled, and its output read, at the token where it begins.
     reads: ClassVar[tuple[str, ...]] = ("word_starts",)
     label_names: tuple[str, ...] = ()
 

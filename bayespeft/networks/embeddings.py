@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-# Rows nearer to the mean of all, by this part of what others are off, are alike: resizing leaves 3e-5, rounding 4e-3.
+# Rows count as made by resizing if their distance from the mean row is below this part of other rows' distance: resizing leaves
+# 3e-5 of it, rounding 4e-3.
 ALIKE = 0.01
 SAMPLE = 1000
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-# What the key-value cache is called in a forward call and in its output: by newer releases of transformers, and by older.
+# The key-value cache has these names in a forward call and in its output: in newer releases of transformers, and in older.
 CACHE_NAMES = ("cache", "past_key_values")
 
 

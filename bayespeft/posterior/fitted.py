@@ -30,7 +30,7 @@ from bayespeft.variational.adapted import Adapted
 from bayespeft.variational.joint_guide import JointGuide
 from bayespeft.version import __version__
 
-# Before the names of saved tensors that are no part of the joint guide.
+# Saved tensors that are no part of the joint guide have these before their names.
 MERGED, CENTER = "merged/", "center/"
 
 

@@ -182,7 +182,7 @@ class Predicting(Fitted):
             )
         settings: dict[str, Any] = {"sampling": sampling, "prediction": prediction, "batch_size": batch_size}
         source = self._source(data, columns=columns)
-        # Read first: other data that can't be read is found out before the prediction is paid for.
+        # Other data are read first, so that what can't be read is found out before the prediction is paid for.
         others = {
             title: other if isinstance(other, Prediction) else self._unlabelled(other, source.columns)
             for title, other in (ood or {}).items()

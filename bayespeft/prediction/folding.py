@@ -9,7 +9,7 @@ from bayespeft.utils.memory import free_memory
 
 # On a CPU, one pass over more rows than this is no faster, and needs more memory; on a GPU the first pass takes no more.
 ROWS_PER_PASS = 64
-# Part of the free memory that a pass may fill: an allocator fragments.
+# A pass may fill this part of the free memory; the rest is for the allocator's fragments.
 SHARE = 0.7
 
 

@@ -111,7 +111,7 @@ class Frozen(nn.Module):
         if len(args) + bool(inputs) != 1:
             raise DataError("a frozen posterior is called with one tensor, or with keyword arguments of the network.")
         given: Inputs = args[0] if args else inputs
-        # By `shape`: `len` would make a constant of the number of rows where the module is exported.
+        # `len` would make the number of rows a constant where the module is exported, and `shape` does not.
         rows = (args[0] if args else next(iter(inputs.values()))).shape[0]
         batch = Batch(given, None, torch.arange(rows)).repeat(self.draws)
         logits = self._likelihood.logits(self.network, batch).double() / self.temperature

@@ -37,7 +37,8 @@ from bayespeft.utils.processes import shared_out
 from bayespeft.utils.randomness import seeded
 from bayespeft.variational.adapted import Adapted
 
-# With draws="auto": so many at a time, never more than the second, and no error is believed of fewer independent units.
+# With draws="auto", ROUND draws are added at a time, up to MOST, and no error is believed that fewer than UNITS independent
+# units give.
 ROUND, MOST, UNITS = 8, 256, 8
 # Draws of a Gaussian over K logits cost no pass of the network.
 LOGIT_DRAWS = 256
@@ -185,7 +186,7 @@ class Predictor:
                     root = root.reshape(*local.logits.shape, root.shape[-1])
                     mean = (local.logits.double() / self.temperature).cpu()
                     covariance = torch.einsum("...kp,...lp->...kl", root, root).double().cpu()
-                    # Beforehand: a covariance that is not finite has no eigenvalues.
+                    # This is checked beforehand, because a covariance that is not finite has no eigenvalues.
                     broken = ~torch.isfinite(mean + covariance.sum(-1)).flatten(1).all(-1)
                     refuse_broken(broken, local.batch.index.cpu())
                     parts.append((mean, covariance))

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 LOWEST, HIGHEST = 0.05, 20.0
-# Where the NLL is looked at when a curve over temperatures is kept in place of all predictions.
+# Where predictions are too many to keep, the NLL is kept at these temperatures.
 GRID = tuple(float(t) for t in np.geomspace(0.25, 8.0, 31))
 
 

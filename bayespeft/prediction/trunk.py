@@ -24,7 +24,7 @@ from bayespeft.networks.configuration import is_encoder_decoder
 from bayespeft.networks.forward import forwards_as_they_were
 from bayespeft.variational.adapted import Adapted
 
-# The sizes of the two batches, and how near the outputs must be (relative to the largest).
+# The network is tried on two batches of these sizes, whose outputs may differ by NEAR times the largest.
 SIZES, NEAR = (2, 3), 1e-4
 
 

@@ -15,7 +15,7 @@ from bayespeft.errors import AttachError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.networks.tokens import IGNORED
 
-# Of the largest output: rounding of another kernel for another shape stays below, reading padding does not.
+# Outputs may differ by this part of the largest one: another kernel's rounding stays below it, and reading padding does not.
 EXACT, HALF = 1e-3, 0.05
 # Inputs of fractions that have one for each entry of `attention_mask`: vectors of tokens, samples and features of sounds.
 SEQUENCES = ("inputs_embeds", "input_values", "input_features")

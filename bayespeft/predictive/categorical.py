@@ -183,7 +183,7 @@ class CategoricalAverage(Average):
         self._logits = logits
         self._log_sum: Tensor | None = None
         self._entropy = torch.zeros(n, dtype=torch.float64)
-        # Of the mean probabilities of each unit; `_part` is the sum of the one that is not complete.
+        # `_squares` sums the squared mean probabilities of complete units; `_part` sums those of the unit that is not complete.
         self._squares = self._part = torch.empty(0)
 
     def add(self, outputs: Tensor, rows: Rows, first: int) -> None:

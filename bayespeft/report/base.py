@@ -20,7 +20,7 @@ from bayespeft.utils.visible import visible
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Parts that are no figures of the report.
+# These parts are no figures of the report.
 CONTEXT = ("quotes", "setup")
 
 

@@ -21,12 +21,12 @@ from bayespeft.report.studentised import deviates, studentised
 # Random numbers and sums are made for this many examples at a time: it bounds memory, and stays within the cache.
 CHUNK = 1 << 17
 
-# Examples times resamples, at most: the more examples, the fewer resamples tell as much, since the figures are then all but
-# normal. There are FEW at least: the ends of an interval of 95 % are then the second and third from either side.
+# Examples times resamples are at most MOST: with more examples fewer resamples tell as much, because the figures are then all
+# but normal. There are at least FEW resamples: the ends of a 95 % interval are then the second and third from either side.
 MOST, FEW = 30_000_000, 100
 
-# Products of numbers that class-wise metrics may take: with many examples and classes they are computed on fewer
-# resamples, but on no less than the second number, so that a report takes seconds.
+# Class-wise metrics may take WORK products of numbers: with many examples and classes they are computed on fewer resamples, but
+# on FEWEST at least, so that a report takes seconds.
 WORK, FEWEST = 500_000_000, 50
 
 

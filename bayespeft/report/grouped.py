@@ -16,7 +16,7 @@ from bayespeft.report.deviation import deviation
 from bayespeft.report.metric import Metric
 from bayespeft.report.verdict import POINTS, Verdict, kept
 
-# Labels times resamples that are simulated at most, but never fewer resamples than the second number.
+# At most WORK labels times resamples are simulated, but never fewer than FEWEST resamples.
 WORK, FEWEST = 100_000_000, 50
 
 

@@ -16,7 +16,7 @@ from bayespeft.data.examples import Examples
 from bayespeft.layers.factors import StackedFactor
 from bayespeft.likelihoods.base import Likelihood
 
-# Training rows that are looked at, and how many at a time.
+# At most ROWS training rows are looked at, BATCH at a time.
 ROWS, BATCH = 512, 32
 
 

@@ -37,11 +37,11 @@ from bayespeft.training.problem import Problem
 FOLDS = 3
 # Below FEW rows all are held out in turn; from MANY on, what is held out is so little that the fit can do without.
 FEW, MANY = 1000, 4000
-# Rows held out of many: at least, and at most.
+# Of many rows at least HELD_OUT are held out, and at most MOST_HELD_OUT.
 HELD_OUT, MOST_HELD_OUT = 250, 1000
 # With fewer rows than this there is nothing to hold out.
 LEAST = 12
-# So many times the best step of the first fold do later folds go: its third of few rows can be far off.
+# Later folds stop at this multiple of the first fold's best step, whose third of few rows can be far off.
 FURTHER = 2.0
 
 
@@ -250,7 +250,7 @@ def _until_settled(
     most, labels = _bound(problem, problem.examples), _labels_each(problem)
     lookout = CurveLookout(frozenset(looks(most)), most, held_out=False, labels=labels, likelihood=problem.likelihood)
     validate = None if validation is None else validator(problem, validation)
-    # Nobody chooses along the path, so the prior comes no more slowly than that of many rows.
+    # Nobody chooses along this path, so the prior's weight rises no more slowly than with many rows.
     train = resolved(problem.train, most).replace(kl_pace=0)
     history = once(replace(problem, train=train), validate=validate, lookout=lookout)
     verdict = lookout.see(history)

@@ -14,14 +14,14 @@ from typing import Literal
 
 from bayespeft.config import TrainConfig
 
-# The steps that warm-ups are fractions of, where nobody knows how long a run will be.
+# Where nobody knows how long a run will be, warm-ups are fractions of this many steps.
 SPAN = 400
-# However many steps, a run that decides its length may see its data so often.
+# A run that decides its own length may pass over its data this often, however many steps that takes.
 MOST_EPOCHS = 6.0
-# Looked at after so many steps, and whenever they have grown by this factor.
+# Held-out rows are looked at after FIRST_LOOK steps, and whenever the steps have grown by GROWTH.
 FIRST_LOOK, GROWTH = 20, 1.2
-# What a later state must be better by to count as better: this share of the NLL, within these bounds in nats per example. An
-# NLL of quantities depends on their units, and differences don't.
+# A later state counts as better if its NLL is lower by BETTER_SHARE of it, kept within BETTER and BETTER_MOST nats per example:
+# an NLL of quantities depends on their units, and differences of NLLs don't.
 BETTER_SHARE, BETTER, BETTER_MOST = 0.015, 0.003, 0.02
 # A run goes on for this many times the steps to its best state, and some steps more.
 PATIENCE, GRACE = 1.6, 100

@@ -133,7 +133,7 @@ class _Turns:
         for name, rows in self._resting[stage].items():
             for parameter in self._parameters[name]:
                 index = torch.tensor(sorted(rows), device=parameter.device)
-                # Prior terms have gradients there, whatever is bound.
+                # Prior terms give every layer gradients, whichever is bound.
                 handle = parameter.register_hook(partial(_without, index))  # type: ignore[no-untyped-call]
                 self._stack.callback(handle.remove)
 

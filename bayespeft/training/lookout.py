@@ -14,7 +14,7 @@ from bayespeft.training.horizon import Verdict, judge, judge_training
 from bayespeft.training.noise import at_best_noise, at_own_noise, learns_noise, nll_unit
 from bayespeft.training.problem import Problem
 
-# As many as a curve needs; they are the same at every look.
+# A curve needs this many draws; they are the same at every look.
 DRAWS = 3
 TEMPERED = "nll at T="
 NOISE = "noise"

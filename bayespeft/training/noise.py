@@ -14,7 +14,7 @@ from bayespeft.likelihoods.regression import Regression
 from bayespeft.predictive.base import Prediction
 from bayespeft.predictive.normal import RegressionPredictive, log_likelihood
 
-# As parts of the targets' spread. Less is no noise that a network in single precision could tell from none.
+# The noise is searched between these parts of the targets' spread: a network in single precision can't tell less from none.
 LOWEST, HIGHEST = 1e-3, 10.0
 DRAWS = 3
 

@@ -40,7 +40,7 @@ class Refresher:
         if not due:
             return
         begin = time.perf_counter()
-        # By the step, not by a stream: a run that is resumed draws what it would have drawn.
+        # The seed goes by the step and not by a stream, so that a resumed run draws what it would have drawn.
         generator = torch.Generator().manual_seed(self.problem.seed * 1_000_003 + done)
         self._merge(due, generator, optimiser)
         self.seconds += time.perf_counter() - begin

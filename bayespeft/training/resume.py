@@ -147,7 +147,7 @@ class States:
                 for stack in problem.stacks
             },
             problem.seed,
-            # A head may be fresh; where training begins it stands in its stack.
+            # The key leaves heads out: one that is freshly made is in its stack as the value where training begins.
             {name: entry for name, entry in self._base.items() if not name.startswith(_heads(problem) or ("\0",))},
             [self._digest(problem.examples), None if validation is None else self._digest(validation)],
         ]

@@ -28,7 +28,7 @@ from bayespeft.training.problem import Problem
 from bayespeft.utils.memory import free_memory
 from bayespeft.variational.joint_guide import JointGuide
 
-# What is added up of a gradient, by `WarmUp.of`.
+# What is added up of each gradient -> its function.
 SUMMAND: dict[str, Callable[[Tensor], Tensor]] = {
     "signed": torch.Tensor.clone,
     "absolute": torch.abs,

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-# The operations that make a tensor of a size that no tensor among their arguments has.
+# These operations make a tensor of a size that none of their tensor arguments has.
 _OF_A_SIZE = frozenset(
     {"empty", "empty_strided", "full", "normal", "ones", "rand", "randint", "randn", "zeros"}
     | {"new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros"}

@@ -47,18 +47,18 @@ class Must:
     say: str
 
 
-# Of arguments that whoever takes them checks, with words of their own: data in many forms.
+# Arguments so marked are checked by whoever reads them, in words of their own, such as data in many forms.
 ELSEWHERE = "checked elsewhere"
-# Of figures that are told, not used: what could not be computed is none.
+# Figures so marked are only reported, so that one which could not be computed may be NaN.
 MAYBE_NAN = "or not a number"
 
-# A network is told apart from what wraps it, and from what is none, where it is taken in hand: see `bayespeft.layers.network`.
+# `bayespeft.layers.network` checks that this is a network, and takes off what wraps it.
 Network = Annotated[nn.Module, ELSEWHERE]
-# What seeds are everywhere: numpy's older generators, which others call, take no larger ones.
+# numpy's older generators, which other packages call, take no larger seeds.
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 # More draws than a Monte Carlo error ever needs are a slip.
 Draws = Annotated[int, Ge(0), Le(10**6), "0 is the posterior mean"]
-# One network: a posterior's mean, or a draw by its number.
+# This names one network: the posterior's mean, or a draw by its number.
 Draw = Annotated[int, Ge(0), Lt(10**6)] | Literal["mean"]
 Resamples = Annotated[int, Ge(1), Le(10**6)]
 Count = Annotated[int, Ge(1), Le(2**31 - 1)]

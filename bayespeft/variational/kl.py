@@ -23,7 +23,7 @@ from bayespeft.utils.randomness import seeded
 DRAWS = 64
 """Draws of q behind a KL that is reported where there is no formula."""
 
-# Numbers that are drawn at once: 16 MiB in each array.
+# This many numbers are drawn at once: 16 MiB in each array.
 _CHUNK = 2**22
 
 

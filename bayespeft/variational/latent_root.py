@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bayespeft.guides.gaussian import GaussianGuide
 
-# Numbers in the work arrays of one chunk: 32 MiB. Larger ones leave the caches, and are slower.
+# The work arrays of one chunk hold this many numbers, 32 MiB: larger ones leave the caches and are slower.
 _CHUNK = 2**22
 
 

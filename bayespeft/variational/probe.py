@@ -25,7 +25,7 @@ def _weights(stacks: Sequence[StackedFactor], device: torch.device, shift: float
         noise, direction = torch.randn(2, *stack.init.shape, generator=generator)
         # Whole numbers are positions, not quantities.
         value = (stack.init + 0.1 * noise if stack.init.is_floating_point() else stack.init).to(device)
-        # A random direction: inputs after a layer norm sum to zero, so that a constant would move nothing.
+        # The direction is random: inputs after a layer norm sum to zero, so that a constant would move nothing.
         moved = value + shift * direction.to(device)
         for layer, row in stack.rows.items():
             if stack.role == "latent":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
-# Other sets with a picture; all are in the table.
+# At most this many other sets have a picture; the table has all.
 PICTURED = 8
 SCORES = {"max_probability": "maximum probability", "entropy": "entropy", "mutual_information": "mutual information"}
 

@@ -12,7 +12,7 @@ from bayespeft.errors import ConfigError
 from bayespeft.report.view.pages import render
 
 NAMES = {"entropy": "entropy", "mutual_information": "mutual information"}
-# So many tokens are shown in a notebook, which keeps what it shows, and at least one text.
+# A notebook shows at most this many tokens, since it keeps what it shows, but always one text.
 TOKENS = 2000
 # Colours are full at this quantile of all tokens: one outlier must not make all others pale.
 QUANTILE = 0.98

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 COLUMNS = 4
-# Of the x-axes of a comparison, by the metric's unit, in drawn units.
+# An x-axis of a comparison spans at least this, by the metric's unit, in the units that are drawn.
 LEAST_SPAN = {"%": 10.0, "nats": 0.2, "": 0.1}
 
 DIRECTIONS = {

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bayespeft.report.view.plots import ABOVE, BLUE, GREY, INK, VERMILION, style, tidy
 
-# Eigenvalues that are drawn where there are too many to compute them all.
+# This many eigenvalues are drawn where there are too many to compute all.
 LEADING = 64
 
 

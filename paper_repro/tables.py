@@ -19,6 +19,7 @@ from paper_repro.defaults import tables as defaults
 from paper_repro.defaults.example import example
 from paper_repro.efficiency import tables as efficiency
 from paper_repro.generation import tables as generation
+from paper_repro.house import tables as house
 from paper_repro.ood import tables as ood
 from paper_repro.posteriors import tables as posteriors
 from paper_repro.references import tables as references
@@ -139,6 +140,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "results: architectures": architectures.counts,
     "results: architectures: ok": architectures.fine,
     "results: architectures: others": architectures.others,
+    "results: climbs": house.climbs,
     "results: faults": trust.faults,
     "results: mutants": trust.mutants,
     "results: soak": trust.soaks,

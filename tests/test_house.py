@@ -70,6 +70,7 @@ TESTED_ELSEWHERE = {
     "adapters/test_sparse_low_rank.py": ("analysis/pruning", "training/warmup"),
     "analysis/test_weight_covariance.py": ("analysis/q_law", "variational/latent_root"),
     "cli/test_compare.py": ("cli/shown", "cli/study"),
+    "cli/test_doctor.py": ("cli/plan",),
     "cli/test_fit.py": ("training/progress",),
     "cli/test_predict.py": ("data/stream",),
     "cli/test_report.py": ("cli/written",),
@@ -117,6 +118,7 @@ TESTED_ELSEWHERE = {
     "report/metrics/test_selective.py": ("report/metrics/tally",),
     "report/test_bootstrap.py": ("report/metrics/intervals",),
     "report/test_conformal.py": ("report/metrics/conformal",),
+    "report/test_ood.py": ("report/detection_intervals",),
     "report/test_json_report.py": ("report/base",),
     "report/test_regression.py": ("report/view/regression_plots",),
     "report/view/test_page.py": (

@@ -98,7 +98,7 @@ def assemble(
             layers = playing(layers, method.targets, lambda: chosen.logits(model, next(first.parts(1))))
         idle = frozenset(layer.name for layer in fresh) - {head.name for head in own}
         warn_of_random(model, {layer.name for layer in fresh})
-        # The last layer starts at zero outputs, unless somebody trained it; layers before it must let something through.
+        # What gives the outputs starts at none, unless somebody trained it; layers before it must let something through.
         last = {head.name for head in own[-1:] if f"{head.name}.weight" in random}
         chosen = in_units_of(chosen, model, examples, device, seed, fresh=bool(last))
         placements = tuple(Placement(s, method.adapter) for s in layers)
@@ -106,7 +106,7 @@ def assemble(
     else:
         chosen = chosen.in_units_of(start.likelihood) if isinstance(chosen, Regression) else chosen
         placements = start_placements(start, model, method)
-        # The method then names the adapter that was fitted, and not its own.
+        # What the method says of itself is what was fitted.
         method = method.replace(adapter=next(p.adapter for p in placements if not p.head))
 
     def stacks_of(seed: int) -> list[StackedFactor]:
@@ -130,7 +130,7 @@ def assemble(
         classes = probe(model, attachment, stacks, chosen, first, apart)
         check_labels(examples, chosen, classes)
         if method.guide.curved:
-            # The curvature is asked for after the training; whether there is one is found out before.
+            # Beforehand: it is asked for after the training.
             chosen.curvature_root(torch.zeros(1, classes), None, torch.zeros(1, classes, 1))
         problem = Problem(
             model,

@@ -222,7 +222,7 @@ def _claimed(directory: str | os.PathLike[str]) -> Iterator[None]:
 def _warn_of_loss(assembly: Assembly) -> None:
     """Say before training, not after it, that what comes of it can't be saved."""
     try:
-        check_savable(assembly.method, assembly.problem.likelihood, (p.adapter for p in assembly.placements))
+        check_savable(assembly.method, assembly.problem.likelihood, [p.adapter for p in assembly.placements])
     except ConfigError as error:
         warnings.warn(f"the posterior of this fit can be used, but not saved: {error}", stacklevel=5)
 

@@ -17,7 +17,7 @@ from bayespeft.errors import AttachError
 from bayespeft.layers.layer import Layer, all_layers
 from bayespeft.networks.bodies import body_of, came_from_checkpoint, initial_spread, pretrained
 
-# Two spreads count as equal if they differ by no more than this part.
+# Two spreads are the same up to this part of them.
 _NEAR = 0.1
 
 

@@ -177,7 +177,7 @@ class Fitted:
             CheckpointError: the directory holds something else. ConfigError: a part is not registered, or a setting of it is
                 lost on the way through JSON; `bayespeft.fit` warns of that before it trains.
         """
-        check_savable(self.method, self.likelihood, (p.adapter for p in self.placements))
+        check_savable(self.method, self.likelihood, [p.adapter for p in self.placements])
         tensors = self.joint_guide.state_dict()
         if centers_are_saved(self.placements):
             tensors |= {f"{CENTER}{name}": value for name, value in self.joint_guide.center_buffers().items()}

@@ -68,8 +68,8 @@ class Steps:
         self.average = PathAverage(trained, problem.train.average)
         self.history = History()
         self._constant = point_constants(problem.joint_guide)
-        # `_parts` holds the terms of the micro-batches of the step that is under way, `_stretch` those of the steps since the last
-        # record.
+        # `_parts` holds the terms of the micro-batches of the step that is under way, `_stretch` those of the steps since the
+        # last record.
         self._parts: list[Terms] = []
         self._stretch: list[Terms] = []
         self.last: Terms | None = None

@@ -1,0 +1,1 @@
+"""The package's own structure: who calls whom across its rooms."""

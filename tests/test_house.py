@@ -110,6 +110,7 @@ TESTED_ELSEWHERE = {
     "likelihoods/test_token_classification.py": ("likelihoods/words", "predictive/tokens"),
     "posterior/test_account.py": ("training/history",),
     "posterior/test_predicting.py": ("posterior/fitted",),
+    "prediction/test_predictor.py": ("prediction/passes", "prediction/rounds"),
     "predictive/test_categorical.py": ("predictive/average",),
     "predictive/test_evaluation.py": ("predictive/class_labels", "report/predictions"),
     "predictive/test_law.py": ("likelihoods/categorical", "predictive/mixture", "report/mixture"),

@@ -9,7 +9,7 @@ import operator
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, SupportsIndex, get_args
 
@@ -17,23 +17,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bayespeft.adapters.attach import MixedRowsError, frozen, mode
-from bayespeft.data.batch import Batch
+from bayespeft.adapters.attach import frozen, mode
 from bayespeft.data.columns import missing_labels
-from bayespeft.data.digest import Digest
 from bayespeft.data.examples import Examples
-from bayespeft.errors import ConfigError, DataError
+from bayespeft.errors import ConfigError
 from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.prediction.deciding import LOOKS, DecidingAverage, Undecided
 from bayespeft.prediction.folding import Folding
 from bayespeft.prediction.jacobian import jacobians
+from bayespeft.prediction.passes import Passes
+from bayespeft.prediction.rounds import SameRounds
 from bayespeft.prediction.sampling import Noise, Sampling
-from bayespeft.prediction.trunk import Trunk
-from bayespeft.predictive.average import REPLICATES, Average, Cost, Groups, Rows, refuse_broken
+from bayespeft.predictive.average import REPLICATES, Cost, Groups, refuse_broken
 from bayespeft.predictive.base import Prediction
 from bayespeft.predictive.categorical import CategoricalAverage
 from bayespeft.utils.memory import PeakMemory
-from bayespeft.utils.processes import shared_out
 from bayespeft.utils.randomness import seeded
 from bayespeft.variational.adapted import Adapted
 
@@ -95,7 +93,7 @@ class Predictor:
         noise = Noise(sampling, latent.noise_size, seed, replicates=auto)
         folding = Folding(draws_per_pass, ROUND if wanted is None else wanted, self.adapted.device)
         average = self.adapted.likelihood.average(len(examples), keep_draws)
-        rounds = _SameRounds() if auto else None
+        rounds = SameRounds() if auto else None
         # The members of an ensemble are all there are: no other seed would give others.
         unit = noise.unit if latent.members is None else None
         with self._measured(seed) as cost, torch.no_grad():
@@ -103,7 +101,7 @@ class Predictor:
                 count = ROUND if wanted is None else wanted
                 values = latent.transform(noise.take(count).to(self.adapted.device)) if count else {}
                 average.begin(max(count, 1), Groups(unit or 1, latent.members))
-                self._pass(examples, values, count, folding, average, batch_size, rounds)
+                self._passes.run(examples.batches(batch_size), values, count, folding, average, rounds)
                 if not auto:
                     break
                 if average.labels is None:
@@ -135,13 +133,13 @@ class Predictor:
         average = DecidingAverage(len(examples))
         noise = Noise(sampling, latent.noise_size, seed)
         folding = Folding(draws_per_pass, LOOKS[0], self.adapted.device)
-        rounds, waiting, passes = _SameRounds(), torch.ones(len(examples), dtype=torch.bool), 0
+        rounds, waiting, passes = SameRounds(), torch.ones(len(examples), dtype=torch.bool), 0
         with self._measured(seed) as cost, torch.no_grad():
             for before, after in pairwise((0, *LOOKS)):
                 values = latent.transform(noise.take(after - before).to(self.adapted.device))
                 average.begin(after - before)
                 open_ones = Undecided(examples, waiting, rounds.check)
-                self._pass(open_ones, values, after - before, folding, average, batch_size, None)
+                self._passes.run(open_ones.batches(batch_size), values, after - before, folding, average)
                 passes += (after - before) * int(waiting.sum())
                 rows = waiting.nonzero()[:, 0]
                 waiting[rows] = ~average.settled(rows, after)
@@ -194,7 +192,7 @@ class Predictor:
                         means, covariances = (
                             torch.cat(some, 1) if some[1:] else some[0] for some in zip(*parts, strict=True)
                         )
-                        average.add(means, covariances, self._rows(local.batch, mean.shape[-1]))
+                        average.add(means, covariances, self._passes.rows(local.batch, mean.shape[-1]))
                         parts.clear()
         return average.result(cost.seconds, cost.peak_memory_bytes)
 
@@ -228,79 +226,9 @@ class Predictor:
             )
         return draws if members is None else min(draws, members)
 
-    def _pass(
-        self,
-        examples: Examples | Undecided,
-        values: dict[str, Tensor],
-        draws: int,
-        folding: Folding,
-        average: Average,
-        batch_size: int,
-        rounds: _SameRounds | None,
-    ) -> None:
-        """Add the predictions of these announced draws, (draws, layers, ...) by stack, or of the mean, for all examples."""
-        trunk = Trunk(self.adapted)
-
-        def read() -> Iterator[Batch]:
-            for number, batch in enumerate(examples.batches(batch_size)):
-                if rounds:
-                    rounds.check(number, batch)
-                yield batch
-
-        def outputs(batch: Batch) -> Iterator[tuple[Tensor, Rows, int]]:
-            return self._outputs(batch, values, draws, folding, trunk)
-
-        for found in shared_out(read(), lambda batch: list(outputs(batch))) if self.shared else map(outputs, read()):
-            for part in found:
-                average.add(*part)
-        trunk.release()
-        self.adapted.attachment.bind({})
-
-    def _outputs(
-        self, batch: Batch, values: dict[str, Tensor], draws: int, folding: Folding, trunk: Trunk
-    ) -> Iterator[tuple[Tensor, Rows, int]]:
-        """Yield outputs (some draws, rows, ...) of a batch, on the CPU, its rows, and the number of the first draw."""
-        moved = batch.to(self.adapted.device)
-        first = 0
-        while first < max(draws, 1):
-            before = folding.allocated()
-            size = min(folding.size(len(batch)), max(draws, 1) - first)
-            chunk = {name: value[first : first + size] for name, value in values.items()}
-            try:
-                logits = self._logits(moved, chunk, size, trunk)
-            except (MixedRowsError, torch.OutOfMemoryError):
-                if size == 1 or not folding.give_up():
-                    raise
-                continue
-            self.adapted.attachment.check_ran()
-            logits = logits.double() / self.temperature
-            outputs = logits.reshape(size, len(batch), *logits.shape[1:]).cpu()
-            folding.learn(before, size)
-            yield outputs, self._rows(batch, outputs.shape[-1]), first
-            first += size
-
-    def _logits(self, batch: Batch, values: dict[str, Tensor], draws: int, trunk: Trunk) -> Tensor:
-        """Run draws (draws, layers, ...) by stack, or the mean, on a batch; (draws * rows, ...) outputs, draw-major."""
-
-        def bind(some: int, rows: int) -> None:
-            folded = {name: value[:some] for name, value in values.items()}
-            self.adapted.attachment.bind(self.adapted.joint_guide.folded_weights(folded, rows))
-
-        shared = trunk.logits(batch, draws, bind) if values else None
-        if shared is not None:
-            return shared
-        bind(draws, len(batch))
-        return self.adapted.likelihood.logits(self.adapted.model, batch.repeat(draws))
-
-    def _rows(self, batch: Batch, outputs: int) -> Rows:
-        """Return the examples of a batch, with their labels on the CPU, checked: a loader's can't be checked beforehand."""
-        counted = self.adapted.likelihood.counted(batch)
-        rows = Rows(batch.index.cpu(), counted=None if counted is None else counted.cpu())
-        if batch.labels is None:
-            return rows
-        labels = batch.labels.cpu()
-        self.adapted.likelihood.check_labels(labels, outputs)
-        return replace(rows, labels=self.adapted.likelihood.observed(labels))
+    @property
+    def _passes(self) -> Passes:
+        return Passes(self.adapted, self.temperature, self.shared)
 
     @contextmanager
     def _measured(self, seed: int) -> Iterator[_Measured]:
@@ -309,30 +237,6 @@ class Predictor:
         with mode(self.adapted.model), seeded(seed), PeakMemory(self.adapted.device) as memory:
             yield cost
         cost.seconds, cost.peak_memory_bytes = time.perf_counter() - start, memory.peak
-
-
-class _SameRounds:
-    """Several rounds of draws read the data anew, and take an example's position for the example."""
-
-    def __init__(self) -> None:
-        self._known: list[str] = []
-
-    def check(self, number: int, batch: Batch) -> None:
-        """Check that a batch is what the one of this number was before.
-
-        Raises:
-            DataError: it is not.
-        """
-        digest = Digest()
-        digest.add_batch(batch)
-        if number == len(self._known):
-            self._known.append(digest.text())
-        elif digest.text() != self._known[number]:
-            raise DataError(
-                f"batch {number} of the data is another one when it is read again (its order or its contents are random, in "
-                "a way that torch's, NumPy's and Python's seeds don't decide), so draws of several rounds can't be averaged "
-                "example by example. Give data that stays as it is, or a number of draws in place of a word."
-            )
 
 
 @dataclass

@@ -1,0 +1,119 @@
+"""Passes of the network over data with some draws of its weights, several folded into the batch axis of one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from bayespeft.adapters.attach import MixedRowsError
+from bayespeft.data.batch import Batch
+from bayespeft.prediction.folding import Folding
+from bayespeft.prediction.rounds import SameRounds
+from bayespeft.prediction.trunk import Trunk
+from bayespeft.predictive.average import Average, Rows
+from bayespeft.utils.processes import shared_out
+from bayespeft.variational.adapted import Adapted
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Runs an adapted network with weights that were drawn.
+
+    Attributes:
+        adapted: the network, its hooks switched on.
+        temperature: divides the logits of each draw.
+        shared: each process of torch's process group runs a share of the batches, and all get the whole.
+    """
+
+    adapted: Adapted
+    temperature: float
+    shared: bool
+
+    def run(
+        self,
+        batches: Iterable[Batch],
+        values: dict[str, Tensor],
+        draws: int,
+        folding: Folding,
+        average: Average,
+        rounds: SameRounds | None = None,
+    ) -> None:
+        """Add the outputs of some draws, or of the mean, on all batches to an average that knows of these draws.
+
+        Args:
+            batches: of the data.
+            values: (draws, layers, ...) by stack; empty for the mean.
+            draws: how many; 0 for the mean.
+            folding: how many go into one pass.
+            average: takes the outputs.
+            rounds: of which this is one.
+
+        Raises:
+            DataError: labels that the likelihood doesn't know, or batches that are not those of the last round.
+            FitError: an output is not a number.
+        """
+        trunk = Trunk(self.adapted)
+
+        def read() -> Iterator[Batch]:
+            for number, batch in enumerate(batches):
+                if rounds:
+                    rounds.check(number, batch)
+                yield batch
+
+        def outputs(batch: Batch) -> Iterator[tuple[Tensor, Rows, int]]:
+            return self._outputs(batch, values, draws, folding, trunk)
+
+        for found in shared_out(read(), lambda batch: list(outputs(batch))) if self.shared else map(outputs, read()):
+            for part in found:
+                average.add(*part)
+        trunk.release()
+        self.adapted.attachment.bind({})
+
+    def _outputs(
+        self, batch: Batch, values: dict[str, Tensor], draws: int, folding: Folding, trunk: Trunk
+    ) -> Iterator[tuple[Tensor, Rows, int]]:
+        """Yield outputs (some draws, rows, ...) of a batch, on the CPU, its rows, and the number of the first draw."""
+        moved = batch.to(self.adapted.device)
+        first = 0
+        while first < max(draws, 1):
+            before = folding.allocated()
+            size = min(folding.size(len(batch)), max(draws, 1) - first)
+            chunk = {name: value[first : first + size] for name, value in values.items()}
+            try:
+                logits = self._logits(moved, chunk, size, trunk)
+            except (MixedRowsError, torch.OutOfMemoryError):
+                if size == 1 or not folding.give_up():
+                    raise
+                continue
+            self.adapted.attachment.check_ran()
+            logits = logits.double() / self.temperature
+            outputs = logits.reshape(size, len(batch), *logits.shape[1:]).cpu()
+            folding.learn(before, size)
+            yield outputs, self.rows(batch, outputs.shape[-1]), first
+            first += size
+
+    def _logits(self, batch: Batch, values: dict[str, Tensor], draws: int, trunk: Trunk) -> Tensor:
+        """Run draws (draws, layers, ...) by stack, or the mean, on a batch; (draws * rows, ...) outputs, draw-major."""
+
+        def bind(some: int, rows: int) -> None:
+            folded = {name: value[:some] for name, value in values.items()}
+            self.adapted.attachment.bind(self.adapted.joint_guide.folded_weights(folded, rows))
+
+        shared = trunk.logits(batch, draws, bind) if values else None
+        if shared is not None:
+            return shared
+        bind(draws, len(batch))
+        return self.adapted.likelihood.logits(self.adapted.model, batch.repeat(draws))
+
+    def rows(self, batch: Batch, outputs: int) -> Rows:
+        """Return the examples of a batch, with their labels on the CPU, checked: a loader's can't be checked beforehand."""
+        counted = self.adapted.likelihood.counted(batch)
+        rows = Rows(batch.index.cpu(), counted=None if counted is None else counted.cpu())
+        if batch.labels is None:
+            return rows
+        labels = batch.labels.cpu()
+        self.adapted.likelihood.check_labels(labels, outputs)
+        return replace(rows, labels=self.adapted.likelihood.observed(labels))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from bayespeft.report.metrics import cells, examples
 from bayespeft.report.metrics.cells import cell_figures
 from bayespeft.report.metrics.examples import example_scores
 from bayespeft.report.metrics.tally import Ordered, Tally
+from bayespeft.report.tokens import TokenReport
 
 
 def predictions(n: int, classes: int, sharpness: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -68,14 +72,19 @@ def test_blocks_change_no_figure_of_an_example(monkeypatch: pytest.MonkeyPatch) 
         assert np.array_equal(getattr(whole, name), getattr(parts, name)), name
 
 
-def test_a_report_of_many_classes_takes_less_than_a_copy_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "report", [CalibrationReport.from_log_probs, partial(TokenReport.from_log_probs, owner=np.arange(400), rows=400)]
+)
+def test_a_report_of_many_classes_takes_less_than_a_copy_in_double_precision(
+    monkeypatch: pytest.MonkeyPatch, report: Callable[..., Any]
+) -> None:
     monkeypatch.setattr(examples, "BLOCK", 1 << 14)
     monkeypatch.setattr(cells, "KEPT", 0)
     logs, labels = predictions(400, 20_000, 3.0)
     logs = logs.astype(np.float32)
     tracemalloc.start()
     try:
-        CalibrationReport.from_log_probs(logs, labels, resamples=50)
+        report(logs, labels, resamples=50)
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

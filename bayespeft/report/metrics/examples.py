@@ -76,7 +76,8 @@ class Scores:
     """What each example contributes to the metrics: arrays of shape (n,), but for the probabilities.
 
     Attributes:
-        confidence: largest probability, in (0, 1].
+        predicted: int64, the prediction.
+        confidence: its probability, in (0, 1].
         correct: 1.0 where the prediction is the label, else 0.0.
         nll: minus the log-probability of the label, in nats; `-LOG_ZERO` where its probability is 0.
         brier: squared distance of the probabilities from the label's one-hot vector, in [0, 2].
@@ -85,6 +86,7 @@ class Scores:
         labels: int64, in [0, classes).
     """
 
+    predicted: Ints
     confidence: Floats
     correct: Floats
     nll: Floats
@@ -114,6 +116,7 @@ class Scores:
     def take(self, rows: npt.NDArray[np.intp]) -> Scores:
         """Return those of some rows, in their order."""
         return Scores(
+            predicted=self.predicted[rows],
             confidence=self.confidence[rows],
             correct=self.correct[rows],
             nll=self.nll[rows],
@@ -200,6 +203,7 @@ def example_scores(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> Scores:
     logs, sums = _checked(log_probs)
     y = _labels(labels, *logs.shape)
     n = len(y)
+    predicted = np.empty(n, dtype=np.int64)
     confidence, correct, nll, brier, entropy = (np.empty(n) for _ in range(5))
     for rows in _row_blocks(logs):
         log_p, own = logs[rows].astype(np.float64), y[rows]
@@ -211,12 +215,21 @@ def example_scores(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> Scores:
         log_p[zero] = LOG_ZERO
         nll[rows] = np.maximum(-log_p[each, own], 0.0)
         entropy[rows] = np.maximum(-np.einsum("nk,nk->n", p, log_p), 0.0)
-        top = p.argmax(axis=1)
+        predicted[rows] = top = p.argmax(axis=1)
         confidence[rows], correct[rows] = p[each, top], top == own
         p[each, own] -= 1
         brier[rows] = np.einsum("nk,nk->n", p, p)
     law = Probabilities(logs, sums, np.arange(n))
-    return Scores(confidence=confidence, correct=correct, nll=nll, brier=brier, entropy=entropy, law=law, labels=y)
+    return Scores(
+        predicted=predicted,
+        confidence=confidence,
+        correct=correct,
+        nll=nll,
+        brier=brier,
+        entropy=entropy,
+        law=law,
+        labels=y,
+    )
 
 
 def _row_blocks(logs: npt.NDArray[Any]) -> Iterator[slice]:

@@ -39,7 +39,8 @@ class SparseLowRank(Adapter):
         mask: where they are: "mean_squared" (the largest sums of squared gradients, the diagonal of the empirical Fisher
             matrix), "mean" (the largest absolute values of the mean gradient), both as the official code has them,
             "mean_absolute" (the largest means of absolute gradients), or "random". Over one gradient all but the last agree.
-        mask_steps: steps that the low-rank part is trained for before gradients are looked at.
+        mask_steps: steps that the low-rank part, and a fresh head, are trained for before gradients are looked at; none are
+            taken where there is neither.
         mask_gradients: steps after these, training going on, over which gradients are added up.
         scale: S is this times the trained values. 1 is the paper's; with another one latent values and a latent core, whose
             natural sizes differ, can share one prior and one initial spread.

@@ -1,9 +1,10 @@
 """The warm-up of adapters that want to see gradients of the dense weight before they know what to train.
 
-Point factors and heads train by maximum likelihood for some steps, and then for some more, in whose backward passes each
-layer's dense gradient G = dy^T x is computed, one layer at a time, added up (itself, its absolute value, or its square), and
-dropped. Then the adapter chooses, and all that was trained is thrown away. Needs no layer's weight, so a frozen quantised base
-will do. One accumulator, 4 m n bytes, for each layer that asks, and one gradient of the same size at a time.
+Point factors and heads train by maximum likelihood for some steps, none where there is nothing to train, and for some more, in
+whose backward passes each layer's dense gradient G = dy^T x is computed, one layer at a time, added up (itself, its absolute
+value, or its square), and dropped. Then the adapter chooses, and all that was trained is thrown away. Needs no layer's weight,
+so a frozen quantised base will do. One accumulator, 4 m n bytes, for each layer that asks, and one gradient of the same size
+at a time.
 """
 
 from __future__ import annotations
@@ -57,6 +58,9 @@ def warmed_up(problem: Problem, guide: GuideSpec) -> Problem:
     absent = {(name, factor) for name, warm in asked.items() for factor in warm.absent}
     trained = [replace(stack, prior=Flat()) for stack in stacks if (stack.layers[0], stack.factor) not in absent]
     point = JointGuide(trained, Point(), torch.Generator().manual_seed(problem.seed), problem.device)
+    if not any(True for _ in point.parameters()):
+        # Steps in which nothing trains leave the network as it is, and have nothing to go backward to.
+        asked = {name: replace(warm, steps=0) for name, warm in asked.items()}
     steps = max(warm.steps + warm.gradients for warm in asked.values())
     train = problem.train.replace(steps=steps, accumulate=1, lr_schedule="constant", layers_at_once=None)
     with _Recording({name: placements[name] for name in asked}, asked, problem.device) as recording:

@@ -158,6 +158,12 @@ class TestWarmUp:
         both = masks(mlp, xy, SparseLowRank(r=2, density=0.1, mask_steps=0), batch_size=60)
         assert all(torch.equal(alone[name], both[name]) for name in both)
 
+    def test_steps_in_which_nothing_would_train_are_left_out(self, mlp, xy):
+        waited, at_once = (
+            masks(mlp, xy, SparseLowRank(r=0, density=0.1, mask_steps=steps, mask_gradients=2)) for steps in (4, 0)
+        )
+        assert all(torch.equal(waited[name], at_once[name]) for name in at_once)
+
     def test_training_starts_afresh(self, mlp, xy):
         adapter = SparseLowRank(r=2, density=0.1, mask_steps=5)
         posterior = bayespeft.fit(mlp, xy, "mle", adapter=adapter, train=TrainConfig(steps=1, lr=0), **OPTIONS)

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import json
+import signal
+
+import pytest
 
 import bayespeft
 from bayespeft.errors import FitError
-from tests.cli.running import QUICK, bp, ok
+from tests.cli.running import QUICK, Process, bp, ok
+
+
+def runs(out):
+    """Finished runs, by method and seed; none is there twice."""
+    found = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    by_name = {(run["method"], run["seed"]): run for run in found}
+    assert len(by_name) == len(found)
+    return by_name
+
+
+def ended(out):
+    """Lines of results, while others may be adding one."""
+    return (out / "results.jsonl").read_bytes().count(b"\n")
 
 
 def test_compare(network, data, tmp_path):
@@ -95,3 +111,71 @@ def test_columns_of_a_comparison(network, sentences, tmp_path):
     (run,) = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
     assert run["settings"]["columns"] == {"text": "body", "label": "gold"}
     assert run["report"]["n"] == 10
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_comparison_that_a_signal_stops_goes_on_to_the_same_result(network, data, tmp_path, number, code):
+    out, whole = tmp_path / "runs", tmp_path / "whole"
+    command = (
+        "compare",
+        network,
+        data,
+        "--methods",
+        "mle,melora",
+        "--draws",
+        2,
+        "--steps",
+        5,
+        "--batch-size",
+        8,
+        "--out",
+    )
+    # The first fit is done, and the second one is before its step 3.
+    with Process(tmp_path / "process", *command, out, before=8) as process:
+        process.ready()
+        process.process.send_signal(number)
+        assert process.go_on() == code
+    assert "Stopped after step 3 of 5; the state is in" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert [*runs(out)] == [("mle", 0)]
+    (state,) = (out / "states").rglob("*.pt")
+    assert str(state) in process.stderr
+    resumed = ok(*command, out)
+    assert resumed.stderr.count("done before") == 1
+    assert not (out / "states").exists()
+    ok(*command, whole)
+    found, expected = runs(out), runs(whole)
+    assert {name: run["scores"] for name, run in found.items()} == {
+        name: run["scores"] for name, run in expected.items()
+    }
+    assert all(run["history"]["steps"] == 5 for run in found.values())
+
+
+def test_two_comparisons_in_one_folder_share_the_work(network, data, tmp_path):
+    out = tmp_path / "runs"
+    command = (
+        "compare",
+        network,
+        data,
+        "--methods",
+        "mle,melora",
+        "--seeds",
+        "0,1",
+        "--draws",
+        2,
+        "--out",
+        out,
+        *QUICK,
+    )
+    # One is held in its first run, so that the other one makes the three that are left, and then waits.
+    with Process(tmp_path / "one", *command, before=1) as one:
+        one.ready()
+        with Process(tmp_path / "other", *command) as other:
+            other.wait_until(lambda: (out / "results.jsonl").exists() and ended(out) == 3)
+            assert other.process.poll() is None
+            assert one.go_on() == 0
+            assert other.go_on() == 0
+    assert [*sorted(runs(out))] == [("melora", 0), ("melora", 1), ("mle", 0), ("mle", 1)]
+    assert (one.stderr.count("fitting to"), other.stderr.count("fitting to")) == (1, 3)
+    assert one.stdout == other.stdout
+    assert not (out / "states").exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +15,9 @@ from bayespeft.data.batch import Batch
 from bayespeft.data.checks import check_batch_size, check_finite, check_label_given, label_values
 from bayespeft.data.columns import AUDIO, IMAGE, MASK, MEDIA, PROCESSED, TEXTS, TOKENS, Row, label_columns, label_of
 from bayespeft.data.examples import Examples
+from bayespeft.data.image import as_image
 from bayespeft.data.order import batch_indices
+from bayespeft.data.sound import Floats, as_sound, cut_by
 from bayespeft.data.subset import Subset
 from bayespeft.errors import DataError
 
@@ -63,6 +65,7 @@ class MediaExamples(Examples):
         self._medium = medium
         self._processor = _processor_for(medium, processor) if medium in MEDIA else None
         self._labelled = label_of(rows[0], 0) is not None
+        self._longest, self._cut = 0, False
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -127,13 +130,15 @@ class MediaExamples(Examples):
             raise DataError(f"row {number} has {has}. Give all rows a label, or none.")
 
     def _images(self, values: Sequence[Any], numbers: Sequence[int]) -> dict[str, Tensor]:
-        images = [_image(value, number, self._channels == 1) for value, number in zip(values, numbers, strict=True)]
+        grey, rescales = self._channels == 1, bool(getattr(self._processor, "do_rescale", False))
+        images = [as_image(value, number, grey, rescales) for value, number in zip(values, numbers, strict=True)]
         return self._processed(numbers, images=images)
 
     def _sounds(self, values: Sequence[Any], numbers: Sequence[int]) -> dict[str, Tensor]:
         wanted = getattr(self._processor, "sampling_rate", None)
-        sounds = [_sound(value, number, wanted) for value, number in zip(values, numbers, strict=True)]
+        sounds = [as_sound(value, number, wanted) for value, number in zip(values, numbers, strict=True)]
         lengths = [len(sound) for sound in sounds]
+        self._warn_if_cut(sounds[int(np.argmax(lengths))], numbers[int(np.argmax(lengths))], wanted)
         options = {"padding": True} if _pads_nothing(self._processor) else {}
         found = self._processed(numbers, sounds, sampling_rate=wanted, **options)
         if options and MASK not in found and len(set(lengths)) > 1:
@@ -145,6 +150,19 @@ class MediaExamples(Examples):
                 "'layer'), set processor.return_attention_mask = True."
             )
         return found
+
+    def _warn_if_cut(self, sound: Floats, number: int, rate: int | None) -> None:
+        """Warn once if the processor leaves out the end of a sound that is longer than all before."""
+        if len(sound) <= self._longest:
+            return
+        self._longest = len(sound)
+        if not self._cut and cut_by(self._processor, sound, rate):
+            self._cut = True
+            warnings.warn(
+                f"{type(self._processor).__name__} cuts sounds to a length of its own: of row {number}, with {len(sound)} "
+                "samples, the network does not hear the end. Cut sounds to what counts, or into rows of their own.",
+                stacklevel=2,
+            )
 
     def _processed(self, numbers: Sequence[int], *args: Any, **options: Any) -> dict[str, Tensor]:
         """Run the processor on the values of some rows.
@@ -222,70 +240,6 @@ def _pads_nothing(processor: Any) -> bool:
     """Whether a feature extractor leaves sounds of different lengths as they are unless it is told to pad."""
     parameter = inspect.signature(processor.__call__).parameters.get("padding")
     return parameter is not None and parameter.default in (False, None)
-
-
-def _image(value: Any, number: int, grey: bool) -> Any:
-    """Return an image as a processor reads it: one of Pillow in colours (or `grey`), or an array.
-
-    Raises:
-        DataError: it is none.
-    """
-    if isinstance(value, Mapping) and set(value) >= {"bytes", "path"}:
-        raise DataError(
-            f"column {IMAGE!r} of row {number} is a file that is not decoded: data.cast_column('image', datasets.Image()) "
-            "decodes it."
-        )
-    if isinstance(value, (str, os.PathLike)):
-        value = _opened(value, number)
-    if hasattr(value, "convert") and hasattr(value, "mode"):
-        return value.convert("L" if grey else "RGB")
-    array = np.asarray(value) if isinstance(value, (list, tuple, np.ndarray, Tensor)) else None
-    if array is None or array.ndim not in (2, 3) or array.dtype.kind not in "uifb":
-        raise DataError(
-            f"column {IMAGE!r} of row {number} is {value!r:.60}: an image of Pillow, an array of two or three axes, or the "
-            "path of a file is expected."
-        )
-    return array
-
-
-def _opened(path: str | os.PathLike[str], number: int) -> Any:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image.copy()
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(
-            f"column {IMAGE!r} of row {number} is {os.fspath(path)!r}, which can't be read: {error}."
-        ) from None
-
-
-def _sound(value: Any, number: int, wanted: int | None) -> np.ndarray[Any, Any]:
-    """Return the samples of a sound, (samples,); several channels are averaged.
-
-    Raises:
-        DataError: it is none, has no samples, or another sampling rate than is wanted.
-    """
-    try:
-        samples, rate = np.asarray(value["array"], dtype=np.float32), value["sampling_rate"]
-    except (TypeError, KeyError, IndexError, ValueError):
-        raise DataError(
-            f"column {AUDIO!r} of row {number} is {value!r:.60}: a mapping of 'array' (samples) and 'sampling_rate' (Hz) is "
-            "expected, as datasets.Audio() decodes files."
-        ) from None
-    if samples.ndim == 2:
-        samples = samples.mean(0)
-    if samples.ndim != 1 or not samples.size:
-        raise DataError(
-            f"column {AUDIO!r} of row {number} has samples of the shape {samples.shape}: (samples,) is expected."
-        )
-    if wanted is not None and rate != wanted:
-        raise DataError(
-            f"column {AUDIO!r} of row {number} has {rate} samples a second, and the processor wants {wanted}: resample, as by "
-            f"data.cast_column('audio', datasets.Audio(sampling_rate={wanted}))."
-        )
-    return samples
 
 
 def _labels(labels: list[Any]) -> Tensor:

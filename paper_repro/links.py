@@ -2,17 +2,21 @@
 
     python -m paper_repro.links
 
-Needs the network, and nothing but Python. Exits with an error where an address answers that it is gone (404, 410) or where its
-host is not known; a host that refuses robots (401, 403, 429) or is down is named, and no error.
+Needs the network, and nothing but Python. Exits with 1 where an address answers that it is gone (404, 410) or where its host is
+not known; a host that refuses robots (401, 403, 429) or is down is named, and no error. Where no host at all answers, there is
+no network: nothing is said of any address, and it exits with 2.
 """
 
 from __future__ import annotations
 
 import re
+import socket
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -43,26 +47,50 @@ def named() -> dict[str, list[str]]:
     return found
 
 
-def answer(address: str) -> tuple[bool, str]:
-    """Return whether an address is gone, and what it answered."""
+@dataclass(frozen=True)
+class Answer:
+    """What came of asking for an address.
+
+    Attributes:
+        gone: nothing is there, as far as this machine can tell.
+        heard: a host answered, whatever it said.
+        said: the status, or why there is none.
+    """
+
+    gone: bool
+    heard: bool
+    said: str
+
+
+def answer(address: str) -> Answer:
+    """Ask for an address."""
     request = urllib.request.Request(address, headers={"User-Agent": "bayespeft-links"})
     try:
         with urllib.request.urlopen(request, timeout=SECONDS) as response:
-            return False, str(response.status)
+            return Answer(False, True, str(response.status))
     except urllib.error.HTTPError as error:
-        return error.code in GONE, str(error.code)
-    except (urllib.error.URLError, TimeoutError, OSError) as error:
-        return "Name or service not known" in str(error), str(getattr(error, "reason", error))
+        return Answer(error.code in GONE, True, str(error.code))
+    except OSError as error:
+        why = getattr(error, "reason", error)
+        # Without a network no name is known either, so that this counts only where another host answers.
+        return Answer(isinstance(why, socket.gaierror) and why.errno == socket.EAI_NONAME, False, str(why))
 
 
 def main() -> None:
     found = named()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = dict(zip(found, pool.map(answer, found), strict=True))
-    for address, (gone, said) in answers.items():
-        if said != "200":
-            print(f"{'GONE' if gone else 'unsure'} {said}: {address} ({', '.join(found[address][:3])})")
-    gone = sum(gone for gone, _ in answers.values())
+    if not any(one.heard for one in answers.values()):
+        why = next((one.said for one in answers.values()), "the documentation names none")
+        print(
+            f"No network: none of {len(found)} addresses answered ({why}), so that nothing is known of any.",
+            file=sys.stderr,
+        )
+        raise SystemExit(2)
+    for address, one in answers.items():
+        if one.said != "200":
+            print(f"{'GONE' if one.gone else 'unsure'} {one.said}: {address} ({', '.join(found[address][:3])})")
+    gone = sum(one.gone for one in answers.values())
     print(f"{len(found)} addresses, {gone} gone")
     if gone:
         raise SystemExit(1)

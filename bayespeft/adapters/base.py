@@ -52,6 +52,11 @@ class Adapter(Plugin, ABC):
     def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         """Return the adapter's tensors at a layer, with initial values drawn from `generator` (on the CPU)."""
 
+    @property
+    def exact_gradient(self) -> bool:
+        """Whether what training differentiates is the output; False where the method takes a part of it as a constant."""
+        return True
+
     def blank(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         """Return tensors as `factors` does, of any values where it `decomposes`: what was fitted before takes their place."""
         return self.factors(layer, generator)

@@ -32,6 +32,11 @@ class Dora(Lora):
     latent: tuple[Literal["A", "B", "g"], ...] = ("g",)  # type: ignore[assignment]
     constant_norm: bool = False
 
+    @property
+    def exact_gradient(self) -> bool:
+        """As the base: not with `constant_norm`."""
+        return not self.constant_norm
+
     def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         """A (r, n) and B = 0 (m, r) as LoRA's; g (m,), the norms of the layer's own rows."""
         factors = super().factors(layer, generator)

@@ -95,7 +95,7 @@ def assemble(
         layers = find_layers(model, method.targets, taken=sorted(layer.name for layer in fresh))
         with eager(), mode(model):
             own = in_use(fresh, lambda: chosen.logits(model, next(first.parts(1)))) if fresh else []
-            layers = playing(layers, method.targets, lambda: chosen.logits(model, next(first.parts(1))))
+            layers = playing(layers, method.targets, lambda: chosen.logits(model, next(first.parts(2))))
         idle = frozenset(layer.name for layer in fresh) - {head.name for head in own}
         warn_of_random(model, {layer.name for layer in fresh})
         # What gives the outputs starts at none, unless somebody trained it; layers before it must let something through.

@@ -203,8 +203,9 @@ def playing(layers: list[Layer], targets: Targets, run: Callable[[], Tensor]) ->
     """Leave out layers that play no part in a forward pass, where `targets` says what to look for ("auto", "all-linear").
 
     Such are the cross-attention of a decoder that has no encoder, and what reads images in a network that is given texts. One
-    warning names them. Layers that somebody named are taken as they are, and so are all where none runs: whoever puts
-    adapters on them says what is wrong.
+    warning names them. A layer whose like in another block, or of another expert, runs is no such: other rows may come to it.
+    Layers that somebody named are taken as they are, and so are all where none runs: whoever puts adapters on them says what
+    is wrong.
 
     Args:
         layers: that were selected.
@@ -214,13 +215,19 @@ def playing(layers: list[Layer], targets: Targets, run: Callable[[], Tensor]) ->
     if targets.modules not in ("auto", "all-linear"):
         return layers
     ran = running(layers, run)
-    idle = [layer.name for layer in layers if layer.name not in ran]
+    alike = {_kind(name) for name in ran}
+    idle = [layer.name for layer in layers if _kind(layer.name) not in alike]
     if not ran or not idle:
         return layers
     warnings.warn(
         f"targets={targets.modules!r} leaves out '{idle[0]}'{f' and {len(idle) - 1} more' if idle[1:] else ''}, which never "
-        "ran as modules in a pass over the first rows: of an encoder or a part for other inputs that these data do not use, "
-        "or of an expert. Exclude them in Targets(exclude=...) to say so yourself.",
+        "ran as modules in a pass over the first rows: of an encoder, or a part for other inputs, that these data do not use. "
+        "Exclude them in Targets(exclude=...) to say so yourself.",
         stacklevel=2,
     )
-    return [layer for layer in layers if layer.name in ran]
+    return [layer for layer in layers if _kind(layer.name) in alike]
+
+
+def _kind(name: str) -> str:
+    """Return a layer's name without the numbers of its block and expert."""
+    return re.sub(r"(?<![^.])\d+(?![^.])", "*", name)

@@ -118,6 +118,9 @@ class _Path:
 def check_gradients(problem: Problem, batch: Batch) -> None:
     """Check that gradients arrive at every factor that the output depends on, on the path that training takes.
 
+    Where an adapter's gradient is no derivative by intention (`Adapter.exact_gradient`), it is not compared with one, and a cut
+    is found only where it lets nothing through.
+
     Args:
         problem: with its hooks switched on; neither it nor the network is changed.
         batch: a few training rows.
@@ -131,6 +134,9 @@ def check_gradients(problem: Problem, batch: Batch) -> None:
             found = path.gradients()
         _check_finite(problem, found)
         _check_arrived(path, [key for key, gradient in found.items() if gradient is None or not gradient.any()])
+        if not all(placement.adapter.exact_gradient for placement in problem.attachment.placements):
+            problem.attachment.bind({})
+            return
         if problem.autocast_dtype is not None:
             # What cuts a gradient cuts it in either precision, and one tells more.
             path = replace(path, cast=False)

@@ -13,6 +13,7 @@ from transformers import ViTConfig, ViTForImageClassification
 import bayespeft
 from bayespeft.adapters.attach import mode
 from bayespeft.adapters.core import Core
+from bayespeft.adapters.dora import Dora
 from bayespeft.adapters.lora import Lora
 from bayespeft.config import TrainConfig
 from bayespeft.errors import AttachError
@@ -85,6 +86,15 @@ def test_layers_that_no_gradient_reaches_are_an_error(through, adapter):
     with pytest.raises(AttachError, match=r"no gradient arrives at layer 'blocks\.0\.0' \(2 layers.*use_reentrant"):
         check(Blocks(through), adapter=adapter, guide=guide)
     check(Blocks(plainly), adapter=adapter, guide=guide)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_adapter_that_takes_a_part_as_constant_is_not_held_to_the_derivative(seed):
+    torch.manual_seed(seed)
+    adapter = Dora(r=8, alpha=16, constant_norm=True)
+    check(nn.Sequential(nn.Linear(5, 12), nn.Tanh(), nn.Linear(12, 3)), adapter=adapter)
+    with pytest.raises(AttachError, match="no gradient arrives"):
+        check(Blocks(detached), adapter=adapter)
 
 
 def test_activations_that_we_recompute_carry_gradients():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -68,6 +68,7 @@ class Summary:
         kl: KL(q || prior) of all that is random, nats, or None.
         kl_error: standard error of `kl` and of the layers' in all, nats, where it is a Monte Carlo estimate; None for a
             formula.
+        imported: of a LoRA that peft trained, the SHA-256 of each file that it was read from, by name; else empty.
         random: numbers that q makes random.
         trained: numbers that were trained by gradients: means, points, and the spreads of variational guides. Those of
             Laplace, SWAG and IVON, which come from curvature or from moments, are not among them.
@@ -79,6 +80,7 @@ class Summary:
     random: int
     trained: int
     kl_error: float | None = None
+    imported: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers, for JSON."""
@@ -116,7 +118,11 @@ class Summary:
         # The first three columns are of every guide.
         used = [i for i in range(len(heads)) if i < 3 or any(row[i] not in (UNKNOWN, "") for row in (*rows, total))]
         estimated = "" if self.kl_error is None else "; the KL is a Monte Carlo estimate, ± its standard error"
-        table = Table(title=f"{self.guide}: {self.trained:,} trained numbers{estimated}", title_justify="left")
+        read = "\n".join(f"SHA-256 of {name}: {found}" for name, found in self.imported.items())
+        table = Table(
+            title=f"{self.guide}: {self.trained:,} trained numbers{estimated}", title_justify="left",
+            caption=read or None, caption_justify="left",
+        )  # fmt: skip
         for i in used:
             words = heads[i] in ("layer", "adapter", "prior sd", "norms")
             table.add_column(heads[i], justify="left" if words else "right", overflow="fold")

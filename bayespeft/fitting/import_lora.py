@@ -46,7 +46,8 @@ def import_lora(
     """Read a LoRA that `peft` saved, as a posterior of method "mle": it predicts, reports and saves like any other.
 
     What `export_peft` wrote is checked against its digest. peft writes none: what is finite, and of shapes that fit, is taken
-    as it is, so compare `summary()` with what you trained.
+    as it is, so compare `summary()` with what you trained. It tells the SHA-256 of both files as they were read, as `imported`
+    of the posterior does, and what `save` writes.
 
     Layers keep their own rank and scale. The head comes from modules_to_save where the directory has one, else from
     the network, which itself is not touched.
@@ -107,4 +108,6 @@ def import_lora(
         for stack in make_stacks(placements, method, generator)
     ]
     joint_guide = JointGuide(stacks, method.guide, generator, next(model.parameters()).device)
-    return Posterior(model, method, placements, joint_guide, chosen, History(), classes, 0, tokenizer)
+    return Posterior(
+        model, method, placements, joint_guide, chosen, History(), classes, 0, tokenizer, imported=lora.files
+    )

@@ -100,6 +100,7 @@ def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Reader
         base=saved.base.fingerprint,
         idle=frozenset(saved.idle),
         columns=saved.columns,
+        imported=saved.imported,
     )
 
 

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from bayespeft.errors import CheckpointError
 from bayespeft.layers.fingerprint import digest
 from bayespeft.layers.layer import Layer, all_layers
+from bayespeft.utils.files import digest as file_digest
 
 CONFIG, TENSORS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 PREFIX = "base_model.model."
@@ -36,6 +38,7 @@ _KNOWN = (
     "megatron_core qalora_group_size"
 )
 _SCALES = ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "modules_to_save")
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 # The other initialisations change the base weights, or the forward pass.
 _PLAIN_INITS = (True, False, "gaussian", "orthogonal", "eva")
 _MERGE = "merge it in peft (model.merge_and_unload()) and take the merged network as the base"
@@ -58,10 +61,12 @@ class PeftLora:
         pairs: the low-rank change of each adapted layer, by the layer's name, in the network's order.
         whole: for each linear layer that was saved whole, and differs from the network's own, its weight "W" (m, n) and
             its bias "b" (m,) where it has one; float32.
+        files: SHA-256 of each file as it was read, in hexadecimal digits, as `sha256sum` has it.
     """
 
     pairs: dict[str, LoraPair]
     whole: dict[str, dict[str, Tensor]]
+    files: dict[str, str]
 
 
 def read_lora(directory: str | os.PathLike[str], model: nn.Module) -> PeftLora:
@@ -69,9 +74,9 @@ def read_lora(directory: str | os.PathLike[str], model: nn.Module) -> PeftLora:
 
     Raises:
         CheckpointError: a file is missing, damaged or a pickle; the adapter is more than a LoRA on linear layers; or a
-            layer is missing in the network or has another shape.
+            layer is missing in the network or has another shape, or numbers of another kind.
     """
-    config, tensors = _read_files(Path(directory))
+    config, tensors, files = _read_files(Path(directory))
     _check_config(config)
     layers = all_layers(model)
     halves: dict[str, dict[str, Tensor]] = {}
@@ -82,7 +87,7 @@ def read_lora(directory: str | os.PathLike[str], model: nn.Module) -> PeftLora:
             raise CheckpointError(f"tensor '{key}' holds values that are not finite; train it again.")
         half = re.fullmatch(r"(.+)\.lora_([AB])\.weight", name)
         if half:
-            halves.setdefault(half[1], {})[half[2]] = value.float()
+            halves.setdefault(half[1], {})[half[2]] = value
         elif ".lora_" in name:
             raise CheckpointError(
                 f"tensor '{key}' is no A or B of a linear layer, but belongs to an embedding, a DoRA or a LoRA bias; {_MERGE}."
@@ -102,10 +107,11 @@ def read_lora(directory: str | os.PathLike[str], model: nn.Module) -> PeftLora:
             named = name == wanted or name.endswith(f".{wanted}")
             if named and module.state_dict() and not any(key.startswith(f"{name}.") for key in others):
                 raise CheckpointError(f"modules_to_save lists '{wanted}', but the file holds no tensor of '{name}'.")
-    return PeftLora(pairs, _whole_layers(others, layers, model))
+    return PeftLora(pairs, _whole_layers(others, layers, model), files)
 
 
-def _read_files(source: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read_files(source: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, str]]:
+    """Return configuration, tensors, and the SHA-256 of the files that they are read from."""
     if (source / PICKLE).is_file() and not (source / TENSORS).is_file():
         raise CheckpointError(
             f"'{source}' holds {PICKLE}, a pickle, which can run any code when it is read; write it anew with "
@@ -115,10 +121,11 @@ def _read_files(source: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         if not (source / name).is_file():
             raise CheckpointError(f"'{source}' holds no LoRA of peft: {name} is missing.")
     try:
-        config = json.loads((source / CONFIG).read_text(encoding="utf-8"))
-        with safe_open(source / TENSORS, framework="pt") as file:
-            said = (file.metadata() or {}).get(DIGEST)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dictionary)
+        # Read once, so that the digests are of what is used.
+        contents = {name: (source / name).read_bytes() for name in (CONFIG, TENSORS)}
+        config = json.loads(contents[CONFIG])
+        tensors = dict(sorted(load(contents[TENSORS]).items()))
+        said = _metadata(contents[TENSORS]).get(DIGEST)
     except (ValueError, KeyError, OSError, RecursionError, SafetensorError) as error:
         raise CheckpointError(f"the LoRA in '{source}' is damaged: {error}.") from None
     if not isinstance(config, dict):
@@ -128,7 +135,13 @@ def _read_files(source: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"the LoRA in '{source}' is damaged, or was changed after posterior.export_peft wrote it: write it anew. If the "
             f"change is meant, save the tensors again without the entry {DIGEST} in their metadata."
         )
-    return config, tensors
+    return config, tensors, {name: file_digest(content) for name, content in contents.items()}
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """Return the metadata of a file of safetensors that could be read: its header's length, 8 bytes, comes before that."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return header.get("__metadata__") or {}
 
 
 def content_digest(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
@@ -196,7 +209,14 @@ def _pair(halves: Mapping[str, Tensor], layer: Layer, config: dict[str, Any]) ->
                 f"layer '{layer.name}': lora_{half} has shape {tuple(halves[half].shape)}, rank {r} on this network needs "
                 f"{shape}; load the base that it was trained on."
             )
-    return LoraPair(halves["A"], halves["B"], float(alpha) * (r**0.5 if config.get("use_rslora") else 1.0))
+    a, b = halves["A"], halves["B"]
+    # Bits that stand for one kind of number are other numbers when they are read as another; peft stores both halves alike.
+    if a.dtype != b.dtype or a.dtype not in _DTYPES:
+        raise CheckpointError(
+            f"layer '{layer.name}': lora_A holds {a.dtype} and lora_B {b.dtype}, and both are to hold one of "
+            f"{', '.join(map(str, _DTYPES))}: the file was changed; write it anew (save_pretrained)."
+        )
+    return LoraPair(a.float(), b.float(), float(alpha) * (r**0.5 if config.get("use_rslora") else 1.0))
 
 
 def _whole_layers(
@@ -210,6 +230,11 @@ def _whole_layers(
             raise CheckpointError(
                 f"the file holds '{name}' of shape {tuple(value.shape)}, which {found} in this network; load the base with "
                 "the same num_labels and vocabulary."
+            )
+        if value.is_floating_point() != own[name].is_floating_point() or value.is_complex():
+            raise CheckpointError(
+                f"the file holds '{name}' as {value.dtype}, and this network as {own[name].dtype}: the file was changed, or "
+                "belongs to another base; write it anew (save_pretrained)."
             )
         if torch.equal(value.to(own[name]), own[name]):
             continue

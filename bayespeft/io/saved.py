@@ -48,6 +48,7 @@ class Saved(_Part):
         columns: which column of the data is which: our name -> the data's, where the user said so.
         base: the network.
         history: how training went.
+        imported: see `bayespeft.posterior.fitted.Fitted`.
         merged: what was merged into the network's weights, step by step; None where the adapters never merge.
     """
 
@@ -64,10 +65,11 @@ class Saved(_Part):
     history: History
     merged: dict[str, int | None] | None = None
     columns: dict[str, str] = {}
+    imported: dict[str, str] = {}
 
     def settings(self) -> dict[str, Any]:
-        """Return plain containers, for JSON."""
-        return self.model_dump(mode="json")
+        """Return plain containers, for JSON; of what was fitted here nothing is said of an import."""
+        return self.model_dump(mode="json", exclude=None if self.imported else {"imported"})
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], directory: str | os.PathLike[str]) -> Saved:

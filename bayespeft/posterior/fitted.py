@@ -61,6 +61,7 @@ class Fitted:
         merges: how often the network had been merged into when this posterior was made: after that it is another network.
         idle: freshly made layers that play no part in the network's output, and may differ when it is loaded again.
         columns: which column of the data was which in the fit, where the user said so; data to predict is read alike.
+        imported: of a LoRA that peft trained, the SHA-256 of each file that it was read from, by name; else empty.
     """
 
     model: nn.Module
@@ -78,6 +79,7 @@ class Fitted:
     merges: int = -1
     idle: frozenset[str] = frozenset()
     columns: Columns = field(default_factory=dict)
+    imported: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.temperature != 1 and not self.likelihood.tempers:
@@ -196,6 +198,7 @@ class Fitted:
             seed=self.seed,
             temperature=self.temperature,
             columns=dict(self.columns),
+            imported=self.imported,
             base=Base(
                 name=self._base_name,
                 fingerprint=self.base,

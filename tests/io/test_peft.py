@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import re
 import warnings
@@ -188,6 +189,24 @@ class TestImport:
         posterior.save(tmp_path / "own")
         loaded = bayespeft.load(tmp_path / "own", bert, tokenizer=tokenizer)
         assert torch.equal(loaded.predict(sentences).log_probs, posterior.predict(sentences).log_probs)
+
+    def test_says_which_files_were_read(self, bert, tokenizer, tmp_path):
+        peft_trained(bert, tmp_path / "peft", task_type="SEQ_CLS", target_modules=["query"])
+        posterior = bayespeft.import_lora(tmp_path / "peft", bert, tokenizer=tokenizer)
+        files = {
+            name: hashlib.sha256((tmp_path / "peft" / name).read_bytes()).hexdigest() for name in (CONFIG, TENSORS)
+        }
+        assert posterior.imported == posterior.summary().imported == files
+        assert files[TENSORS] in "".join(str(posterior.summary()).split())
+        posterior.save(tmp_path / "own")
+        loaded = bayespeft.load(tmp_path / "own", bert, tokenizer=tokenizer)
+        assert loaded.imported == files
+        tensors = load_file(tmp_path / "peft" / TENSORS)
+        next(iter(tensors.values())).view(torch.int32).view(-1)[0] ^= 1
+        save_file(tensors, tmp_path / "peft" / TENSORS)
+        changed = bayespeft.import_lora(tmp_path / "peft", bert, tokenizer=tokenizer).imported
+        assert changed[CONFIG] == files[CONFIG]
+        assert changed[TENSORS] != files[TENSORS]
 
     def test_half_precision_file(self, bert, tokenizer, tmp_path):
         peft_trained(bert, tmp_path, task_type="SEQ_CLS", target_modules=["query"])
@@ -418,6 +437,26 @@ class TestRefusals:
     def test_values_that_are_no_numbers(self, bert, saved):
         self.change(saved, lambda t: next(iter(t.values())).fill_(torch.nan))
         with pytest.raises(CheckpointError, match="not finite"):
+            read_lora(saved, bert)
+
+    @pytest.mark.parametrize("dtype", [torch.int32, torch.float16])
+    def test_numbers_of_another_kind(self, bert, saved, dtype):
+        def other(tensors):
+            name = next(name for name in tensors if name.endswith("lora_A.weight"))
+            bits = tensors[name].to(torch.bfloat16) if dtype is torch.float16 else tensors[name]
+            tensors[name] = bits.contiguous().view(dtype)
+
+        self.change(saved, other)
+        with pytest.raises(CheckpointError, match=f"lora_A holds {dtype}.* was changed"):
+            read_lora(saved, bert)
+
+    def test_a_head_in_whole_numbers(self, bert, saved):
+        def other(tensors):
+            name = next(name for name in tensors if name.endswith("classifier.weight"))
+            tensors[name] = tensors[name].contiguous().view(torch.int32)
+
+        self.change(saved, other)
+        with pytest.raises(CheckpointError, match=r"as torch.int32, and this network as torch.float32"):
             read_lora(saved, bert)
 
 

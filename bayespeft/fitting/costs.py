@@ -119,7 +119,7 @@ def costs(make: Callable[[], nn.Module], method: Method, batch: int, length: int
             }
             for layer in layers
         }
-        kept = _Kept(model)
+        kept = Kept(model)
         counter = FlopCounterMode(display=False, custom_mapping=ATTENTION)
         with Attachment(placements) as attachment, counter as flops, torch.enable_grad():
             attachment.bind(weights)
@@ -178,8 +178,12 @@ def _inputs(model: nn.Module, batch: int, length: int) -> dict[str, Any]:
     return found
 
 
-class _Kept:
-    """Adds up the storages that autograd keeps, but for the network's parameters."""
+class Kept:
+    """Adds up the storages that autograd keeps, but for the network's parameters: the first of `saved_tensors_hooks`.
+
+    Attributes:
+        bytes: of what it was given so far.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self.bytes = 0
@@ -187,6 +191,7 @@ class _Kept:
         self._seen = {p.untyped_storage()._cdata: p.untyped_storage() for p in model.parameters()}
 
     def __call__(self, tensor: Tensor) -> Tensor:
+        """Take note of a tensor, and return it."""
         storage = tensor.untyped_storage()
         if storage._cdata not in self._seen:
             self._seen[storage._cdata] = storage

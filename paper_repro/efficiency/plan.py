@@ -20,7 +20,7 @@ from bayespeft import registry
 from bayespeft.config import TrainConfig
 from bayespeft.data.source import source_of
 from bayespeft.fitting.assemble import assemble, choose_method
-from bayespeft.fitting.costs import costs
+from bayespeft.fitting.costs import Kept, costs
 from bayespeft.likelihoods.label_tokens import LabelTokens
 from paper_repro.efficiency.step import LABELS, OwnStep, random_batch
 from paper_repro.results import append
@@ -40,27 +40,21 @@ LARGE = {
 
 
 def llama(shape: tuple[int, ...], dtype: torch.dtype) -> LlamaForCausalLM:
-    """Return a Llama of that shape with random weights."""
+    """Return a Llama of that shape with random weights, without gradients of its own: a fit takes none of it."""
     width, inner, layers, heads, pairs, vocabulary = shape
     config = LlamaConfig(
         hidden_size=width, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
         num_key_value_heads=pairs, vocab_size=vocabulary, pad_token_id=0,
     )  # fmt: skip
-    return LlamaForCausalLM._from_config(config, dtype=dtype)
+    return LlamaForCausalLM._from_config(config, dtype=dtype).requires_grad_(False)
 
 
 def held(step: OwnStep) -> int:
     """Return the bytes that autograd keeps in one step, but for the network's parameters."""
-    own = {p.untyped_storage()._cdata for p in step.problem.model.parameters()}
-    found: dict[int, torch.UntypedStorage] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        found.setdefault(tensor.untyped_storage()._cdata, tensor.untyped_storage())
-        return tensor
-
+    keep = Kept(step.problem.model)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         step()
-    return sum(storage.nbytes() for key, storage in found.items() if key not in own)
+    return keep.bytes
 
 
 def main() -> None:

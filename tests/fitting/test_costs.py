@@ -8,11 +8,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from bayespeft import registry
+from bayespeft.adapters.attach import frozen
 from bayespeft.config import TrainConfig
 from bayespeft.data.source import source_of
 from bayespeft.errors import ConfigError
 from bayespeft.fitting.assemble import assemble, choose_method
-from bayespeft.fitting.costs import ATTENTION, costs
+from bayespeft.fitting.costs import ATTENTION, Kept, costs
 from bayespeft.likelihoods.label_tokens import LabelTokens
 
 WIDTH, INNER, LAYERS, VOCABULARY, BATCH, LENGTH, RANK = 64, 160, 2, 100, 2, 16, 8
@@ -55,14 +56,8 @@ def test_what_is_trained_is_what_a_fit_trains(name: str) -> None:
 
 
 def test_operations_and_activations_are_those_of_the_network_with_storage() -> None:
-    kept: dict[int, torch.UntypedStorage] = {}
     model = llama().eval()
-    own = {p.untyped_storage()._cdata for p in model.parameters()}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        kept.setdefault(tensor.untyped_storage()._cdata, tensor.untyped_storage())
-        return tensor
-
+    keep = Kept(model)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     matrices = []
@@ -80,8 +75,19 @@ def test_operations_and_activations_are_those_of_the_network_with_storage() -> N
         model(ids, use_cache=False, logits_to_keep=1).logits.logsumexp(-1).sum().backward()
     found = costs(llama, registry.get("methods", "mle"), BATCH, LENGTH)
     assert found.step_flops == flops.get_total_flops()
-    held = sum(storage.nbytes() for key, storage in kept.items() if key not in own)
-    assert found.activation_bytes == pytest.approx(held, rel=0.1)
+    assert found.activation_bytes == pytest.approx(keep.bytes, rel=0.1)
+
+
+def test_activations_are_those_of_a_step_of_a_fit() -> None:
+    batch, length = 4, 64
+    rows = source_of([{"input_ids": torch.arange(1, 1 + length), "labels": i % 2} for i in range(batch)])
+    method = choose_method("melora", None, TrainConfig(batch_size=batch))
+    with assemble(llama().eval(), rows, method, likelihood=LabelTokens(token_ids=[5, 6])) as made:
+        keep = Kept(made.problem.model)
+        with frozen(made.problem.model), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            made.problem.loss(next(iter(made.problem.examples.batches(batch))), 1.0)
+    found = costs(llama, registry.get("methods", "melora"), batch, length)
+    assert found.activation_bytes == pytest.approx(keep.bytes, rel=0.05)
 
 
 def test_costs_grow_as_they_must() -> None:

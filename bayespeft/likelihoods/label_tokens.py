@@ -88,14 +88,24 @@ class LabelTokens(Categorical):
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the logits of the label tokens (n, K) at each row's last real position."""
+        return self.logits_behind(model, batch, {"use_cache": False})
+
+    def logits_behind(self, model: nn.Module, batch: Batch, cache: Mapping[str, Any]) -> Tensor:
+        """Return the same of rows whose beginning is in a key-value cache already.
+
+        Args:
+            model: the network.
+            batch: `input_ids` are what is left to read, and `attention_mask` covers what is in the cache, too.
+            cache: the network's arguments that hold it.
+        """
         inputs = batch.inputs
         if not isinstance(inputs, Mapping):
             raise DataError("label_tokens needs batches with input_ids, not one tensor.")
         mask = inputs.get("attention_mask")
         if mask is None:
             mask = torch.ones_like(inputs["input_ids"])
-        last = mask.shape[1] - 1 - mask.flip(1).argmax(1)
-        arguments = {**left_positions(model, mask), **inputs, "attention_mask": mask, "use_cache": False}
+        last = inputs["input_ids"].shape[1] - 1 - mask.flip(1).argmax(1)
+        arguments = {**left_positions(model, mask), **inputs, "attention_mask": mask, **cache}
         ids = torch.tensor(self.token_ids, device=mask.device)
         head, name = _output_embedding(model)
         if head is None or head._forward_hooks:

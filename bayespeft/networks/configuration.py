@@ -21,6 +21,29 @@ def is_encoder_decoder(model: nn.Module) -> bool:
     return bool(setting(model, "is_encoder_decoder"))
 
 
+def remembers_everything(model: nn.Module) -> bool:
+    """Whether nothing in a network's configuration says that a token's keys depend on what follows, or are forgotten.
+
+    Windows and chunks of attention forget; some ways to count positions (dynamic, longrope) depend on how long a text is.
+    """
+    parts = [part for part in (setting(model, "text_config"), getattr(model, "config", None)) if part is not None]
+
+    def said(name: str) -> Any:
+        return next((found for part in parts if (found := getattr(part, name, None)) is not None), None)
+
+    window = said("sliding_window") is not None and said("use_sliding_window") is not False
+    kinds = set(said("layer_types") or ())
+    rope = said("rope_parameters") or said("rope_scaling") or {}
+    nested = [value for value in rope.values() if isinstance(value, dict)] or [rope]
+    counted = {str(part.get("rope_type", part.get("type", "default"))) for part in nested}
+    return (
+        bool(parts)
+        and not (is_encoder_decoder(model) or window or said("attention_chunk_size"))
+        and kinds <= {"full_attention"}
+        and counted <= {"default", "linear", "llama3", "yarn"}
+    )
+
+
 def name_of(model: nn.Module) -> str:
     """Return where a network was loaded from, as far as it says so; an empty text otherwise."""
     return str(setting(model, "name_or_path") or "")

@@ -11,6 +11,7 @@ from torch import Tensor
 from bayespeft.adapters.attach import MixedRowsError
 from bayespeft.data.batch import Batch
 from bayespeft.prediction.folding import Folding
+from bayespeft.prediction.prefix import Prefix
 from bayespeft.prediction.rounds import SameRounds
 from bayespeft.prediction.trunk import Trunk
 from bayespeft.predictive.average import Average, Rows
@@ -55,7 +56,7 @@ class Passes:
             DataError: labels that the likelihood doesn't know, or batches that are not those of the last round.
             FitError: an output is not a number.
         """
-        trunk = Trunk(self.adapted)
+        trunk, prefix = Trunk(self.adapted), Prefix(self.adapted)
 
         def read() -> Iterator[Batch]:
             for number, batch in enumerate(batches):
@@ -64,7 +65,7 @@ class Passes:
                 yield batch
 
         def outputs(batch: Batch) -> Iterator[tuple[Tensor, Rows, int]]:
-            return self._outputs(batch, values, draws, folding, trunk)
+            return self._outputs(batch, values, draws, folding, trunk, prefix)
 
         for found in shared_out(read(), lambda batch: list(outputs(batch))) if self.shared else map(outputs, read()):
             for part in found:
@@ -73,7 +74,7 @@ class Passes:
         self.adapted.attachment.bind({})
 
     def _outputs(
-        self, batch: Batch, values: dict[str, Tensor], draws: int, folding: Folding, trunk: Trunk
+        self, batch: Batch, values: dict[str, Tensor], draws: int, folding: Folding, trunk: Trunk, prefix: Prefix
     ) -> Iterator[tuple[Tensor, Rows, int]]:
         """Yield outputs (some draws, rows, ...) of a batch, on the CPU, its rows, and the number of the first draw."""
         moved = batch.to(self.adapted.device)
@@ -83,7 +84,7 @@ class Passes:
             size = min(folding.size(len(batch)), max(draws, 1) - first)
             chunk = {name: value[first : first + size] for name, value in values.items()}
             try:
-                logits = self._logits(moved, chunk, size, trunk)
+                logits = self._logits(moved, chunk, size, trunk, prefix)
             except (MixedRowsError, torch.OutOfMemoryError):
                 if size == 1 or not folding.give_up():
                     raise
@@ -95,7 +96,7 @@ class Passes:
             yield outputs, self.rows(batch, outputs.shape[-1]), first
             first += size
 
-    def _logits(self, batch: Batch, values: dict[str, Tensor], draws: int, trunk: Trunk) -> Tensor:
+    def _logits(self, batch: Batch, values: dict[str, Tensor], draws: int, trunk: Trunk, prefix: Prefix) -> Tensor:
         """Run draws (draws, layers, ...) by stack, or the mean, on a batch; (draws * rows, ...) outputs, draw-major."""
 
         def bind(some: int, rows: int) -> None:
@@ -103,6 +104,8 @@ class Passes:
             self.adapted.attachment.bind(self.adapted.joint_guide.folded_weights(folded, rows))
 
         shared = trunk.logits(batch, draws, bind) if values else None
+        if shared is None:
+            shared = prefix.logits(batch, draws, bind)
         if shared is not None:
             return shared
         bind(draws, len(batch))

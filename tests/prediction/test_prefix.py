@@ -1,0 +1,108 @@
+"""What prompts begin with is read once for each draw, and nothing comes out otherwise than if each row read it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from transformers import MistralConfig, MistralForCausalLM
+
+import bayespeft
+from bayespeft import TrainConfig
+from bayespeft.likelihoods.label_tokens import LabelTokens
+from bayespeft.networks.configuration import remembers_everything
+from bayespeft.prediction.prefix import Prefix
+
+OPTIONS = {"train": TrainConfig(steps=5, lr=0.1, variational_lr=1.0, kl_weight=0.0), "progress": False}
+TEMPLATE = "the cat is fine the dog is very very fine the cat is fine " * 2 + "{question}\n{choices}\nAnswer:"
+
+
+def alone(monkeypatch, posterior, data, **options):
+    """Predict with every row reading all of its prompt."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Prefix, "logits", lambda *_: None)
+        return posterior.predict(data, **options)
+
+
+def tokens_read(posterior, data, **options):
+    """Return how many tokens the first block read in a prediction, padding included."""
+    blocks = next(m for m in posterior.model.modules() if isinstance(m, nn.ModuleList))
+    seen = []
+    handle = blocks[0].register_forward_hook(lambda _, args, output: seen.append(args[0].shape[0] * args[0].shape[1]))
+    posterior.predict(data, **options)
+    handle.remove()
+    return sum(seen)
+
+
+@pytest.mark.parametrize("network", ["llama", "gpt2"])
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("draws", [0, 1, 6])
+def test_what_prompts_share_is_read_once_for_each_draw(
+    request, monkeypatch, network, side, draws, tokenizer, questions
+):
+    model = request.getfixturevalue(network)
+    monkeypatch.setattr(tokenizer, "padding_side", side)
+    posterior = bayespeft.fit(
+        model, questions, "melora", tokenizer=tokenizer, likelihood=LabelTokens(template=TEMPLATE), **OPTIONS
+    )
+    options = {"draws": draws, "seed": 3, "batch_size": 12}
+    wanted = alone(monkeypatch, posterior, questions, **options)
+    found = posterior.predict(questions, **options)
+    torch.testing.assert_close(found.log_probs, wanted.log_probs, atol=1e-5, rtol=1e-5)
+    if draws > 1:
+        assert wanted.mutual_information.max() > 1e-4, "the draws differ"
+    with monkeypatch.context() as patch:
+        patch.setattr(Prefix, "logits", lambda *_: None)
+        all_of_them = tokens_read(posterior, questions, **options)
+    assert tokens_read(posterior, questions, **options) < all_of_them / 2
+
+
+def test_prompts_that_share_nothing_are_read_whole(llama, monkeypatch, tokenizer, questions):
+    posterior = bayespeft.fit(
+        llama,
+        questions,
+        "melora",
+        tokenizer=tokenizer,
+        likelihood=LabelTokens(template="{question}\n{choices}"),
+        **OPTIONS,
+    )
+    differing = [
+        {**row, "question": f"{['the', 'cat', 'dog', 'fine', 'is', 'very'][i]} is"}
+        for i, row in enumerate(questions[:6])
+    ]
+    whole = tokens_read(posterior, differing, draws=6)
+    monkeypatch.setattr(Prefix, "logits", lambda *_: None)
+    assert tokens_read(posterior, differing, draws=6) == whole
+
+
+def test_a_network_whose_attention_forgets_reads_all(monkeypatch, tokenizer, questions, llama):
+    config = MistralConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, sliding_window=4, pad_token_id=0,
+    )  # fmt: skip
+    model = MistralForCausalLM(config)
+    assert not remembers_everything(model)
+    assert remembers_everything(llama)
+    options = {"draws": 4, "seed": 3, "batch_size": 12}
+    posterior = bayespeft.fit(
+        model, questions, "melora", tokenizer=tokenizer, likelihood=LabelTokens(template=TEMPLATE), **OPTIONS
+    )
+    wanted = alone(monkeypatch, posterior, questions, **options)
+    assert torch.equal(posterior.predict(questions, **options).log_probs, wanted.log_probs)
+
+
+def test_a_network_that_answers_otherwise_with_a_cache_reads_all(monkeypatch, tokenizer, questions, llama):
+    posterior = bayespeft.fit(
+        llama, questions, "melora", tokenizer=tokenizer, likelihood=LabelTokens(template=TEMPLATE), **OPTIONS
+    )
+    norm = llama.model.norm
+
+    def minds(_, args, output):
+        """Scale by the tokens of the pass, as no causal network does."""
+        return output * (1 + output.shape[1] / 10)
+
+    handle = norm.register_forward_hook(minds)
+    options = {"draws": 4, "seed": 3, "batch_size": 12}
+    wanted = alone(monkeypatch, posterior, questions, **options)
+    assert torch.equal(posterior.predict(questions, **options).log_probs, wanted.log_probs)
+    handle.remove()

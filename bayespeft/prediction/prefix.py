@@ -20,6 +20,8 @@ from bayespeft.data.batch import Batch
 from bayespeft.likelihoods.label_tokens import LabelTokens
 from bayespeft.networks.configuration import remembers_everything
 from bayespeft.networks.forward import cache_name, cache_of, last_logits, takes
+from bayespeft.prediction.folding import fitting
+from bayespeft.utils.memory import free_memory
 from bayespeft.variational.adapted import Adapted
 
 # A second pass costs what starting it costs: it is worth its while where so many tokens less are read in all.
@@ -70,7 +72,7 @@ class Prefix:
             if key not in known:
                 known[key] = self._proved(batch, ids, mask, shared, min(draws, 2), bind)
             return self._run(ids, mask, shared, draws, bind) if known[key] else None
-        except MixedRowsError:
+        except (MixedRowsError, torch.OutOfMemoryError):
             known[key] = False
             return None
 
@@ -95,6 +97,10 @@ class Prefix:
         front = {"input_ids": ids[:1, :shared].repeat(draws, 1), "attention_mask": mask[:1, :shared].repeat(draws, 1)}
         cache = cache_of(self._model(**front, **last_logits(self._model, 1), use_cache=True))
         if not _is_plain(cache):
+            return None
+        # Without a cache a pass holds keys and values of one layer at a time, so that many long rows may only go without.
+        each = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers) // shared
+        if fitting(rows, each * mask.shape[1], free_memory(ids.device)) < rows:
             return None
         cache.reorder_cache(torch.arange(draws, device=ids.device).repeat_interleave(rows))
         bind(draws, rows)

@@ -11,6 +11,7 @@ import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.likelihoods.label_tokens import LabelTokens
 from bayespeft.networks.configuration import remembers_everything
+from bayespeft.prediction import prefix
 from bayespeft.prediction.prefix import Prefix
 
 OPTIONS = {"train": TrainConfig(steps=5, lr=0.1, variational_lr=1.0, kl_weight=0.0), "progress": False}
@@ -34,6 +35,13 @@ def tokens_read(posterior, data, **options):
     return sum(seen)
 
 
+def whole(monkeypatch, posterior, data, **options):
+    """Return how many tokens are read where every row reads all of its prompt."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Prefix, "logits", lambda *_: None)
+        return tokens_read(posterior, data, **options)
+
+
 @pytest.mark.parametrize("network", ["llama", "gpt2"])
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("draws", [0, 1, 6])
@@ -51,13 +59,10 @@ def test_what_prompts_share_is_read_once_for_each_draw(
     torch.testing.assert_close(found.log_probs, wanted.log_probs, atol=1e-5, rtol=1e-5)
     if draws > 1:
         assert wanted.mutual_information.max() > 1e-4, "the draws differ"
-    with monkeypatch.context() as patch:
-        patch.setattr(Prefix, "logits", lambda *_: None)
-        all_of_them = tokens_read(posterior, questions, **options)
-    assert tokens_read(posterior, questions, **options) < all_of_them / 2
+    assert tokens_read(posterior, questions, **options) < whole(monkeypatch, posterior, questions, **options) / 2
 
 
-def test_prompts_that_share_nothing_are_read_whole(llama, monkeypatch, tokenizer, questions):
+def test_prompts_that_share_nothing_are_read_whole(monkeypatch, llama, tokenizer, questions):
     posterior = bayespeft.fit(
         llama,
         questions,
@@ -70,9 +75,21 @@ def test_prompts_that_share_nothing_are_read_whole(llama, monkeypatch, tokenizer
         {**row, "question": f"{['the', 'cat', 'dog', 'fine', 'is', 'very'][i]} is"}
         for i, row in enumerate(questions[:6])
     ]
-    whole = tokens_read(posterior, differing, draws=6)
-    monkeypatch.setattr(Prefix, "logits", lambda *_: None)
-    assert tokens_read(posterior, differing, draws=6) == whole
+    assert tokens_read(posterior, differing, draws=6) == whole(monkeypatch, posterior, differing, draws=6)
+
+
+def test_rows_whose_keys_and_values_have_no_room_read_all(monkeypatch, tokenizer, questions, llama):
+    posterior = bayespeft.fit(
+        llama, questions, "melora", tokenizer=tokenizer, likelihood=LabelTokens(template=TEMPLATE), **OPTIONS
+    )
+    options = {"draws": 4, "seed": 3, "batch_size": 12}
+    assert tokens_read(posterior, questions, **options) < whole(monkeypatch, posterior, questions, **options)
+    monkeypatch.setattr(prefix, "free_memory", lambda _: 10_000)
+    found = posterior.predict(questions, **options)
+    # The beginning has been read when its size shows.
+    assert tokens_read(posterior, questions, **options) > whole(monkeypatch, posterior, questions, **options)
+    wanted = alone(monkeypatch, posterior, questions, **options)
+    assert torch.equal(found.log_probs, wanted.log_probs)
 
 
 def test_a_network_whose_attention_forgets_reads_all(monkeypatch, tokenizer, questions, llama):
@@ -87,8 +104,7 @@ def test_a_network_whose_attention_forgets_reads_all(monkeypatch, tokenizer, que
     posterior = bayespeft.fit(
         model, questions, "melora", tokenizer=tokenizer, likelihood=LabelTokens(template=TEMPLATE), **OPTIONS
     )
-    wanted = alone(monkeypatch, posterior, questions, **options)
-    assert torch.equal(posterior.predict(questions, **options).log_probs, wanted.log_probs)
+    assert tokens_read(posterior, questions, **options) == whole(monkeypatch, posterior, questions, **options)
 
 
 def test_a_network_that_answers_otherwise_with_a_cache_reads_all(monkeypatch, tokenizer, questions, llama):

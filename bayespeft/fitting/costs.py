@@ -3,7 +3,8 @@
 A step is run with tensors that have shapes and no storage (torch's FakeTensorMode), so that the counts are those of the
 network's own code: multiplications and additions as torch's FlopCounterMode counts them (matrix products and attention), and as
 activations every tensor that autograd keeps for the backward pass, each storage once, but for parameters. It is the step of a
-point: noise of the weights comes on top, r x r numbers for each example and layer with r x r cores, and so does a fresh head.
+point: noise of the weights comes on top, r x r numbers for each example and layer with r x r cores, and so do a fresh head and
+the priors' terms, a few times as many numbers as are trained, whatever the batch.
 No mask is given, as what follows from its values can't be known: with padding, attention may keep more than is counted.
 """
 

@@ -5,7 +5,7 @@ Which metrics there are says `metrics.spec`, and what their intervals cover `met
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -101,7 +101,12 @@ def replicates(
 
 
 def mean_intervals(
-    scores: Mapping[str, Floats], *, level: float = 0.95, resamples: int = 1000, seed: int = 0
+    scores: Mapping[str, Floats],
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+    signed: Collection[str] = (),
 ) -> dict[str, Metric]:
     """Return the means of scores with studentised intervals, by name, from the same resamples.
 
@@ -110,6 +115,7 @@ def mean_intervals(
         level: coverage that each interval aims at.
         resamples: number of bootstrap samples.
         seed: the result is a function of the scores and of this.
+        signed: scores that may be negative although none here is, such as losses of densities.
 
     Raises:
         ConfigError: `level` is not in (0, 1), or `resamples` is below 1.
@@ -119,7 +125,8 @@ def mean_intervals(
     resamples = affordable(resamples, len(values))
     n, means = len(values), values.mean(axis=0)
     # A mean of what is never negative, such as squared errors, is not negative either.
-    least = np.where(values.min(axis=0) >= 0, 0.0, -np.inf)
+    bounded = (values.min(axis=0) >= 0) & ~np.isin(list(scores), list(signed))
+    least = np.where(bounded, 0.0, -np.inf)
     values = values - means
     error = values.std(axis=0) / n**0.5
     draws = np.empty((max(resamples, 0), len(scores)))
@@ -128,7 +135,7 @@ def mean_intervals(
         spread = np.sqrt(np.maximum(drawn @ values**2 / n - mean**2, 0) / n)
         draws[rows] = deviates(mean, spread, 0.0, error)
     return {
-        name: studentised(float(means[i]), float(error[i]), draws[:, i], level, least=float(least[i]))
+        name: studentised(float(means[i]), float(error[i]), draws[:, i], level, n, least=float(least[i]))
         for i, name in enumerate(scores)
     }
 
@@ -158,7 +165,7 @@ def explained(
     draws = np.empty(max(resamples, 0))
     for rows, drawn in resampled_counts(len(losses), resamples, np.random.default_rng(seed)):
         draws[rows] = deviates(*_explained(losses, base, drawn), float(value[0]), float(error[0]))
-    return studentised(float(value[0]), float(error[0]), draws, level, most=1.0)
+    return studentised(float(value[0]), float(error[0]), draws, level, len(losses), most=1.0)
 
 
 def _explained(losses: Floats, base: Floats, drawn: Floats) -> tuple[Floats, Floats]:

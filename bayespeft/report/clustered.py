@@ -119,7 +119,12 @@ def ratios(
         )
     return {
         name: studentised(
-            float(value[i]), float(error[i]), draws[:, i], level, least=0.0 if ratio.part.min() >= 0 else -np.inf
+            float(value[i]),
+            float(error[i]),
+            draws[:, i],
+            level,
+            int((ratio.whole > 0).sum()),
+            least=0.0 if ratio.part.min() >= 0 else -np.inf,
         )
         for i, (name, ratio) in enumerate(columns.items())
     }

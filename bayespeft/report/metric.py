@@ -11,7 +11,10 @@ UNKNOWN = "-"
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A number with its interval; `low <= value <= high`. What the interval covers, its report says."""
+    """A number with its interval; `low <= value <= high`. What the interval covers, its report says.
+
+    One example tells nothing of how far a number may be off: its interval is all that the number can be, up to infinite ends.
+    """
 
     value: float
     low: float
@@ -20,9 +23,10 @@ class Metric:
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
-    def to_dict(self) -> dict[str, float]:
-        """Return value, low and high."""
-        return {"value": self.value, "low": self.low, "high": self.high}
+    def to_dict(self) -> dict[str, float | None]:
+        """Return value, low and high; None for an end that is not bounded, which JSON has no number for."""
+        ends = {"low": self.low, "high": self.high}
+        return {"value": self.value, **{name: end if math.isfinite(end) else None for name, end in ends.items()}}
 
 
 Figure = Metric | float | None

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from bayespeft.report.bootstrap import mean_intervals
+from bayespeft.report.clustered import Ratio, ratios
 from bayespeft.report.studentised import deviates, middle, studentised
 
 
 def test_quantiles_of_t_are_turned_around() -> None:
     """t runs from -1 to 3: the lower end is 3 errors below, the upper one 1 above."""
-    found = studentised(5.0, 0.5, np.linspace(-1, 3, 1001), 1 - 1e-9)
+    found = studentised(5.0, 0.5, np.linspace(-1, 3, 1001), 1 - 1e-9, rows=9)
     assert (found.low, found.value, found.high) == pytest.approx((3.5, 5.0, 5.5))
-    clipped = studentised(5.0, 0.5, np.linspace(-1, 3, 1001), 1 - 1e-9, least=4.0, most=5.2)
+    clipped = studentised(5.0, 0.5, np.linspace(-1, 3, 1001), 1 - 1e-9, rows=9, least=4.0, most=5.2)
     assert (clipped.low, clipped.high) == (4.0, 5.2)
 
 
@@ -53,3 +54,30 @@ def test_few_draws_make_ends_that_hold_as_often(draws: int) -> None:
         low, high = middle(rng.normal(size=draws), 0.9)
         held += low <= rng.normal() <= high
     assert held / times == pytest.approx(0.9, abs=4 * (0.09 / times) ** 0.5)
+
+
+@pytest.mark.parametrize("rows", [2, 3])
+def test_two_or_three_examples_have_an_interval_that_holds(rows: int) -> None:
+    """Normal: Student's interval holds in 95 %, and this one has it inside; of resamples alone two would hold in half."""
+    rng, times, held = np.random.default_rng(0), 400, 0
+    for seed in range(times):
+        found = mean_intervals({"a": rng.normal(size=rows)}, resamples=40, seed=seed)["a"]
+        held += found.low <= 0 <= found.high
+    assert held / times >= 0.95 - 4 * (0.95 * 0.05 / times) ** 0.5
+
+
+def test_one_example_says_nothing_of_the_spread() -> None:
+    found = mean_intervals({"loss": np.array([0.7]), "gain": np.array([-0.7])}, resamples=10)
+    assert (found["loss"].low, found["loss"].high) == (0, np.inf)
+    assert (found["gain"].low, found["gain"].high) == (-np.inf, np.inf)
+    assert found["loss"].to_dict() == {"value": 0.7, "low": 0, "high": None}
+    # Rows without a token are no examples of a loss per token.
+    per_token = ratios({"loss": Ratio(np.array([1.5, 0, 0]), np.array([2.0, 0, 0]))}, resamples=10)["loss"]
+    assert (per_token.value, per_token.low, per_token.high) == (0.75, 0, np.inf)
+
+
+def test_a_loss_of_densities_may_be_negative_though_none_here_is() -> None:
+    values = np.array([0.01, 0.02, 0.01, 3.0])
+    bounded, free = (mean_intervals({"nll": values}, resamples=200, signed=names)["nll"] for names in ((), ("nll",)))
+    assert bounded.low == 0 > free.low
+    assert bounded.high == free.high

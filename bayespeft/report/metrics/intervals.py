@@ -92,7 +92,7 @@ class Studentised(Interval):
     def __call__(self, value: float, draws: Floats, ordered: Ordered, level: float) -> Figure:
         """As the base."""
         error = float(self.error(ordered.whole)[0])
-        return studentised(value, error, draws, level, self.least, self.most)
+        return studentised(value, error, draws, level, len(ordered), self.least, self.most)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from bayespeft.adapters.attach import Attachment, Placement
-from bayespeft.errors import ConfigError
+from bayespeft.errors import AttachError, BayesPeftError, ConfigError
 from bayespeft.fitting.stacking import blank_stacks
 from bayespeft.layers.factors import StackedFactor
 from bayespeft.layers.layer import Layer
@@ -28,6 +28,7 @@ from bayespeft.layers.targets import find_layers
 from bayespeft.layers.weights import Shared
 from bayespeft.methods.base import Method
 from bayespeft.networks.forward import takes
+from bayespeft.networks.positions import has_table, longest
 from bayespeft.variational.joint_guide import JointGuide
 
 # Bytes of a float32; trained numbers are float32 whatever the network is.
@@ -103,11 +104,20 @@ def costs(make: Callable[[], nn.Module], method: Method, batch: int, length: int
         length: tokens of each. A language model's outputs are those of the last token.
 
     Raises:
-        ConfigError: the adapter reads the network's weights, or shares a factor between layers. AttachError: the targets
-            match no layer.
+        ConfigError: no examples or tokens, or more tokens than the network has positions for; the adapter reads the network's
+            weights, shares a factor between layers, or learns sparse numbers.
+        AttachError: the network can't run without storage, or on tokens alone.
+        TargetError: the targets match no layer.
     """
+    if batch < 1 or length < 1:
+        raise ConfigError(f"a batch of {batch} examples of {length} tokens: at least one of each is needed.")
     with FakeTensorMode():
         model = make().eval()
+        most = longest(model) if has_table(model) else None
+        if most is not None and length > most:
+            raise ConfigError(
+                f"{length} tokens: {type(model).__name__} has positions for {most}, and a fit cuts longer texts there."
+            )
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         layers = find_layers(model, method.targets)
@@ -125,9 +135,9 @@ def costs(make: Callable[[], nn.Module], method: Method, batch: int, length: int
         with Attachment(placements) as attachment, counter as flops, torch.enable_grad():
             attachment.bind(weights)
             with torch.autograd.graph.saved_tensors_hooks(kept, lambda tensor: tensor):
-                outputs = model(**_inputs(model, batch, length)).logits.float().logsumexp(-1).sum()
+                outputs = _logits(model, batch, length).float().logsumexp(-1).sum()
             forward = flops.get_total_flops()
-            outputs.backward()
+            torch.autograd.backward(outputs)
         return Costs(
             parameters=sum(parameter.numel() for parameter in model.parameters()),
             layers=len(layers),
@@ -166,7 +176,31 @@ def _parts(layer: Layer, method: Method) -> tuple[list[StackedFactor], int]:
                 f"adapter '{method.adapter.kind}' has a factor that all layers share, which is not planned layer by layer: "
                 "plan with melora or blob."
             )
+        if any(not stack.init.is_floating_point() for stack in stacks):
+            raise ConfigError(
+                f"adapter '{method.adapter.kind}' learns numbers at positions that it chooses, and these are looked at where "
+                "there is nothing to look at: plan with melora or blob."
+            )
         return stacks, JointGuide(stacks, method.guide, generator).trainable()
+
+
+def _logits(model: nn.Module, batch: int, length: int) -> Tensor:
+    """Run the network.
+
+    Raises:
+        AttachError: it fails.
+    """
+    try:
+        logits: Tensor = model(**_inputs(model, batch, length)).logits
+    except BayesPeftError:
+        raise
+    except Exception as error:  # whatever a network raises whose code looks at values, which are not there
+        raise AttachError(
+            f"{type(model).__name__} can't be planned: without storage, called with token numbers alone, it fails with "
+            f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}. Plan a network of the same size whose code does "
+            "not look at its inputs' values, such as a LLaMA, another dtype, or one example a batch."
+        ) from error
+    return logits
 
 
 def _inputs(model: nn.Module, batch: int, length: int) -> dict[str, Any]:

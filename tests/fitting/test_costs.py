@@ -5,13 +5,20 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    BartConfig,
+    BartForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from bayespeft import registry
 from bayespeft.adapters.attach import frozen
 from bayespeft.config import TrainConfig
 from bayespeft.data.source import source_of
-from bayespeft.errors import ConfigError
+from bayespeft.errors import AttachError, ConfigError
 from bayespeft.fitting.assemble import assemble, choose_method
 from bayespeft.fitting.costs import ATTENTION, Kept, costs
 from bayespeft.likelihoods.label_tokens import LabelTokens
@@ -104,3 +111,26 @@ def test_costs_grow_as_they_must() -> None:
 def test_a_factor_that_layers_share_is_refused() -> None:
     with pytest.raises(ConfigError, match="share"):
         costs(llama, registry.get("methods", "intrinsic"), BATCH, LENGTH)
+
+
+def test_what_can_not_be_planned_is_our_error() -> None:
+    method = registry.get("methods", "melora")
+    for batch, length in ((0, LENGTH), (BATCH, 0), (-1, LENGTH)):
+        with pytest.raises(ConfigError, match="at least one of each"):
+            costs(llama, method, batch, length)
+    gpt2 = GPT2Config(vocab_size=VOCABULARY, n_embd=WIDTH, n_layer=1, n_head=4, n_positions=LENGTH)
+    assert costs(lambda: GPT2LMHeadModel(gpt2), method, BATCH, LENGTH).layers == 1
+    with pytest.raises(ConfigError, match=f"has positions for {LENGTH}"):
+        costs(lambda: GPT2LMHeadModel(gpt2), method, BATCH, LENGTH + 1)
+    bart = BartConfig(
+        vocab_size=VOCABULARY, d_model=WIDTH, encoder_layers=1, decoder_layers=1, encoder_attention_heads=4,
+        decoder_attention_heads=4, encoder_ffn_dim=WIDTH, decoder_ffn_dim=WIDTH,
+    )  # fmt: skip
+    with pytest.raises(AttachError, match="BartForSequenceClassification can't be planned"):
+        costs(lambda: BartForSequenceClassification(bart), method, BATCH, LENGTH)
+
+
+@pytest.mark.parametrize("name", ["bayes_rosa", "sparse_only"])
+def test_sparse_factors_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="learns numbers at positions that it chooses"):
+        costs(llama, registry.get("methods", name), BATCH, LENGTH)

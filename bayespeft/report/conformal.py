@@ -18,6 +18,7 @@ from bayespeft.report.json_report import JsonReport
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.conformal import class_quantiles, class_scores, quantile
 from bayespeft.report.metrics.examples import validate
+from bayespeft.report.metrics.intervals import unseen
 from bayespeft.report.predictions import ClassPrediction, check_alike, probabilities
 from bayespeft.report.proportions import proportion
 from bayespeft.utils.checks import ELSEWHERE, Resamples, Seed, checked_methods
@@ -158,7 +159,7 @@ class Conformal:
         found = mean_intervals({"size": sizes}, resamples=resamples, seed=self.seed)
         return ConformalReport(
             coverage=proportion(float(hit.mean()), len(labels)),
-            size=found["size"],
+            size=found["size"] if sizes.std() else unseen(float(sizes[0]), len(sizes), 0.95, 0.0, self.classes),
             single=float((sizes == 1).mean()),
             empty=float((sizes == 0).mean()),
             target=1 - self.alpha,

@@ -73,13 +73,38 @@ def test_interval_contains_the_value_and_stays_in_range(
         assert 0 <= metric.low <= metric.value <= metric.high <= top[name]
 
 
-def test_one_example_says_little_of_shares_and_errors_and_nothing_of_means() -> None:
+def test_one_example_says_little() -> None:
     found = intervals(example_scores(binary([0.7]), [1]))
     assert astuple(found["nll"]) == pytest.approx((0, -np.log(0.3), np.inf))
     assert astuple(found["brier"]) == pytest.approx((0, 0.98, 2))
     assert astuple(found["accuracy"]) == pytest.approx((0, 0, 0.975))
     for name in ("ece", "ece_equal_mass"):
         assert (found[name].value, found[name].high) == (pytest.approx(0.7), 1)
+
+
+def test_examples_that_are_all_alike_leave_what_may_have_gone_unseen() -> None:
+    """A share of wrong answers of up to q, 1 in 40 of whose samples of 20 have none, shifts a mean by q times a wrong one's."""
+    log_probs, labels = binary([0.9] * 20), [0] * 20
+    found = intervals(example_scores(log_probs, labels))
+    unseen = 1 - 0.025 ** (1 / 20)
+    right, wrong = -np.log(0.9), -np.log(0.1)
+    assert found["nll"].value == pytest.approx(right)
+    assert found["nll"].high == pytest.approx((1 - unseen) * right + unseen * wrong)
+    assert found["nll"].low == pytest.approx((1 - unseen) * right)
+    assert found["brier"].high == pytest.approx((1 - unseen) * 0.02 + unseen * 2)
+
+
+@pytest.mark.parametrize(("n", "wrong"), [(1, 0), (1, 1), (11, 0), (200, 71), (500, 0)])
+def test_no_interval_is_without_width(n: int, wrong: int) -> None:
+    """Predictions are the same for every row, and at 71 of 200 the base rates themselves: no row adds to the skill."""
+    labels = np.arange(n) < wrong
+    scores = example_scores(binary([1 - 71 / 200] * n), labels.astype(int))
+    found = bootstrap.intervals(scores, resamples=50)
+    widths = {name: figure.high - figure.low for name, figure in found.items() if isinstance(figure, Metric)}
+    assert {"nll", "brier", "accuracy", "confidence_gap", "refusal_gain"} <= widths.keys()
+    assert min(widths.values()) > 1e-4
+    if wrong == 71:
+        assert found["skill"].low < 0 < found["skill"].high
 
 
 def test_intervals_of_means_have_the_width_of_the_central_limit_theorem(simulate: Any) -> None:

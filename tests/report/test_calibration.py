@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bayespeft.errors import ConfigError, DataError, FileError
-from bayespeft.report import CalibrationReport, Metric, metrics
+from bayespeft.report import CalibrationReport, metrics
 from bayespeft.report.bootstrap import ece_noise, intervals
 
 FACTS: dict[str, Any] = {
@@ -238,7 +238,11 @@ def test_one_class_and_perfect_predictions_report_without_warnings() -> None:
         # Even where all are right: Clopper and Pearson's (1 - p)^n = .025, and a calibration error that is not seen yet.
         assert (report.accuracy.value, report.accuracy.high) == (1.0, 1.0)
         assert report.accuracy.low == pytest.approx(0.025 ** (1 / n))
-        assert report.nll == report.brier == Metric(0.0, 0.0, 0.0)
+        assert (report.nll.value, report.nll.low, report.brier.value, report.brier.low) == (0, 0, 0, 0)
+        # With one class nothing can be wrong; of three, a share of wrong ones that went unseen would cost this much.
+        unseen = 1 - 0.025 ** (1 / n)
+        assert report.nll.high == pytest.approx(0.0 if log_probs.shape[1] == 1 else unseen * -metrics.LOG_ZERO)
+        assert report.brier.high == pytest.approx(2 * unseen)
         assert (report.ece.value, report.ece.low) == (0.0, 0.0)
         assert report.ece.high > 0.5
         assert report.entropy == report.ece_noise == 0

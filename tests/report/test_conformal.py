@@ -208,6 +208,13 @@ def test_lac_sets_may_be_empty_and_aps_sets_go_by_the_seed(simulate: Any) -> Non
     assert (aps.sets(data) != replace(aps, seed=2).sets(data)).any()
 
 
+def test_sets_of_one_size_may_be_larger_in_rows_that_were_not_seen() -> None:
+    log_probs, labels = np.log(np.tile([0.9, 0.06, 0.04], (40, 1))), np.zeros(40, dtype=int)
+    report = fit(log_probs, labels, alpha=0.1).report(predictive(log_probs, labels), resamples=20)
+    unseen = 1 - 0.025 ** (1 / 40)
+    assert (report.size.low, report.size.value, report.size.high) == pytest.approx((1 - unseen, 1, 1 + 2 * unseen))
+
+
 def test_report_measures_prints_and_reads_itself(simulate: Any) -> None:
     (fitted, test) = (simulate(300, 4, seed=seed) for seed in (0, 1))
     found = fit(*fitted, alpha=0.1)

@@ -1,14 +1,16 @@
 """How metrics get their intervals: from resamples, as proportions, as AUROCs, or by a bound.
 
-A mean over examples, and a smooth function of such means, is resampled and studentised (`studentised`): the interval covers the
-population's figure. Proportions have an interval of their own (`proportions`), AUROCs, too (`ranks`), and so have calibration
-errors, which resampling biases upward (`deviation`). Figures that none fits, such as the largest error of a bin, have none, and
-those of errors have none where there are fewer than five of them. In how many of simulated samples each interval covers its
-target stands in paper_repro.
+A mean over examples, and a smooth function of such means, is resampled and studentised (`studentised`): the interval covers
+the population's figure. Proportions have an interval of their own (`proportions`), AUROCs, too (`ranks`), and so have
+calibration errors, which resampling biases upward (`deviation`). Figures that none fits, such as the largest error of a bin,
+have none, and those of errors have none where there are fewer than five of them. Where all of several examples contribute the
+same, there is nothing to resample, and the interval is that of what may have gone unseen (`unseen`). In how many of simulated
+samples each interval covers its target stands in paper_repro.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,9 +23,12 @@ from bayespeft.report.deviation import deviation
 from bayespeft.report.metric import Figure, Metric
 from bayespeft.report.metrics.examples import Scores
 from bayespeft.report.metrics.tally import Function, Ordered, Tally
-from bayespeft.report.proportions import proportion
+from bayespeft.report.proportions import exact, proportion
 from bayespeft.report.ranks import rank_interval
 from bayespeft.report.studentised import deviates, middle, studentised
+
+SPREAD = 1e-12
+"""Standard errors up to this are rounding."""
 
 FEWEST = 5
 """Errors, and right answers, without which there is no interval of how confidence ranks them."""
@@ -56,7 +61,14 @@ class Interval(ABC):
 
 @dataclass(frozen=True)
 class Percentile(Interval):
-    """Quantiles of the metric on resamples."""
+    """Quantiles of the metric on resamples.
+
+    Attributes:
+        least, most: ends of the metric's range.
+    """
+
+    least: float = -math.inf
+    most: float = math.inf
 
     def resampled(self, metric: Function) -> Function:
         """Return the metric."""
@@ -64,6 +76,8 @@ class Percentile(Interval):
 
     def __call__(self, value: float, draws: Floats, ordered: Ordered, level: float) -> Metric:
         """As the base."""
+        if math.isfinite(self.most - self.least) and not (np.abs(draws - value) > SPREAD).any():
+            return unseen(value, len(ordered), level, self.least, self.most)
         return percentile(value, draws, level)
 
 
@@ -74,11 +88,14 @@ class Studentised(Interval):
     Attributes:
         error: standard error of the metric in each resample.
         least, most: ends of the metric's range.
+        worst: which value the metric would have if all examples were as bad as predictions like these can be, for one whose
+            range has no such end.
     """
 
     error: Function
     least: float = 0.0
     most: float = 1.0
+    worst: Callable[[Ordered], float] | None = None
 
     def resampled(self, metric: Function) -> Function:
         """Return the studentised deviation from the sample."""
@@ -92,6 +109,11 @@ class Studentised(Interval):
     def __call__(self, value: float, draws: Floats, ordered: Ordered, level: float) -> Figure:
         """As the base."""
         error = float(self.error(ordered.whole)[0])
+        # One example alone says nothing of others that are like it either: its interval is the whole range.
+        if error <= SPREAD and len(ordered) > 1:
+            worst = [] if self.worst is None else [self.worst(ordered)]
+            ends = [end for end in (self.least, self.most, *worst) if math.isfinite(end)]
+            return unseen(value, len(ordered), level, min(ends), max(ends))
         return studentised(value, error, draws, level, len(ordered), self.least, self.most)
 
 
@@ -148,6 +170,16 @@ class Deviation(Interval):
     def __call__(self, value: float, draws: Floats, ordered: Ordered, level: float) -> Metric:
         """As the base."""
         return deviation(value, draws, self.square(ordered), len(ordered), level)
+
+
+def unseen(value: float, n: int, level: float, least: float, most: float) -> Metric:
+    """Return a mean to which each of n examples contributes the same, with its interval.
+
+    Examples that contribute anything else, from `least` to `most`, may be so large a share of the population as is the upper
+    end of Clopper's and Pearson's interval of none among n.
+    """
+    share = exact(0.0, n, level)[1]
+    return Metric(value, value - share * max(value - least, 0.0), value + share * max(most - value, 0.0))
 
 
 def few(ordered: Ordered) -> bool:

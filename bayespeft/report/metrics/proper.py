@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bayespeft.report.binning import Floats
-from bayespeft.report.metrics.examples import Scores, example_scores
+from bayespeft.report.metrics.examples import LOG_ZERO, Scores, example_scores
 from bayespeft.report.metrics.intervals import Exact, Studentised, error_of_mean
 from bayespeft.report.metrics.spec import MetricSpec
 from bayespeft.report.metrics.tally import Ordered, Tally
@@ -98,6 +98,17 @@ def _skill_error(tally: Tally) -> Floats:
     return np.divide(np.sqrt(np.maximum(variance, 0) / tally.n), mean, out=np.zeros_like(mean), where=mean > 0)
 
 
+def _surprise(ordered: Ordered) -> float:
+    """The largest NLL that any label would have had: that of the least probable class of all rows."""
+    law = ordered.scores.law
+    least = min(float(law.columns(k, k + 1).min()) for k in range(law.classes))
+    return -math.log(least) if least > 0 else -LOG_ZERO
+
+
+def _least_skill(ordered: Ordered) -> float:
+    return 1 - _surprise(ordered) / float(_base_nll(ordered.scores).mean())
+
+
 def _nll(scores: Scores) -> Floats:
     return scores.nll
 
@@ -114,12 +125,12 @@ METRICS = (
     ),
     MetricSpec(
         name="nll", title="NLL", contribution=_nll, unit="nats",
-        interval=Studentised(error_of_mean(_nll), most=np.inf), higher_is_better=False,
+        interval=Studentised(error_of_mean(_nll), most=np.inf, worst=_surprise), higher_is_better=False,
         remark="nats per example", printed="nats", tile="nats; surprise at the right answers", compared=True, by_draws=True,
     ),
     MetricSpec(
-        name="skill", title="skill", function=_skill, interval=Studentised(_skill_error, least=-math.inf), unit="%",
-        higher_is_better=True,
+        name="skill", title="skill", function=_skill, unit="%",
+        interval=Studentised(_skill_error, least=-math.inf, worst=_least_skill), higher_is_better=True,
         remark="1 - NLL / NLL of the base rates: 0 is no better than these, 100 % perfect",
         printed=lambda report: f"1 - NLL / NLL of the base rates ({report.metrics['base_nll']:.3f} nats)",
         tile="of its probabilities, over base rates",

@@ -247,8 +247,8 @@ METRICS = (
         )
     ),
     MetricSpec(
-        name="refusal_gain", title="accuracy gained by refusing 20 %", function=_gain, interval=Percentile(), unit="%",
-        higher_is_better=True, remark="the least certain",
+        name="refusal_gain", title="accuracy gained by refusing 20 %", function=_gain, unit="%",
+        interval=Percentile(-1.0, 1.0), higher_is_better=True, remark="the least certain",
     ),
     *(
         MetricSpec(

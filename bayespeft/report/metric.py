@@ -20,6 +20,11 @@ class Metric:
     low: float
     high: float
 
+    def __post_init__(self) -> None:
+        # JSON has no number for an end that is not bounded, and `to_dict` writes None there.
+        object.__setattr__(self, "low", -math.inf if self.low is None else self.low)
+        object.__setattr__(self, "high", math.inf if self.high is None else self.high)
+
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 

@@ -13,7 +13,8 @@ PAPER = Paper(
     "gradients.",
     claims=(
         Claim(SOURCE, "sparse and low rank together beat LoRA", "rosa_sparse", "mle", more_accurate, "subspace_glue",
-              stated="LLaMA-2-7B, 41M numbers, accuracy on GSM8k, ViGGO, SQL: 31.2, 95.0, 88.3 against LoRA's 28.4, 90.5, 88.7"),
+              stated="LLaMA-2-7B, 41M numbers, accuracy on GSM8k, ViGGO, SQL: 31.2, 95.0, 88.3 against LoRA's 28.4, 90.5, "
+              "88.7"),
         Claim(SOURCE, "the two beat sparse alone", "rosa_sparse", "sparse_only", more_accurate, "subspace_glue",
               stated="against 26.2, 72.6, 83.2 of sparse alone"),
     ),

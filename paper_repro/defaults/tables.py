@@ -70,7 +70,9 @@ def summary() -> str:
     ece = sum(cell["melora"]["ece"] for cell in pairs) / sum(cell["mle"]["ece"] for cell in pairs)
     accuracy = sum(cell["melora"]["accuracy"] - cell["mle"]["accuracy"] for cell in pairs) / len(pairs)
     # Steps, not seconds: a step of the two takes the same time, and cells are of several machines.
-    cost = geometric((cell["melora"]["steps"] + cell["melora"]["search_steps"]) / cell["mle"]["steps"] for cell in pairs)
+    cost = geometric(
+        (cell["melora"]["steps"] + cell["melora"]["search_steps"]) / cell["mle"]["steps"] for cell in pairs
+    )
     one, machines = records[0], sorted({cell[name]["machine"] for cell in pairs for name in ("melora", "mle")})
     days = sorted({cell[name]["date"] for cell in pairs for name in ("melora", "mle")})
     return (

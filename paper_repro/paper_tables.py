@@ -77,11 +77,11 @@ def full(paper: Paper) -> str:
     )
 
 
-def index(linked: bool = True) -> str:
-    """Every claim in a line: the paper's figures, ours, and whether it held; linked to the folders, or not."""
+def index() -> str:
+    """Every claim in a line: the paper's figures, ours, and whether it held; without links, since pages of the site hold it."""
     lines = ["| paper | claim | stated there | here | held? |", "|" + "---|" * 5]
     for paper in PAPERS.values():
-        title = f"[{paper.title}]({paper.name}/README.md)" if linked else paper.title
+        title = f"{paper.title}, `{paper.name}/`"
         for claim in paper.claims:
             found = compared(claim, newest(claim.experiment))
             ours = "; ".join(
@@ -91,7 +91,7 @@ def index(linked: bool = True) -> str:
             lines.append(f"| {title} | {claim.says} | {claim.stated or '-'} | {ours or '-'} | {judged(claim, found)} |")
     reached, of = digits_d90()
     lines.append(
-        f"| {f'[{INTRINSIC.title}]({INTRINSIC.name}/README.md)' if linked else INTRINSIC.title} | few numbers, projected at "
+        f"| {INTRINSIC.title}, `{INTRINSIC.name}/` | few numbers, projected at "
         f"random, reach nine tenths of full training | {INTRINSIC.stated[0]} | "
         + (f"{reached} of {of} on scanned digits | yes |" if reached else "- | not measured |")
     )
@@ -232,7 +232,7 @@ def texts() -> str:
 
 SECTIONS: dict[str, Callable[[], str]] = {
     "papers: index": index,
-    "papers: index of the site": functools.partial(index, linked=False),
+    "papers: index of the site": index,
     "results: variants": functools.partial(posteriors, "variants"),
     "results: kl noise": kl_noise,
     "results: video": video,

@@ -77,7 +77,7 @@ class BayesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             DataError: numbers of examples and labels differ, there is one class, or the network has another number of outputs.
-            And as `bayespeft.fit`.
+                And as `bayespeft.fit`.
         """
         check_classification_targets(y)
         self.classes_, index = np.unique(np.asarray(y), return_inverse=True)

@@ -63,8 +63,8 @@ class BayesTraining(_Trainer):  # type: ignore[misc]
         adaptation: the network with its adapters, as `bayespeft.adapt` returns it.
 
     Raises:
-        ConfigError: a setting can't be followed. DataError: there is no training data, or it can't be used. And what
-        `bayespeft.adapt` raises.
+        ConfigError: a setting can't be followed. DataError: there is no training data, or it can't be used. And
+            what `bayespeft.adapt` raises.
     """
 
     default_likelihood: ClassVar[str | None] = None

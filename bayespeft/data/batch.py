@@ -9,6 +9,8 @@ from operator import itemgetter
 import torch
 from torch import Tensor
 
+from bayespeft.data.columns import MASK
+
 Inputs = Mapping[str, Tensor] | Tensor
 
 
@@ -44,6 +46,15 @@ class Batch:
         """Return some examples of the batch, by (k,) positions in it."""
         labels = None if self.labels is None else self.labels[index]
         return Batch(self._map_inputs(itemgetter(index)), labels, self.index[index])
+
+    def uneven(self) -> Batch | None:
+        """Return the longest and the shortest example; None where `attention_mask` doesn't say that they differ."""
+        mask = self.inputs.get(MASK) if isinstance(self.inputs, Mapping) else None
+        if mask is None or mask.dim() != 2:
+            return None
+        lengths = mask.ne(0).sum(1)
+        two = torch.stack([lengths.argmax(), lengths.argmin()])
+        return self.rows(two) if bool(lengths[two[0]] != lengths[two[1]]) else None
 
     def parts(self, rows: int) -> Iterator[Batch]:
         """Yield batches of at most so many examples each, in order."""

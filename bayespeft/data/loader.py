@@ -87,13 +87,7 @@ class LoaderExamples(Examples):
 
     def uneven(self) -> Batch | None:
         """Return the longest and the shortest example of the first batch, if `attention_mask` says that they differ."""
-        first = next(iter(self.batches(1)))
-        mask = first.inputs.get(MASK) if isinstance(first.inputs, Mapping) else None
-        if mask is None or mask.dim() != 2:
-            return None
-        lengths = mask.ne(0).sum(1)
-        two = torch.stack([lengths.argmax(), lengths.argmin()])
-        return first.rows(two) if bool(lengths[two[0]] != lengths[two[1]]) else None
+        return next(iter(self.batches(1))).uneven()
 
     def _read(self, loader: DataLoader[Any], seed: int, complete: bool) -> Iterator[Batch]:
         count = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,13 +83,7 @@ class MediaExamples(Examples):
         """Return the longest and the shortest of the first sounds, if `attention_mask` says that they differ."""
         if self._medium != AUDIO:
             return None
-        first = self._batch(torch.arange(min(_PROBED, len(self))))
-        mask = first.inputs.get(MASK) if isinstance(first.inputs, Mapping) else None
-        if mask is None or mask.dim() != 2:
-            return None
-        lengths = mask.ne(0).sum(1)
-        two = torch.stack([lengths.argmax(), lengths.argmin()])
-        return first.rows(two) if bool(lengths[two[0]] != lengths[two[1]]) else None
+        return self._batch(torch.arange(min(_PROBED, len(self)))).uneven()
 
     def _batch(self, index: Tensor) -> Batch:
         numbers = index.tolist()

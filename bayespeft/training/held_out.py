@@ -1,8 +1,8 @@
 """steps="auto": rows that a fit has not seen say how long to train, at which temperature or with which noise to predict.
 
 Few rows are cross-fitted: each fold trains on the others and is judged by its own, so that every row has a say. The curves
-of held-out NLL are added up, `bayespeft.training.horizon` says where they are best, and the final fit goes as far, by the
-geometric mean of as many steps and as many passes. Many rows can spare some: one part is held out, and where that is a small
+of held-out NLL are added up, and the final fit goes as far as where their sum is lowest, by the geometric mean of as many steps
+and as many passes. Many rows can spare some: one part is held out, and where that is a small
 part of all, the state that was best on it is the fit. Data that can't be read row by row (a loader), and those that a start
 may have been fitted to already, have nobody to ask but the training NLL.
 """
@@ -41,7 +41,7 @@ FEW, MANY = 1000, 4000
 HELD_OUT, MOST_HELD_OUT = 250, 1000
 # With fewer rows than this there is nothing to hold out.
 LEAST = 12
-# Later folds stop at this multiple of the first fold's best step, whose third of few rows can be far off.
+# Later folds go so many times as far as the best step of the first, which its few rows may have put too early.
 FURTHER = 2.0
 
 

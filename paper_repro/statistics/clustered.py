@@ -15,7 +15,8 @@ from scipy.special import log_softmax, ndtr
 
 from bayespeft.report import MultiLabelReport, TokenReport
 from bayespeft.report.metric import Metric
-from paper_repro.results import append, read
+from paper_repro.results import read
+from paper_repro.statistics.coverage import measure
 
 EXPERIMENT = "clustered_coverage"
 POPULATION, REPEATS, RESAMPLES = 60_000, 400, 200
@@ -81,21 +82,10 @@ def figures(report: Report) -> Iterator[tuple[str, Metric | None]]:
                 yield f"{name} of {part}", metric
 
 
-def measure(kind: str, law: str, n: int) -> None:
+def simulate(kind: str, law: str, n: int) -> None:
     truth = {name: m.value for name, m in figures(KINDS[kind](POPULATION, law, 1_000_000, 1)) if m is not None}
-    held: dict[str, list[bool]] = {name: [] for name in truth}
-    widths: dict[str, list[float]] = {name: [] for name in truth}
-    for seed in range(REPEATS):
-        for name, metric in figures(KINDS[kind](n, law, seed, RESAMPLES)):
-            if metric is not None:
-                held[name].append(metric.low <= truth[name] <= metric.high)
-                widths[name].append(metric.high - metric.low)
-    for name, hits in held.items():
-        append(
-            EXPERIMENT, kind=kind, law=law, rows=n, figure=name, truth=round(truth[name], 5), samples=REPEATS,
-            repeats=len(hits), resamples=RESAMPLES, held=round(float(np.mean(hits)), 4),
-            width=round(float(np.mean(widths[name])), 4),
-        )  # fmt: skip
+    samples = (figures(KINDS[kind](n, law, seed, RESAMPLES)) for seed in range(REPEATS))
+    measure(EXPERIMENT, truth, samples, kind=kind, law=law, rows=n, resamples=RESAMPLES)
 
 
 def main() -> None:
@@ -104,7 +94,7 @@ def main() -> None:
         for law in LAWS:
             for n in SIZES:
                 if (kind, law, n) not in done:
-                    measure(kind, law, n)
+                    simulate(kind, law, n)
 
 
 if __name__ == "__main__":

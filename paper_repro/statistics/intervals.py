@@ -19,7 +19,8 @@ from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.examples import example_scores
 from bayespeft.report.metrics.intervals import Percentile
 from bayespeft.report.metrics.spec import MetricSpec, table
-from paper_repro.results import append, read
+from paper_repro.results import read
+from paper_repro.statistics.coverage import measure
 
 EXPERIMENT = "interval_coverage"
 POPULATION, RESAMPLES = 100_000, 200
@@ -61,21 +62,11 @@ def figures(sample: Sample, rule: str, resamples: int, seed: int) -> Iterator[tu
             yield "accuracy at 80 % coverage" if "coverage" in name else name, figure
 
 
-def measure(law: str, n: int, rule: str, repeats: int) -> None:
+def simulate(law: str, n: int, rule: str, repeats: int) -> None:
     population = draw(POPULATION, law, 1_000_000)
     truth = {name: metric.value for name, metric in figures(population, "percentiles", 1, 0)}
-    held: dict[str, list[bool]] = {}
-    widths: dict[str, list[float]] = {}
-    for seed in range(repeats):
-        for name, metric in figures(draw(n, law, seed), rule, RESAMPLES, seed):
-            held.setdefault(name, []).append(metric.low <= truth[name] <= metric.high)
-            widths.setdefault(name, []).append(metric.high - metric.low)
-    for name, hits in held.items():
-        append(
-            EXPERIMENT, law=law, rows=n, rule=rule, figure=name, truth=round(truth[name], 5), samples=repeats,
-            repeats=len(hits), resamples=RESAMPLES, held=round(float(np.mean(hits)), 4),
-            width=round(float(np.mean(widths[name])), 4),
-        )  # fmt: skip
+    samples = (figures(draw(n, law, seed), rule, RESAMPLES, seed) for seed in range(repeats))
+    measure(EXPERIMENT, truth, samples, law=law, rows=n, rule=rule, resamples=RESAMPLES)
 
 
 def main() -> None:
@@ -83,7 +74,7 @@ def main() -> None:
         for law in LAWS:
             for rule in RULES:
                 if not any((r["law"], r["rows"], r.get("rule")) == (law, n, rule) for r in read(EXPERIMENT)):
-                    measure(law, n, rule, repeats)
+                    simulate(law, n, rule, repeats)
 
 
 if __name__ == "__main__":

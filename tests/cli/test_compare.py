@@ -25,22 +25,16 @@ def ended(out):
     return (out / "results.jsonl").read_bytes().count(b"\n")
 
 
+def two_by_two(network, data, out):
+    """A comparison of two methods over two seeds."""
+    return (
+        "compare", network, data, "--methods", "mle,melora", "--seeds", "0,1", "--draws", 2, "--out", out, *QUICK,
+    )  # fmt: skip
+
+
 def test_compare(network, data, tmp_path):
     out = tmp_path / "runs"
-    arguments = (
-        "compare",
-        network,
-        data,
-        "--methods",
-        "mle,melora",
-        "--seeds",
-        "0,1",
-        "--draws",
-        2,
-        "--out",
-        out,
-        *QUICK,
-    )
+    arguments = two_by_two(network, data, out)
     result = ok(*arguments)
     shown = " ".join(result.stdout.split())
     for text in ("MLE (LoRA)", "Me-LoRA", "±", "2 seeds", "10 test examples", "Holm's correction"):
@@ -153,20 +147,7 @@ def test_a_comparison_that_a_signal_stops_goes_on_to_the_same_result(network, da
 
 def test_two_comparisons_in_one_folder_share_the_work(network, data, tmp_path):
     out = tmp_path / "runs"
-    command = (
-        "compare",
-        network,
-        data,
-        "--methods",
-        "mle,melora",
-        "--seeds",
-        "0,1",
-        "--draws",
-        2,
-        "--out",
-        out,
-        *QUICK,
-    )
+    command = two_by_two(network, data, out)
     # One is held in its first run, so that the other one makes the three that are left, and then waits.
     with Process(tmp_path / "one", *command, before=1) as one:
         one.ready()

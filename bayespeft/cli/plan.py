@@ -12,6 +12,7 @@ from bayespeft import registry
 from bayespeft.errors import ConfigError, UnknownNameError
 from bayespeft.fitting.costs import Costs, costs
 from bayespeft.pretrained.base import Pretrained
+from bayespeft.report.view.table import byte_text
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -48,15 +49,11 @@ def plan(name: str, method: str, batch: int, length: int, dtype: str) -> Costs:
 
 def lines(found: Costs) -> Iterator[tuple[str, str]]:
     """Yield what is counted, by name, as it is shown."""
-    yield "network", f"{found.parameters:,} numbers, {_gib(found.weight_bytes)}"
-    yield "trained", f"{found.trained:,} numbers at {found.layers} layers, {_gib(found.adapter_bytes)}"
-    yield "gradients", _gib(found.gradient_bytes)
-    yield "optimiser", f"{_gib(found.optimiser_bytes)} (AdamW)"
-    yield "activations", f"{_gib(found.activation_bytes)}, kept for the backward pass"
-    yield "together", _gib(found.bytes)
+    yield "network", f"{found.parameters:,} numbers, {byte_text(found.weight_bytes)}"
+    yield "trained", f"{found.trained:,} numbers at {found.layers} layers, {byte_text(found.adapter_bytes)}"
+    yield "gradients", byte_text(found.gradient_bytes)
+    yield "optimiser", f"{byte_text(found.optimiser_bytes)} (AdamW)"
+    yield "activations", f"{byte_text(found.activation_bytes)}, kept for the backward pass"
+    yield "together", byte_text(found.bytes)
     yield "forward pass", f"{found.forward_flops / 1e12:.3g} TFLOP"
     yield "training step", f"{found.step_flops / 1e12:.3g} TFLOP"
-
-
-def _gib(count: int) -> str:
-    return f"{count / 2**30:.3f} GiB"

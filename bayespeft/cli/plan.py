@@ -12,7 +12,7 @@ from bayespeft import registry
 from bayespeft.errors import ConfigError, UnknownNameError
 from bayespeft.fitting.costs import Costs, costs
 from bayespeft.pretrained.base import Pretrained
-from bayespeft.report.view.table import byte_text
+from bayespeft.utils.memory import byte_text
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -1,4 +1,4 @@
-"""Free and peak memory, in bytes, on a GPU or a CPU."""
+"""Free and peak memory, in bytes, on a GPU or a CPU, and how it is said."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ def free_memory(device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
     return int(psutil.virtual_memory().available)
+
+
+def byte_text(count: int) -> str:
+    """Return an amount of memory in words."""
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
 class PeakMemory:

@@ -12,7 +12,7 @@ from bayespeft.report.context import Quote, Quotes, Setup, Training
 from bayespeft.report.metric import UNKNOWN, Metric
 from bayespeft.report.view.pages import render
 from bayespeft.report.view.svg import Chart
-from bayespeft.report.view.table import byte_text, draw_text, parameter_text
+from bayespeft.report.view.table import draw_text, memory_text, parameter_text
 
 if TYPE_CHECKING:
     from bayespeft.report.base import Report
@@ -202,13 +202,13 @@ def _cost(report: Report) -> Table:
         ("Draws", "", (draw_text(report),)),
         ("Time of the prediction", "", (_seconds(report.seconds),)),
         ("Parameters", "", (parameter_text(report.trainable_parameters, report.total_parameters),)),
-        ("Peak memory of the prediction", "", (byte_text(report.peak_memory_bytes),)),
+        ("Peak memory of the prediction", "", (memory_text(report.peak_memory_bytes),)),
     ]
     if training is not None:
         rows += [
             ("Optimiser steps", training.ended, (f"{training.steps[-1]:,}",)),
             ("Time of the training", "", (_seconds(training.seconds),)),
-            ("Peak memory of the training", "", (byte_text(training.peak_memory_bytes),)),
+            ("Peak memory of the training", "", (memory_text(training.peak_memory_bytes),)),
         ]
     return Table((), tuple(rows))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from bayespeft.report.metric import UNKNOWN, Figure, Metric, measured, value_of
+from bayespeft.utils.memory import byte_text
 
 if TYPE_CHECKING:
     from bayespeft.report.base import Report
@@ -32,7 +33,7 @@ def lay_out(report: Report, rows: Sequence[tuple[str, str, str, str]], examples:
         ("Draws", draw_text(report)),
         ("Time", UNKNOWN if report.seconds is None else f"{report.seconds:.3g} s"),
         ("Parameters", parameter_text(report.trainable_parameters, report.total_parameters)),
-        ("Peak memory", byte_text(report.peak_memory_bytes)),
+        ("Peak memory", memory_text(report.peak_memory_bytes)),
     ]
     if report.training is not None and report.training.ended:
         facts.append(("Training", report.training.ended))
@@ -85,11 +86,9 @@ def parameter_text(trainable: int | None, total: int | None) -> str:
     return f"{trainable:,} trainable of {total:,} ({100 * trainable / total:.3g} %)"
 
 
-def byte_text(count: int | None) -> str:
-    """Return an amount of memory."""
-    if count is None:
-        return UNKNOWN
-    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+def memory_text(count: int | None) -> str:
+    """Return an amount of memory, where it is known."""
+    return UNKNOWN if count is None else byte_text(count)
 
 
 def short_count(count: int) -> str:

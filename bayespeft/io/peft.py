@@ -150,7 +150,7 @@ def content_digest(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
     peft writes none, and leaves that of an export of ours in the tensors' metadata as it is.
     """
     settings = {name: config.get(name) for name in _SCALES}
-    parts = {name: digest(value, whole=True) for name, value in tensors.items()}
+    parts = {name: digest(value) for name, value in tensors.items()}
     return hashlib.sha256(json.dumps([settings, parts], sort_keys=True).encode()).hexdigest()
 
 

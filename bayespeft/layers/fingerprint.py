@@ -3,51 +3,53 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
 
 from bayespeft.errors import CheckpointError
 
-SAMPLES = 1024
+# So many numbers of a tensor are on their way from a device, or cast, at once.
+CHUNK = 1 << 24
+# hashlib lets other threads run meanwhile; more of them than this wait for memory.
+MOST_THREADS = 8
 
 
-def digest(tensor: Tensor, whole: bool = False, dtype: torch.dtype | None = None) -> str:
-    """Hash shape, dtype and at most 1024 values spread over the whole tensor, or all: cheap for billions of parameters.
+def digest(tensor: Tensor, dtype: torch.dtype | None = None) -> str:
+    """Hash shape, dtype and every value of a tensor: a second or less for each gigabyte.
 
     Args:
         tensor: any.
-        whole: all values.
         dtype: hash it as it would be if it were cast to this.
     """
+    dtype = dtype or tensor.dtype
+    found = hashlib.sha256(f"{tuple(tensor.shape)} {dtype}".encode())
     flat = tensor.detach().reshape(-1)
-    stride = 1 if whole else max(1, -(-flat.numel() // SAMPLES))
-    sample = flat[::stride].to(dtype or tensor.dtype).cpu().contiguous()
-    found = hashlib.sha256(f"{tuple(tensor.shape)} {sample.dtype}".encode())
-    if sample.numel():
-        found.update(sample.view(torch.uint8).numpy().data)
+    for begin in range(0, flat.numel(), CHUNK):
+        part = flat[begin : begin + CHUNK].to(dtype).cpu().contiguous()
+        found.update(part.view(torch.uint8).numpy().data)
     return found.hexdigest()[:16]
 
 
-def fingerprint(model: nn.Module, exclude: Iterable[str] = (), whole: bool = False) -> dict[str, str]:
-    """Return dtype and a short hash of each parameter and buffer of the network, by name, as "float32 0123456789abcdef".
+def fingerprint(model: nn.Module, exclude: Iterable[str] = ()) -> dict[str, str]:
+    """Return dtype and hash of all values of each parameter and buffer of the network, by name: "float32 0123456789abcdef".
 
     Args:
         model: the network.
         exclude: modules to leave out: a freshly made head differs between constructions, and is saved whole.
-        whole: every number counts; about a second for each gigabyte of weights.
     """
     prefixes = tuple(f"{name}." for name in exclude)
-    return {
-        name: _entry(tensor, whole, tensor.dtype)
-        for name, tensor in model.state_dict().items()
-        if not name.startswith(prefixes or ("\0",))
-    }
+    tensors = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(prefixes or ("\0",))}
+    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as threads:
+        return dict(zip(tensors, threads.map(_entry, tensors.values()), strict=True))
 
 
-def _entry(tensor: Tensor, whole: bool, dtype: torch.dtype) -> str:
-    return f"{str(dtype).removeprefix('torch.')} {digest(tensor, whole, dtype)}"
+def _entry(tensor: Tensor, dtype: torch.dtype | None = None) -> str:
+    dtype = dtype or tensor.dtype
+    return f"{str(dtype).removeprefix('torch.')} {digest(tensor, dtype)}"
 
 
 def check_fingerprint(saved: dict[str, str], model: nn.Module, exclude: Iterable[str] = ()) -> None:
@@ -75,7 +77,7 @@ def check_fingerprint(saved: dict[str, str], model: nn.Module, exclude: Iterable
                 f"the posterior was fitted on '{name}' in {there}, and here it is {here}, which has lost some of it; load the "
                 f"base with dtype={there}."
             )
-        if saved[name] != _entry(tensors[name], False, there):
+        if saved[name] != _entry(tensors[name], there):
             raise CheckpointError(
                 f"'{name}' has other values or shape than in the network that the posterior was fitted on, also when both are "
                 f"rounded to {there}; load the same base."

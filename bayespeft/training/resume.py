@@ -126,7 +126,7 @@ class States:
         """
         self._directory, self._every = Path(directory), every
         self._method = method.model_dump(mode="json")
-        self._base = fingerprint(model, whole=True)
+        self._base = fingerprint(model)
         self._runs: list[Checkpoint] = []
         self._digest = cache(Examples.digest)
 
@@ -142,10 +142,7 @@ class States:
             problem.train.model_dump(mode="json"),
             problem.likelihood.model_dump(mode="json"),
             {p.layer.name: p.adapter.model_dump(mode="json") for p in problem.attachment.placements},
-            {
-                stack.name: [digest(stack.init, whole=True), digest(stack.center, whole=True)]
-                for stack in problem.stacks
-            },
+            {stack.name: [digest(stack.init), digest(stack.center)] for stack in problem.stacks},
             problem.seed,
             # The key leaves heads out: one that is freshly made is in its stack as the value where training begins.
             {name: entry for name, entry in self._base.items() if not name.startswith(_heads(problem) or ("\0",))},

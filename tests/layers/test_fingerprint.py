@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bayespeft.errors import CheckpointError
-from bayespeft.layers.fingerprint import check_fingerprint, fingerprint
+from bayespeft.layers.fingerprint import check_fingerprint, digest, fingerprint
 
 
 def test_fingerprint_names_what_differs(mlp):
@@ -32,3 +32,22 @@ def test_fingerprint_sees_dtype_and_handles_large_and_empty_tensors():
     model.register_buffer("empty", torch.zeros(0))
     model.register_buffer("scalar", torch.tensor(3))
     assert {"empty", "scalar"} <= set(fingerprint(model))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8, torch.bool])
+def test_any_one_value_of_a_large_tensor_counts(dtype, monkeypatch):
+    tensor = torch.arange(5000).remainder(2).to(dtype).reshape(50, 100)
+    whole = digest(tensor)
+    monkeypatch.setattr("bayespeft.layers.fingerprint.CHUNK", 64)
+    assert digest(tensor) == whole
+    for position in torch.randperm(tensor.numel(), generator=torch.Generator().manual_seed(0))[:50].tolist():
+        changed = tensor.clone()
+        changed.view(-1)[position] = 1 - changed.view(-1)[position].int()
+        assert digest(changed) != whole
+    assert digest(tensor.T.contiguous()) != whole
+    assert digest(tensor.T.contiguous().T) == whole
+
+
+def test_a_tensor_is_hashed_as_if_it_were_cast():
+    tensor = torch.randn(300, generator=torch.Generator().manual_seed(0))
+    assert digest(tensor, torch.bfloat16) == digest(tensor.bfloat16()) != digest(tensor)

@@ -14,17 +14,22 @@ from bayespeft.config import Targets, TrainConfig
 from bayespeft.errors import ConfigError
 
 
-def draws(text: str | int) -> int | str:
-    """Return a number of draws, or "auto"."""
-    if text == "auto":
-        return "auto"
+def draws(text: str | int, words: Sequence[str] = ("auto",)) -> int | str:
+    """Return a number of draws, or one of some words."""
+    if text in words:
+        return text
     try:
         number = int(text)
     except ValueError:
         number = -1
     if number < 0:
-        raise typer.BadParameter(f"{text!r} is neither a number from 0 on nor 'auto'.")
+        raise typer.BadParameter(f"{text!r} is neither a number from 0 on nor {' or '.join(map(repr, words))}.")
     return number
+
+
+def draws_to_predict(text: str | int) -> int | str:
+    """Return a number of draws, "auto" or "decision"."""
+    return draws(text, ("auto", "decision"))
 
 
 def model_and_data(names: Sequence[str], data: str) -> tuple[str | None, str]:

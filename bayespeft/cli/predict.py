@@ -59,9 +59,15 @@ def predict(
     alpha: opt.Alpha = 0.1,
     risk: opt.Risk = 0.05,
     draws: Annotated[
-        int,
-        typer.Option(min=0, help="Posterior draws to average; 0 predicts with the mean.", rich_help_panel=opt.OUTPUT),
-    ] = 10,
+        Any,
+        typer.Option(
+            parser=parsing.draws_to_predict,
+            metavar="N|auto|decision",
+            help="Posterior draws to average; 0 predicts with the mean, auto goes on until their error is small, decision "
+            "gives each row as many as its most probable class needs.",
+            rich_help_panel=opt.OUTPUT,
+        ),
+    ] = "10",
     sampling: opt.Sampling = "plain",
     batch_size: opt.PassSize = 32,
     seed: Annotated[int, typer.Option(help="Of the draws.", rich_help_panel=opt.OUTPUT)] = 0,

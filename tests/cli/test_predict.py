@@ -65,6 +65,20 @@ def test_each_row_has_what_predict_says_of_it(place, posterior, sentences, tmp_p
         np.testing.assert_allclose([float(row[name]) for row in found], values, rtol=2e-5, atol=1e-7)
 
 
+def test_each_row_gets_as_many_draws_as_its_decision_needs(place, posterior, sentences, tmp_path, monkeypatch):
+    monkeypatch.setattr(predict, "CHUNK", 10)
+    rows = [{"text": row["text"]} for row in sentences]
+    ok("predict", *place, table(tmp_path / "in.csv", rows), "--out", tmp_path / "out.csv", "--draws", "decision")
+    expected, found = posterior.predict(sentences, draws="decision"), read(tmp_path / "out.csv")
+    assert [float(row["probability"]) for row in found] == pytest.approx(
+        expected.probs.max(1).values.tolist(), rel=1e-4
+    )
+    assert expected.draws_each.max() <= 32
+    failed = bp("predict", *place, tmp_path / "in.csv", "--out", tmp_path / "out.csv", "--draws", "few")
+    assert failed.exit_code == 2
+    assert "'decision'" in failed.output
+
+
 def test_memory_holds_one_part_of_the_rows(place, tmp_path, monkeypatch):
     held, original = [], bayespeft.Posterior.predict
 

@@ -27,13 +27,16 @@ def in_order(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 def names_in(data: Any, label: str | None = None) -> tuple[str, ...]:
-    """Return what a Hugging Face `Dataset`, or one behind a loader or a subset, calls its classes; none if it says nothing.
+    """Return what rows with `class_names` or a Hugging Face `Dataset` call their classes; none if they say nothing.
 
     Args:
-        data: any data set.
+        data: any data set, or a loader or a subset of one.
         label: the column of labels, where it is none of ours.
     """
-    features = getattr(_source(data), "features", None)
+    source = _source(data)
+    if isinstance(named := getattr(source, "class_names", None), tuple):
+        return given(named)
+    features = getattr(source, "features", None)
     if isinstance(features, Mapping):
         for column in label_columns(features) if label is None else (label,):
             feature = features.get(column)
@@ -67,7 +70,7 @@ def order_of(names: Sequence[str], own: Sequence[str]) -> list[int] | None:
         raise DataError(
             f"the data calls its classes {told(names)}, and the network {told(own)}: {why}, so it can't be told which class "
             "is which. Rename the data's (data.cast_column('label', ClassLabel(names=[...]))), or set model.config.id2label to "
-            "the names that the outputs have."
+            "the names that the outputs have; rows of other classes can be predicted without their labels."
         )
     order = [known[_plain(name)] for name in names]
     return None if order == list(range(len(order))) else order

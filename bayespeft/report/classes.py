@@ -84,6 +84,7 @@ def by_class(probs: Floats, labels: Ints, names: Sequence[str] = (), owner: Ints
 def _share(hits: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_], owner: Ints | None) -> Metric | None:
     """Return the share of hits among some; None of none."""
     if owner is not None:
-        return fraction(Ratio(*(np.bincount(owner, mask).astype(np.float64) for mask in (hits, among))))
+        part, whole = (np.bincount(owner, mask).astype(np.float64) for mask in (hits, among))
+        return fraction(Ratio(part, whole))
     n = int(among.sum())
     return proportion(float(hits.sum() / n), n) if n else None

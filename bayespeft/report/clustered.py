@@ -11,6 +11,7 @@ Techniques, section 2.11).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -31,16 +32,25 @@ class Ratio:
     Attributes:
         part: (n,) what each row adds above.
         whole: (n,) what each adds below, not negative.
+        least, most: ends of the ratio of a row; left out, 0 where none here is negative, and none.
     """
 
     part: Floats
     whole: Floats
+    least: float | None = None
+    most: float = math.inf
 
     @property
     def value(self) -> float | None:
         """The ratio of the sums; None where there is nothing below."""
         below = float(self.whole.sum())
         return float(self.part.sum()) / below if below > 0 else None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Between which the ratio of any row lies."""
+        free = 0.0 if self.part.min() >= 0 else -math.inf
+        return free if self.least is None else self.least, self.most
 
 
 def fraction(ratio: Ratio, level: float = 0.95) -> Metric | None:
@@ -85,8 +95,6 @@ def ratios(
 ) -> dict[str, Metric]:
     """Return ratios with studentised intervals, by name, from the same resamples of rows.
 
-    Those whose parts are never negative end at 0.
-
     Args:
         columns: the sums, each with something below.
         level: coverage that each interval aims at.
@@ -100,7 +108,12 @@ def ratios(
         np.stack([np.asarray(values, dtype=np.float64) for values in found], axis=1)
         for found in zip(*((ratio.part, ratio.whole) for ratio in columns.values()), strict=True)
     )
+    # In units of the largest of each: a spread is then told from rounding whatever is measured.
+    units = np.abs(part).max(axis=0), whole.max(axis=0)
+    part, whole = (values / np.where(unit > 0, unit, 1.0) for values, unit in zip((part, whole), units, strict=True))
+    unit = np.where(units[0] > 0, units[0], 1.0) / units[1]
     value = part.sum(axis=0) / whole.sum(axis=0)
+    size = np.abs(part).sum(axis=0) / whole.sum(axis=0)
     # Less the value: the ratio is then 0, and its squares lose nothing to rounding.
     part = part - value * whole
     error = np.sqrt((part**2).sum(axis=0)) / whole.sum(axis=0)
@@ -117,14 +130,19 @@ def ratios(
         draws[rows] = np.where(
             undefined, np.nan, deviates(np.where(undefined, 0, found), np.where(undefined, 0, spread), 0.0, error)
         )
+    # A row with nothing below adds nothing to the ratio, and a row that was not seen may be as long as the longest.
+    counted = (whole > 0).sum(axis=0)
+    longest = whole.max(axis=0) * counted / whole.sum(axis=0)
     return {
         name: studentised(
-            float(value[i]),
-            float(error[i]),
+            float(value[i] * unit[i]),
+            float(error[i] * unit[i]),
             draws[:, i],
             level,
-            int((ratio.whole > 0).sum()),
-            least=0.0 if ratio.part.min() >= 0 else -np.inf,
+            int(counted[i]),
+            *ratio.ends,
+            size=float(size[i] * unit[i]),
+            weight=float(longest[i]),
         )
         for i, (name, ratio) in enumerate(columns.items())
     }

@@ -18,7 +18,6 @@ from bayespeft.report.json_report import JsonReport
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.conformal import class_quantiles, class_scores, quantile
 from bayespeft.report.metrics.examples import validate
-from bayespeft.report.metrics.intervals import unseen
 from bayespeft.report.predictions import ClassPrediction, check_alike, probabilities
 from bayespeft.report.proportions import proportion
 from bayespeft.utils.checks import ELSEWHERE, Resamples, Seed, checked_methods
@@ -156,10 +155,12 @@ class Conformal:
         labels, sets = _labels(prediction), self.sets(prediction)
         sizes = sets.sum(axis=1).astype(np.float64)
         hit = sets[np.arange(len(labels)), labels].astype(np.float64)
-        found = mean_intervals({"size": sizes}, resamples=resamples, seed=self.seed)
+        found = mean_intervals(
+            {"size": sizes}, resamples=resamples, seed=self.seed, ranges={"size": (0.0, self.classes)}
+        )
         return ConformalReport(
             coverage=proportion(float(hit.mean()), len(labels)),
-            size=found["size"] if sizes.std() else unseen(float(sizes[0]), len(sizes), 0.95, 0.0, self.classes),
+            size=found["size"],
             single=float((sizes == 1).mean()),
             empty=float((sizes == 0).mean()),
             target=1 - self.alpha,

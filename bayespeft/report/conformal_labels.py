@@ -135,7 +135,9 @@ class ConformalLabels:
         """
         prediction = self._prediction(data)
         y, sets = _labels(prediction), self.sets(prediction)
-        sizes = mean_intervals({"size": sets.sum(axis=1).astype(np.float64)}, resamples=resamples)
+        sizes = mean_intervals(
+            {"size": sets.sum(axis=1).astype(np.float64)}, resamples=resamples, ranges={"size": (0.0, self.labels)}
+        )
         return LabelSetsReport(
             coverage=proportion(float((sets | ~y).all(axis=1).mean()), len(y)),
             size=sizes["size"],

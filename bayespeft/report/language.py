@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bayespeft.errors import DataError
 from bayespeft.report.base import Report
-from bayespeft.report.bootstrap import mean_intervals
+from bayespeft.report.clustered import Ratio, ratios
 from bayespeft.report.metric import Metric
 from bayespeft.utils.checks import ELSEWHERE, Resamples, Seed, checked_methods
 
@@ -70,10 +70,8 @@ class LanguageReport(Report):
         if bad.any():
             row = int(bad.argmax())
             raise DataError(f"example {row} has the log-likelihood {-nll[row]} over {count[row]:g} tokens.")
-        ratio = nll.sum() / count.sum()
-        found = mean_intervals(
-            {"nll": nll, "nll_per_token": ratio + (nll - ratio * count) / count.mean()}, resamples=resamples, seed=seed
-        )
+        columns = {"nll": Ratio(nll, np.ones(len(nll))), "nll_per_token": Ratio(nll, count)}
+        found = ratios(columns, resamples=resamples, seed=seed)
         per = found["nll_per_token"]
         return cls(
             nll=found["nll"],

@@ -70,7 +70,7 @@ class MixtureReport(Report):
         scores = {"nll": -nll}
         if np.isfinite(centers).all():
             scores["rmse"] = ((centers - y) ** 2).reshape(len(y), -1).mean(axis=1)
-        found = mean_intervals(scores, resamples=resamples, seed=seed, signed=("nll",))
+        found = mean_intervals(scores, resamples=resamples, seed=seed, ranges={"nll": (-np.inf, np.inf)})
         squared = found.get("rmse")
         return cls(
             nll=found["nll"],

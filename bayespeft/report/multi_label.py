@@ -147,8 +147,9 @@ class MultiLabelReport(Promised, Report):
         one, hits, marked = np.ones(n), predicted * y, predicted + y
         found = ratios(
             {
-                "nll": Ratio(nll.sum(axis=1), one), "brier": Ratio(((p - y) ** 2).mean(axis=1), one),
-                "gap": Ratio((np.maximum(p, 1 - p) - right).mean(axis=1), one), "excess": Ratio((p - y).mean(axis=1), one),
+                "nll": Ratio(nll.sum(axis=1), one), "brier": Ratio(((p - y) ** 2).mean(axis=1), one, most=1.0),
+                "gap": Ratio((np.maximum(p, 1 - p) - right).mean(axis=1), one, -1.0, 1.0),
+                "excess": Ratio((p - y).mean(axis=1), one, -1.0, 1.0),
             },
             **options,
         )  # fmt: skip

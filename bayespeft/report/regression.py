@@ -117,7 +117,7 @@ class RegressionReport(DrawnReport):
             "mae": np.abs(metrics.quantile(0.5, m, s) - y).mean(-1),
             "crps": metrics.crps(m, s, y).mean(-1),
         }
-        found = mean_intervals(scores, resamples=resamples, seed=seed, signed=("nll",))
+        found = mean_intervals(scores, resamples=resamples, seed=seed, ranges={"nll": (-np.inf, np.inf)})
         squared = found["rmse"]
         # The root is monotone, so the interval's ends are the roots of the ends.
         found["rmse"] = Metric(squared.value**0.5, squared.low**0.5, squared.high**0.5)

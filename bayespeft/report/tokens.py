@@ -130,8 +130,8 @@ class TokenReport(Promised, Report):
         found = ratios(
             {
                 "nll": Ratio(by_row["nll"], np.ones(rows)),
-                "each": Ratio(by_row["nll"], tokens), "brier": Ratio(by_row["brier"], tokens),
-                "gap": Ratio(by_row["gap"], tokens),
+                "each": Ratio(by_row["nll"], tokens), "brier": Ratio(by_row["brier"], tokens, most=2.0),
+                "gap": Ratio(by_row["gap"], tokens, -1.0, 1.0),
             },
             **options,
         )  # fmt: skip

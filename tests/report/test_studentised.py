@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from bayespeft.report.bootstrap import mean_intervals
 from bayespeft.report.clustered import Ratio, ratios
-from bayespeft.report.studentised import deviates, middle, studentised
+from bayespeft.report.studentised import ENOUGH, deviates, middle, studentised
 
 
 def test_quantiles_of_t_are_turned_around() -> None:
     """t runs from -1 to 3: the lower end is 3 errors below, the upper one 1 above."""
-    found = studentised(5.0, 0.5, np.linspace(-1, 3, 1001), 1 - 1e-9, rows=9)
+    found = studentised(5.0, 0.5, np.linspace(-1, 3, 1001), 1 - 1e-9, rows=ENOUGH)
     assert (found.low, found.value, found.high) == pytest.approx((3.5, 5.0, 5.5))
-    clipped = studentised(5.0, 0.5, np.linspace(-1, 3, 1001), 1 - 1e-9, rows=9, least=4.0, most=5.2)
+    clipped = studentised(5.0, 0.5, np.linspace(-1, 3, 1001), 1 - 1e-9, rows=ENOUGH, least=4.0, most=5.2)
     assert (clipped.low, clipped.high) == (4.0, 5.2)
 
 
@@ -78,6 +80,7 @@ def test_one_example_says_nothing_of_the_spread() -> None:
 
 def test_a_loss_of_densities_may_be_negative_though_none_here_is() -> None:
     values = np.array([0.01, 0.02, 0.01, 3.0])
-    bounded, free = (mean_intervals({"nll": values}, resamples=200, signed=names)["nll"] for names in ((), ("nll",)))
+    ends = (None, {"nll": (-math.inf, math.inf)})
+    bounded, free = (mean_intervals({"nll": values}, resamples=200, ranges=own)["nll"] for own in ends)
     assert bounded.low == 0 > free.low
     assert bounded.high == free.high

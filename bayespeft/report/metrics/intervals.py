@@ -23,12 +23,11 @@ from bayespeft.report.deviation import deviation
 from bayespeft.report.metric import Figure, Metric
 from bayespeft.report.metrics.examples import Scores
 from bayespeft.report.metrics.tally import Function, Ordered, Tally
-from bayespeft.report.proportions import exact, proportion
+from bayespeft.report.proportions import proportion
 from bayespeft.report.ranks import rank_interval
+from bayespeft.report.studentised import FEW as FEW_ROWS
 from bayespeft.report.studentised import deviates, middle, studentised
-
-SPREAD = 1e-12
-"""Standard errors up to this are rounding."""
+from bayespeft.report.unseen import ALIKE, alike, unseen
 
 FEWEST = 5
 """Errors, and right answers, without which there is no interval of how confidence ranks them."""
@@ -76,9 +75,11 @@ class Percentile(Interval):
 
     def __call__(self, value: float, draws: Floats, ordered: Ordered, level: float) -> Metric:
         """As the base."""
-        if math.isfinite(self.most - self.least) and not (np.abs(draws - value) > SPREAD).any():
-            return unseen(value, len(ordered), level, self.least, self.most)
-        return percentile(value, draws, level)
+        found = percentile(value, draws, level)
+        if len(ordered) < FEW_ROWS or not (np.abs(draws - value) > ALIKE).any():
+            missed = unseen(value, len(ordered), level, self.least, self.most)
+            return Metric(value, min(found.low, missed.low), max(found.high, missed.high))
+        return found
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Studentised(Interval):
         error: standard error of the metric in each resample.
         least, most: ends of the metric's range.
         worst: which value the metric would have if all examples were as bad as predictions like these can be, for one whose
-            range has no such end.
+            range has no such end: what examples that were not seen may be like.
     """
 
     error: Function
@@ -108,13 +109,14 @@ class Studentised(Interval):
 
     def __call__(self, value: float, draws: Floats, ordered: Ordered, level: float) -> Figure:
         """As the base."""
-        error = float(self.error(ordered.whole)[0])
-        # One example alone says nothing of others that are like it either: its interval is the whole range.
-        if error <= SPREAD and len(ordered) > 1:
-            worst = [] if self.worst is None else [self.worst(ordered)]
-            ends = [end for end in (self.least, self.most, *worst) if math.isfinite(end)]
-            return unseen(value, len(ordered), level, min(ends), max(ends))
-        return studentised(value, error, draws, level, len(ordered), self.least, self.most)
+        error, n = float(self.error(ordered.whole)[0]), len(ordered)
+        others = None
+        # Where all are right, or none is, the others went unseen, and so did what they cost.
+        if n < FEW_ROWS or alike(error, n, 1.0) or ordered.correct.min() == ordered.correct.max():
+            worst = None if self.worst is None else self.worst(ordered)
+            least, most = (end if worst is None or math.isfinite(end) else worst for end in (self.least, self.most))
+            others = least, most
+        return studentised(value, error, draws, level, n, self.least, self.most, others=others)
 
 
 @dataclass(frozen=True)
@@ -170,16 +172,6 @@ class Deviation(Interval):
     def __call__(self, value: float, draws: Floats, ordered: Ordered, level: float) -> Metric:
         """As the base."""
         return deviation(value, draws, self.square(ordered), len(ordered), level)
-
-
-def unseen(value: float, n: int, level: float, least: float, most: float) -> Metric:
-    """Return a mean to which each of n examples contributes the same, with its interval.
-
-    Examples that contribute anything else, from `least` to `most`, may be so large a share of the population as is the upper
-    end of Clopper's and Pearson's interval of none among n.
-    """
-    share = exact(0.0, n, level)[1]
-    return Metric(value, value - share * max(value - least, 0.0), value + share * max(most - value, 0.0))
 
 
 def few(ordered: Ordered) -> bool:

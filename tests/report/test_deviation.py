@@ -6,6 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 
 from bayespeft.report.deviation import deviation
 
@@ -14,7 +15,8 @@ def test_both_ends_are_the_formula():
     distances, z = np.linspace(0, 0.1, 1001), NormalDist().inv_cdf(0.975)
     found = deviation(0.2, distances, 0.25, 400)
     assert found.value == 0.2
-    assert found.low == pytest.approx(0.2 - 0.0975)
+    wider = stdtrit(399, 0.975) / z * (400 / 399) ** 0.5
+    assert found.low == pytest.approx(0.2 - wider * 0.0975)
     assert found.high == pytest.approx(0.2 + z * (0.25 / 400) ** 0.5 + z**2 / 400)
 
 

@@ -22,6 +22,7 @@ from bayespeft.errors import AttachError
 from bayespeft.layers.layer import Layer
 from bayespeft.layers.merged import Merged
 from bayespeft.layers.network import eager
+from bayespeft.layers.rows import Order, as_it_was, by_example
 from bayespeft.layers.weights import Weight
 from bayespeft.networks.configuration import cache_as_it_was
 from bayespeft.networks.forward import forwards_as_they_were
@@ -35,11 +36,13 @@ class Placement:
 
     Attributes:
         head: the layer is freshly made (a head, or what else a checkpoint lacked), and trained whole.
+        order: in which order the layer has the rows of a batch's examples.
     """
 
     layer: Layer
     adapter: Adapter
     head: bool = False
+    order: Order = "first"
 
 
 class MixedRowsError(AttachError):
@@ -62,15 +65,25 @@ class _Hook:
         if self.weights is None:
             return output
         x = args[0] if args else next(iter(kwargs.values()))
-        for weight in self.weights.values():
-            if weight.rows is not None and len(x) != weight.rows:
-                raise MixedRowsError(
-                    f"layer '{self.placement.layer.name}' got an input of {len(x)} rows in a batch of {weight.rows}, so it "
-                    "can't be told which row belongs to which example (tokens are flattened or routed, or the layer serves "
-                    "something else besides). Leave it out of targets=, or take a guide with noise='batch'; where "
-                    "draws_per_pass= was given, leave that out."
-                )
-        return self.placement.adapter.apply(self.weights, x, output, self.placement.layer)
+        if not isinstance(output, Tensor):
+            raise AttachError(
+                f"layer '{self.placement.layer.name}' gives a {type(output).__name__} and no tensor (it is a router, whose "
+                f"class {type(self.placement.layer.module).__name__} stems from a linear layer): leave it out of targets=, as "
+                "with exclude=."
+            )
+        adapter, layer, order = self.placement.adapter, self.placement.layer, self.placement.order
+        examples = next((weight.rows for weight in self.weights.values() if weight.rows is not None), None)
+        if examples is None:
+            return adapter.apply(self.weights, x, output, layer)
+        own, given = by_example(x, order, examples), by_example(output, order, examples)
+        if own is None or given is None:
+            raise MixedRowsError(
+                f"layer '{layer.name}' got an input of {len(x)} rows in a batch of {examples}, so it can't be told which row "
+                "belongs to which example (tokens are routed, or packed without their padding, or the layer serves something "
+                "else besides). Leave it out of targets=, or take a guide with noise='batch'; where draws_per_pass= was given, "
+                "leave that out."
+            )
+        return as_it_was(adapter.apply(self.weights, own, given, layer), order, output.shape)
 
 
 class Attachment:

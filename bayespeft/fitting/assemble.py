@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -46,6 +47,7 @@ from bayespeft.training.coordinates import measured
 from bayespeft.training.gradients import check_gradients
 from bayespeft.training.problem import Problem
 from bayespeft.variational.joint_guide import JointGuide
+from bayespeft.variational.orders import orders
 from bayespeft.variational.probe import probe
 
 
@@ -108,6 +110,11 @@ def assemble(
         placements = start_placements(start, model, method)
         # What the method says of itself is what was fitted.
         method = method.replace(adapter=next(p.adapter for p in placements if not p.head))
+
+    with eager(), mode(model):
+        modules = {p.layer.name: p.layer.module for p in placements}
+        order = orders(modules, lambda batch: chosen.logits(model, batch), first)
+    placements = tuple(replace(p, order=order[p.layer.name]) for p in placements)
 
     def stacks_of(seed: int) -> list[StackedFactor]:
         return make_stacks(placements, method, torch.Generator().manual_seed(seed))

@@ -66,7 +66,8 @@ def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Reader
     _check_fresh(saved, layers, directory)
     check_fingerprint(saved.base.fingerprint, model, exclude={*saved.heads, *saved.idle})
     placements = tuple(
-        Placement(layers[name], adapter, head=name in saved.heads) for name, adapter in saved.sites.items()
+        Placement(layers[name], adapter, name in saved.heads, saved.orders.get(name, "first"))
+        for name, adapter in saved.sites.items()
     )
     changes, centers = _taken(tensors, MERGED), _taken(tensors, CENTER)
     joint_guide = _blank(saved, placements, tensors, model, directory)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 
 from bayespeft.adapters.base import Adapter
 from bayespeft.errors import BayesPeftError, CheckpointError
+from bayespeft.layers.rows import Order
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.methods.base import Method
 from bayespeft.training.history import History
@@ -49,6 +50,7 @@ class Saved(_Part):
         base: the network.
         history: how training went.
         imported: see `bayespeft.posterior.fitted.Fitted`.
+        orders: of the layers whose rows do not have the examples first, how they stand.
         merged: what was merged into the network's weights, step by step; None where the adapters never merge.
     """
 
@@ -66,10 +68,13 @@ class Saved(_Part):
     merged: dict[str, int | None] | None = None
     columns: dict[str, str] = {}
     imported: dict[str, str] = {}
+    orders: dict[str, Order] = {}
 
     def settings(self) -> dict[str, Any]:
-        """Return plain containers, for JSON; of what was fitted here nothing is said of an import."""
-        return self.model_dump(mode="json", exclude=None if self.imported else {"imported"})
+        """Return plain containers, for JSON; nothing is said of an import where there was none, nor of orders."""
+        return self.model_dump(
+            mode="json", exclude={name for name in ("imported", "orders") if not getattr(self, name)}
+        )
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], directory: str | os.PathLike[str]) -> Saved:

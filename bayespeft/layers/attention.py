@@ -2,15 +2,16 @@
 
 A block of attention is a module with linear layers side by side, of which the names tell query, key and value apart, and keys
 and values read the same width; or one of them holds all three; or, where the module calls itself attention and no name
-says more, one that gives more numbers than it reads. What else stands beside them (gates, decay, projections of relative
-positions or of tokens of their own kind) has a longer name, and stays as it is. Names serve to tell three layers of one shape
-apart, and for nothing else.
+says more, one that gives more numbers than it reads. A module may hold several such sets, each with words of its own in its
+names (of global tokens, of images). What else stands beside them (gates, decay, projections of relative positions or of tokens
+of their own kind) has a longer name, makes no set, and stays as it is. Names serve to tell layers of one shape apart, and for
+nothing else.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch import nn
 
@@ -57,10 +58,10 @@ def _linear(module: nn.Module) -> Iterator[tuple[str, tuple[int, int]]]:
             yield within[0]
 
 
-def roles_of(name: str) -> tuple[frozenset[str], int]:
-    """Return what a layer's name says it gives, and how much else the name says; nothing, and 0, where it says neither."""
+def roles_of(name: str) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Return what a layer's name says it gives, and what else the name says."""
     roles: set[str] = set()
-    others = 0
+    others: list[str] = []
     for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name):
         word = part.lower()
         letters = re.fullmatch(r"w?(q?k?v?)z?", word)
@@ -69,17 +70,34 @@ def roles_of(name: str) -> tuple[frozenset[str], int]:
         elif letters is not None and letters[1]:
             roles |= {_LETTERS[letter] for letter in letters[1]}
         elif word not in _PLAIN:
-            others += 2 - (word == _FIRST_HALF)
-    return (frozenset(roles), others)
+            others.append(word)
+    return (frozenset(roles), tuple(others))
+
+
+def _length(others: Sequence[str]) -> int:
+    return sum(2 - (word == _FIRST_HALF) for word in others)
 
 
 def _chosen(module: nn.Module, beside: Mapping[str, tuple[int, int]]) -> list[str]:
     """Return the layers among those `beside` each other that give queries and values; none where this is no attention."""
+    chosen = set(_first(module, beside))
+    if chosen:
+        for others in {roles_of(name.split(".", 1)[0])[1] for name in beside if name not in chosen}:
+            own = {name: sides for name, sides in beside.items() if roles_of(name.split(".", 1)[0])[1] == others}
+            if frozenset((QUERY, KEY, VALUE)) == frozenset().union(
+                *(roles_of(name.split(".", 1)[0])[0] for name in own)
+            ):
+                chosen |= set(_first(module, own))
+    return [name for name in beside if name in chosen]
+
+
+def _first(module: nn.Module, beside: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Return the layers of the set whose names say the least besides."""
     says = {name: roles_of(name.split(".", 1)[0]) for name in beside}
 
     def best(role: str) -> str | None:
         named = [name for name, (roles, _) in says.items() if role in roles]
-        return min(named, key=lambda name: says[name][1], default=None)
+        return min(named, key=lambda name: _length(says[name][1]), default=None)
 
     query, key, value = best(QUERY), best(KEY), best(VALUE)
     is_attention = re.search(r"att(entio)?n", type(module).__name__, re.IGNORECASE) is not None

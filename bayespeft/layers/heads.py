@@ -57,11 +57,14 @@ def fresh_parameters(model: nn.Module) -> set[str]:
 
 
 def running(layers: Sequence[Layer], run: Callable[[], Tensor]) -> set[str]:
-    """Return the names of those layers that run as modules in a forward pass, `run`, of the network."""
+    """Return the names of those layers that run as modules in a forward pass, `run`, of the network.
+
+    What gives more than a tensor is no linear map, though its class may stem from one (routers to experts).
+    """
     ran: set[str] = set()
 
     def note(name: str) -> Callable[..., None]:
-        return lambda *_: ran.add(name)
+        return lambda _, __, output: ran.add(name) if isinstance(output, Tensor) else None
 
     handles = [layer.module.register_forward_hook(note(layer.name)) for layer in layers]
     try:

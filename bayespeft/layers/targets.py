@@ -221,8 +221,8 @@ def playing(layers: list[Layer], targets: Targets, run: Callable[[], Tensor]) ->
         return layers
     warnings.warn(
         f"targets={targets.modules!r} leaves out '{idle[0]}'{f' and {len(idle) - 1} more' if idle[1:] else ''}, which never "
-        "ran as modules in a pass over the first rows: of an encoder, or a part for other inputs, that these data do not use. "
-        "Exclude them in Targets(exclude=...) to say so yourself.",
+        "ran as linear maps in a pass over the first rows: parts for an encoder or other inputs, that these data do not use, "
+        "or routers. Exclude them in Targets(exclude=...) to say so yourself.",
         stacklevel=2,
     )
     return [layer for layer in layers if _kind(layer.name) in alike]

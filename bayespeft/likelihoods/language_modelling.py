@@ -67,6 +67,12 @@ class LanguageModelling(Likelihood):
                 f"language_modelling needs a network with an output embedding over a vocabulary; {type(model).__name__} has "
                 "none. Load it with AutoModelForCausalLM or AutoModelForSeq2SeqLM."
             )
+        if not isinstance(weight := getattr(head, "weight", None), Tensor):
+            raise AttachError(
+                f"language_modelling reads one vocabulary, and the output embedding of {type(model).__name__} is a "
+                f"{type(head).__name__} without a weight of its own, as of a network that writes several tokens at each "
+                "position (codebooks of sounds): its labels are no text."
+            )
         own = is_encoder_decoder(model)
         plain = own or bool(rows and "source" not in rows[0])
         template = self.template if self.template is not None else "{source}" if plain else "{source}\n"
@@ -79,7 +85,7 @@ class LanguageModelling(Likelihood):
         limit = token_limit(self.max_length, model, tokenizer) if tokenizer is not None else self.max_length
         ends = tuple(end_tokens(model, tokenizer))
         return self.replace(
-            template=template, encoder_decoder=own, vocabulary=len(head.weight), max_length=limit, end_tokens=ends
+            template=template, encoder_decoder=own, vocabulary=len(weight), max_length=limit, end_tokens=ends
         )
 
     def encode(self, rows: Sequence[Row], tokenizer: Any) -> list[dict[str, Any]]:

@@ -199,6 +199,7 @@ class Fitted:
             temperature=self.temperature,
             columns=dict(self.columns),
             imported=self.imported,
+            orders={p.layer.name: p.order for p in self.placements if p.order != "first"},
             base=Base(
                 name=self._base_name,
                 fingerprint=self.base,

@@ -69,9 +69,19 @@ def test_without_telling_names_it_is_the_layer_that_gives_more_than_it_reads(nam
     assert chosen("FeedForward", **{name: (8, 24)}, c_proj=(8, 8)) == []
 
 
-def test_what_has_more_to_its_name_stays():
-    layers = dict.fromkeys(("query_global", "key_global", "value_global", "query", "key", "value", "gate"), (8, 8))
+def test_what_has_more_to_its_name_and_makes_no_set_stays():
+    layers = dict.fromkeys(("query_global", "key_position", "entity_query", "query", "key", "value", "gate"), (8, 8))
     assert chosen("Thing", **layers) == ["query", "value"]
+
+
+def test_each_set_of_projections_is_taken():
+    layers = dict.fromkeys(("query_global", "key_global", "value_global", "query", "key", "value", "gate"), (8, 8))
+    assert chosen("Thing", **layers) == ["query_global", "value_global", "query", "value"]
+    experts = dict.fromkeys(("vision_expert_query_key_value", "language_expert_query_key_value"), (8, 24))
+    assert chosen("Attention", **experts, dense=(8, 8)) == list(experts)
+    # A second set of another form is still one.
+    mixed = {"to_q": (8, 8), "to_kv": (8, 16), "add_q": (8, 8), "add_k": (6, 8), "add_v": (6, 8), "norm_q": (8, 8)}
+    assert chosen("Thing", **mixed) == ["to_q", "to_kv", "add_q", "add_v"]
 
 
 def test_low_rank_projections_are_taken_where_they_give_heads():

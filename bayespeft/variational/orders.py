@@ -1,0 +1,143 @@
+"""In which order layers have their rows: told by what of a layer's input changes when one of two examples does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bayespeft.data.batch import Batch
+from bayespeft.layers.rows import MIXED, Order
+
+# Part of a layer's largest input that a row must change by: what rounds differently beside another example changes by less.
+CHANGED, CHANGED_IN_HALF = 1e-3, 0.05
+# What a network reads of an example; other inputs say where that stands and which of it counts.
+READ = ("input_ids", "inputs_embeds", "pixel_values", "input_values", "input_features")
+
+
+class _Call(NamedTuple):
+    """One call of a layer.
+
+    Attributes:
+        size: of the input's first axis.
+        like: another axis is as long as there are examples.
+        rows: a number for each row.
+        rounds: which change of it, as part of the largest, is rounding.
+    """
+
+    size: int
+    like: bool
+    rows: Tensor
+    rounds: float
+
+
+def orders(modules: Mapping[str, nn.Module], run: Callable[[Batch], object], batch: Batch) -> dict[str, Order]:
+    """Return in which order each layer has its rows.
+
+    Two examples are run together, each beside itself, and two that are made of parts of both. A layer whose input holds other
+    numbers of rows in these passes, or rows of both examples where those of one should be, is "mixed", and so is one that does
+    not run.
+
+    Args:
+        modules: the layers by name.
+        run: runs the network, without adapters, on a batch.
+        batch: on the network's device; of one example, or two that are alike, a second one is made.
+    """
+    pair = _pair(batch)
+    together = _calls(modules, run, pair)
+    if all(calls and all(call.size == 2 and not call.like for call in calls) for calls in together.values()):
+        return dict.fromkeys(modules, "first")
+    of_first, of_second = (
+        _calls(modules, run, pair.rows(torch.tensor([i, i], device=pair.index.device))) for i in (0, 1)
+    )
+    others = _calls(modules, run, _parts(pair))
+    return {name: _order(together[name], of_first[name], of_second[name], others[name]) for name in modules}
+
+
+def _pair(batch: Batch) -> Batch:
+    """Return two examples that are not alike."""
+    pair = batch.rows(torch.tensor([0, min(1, len(batch) - 1)], device=batch.index.device))
+    inputs = {"": pair.inputs} if isinstance(pair.inputs, Tensor) else dict(pair.inputs)
+    read = [name for name in inputs if name in ("", *READ)]
+    if not all(torch.equal(inputs[name][0], inputs[name][1]) for name in read):
+        return pair
+    for name in read:
+        # The same numbers in another order are as good for the network as they were.
+        inputs[name] = torch.stack([inputs[name][0], inputs[name][1].flip(tuple(range(inputs[name].dim() - 1)))])
+    return replace(pair, inputs=inputs[""] if isinstance(pair.inputs, Tensor) else inputs)
+
+
+def _parts(pair: Batch) -> Batch:
+    """Return two examples of which each has a part of what either of two has to be read."""
+
+    def parts(value: Tensor) -> Tensor:
+        places = torch.arange(value.shape[1], device=value.device).reshape(-1, *[1] * (value.dim() - 2))
+        chosen = (places % 2 == 0, 2 * places < value.shape[1])
+        return torch.stack([torch.where(some, value[0], value[1]) for some in chosen])
+
+    if isinstance(pair.inputs, Tensor):
+        return replace(pair, inputs=parts(pair.inputs) if pair.inputs.dim() > 1 else pair.inputs)
+    first = pair.rows(torch.tensor([0, 0], device=pair.index.device))
+    assert not isinstance(first.inputs, Tensor)
+    own = {name: parts(value) for name, value in pair.inputs.items() if name in READ and value.dim() > 1}
+    return replace(first, inputs={**first.inputs, **own})
+
+
+def _calls(modules: Mapping[str, nn.Module], run: Callable[[Batch], object], pair: Batch) -> dict[str, list[_Call]]:
+    found: dict[str, list[_Call]] = {name: [] for name in modules}
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], __: object) -> None:
+            x: Tensor = args[0] if args else next(iter(kwargs.values()))
+            generator = torch.Generator().manual_seed(0)
+            direction = torch.randn(x.shape[-1], generator=generator).to(x.device)
+            rows = x.detach().float().reshape(-1, x.shape[-1]) @ direction
+            exact = x.dtype in (torch.float32, torch.float64)
+            found[name].append(_Call(len(x), 2 in x.shape[1:-1], rows, CHANGED if exact else CHANGED_IN_HALF))
+
+        return hook
+
+    handles = [module.register_forward_hook(note(name), with_kwargs=True) for name, module in modules.items()]
+    try:
+        with torch.no_grad():
+            run(pair)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _order(
+    together: Sequence[_Call], of_first: Sequence[_Call], of_second: Sequence[_Call], of_parts: Sequence[_Call]
+) -> Order:
+    passes = (together, of_first, of_second, of_parts)
+    # Where tokens are routed, as many of one example as of the other may come to a layer by chance.
+    if not together or len({tuple(len(call.rows) for call in calls) for calls in passes}) > 1:
+        return MIXED
+    possible: set[Order] = {"first", "grouped", "alternating"}
+    for call, first, second in zip(together, of_first, of_second, strict=True):
+        rows = call.rows
+        if len(rows) % 2:
+            return MIXED
+        places = torch.arange(len(rows), device=rows.device)
+        least = call.rounds * rows.abs().max()
+        beside, behind = ((rows - other.rows).abs() > least for other in (second, first))
+        if not (beside.any() or behind.any()):
+            # Nothing of an example is in here: only an axis of examples says that it goes by examples.
+            possible &= {"first"} if call.size == 2 else set()
+            continue
+        # Beside the second example itself, the first one's rows are others; beside the first, the second one's.
+        halves = 2 * places >= len(rows)
+        if bool((beside & halves).any() or (behind & ~halves).any()):
+            possible -= {"first", "grouped"}
+        if bool((beside & (places % 2 == 1)).any() or (behind & (places % 2 == 0)).any()):
+            possible -= {"alternating"}
+        if call.size != 2:
+            possible -= {"first"}
+    # One row of each example: an axis of examples behind the first says that positions come before them.
+    before = any(call.like and call.size != 2 for call in together)
+    tried: tuple[Order, ...] = ("first", "alternating", "grouped") if before else ("first", "grouped", "alternating")
+    return next((order for order in tried if order in possible), MIXED)

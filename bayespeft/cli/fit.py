@@ -30,6 +30,7 @@ def fit(
     kl_weight: opt.KlWeight = None,
     targets: opt.TargetNames = None,
     layers: opt.Layers = None,
+    exclude: opt.Exclude = None,
     task: opt.TaskKind = None,
     device: opt.Device = "auto",
     data_dir: opt.DataDir = None,
@@ -55,7 +56,7 @@ def fit(
         raise ConfigError(f"'{out}' holds a posterior already: choose another --out, or replace it with --overwrite.")
     chosen = bayespeft.methods()[method]
     settings = parsing.train(epochs=epochs, steps=steps, lr=lr, batch_size=batch_size, kl_weight=kl_weight)
-    where = parsing.targets(targets, layers)
+    where = parsing.targets(targets, layers, exclude)
     here = Task(
         model=model,
         data=data,

@@ -71,6 +71,14 @@ TargetNames = Annotated[
         rich_help_panel=NETWORK,
     ),
 ]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="LAYERS",
+        help="Leave these out of the targets: names as in lm_head,o_proj, or a regular expression. May be given several times.",
+        rich_help_panel=NETWORK,
+    ),
+]
 Layers = Annotated[
     str | None,
     typer.Option(

@@ -44,15 +44,15 @@ def model_and_data(names: Sequence[str], data: str) -> tuple[str | None, str]:
     return (names[0] if len(names) == 2 else None), names[-1]
 
 
-def targets(names: str | None, layers: str | None) -> Targets:
-    """Read `--targets` and `--layers`; a method supplies what is not given.
+def targets(names: str | None, layers: str | None, exclude: list[str] | None = None) -> Targets:
+    """Read `--targets`, `--layers` and `--exclude`; a method supplies what is not given.
 
     Raises:
         ConfigError: the layers are not A-B.
     """
     given: dict[str, Any] = {}
     if names is not None:
-        words = re.fullmatch(r"[\w.]+(,[\w.]+)*", names) and names not in ("auto", "all-linear")
+        words = _are_names(names) and names not in ("auto", "all-linear")
         given["modules"] = names.split(",") if words else names
     if layers is not None:
         bounds = re.fullmatch(r"(\d+)(?:-(\d+))?", layers.strip())
@@ -65,7 +65,14 @@ def targets(names: str | None, layers: str | None) -> Targets:
             raise ConfigError(
                 f"layers is {layers!r}: one block, such as 7, a range, such as 4-11, or the last, such as last-3."
             )
+    if exclude:
+        given["exclude"] = [part for text in exclude for part in (text.split(",") if _are_names(text) else [text])]
     return Targets(**given)
+
+
+def _are_names(text: str) -> bool:
+    """Whether it is names with commas between them, and no regular expression."""
+    return re.fullmatch(r"[\w.]+(,[\w.]+)*", text) is not None
 
 
 def train(**settings: Any) -> TrainConfig:

@@ -28,6 +28,13 @@ def test_targets(names, layers, expected):
     assert ("modules" in found.model_fields_set, "layers" in found.model_fields_set) == (bool(names), bool(layers))
 
 
+def test_excluded_layers_are_names_or_patterns():
+    found = parsing.targets("all-linear", None, ["lm_head,o_proj", r"model\.layers\.[0-3]\..*", "gate"])
+    assert found == Targets(modules="all-linear", exclude=["lm_head", "o_proj", r"model\.layers\.[0-3]\..*", "gate"])
+    assert "exclude" not in parsing.targets("all-linear", None, []).model_fields_set
+    assert parsing.targets(None, None, ["a{1,2}"]).exclude == ["a{1,2}"]
+
+
 def test_small_parsers():
     assert parsing.names(" mle, melora,") == ["mle", "melora"]
     assert parsing.numbers("0,1, 2") == [0, 1, 2]

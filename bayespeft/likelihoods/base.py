@@ -78,6 +78,15 @@ class Likelihood(Plugin, ABC):
             (n, K), or (n, ..., K) where an example has several; those that stand for nothing, such as padding, are 0.
         """
 
+    def among(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return outputs (..., n, K) as `distribution` reads them, where examples differ in what their labels can be.
+
+        Args:
+            logits: of the network, which checks of the network look at, as they are.
+            batch: the n examples.
+        """
+        return logits
+
     @abstractmethod
     def distribution(self, logits: Tensor) -> Distribution:
         """Return the law of the labels, batch shape (n,), given the network's outputs (n, ..., K)."""

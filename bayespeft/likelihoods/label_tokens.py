@@ -23,9 +23,15 @@ from bayespeft.likelihoods.tokens import whole_texts
 from bayespeft.networks.embeddings import output_embedding
 from bayespeft.networks.positions import left_positions, token_limit
 
+# How many choices a row offers, and the logit of labels beyond them: its exponential is 0 at any temperature that is of use.
+OFFERED, ABSENT = "offered", -1e5
+
 
 class LabelTokens(Categorical):
-    """Categorical over the logits of K label tokens at the last real position.
+    """Categorical over the logits of K label tokens at the last real position, of the choices that a row offers.
+
+    Rows with fewer choices than labels share no probability with labels that they lack. Rows that are tokenised may say their
+    number of choices in a column `offered`.
 
     Attributes:
         template: the prompt, with `{question}` and `{choices}`.
@@ -34,6 +40,7 @@ class LabelTokens(Categorical):
     """
 
     columns: ClassVar[str] = "question, choices, answer"
+    reads: ClassVar[tuple[str, ...]] = (OFFERED,)
     template: str = "Question: {question}\n{choices}\nAnswer:"
     labels: tuple[str, ...] = ()
     token_ids: tuple[int, ...] = ()
@@ -74,7 +81,13 @@ class LabelTokens(Categorical):
         cut = slice(-self.max_length if self.max_length else None, None)
         encoded = whole_texts(tokenizer, prompts, behind=False)
         examples: list[dict[str, Any]] = [
-            {"input_ids": ids[cut], "attention_mask": [1] * len(ids[cut]), "whole": len(ids)} for ids in encoded
+            {
+                "input_ids": ids[cut],
+                "attention_mask": [1] * len(ids[cut]),
+                OFFERED: len(row["choices"]),
+                "whole": len(ids),
+            }
+            for row, ids in zip(rows, encoded, strict=True)
         ]
         for i, (row, example) in enumerate(zip(rows, examples, strict=True)):
             if (answer := label_of(row, i)) is not None:
@@ -89,6 +102,24 @@ class LabelTokens(Categorical):
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the logits of the label tokens (n, K) at each row's last real position."""
         return self.logits_behind(model, batch, {"use_cache": False})
+
+    def among(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return logits (..., n, K) without those of labels that a row does not offer.
+
+        Raises:
+            DataError: the label of a row is one of those.
+        """
+        offered = batch.inputs.get(OFFERED) if isinstance(batch.inputs, Mapping) else None
+        if offered is None:
+            return logits
+        if batch.labels is not None and bool((outside := batch.labels >= offered[: len(batch)]).any()):
+            row = int(outside.nonzero()[0, 0])
+            raise DataError(
+                f"example {int(batch.index[row])} has the label {int(batch.labels[row])}, and offers {int(offered[row])} "
+                "choices: a position among them is expected, 0 for the first."
+            )
+        labels = torch.arange(logits.shape[-1], device=logits.device)
+        return logits.masked_fill(labels >= offered.to(logits.device)[:, None], ABSENT)
 
     def logits_behind(self, model: nn.Module, batch: Batch, cache: Mapping[str, Any]) -> Tensor:
         """Return the same of rows whose beginning is in a key-value cache already.
@@ -105,7 +136,8 @@ class LabelTokens(Categorical):
         if mask is None:
             mask = torch.ones_like(inputs["input_ids"])
         last = inputs["input_ids"].shape[1] - 1 - mask.flip(1).argmax(1)
-        arguments = {**left_positions(model, mask), **inputs, "attention_mask": mask, **cache}
+        own = {name: value for name, value in inputs.items() if name != OFFERED}
+        arguments = {**left_positions(model, mask), **own, "attention_mask": mask, **cache}
         ids = torch.tensor(self.token_ids, device=mask.device)
         head, name = _output_embedding(model)
         if head is None or head._forward_hooks:

@@ -115,6 +115,7 @@ class Frozen(nn.Module):
         rows = (args[0] if args else next(iter(inputs.values()))).shape[0]
         batch = Batch(given, None, torch.arange(rows)).repeat(self.draws)
         logits = self._likelihood.logits(self.network, batch).double() / self.temperature
+        logits = self._likelihood.among(logits, batch)
         log_probs = self._likelihood.class_log_probs(logits)
         assert log_probs is not None
         log_probs = log_probs.reshape(self.draws, rows, log_probs.shape[-1])

@@ -101,7 +101,7 @@ def jacobian(adapted: Adapted, batch: Batch, bytes_each: int) -> Iterator[Jacobi
             for name, value in joint_guide.latent.mean().items()
         }
         adapted.attachment.bind(joint_guide.example_weights(leaves))
-        logits = adapted.likelihood.logits(adapted.model, moved)
+        logits = adapted.likelihood.among(adapted.likelihood.logits(adapted.model, moved), moved)
     counted = adapted.likelihood.counted(moved)
     spread = logits.dim() > 2
     positions = logits.shape[1] if spread else 1

@@ -91,7 +91,7 @@ class Passes:
                 continue
             self.adapted.attachment.check_ran()
             logits = logits.double() / self.temperature
-            outputs = logits.reshape(size, len(batch), *logits.shape[1:]).cpu()
+            outputs = self.adapted.likelihood.among(logits.reshape(size, len(batch), *logits.shape[1:]), moved).cpu()
             folding.learn(before, size)
             yield outputs, self.rows(batch, outputs.shape[-1]), first
             first += size

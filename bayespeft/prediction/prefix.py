@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from bayespeft.adapters.attach import MixedRowsError
 from bayespeft.data.batch import Batch
-from bayespeft.likelihoods.label_tokens import LabelTokens
+from bayespeft.likelihoods.label_tokens import OFFERED, LabelTokens
 from bayespeft.networks.configuration import remembers_everything
 from bayespeft.networks.forward import cache_name, cache_of, last_logits, takes
 from bayespeft.prediction.folding import fitting
@@ -60,7 +60,11 @@ class Prefix:
             bind: gives the adapters the weights of so many of the pass's draws, folded over so many rows.
         """
         inputs = batch.inputs
-        if not self._can or not isinstance(inputs, Mapping) or set(inputs) != {"input_ids", "attention_mask"}:
+        if (
+            not self._can
+            or not isinstance(inputs, Mapping)
+            or inputs.keys() - {OFFERED} != {"input_ids", "attention_mask"}
+        ):
             return None
         ids, mask = _from_the_left(inputs["input_ids"], inputs["attention_mask"])
         shared = _shared(ids, mask)

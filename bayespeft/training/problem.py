@@ -162,7 +162,7 @@ class Problem(Adapted):
         plate = pyro.plate("examples", size, dim=-1)
         values = self._sample(self.joint_guide.priors(), size, weight, plate)
         self.attachment.bind(self.joint_guide.training_weights(values, size))
-        likelihood = self.likelihood.distribution(self.logits(batch))
+        likelihood = self.likelihood.distribution(self.likelihood.among(self.logits(batch), batch))
         labels = self.likelihood.observed(batch.labels)
         self._nll = -likelihood.log_prob(labels).mean().detach()
         with plate, poutine.scale(scale=1 / rows):
@@ -203,6 +203,7 @@ class Problem(Adapted):
                 f"{type(self.model).__name__} does something to what its head returns, so that means and variances of outputs "
                 "don't pass: use 'laplace_last_layer'."
             )
+        mean = self.likelihood.among(mean, batch)
         nll = -self.likelihood.expected_log_likelihood(mean, variance, self.likelihood.observed(batch.labels))
         self._nll = nll.mean().detach()
         return nll.sum() / rows + self.prior_loss(kl_weight)

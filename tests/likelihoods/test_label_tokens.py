@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import BloomConfig, BloomForCausalLM, Gemma2Config, Gemma2ForCausalLM
 
+import bayespeft
+from bayespeft import TrainConfig
 from bayespeft.data.batch import Batch
 from bayespeft.errors import AttachError, DataError
 from bayespeft.likelihoods.label_tokens import LabelTokens
@@ -135,3 +139,64 @@ def test_an_answer_is_one_of_the_rows_own_choices(tokenizer):
     with pytest.raises(DataError, match="row 1: the answer is 2, and there are 2 choices"):
         likelihood.encode(rows, tokenizer)
     assert [row["labels"] for row in likelihood.encode(rows[:1], tokenizer)] == [2]
+
+
+UNEVEN = [
+    {"question": f"the {word} is ?", "choices": ["good", "bad", "ugly"][: 2 + i % 2], "answer": i % 2}
+    for i, word in enumerate(["cat", "dog", "film", "book"] * 3)
+]
+
+
+def test_rows_with_fewer_choices_share_nothing_with_labels_that_they_lack(llama, tokenizer):
+    options = {"tokenizer": tokenizer, "progress": False, "targets": ["q_proj", "v_proj"]}
+    posterior = bayespeft.fit(llama, UNEVEN, "laplace_lora", train=TrainConfig(steps=3, batch_size=4), **options)
+    likelihood, few = posterior.likelihood, torch.tensor([len(row["choices"]) for row in UNEVEN])
+    offered = torch.arange(3) < few[:, None]
+    for found in (
+        posterior.predict(UNEVEN, draws=3, prediction="sampled"),
+        posterior.predict(UNEVEN),
+        posterior.with_temperature(UNEVEN).predict(UNEVEN),
+    ):
+        assert bool((found.probs[~offered] == 0).all())
+        assert bool((found.probs[offered] > 0).all())
+        torch.testing.assert_close(found.probs.sum(1), torch.ones(12, dtype=torch.float64))
+        assert bool(torch.isfinite(found.entropy).all() & torch.isfinite(found.mutual_information).all())
+        assert bool((found.entropy <= few.log() + 1e-9).all())
+    with torch.no_grad(), posterior.using("mean") as model:
+        raw = [likelihood.logits(model, _batch(likelihood.encode([row], tokenizer)[0]))[0] for row in UNEVEN]
+    expected = torch.stack(
+        [torch.softmax(z.double().where(o, -torch.inf), 0) for z, o in zip(raw, offered, strict=True)]
+    )
+    mean = posterior.predict(UNEVEN, draws=0, prediction="sampled")
+    torch.testing.assert_close(mean.probs, expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        mean.log_likelihood, expected[range(12), [r["answer"] for r in UNEVEN]].log(), atol=1e-5, rtol=1e-5
+    )
+
+
+def _batch(row):
+    return Batch({k: torch.tensor([row[k]]) for k in ("input_ids", "attention_mask", "offered")}, None, torch.arange(1))
+
+
+def test_the_gradient_does_not_see_labels_that_a_row_lacks():
+    logits = torch.randn(2, 3, requires_grad=True)
+    batch = Batch(
+        {"input_ids": torch.ones(2, 1), "offered": torch.tensor([2, 3])}, torch.tensor([1, 2]), torch.arange(2)
+    )
+    likelihood = LabelTokens(token_ids=IDS)
+    likelihood.distribution(likelihood.among(logits, batch)).log_prob(batch.labels).sum().backward()
+    alone = torch.nn.functional.cross_entropy(logits[:1, :2], batch.labels[:1], reduction="sum")
+    (own,) = torch.autograd.grad(-alone, logits)
+    torch.testing.assert_close(logits.grad[0], own[0])
+    assert logits.grad[0, 2] == 0
+    with pytest.raises(DataError, match="example 0 has the label 2, and offers 2 choices"):
+        likelihood.among(logits, replace(batch, labels=torch.tensor([2, 2])))
+
+
+def test_a_common_beginning_is_read_once_for_rows_of_several_numbers_of_choices(llama, tokenizer):
+    long = " ".join(["the film was good"] * 8)
+    rows = [{**row, "question": f"{long} {row['question']}"} for row in UNEVEN]
+    posterior = bayespeft.fit(llama, rows, "melora", tokenizer=tokenizer, train=TrainConfig(steps=2), progress=False)
+    together = posterior.predict(rows, draws=2)
+    alone = torch.cat([posterior.predict([row], draws=2).probs for row in rows])
+    torch.testing.assert_close(together.probs, alone, atol=1e-5, rtol=1e-4)

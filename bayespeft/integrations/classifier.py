@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from bayespeft.config import TrainConfig
 from bayespeft.data.class_names import given
@@ -26,9 +27,9 @@ from bayespeft.utils.device import find_device
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import check_is_fitted
+    from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 except ImportError as error:
-    raise MissingPackageError(f"this classifier is scikit-learn's ({error}): pip install scikit-learn") from None
+    raise MissingPackageError(f"this classifier is scikit-learn's ({error}): pip install 'scikit-learn>=1.6'") from None
 
 
 class BayesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -39,7 +40,8 @@ class BayesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         model: the name of a network, which is loaded anew with a head for the classes of y; a network, whose number of outputs
-            is that of the classes; or a function from the number of classes to a network, or to (network, tokenizer).
+            is that of the classes; or a function from the number of classes to a network, or to (network, tokenizer). Lazy
+            layers (torch.nn.LazyLinear) of what a function makes take their size from X.
         tokenizer: for texts, where the network is no name.
         guide, adapter, targets: as for `bayespeft.fit`.
         train: settings of the training; None: the method's.
@@ -50,6 +52,7 @@ class BayesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         classes_: (K,) the labels in y, sorted: the order of columns of probabilities.
+        n_features_in_: where X is an array of numbers, how many there are of an example, along its second axis.
         posterior_: what was fitted.
     """
 
@@ -79,14 +82,14 @@ class BayesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             DataError: numbers of examples and labels differ, there is one class, or the network has another number of outputs.
                 And as `bayespeft.fit`.
         """
-        check_classification_targets(y)
-        self.classes_, index = np.unique(np.asarray(y), return_inverse=True)
-        data = _data(X)
+        data = self._data(X, first=True)
+        labels_given = _labels(y)
+        self.classes_, index = np.unique(labels_given, return_inverse=True)
         if len(data) != len(index):
             raise DataError(f"X has {len(data)} examples and y has {len(index)} labels: one for each.")
         if len(self.classes_) < 2:
             raise DataError(f"y has one class, '{self.classes_[0]}': there is nothing to tell apart.")
-        network, tokenizer = self._network(len(self.classes_))
+        network, tokenizer = self._network(len(self.classes_), data)
         self._numbers = _numbers(network, self.classes_)
         labels = np.asarray(self._numbers)[index.reshape(-1)]
         if isinstance(data, torch.Tensor):
@@ -109,7 +112,9 @@ class BayesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predictive(self, X: Any) -> Predictive:
         """Return all that is predicted of n examples: entropy and mutual information, too. Classes are the network's."""
         check_is_fitted(self, "posterior_")
-        found: Predictive = self.posterior_.predict(_data(X), self.draws, self.random_state, batch_size=self.batch_size)
+        found: Predictive = self.posterior_.predict(
+            self._data(X), self.draws, self.random_state, batch_size=self.batch_size
+        )
         return found
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
@@ -124,7 +129,21 @@ class BayesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         found: npt.NDArray[Any] = self.classes_[best]
         return found
 
-    def _network(self, classes: int) -> tuple[nn.Module, Any]:
+    def _data(self, X: Any, first: bool = False) -> Any:
+        """Return X as rows of texts, or as a tensor of numbers, which are as many for each example as in the fit.
+
+        Raises:
+            DataError: it is neither, or something is no number or infinite.
+        """
+        if (rows := _rows(X)) is not None:
+            return rows
+        try:
+            numbers = validate_data(self, X, reset=first, allow_nd=True, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"X holds neither texts nor numbers that can be read: {error}") from None
+        return torch.from_numpy(np.ascontiguousarray(numbers))
+
+    def _network(self, classes: int, data: Any) -> tuple[nn.Module, Any]:
         if isinstance(self.model, str):
             network, tokenizer = load_network(self.model, "classification", classes)
             return network.to(find_device(self.device)), self.tokenizer or tokenizer
@@ -133,7 +152,14 @@ class BayesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not callable(self.model):
             raise ConfigError(f"model={self.model!r}: a name, a network, or a function of the number of classes.")
         made = self.model(classes)
-        return made if isinstance(made, tuple) else (made, self.tokenizer)
+        network, tokenizer = made if isinstance(made, tuple) else (made, self.tokenizer)
+        lazy = isinstance(network, nn.Module) and any(
+            isinstance(p, UninitializedParameter) for p in network.parameters()
+        )
+        if lazy and isinstance(data, torch.Tensor):
+            with torch.no_grad():
+                network(data[:1])
+        return network, tokenizer
 
 
 def _numbers(network: nn.Module, classes: npt.NDArray[Any]) -> list[int]:
@@ -154,29 +180,41 @@ def _numbers(network: nn.Module, classes: npt.NDArray[Any]) -> list[int]:
     return [names.index(name) for name in told] if set(told) == set(names) else list(range(outputs))
 
 
-def _data(X: Any) -> Any:
-    """Return X as rows of texts, or as a tensor of numbers.
+def _labels(y: Any) -> npt.NDArray[Any]:
+    """Return labels (n,) of classes.
 
     Raises:
-        DataError: it is neither.
+        DataError: there are none, they are quantities, or there are several of an example.
+    """
+    if y is None:
+        raise DataError("this classifier requires y to be passed, but the target y is None.")
+    try:
+        found: npt.NDArray[Any] = column_or_1d(y, warn=True)
+        check_classification_targets(found)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"y: {error}") from None
+    return found
+
+
+def _rows(X: Any) -> list[Any] | None:
+    """Return X as rows of texts, as `bayespeft.fit` reads them; None where it holds no texts.
+
+    Raises:
+        DataError: it holds nothing.
     """
     if hasattr(X, "to_dict") and hasattr(X, "iloc"):  # of pandas
-        texts = hasattr(X, "columns") and any(isinstance(value, str) for value in X.iloc[0])
+        texts = hasattr(X, "columns") and len(X) and any(isinstance(value, str) for value in X.iloc[0])
         X = X.to_dict("records") if texts else X.to_numpy()
     items = X.tolist() if isinstance(X, np.ndarray) and X.dtype.kind in "OUS" else X
-    try:
-        first = items[0]
-    except (TypeError, IndexError, KeyError):
-        raise DataError(f"X={type(X).__name__} holds no examples: pass texts, rows or an array of numbers.") from None
+    if not isinstance(items, (list, tuple)):
+        return None
+    if not items:
+        raise DataError("X holds no examples: pass texts, rows or an array of numbers.")
+    first = items[0]
     if isinstance(first, str):
         return [{"text": text} for text in items]
     if isinstance(first, Mapping):
         return [dict(row) for row in items]
     if isinstance(first, (tuple, list)) and all(isinstance(part, str) for part in first) and len(first) in (1, 2):
         return [dict(zip(("text", "text_pair"), parts, strict=False)) for parts in items]
-    if isinstance(X, torch.Tensor):
-        return X.float()
-    try:
-        return torch.from_numpy(np.ascontiguousarray(np.asarray(items, dtype=np.float32)))
-    except (TypeError, ValueError) as error:
-        raise DataError(f"X holds neither texts nor numbers: {error}.") from None
+    return None

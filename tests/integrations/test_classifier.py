@@ -18,6 +18,7 @@ sklearn = pytest.importorskip("sklearn", reason="the classifier is its")
 from sklearn.base import clone  # noqa: E402
 from sklearn.exceptions import NotFittedError  # noqa: E402
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score  # noqa: E402
+from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
 from bayespeft.integrations import BayesClassifier  # noqa: E402
 
@@ -63,6 +64,49 @@ def test_tools_of_scikit_learn_take_it(blobs):
     np.testing.assert_allclose(probs.sum(1), 1)
     search = GridSearchCV(model, {"guide": ["mle", "blob"]}, cv=2, scoring="accuracy").fit(x, y)
     assert search.best_estimator_.posterior_.method.name == search.best_params_["guide"]
+
+
+def lazy(classes: int) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.LazyLinear(16), nn.Tanh(), nn.Linear(16, classes)).eval()
+
+
+ASIDE = {"check_dtype_object": "what is neither text nor number is a DataError, a ValueError and no TypeError"}
+QUICK = BayesClassifier(lazy, targets="all-linear", train=TrainConfig(steps=20, lr=5e-2), draws=2)
+
+
+@pytest.mark.filterwarnings("ignore")  # columns where one dimension is expected, and the like, on purpose
+@parametrize_with_checks([QUICK], expected_failed_checks=lambda _: ASIDE, xfail_strict=True)
+def test_checks_of_scikit_learn(estimator, check):
+    """All of them run on arrays of numbers: of texts scikit-learn has no checks."""
+    check(estimator)
+
+
+def test_columns_of_a_frame_are_remembered(blobs):
+    pandas = pytest.importorskip("pandas")
+    x, y = blobs
+    frame = pandas.DataFrame(x, columns=["a", "b", "c"])
+    model = BayesClassifier(mlp, targets="all-linear", train=TrainConfig(steps=2), draws=2).fit(frame, y)
+    assert list(model.feature_names_in_) == ["a", "b", "c"]
+    np.testing.assert_array_equal(model.predict_proba(frame), model.predict_proba(frame.to_numpy()[:]))
+    with pytest.raises(DataError, match="feature names"):
+        model.predict(frame[["b", "a", "c"]])
+
+
+@pytest.mark.filterwarnings("ignore")  # of the other package's own
+def test_mapie_s_sets_hold_what_they_promise(blobs):
+    classification = pytest.importorskip("mapie.classification")
+    rng = np.random.default_rng(1)
+    x, y = blobs
+    model = BayesClassifier(mlp, targets="all-linear", train=TrainConfig(steps=60, lr=2e-2), draws=3).fit(x, y)
+    own = rng.integers(3, size=900)
+    points = (np.eye(3)[own] * 3 + rng.normal(size=(900, 3))).astype(np.float32)
+    sets = classification.SplitConformalClassifier(estimator=model, confidence_level=0.9, prefit=True)
+    sets.conformalize(points[:400], own[:400])
+    _, members = sets.predict_set(points[400:])
+    share = members[np.arange(500), own[400:], 0].mean()
+    # Binomial, with a threshold that is itself of 400 rows: three standard errors.
+    assert abs(share - 0.9) < 3 * np.sqrt(0.09 / 500 + 0.09 / 400)
 
 
 def test_a_copy_is_unfitted_and_alike(blobs):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bayespeft.guides.mean_field import MeanField as MeanField
     from bayespeft.guides.mean_field_reversed import MeanFieldReversed as MeanFieldReversed
     from bayespeft.guides.point import Point as Point
+    from bayespeft.guides.scale_mixture import ScaleMixture as ScaleMixture
     from bayespeft.guides.swag import Swag as Swag
     from bayespeft.guides.swag_adapter import SwagAdapter as SwagAdapter
     from bayespeft.guides.transformed import TransformedGuide as TransformedGuide

@@ -28,16 +28,24 @@ class Transformed(TorchDistribution):  # type: ignore[misc]
     """The law of f(e), e standard normals; event shape (layers, *shape). A density is known of the last draw only.
 
     Args:
-        f: from (n, layers, d) to values (n, layers, d) and ln |det df/de| (n, layers).
+        f: from normals (n, layers, width) to values (n, layers, d) and their log density (n, layers).
         shape: (layers, *shape) of the values.
         like: gives dtype and device.
+        width: normals that a layer takes; left out, one for each value.
     """
 
     has_rsample = True
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
 
-    def __init__(self, f: Callable[[Tensor], tuple[Tensor, Tensor]], shape: Sequence[int], like: Tensor) -> None:
+    def __init__(
+        self,
+        f: Callable[[Tensor], tuple[Tensor, Tensor]],
+        shape: Sequence[int],
+        like: Tensor,
+        width: int | None = None,
+    ) -> None:
         self._f, self._like = f, like
+        self._width = math.prod(shape[1:]) if width is None else width
         self._last: tuple[Tensor, Tensor] | None = None
         super().__init__(_EMPTY, torch.Size(shape))
 
@@ -55,10 +63,9 @@ class Transformed(TorchDistribution):  # type: ignore[misc]
     def rsample(self, sample_shape: Sequence[int] = _EMPTY) -> Tensor:
         """Draw sample shape + batch shape + (layers, *shape), with gradients, under torch's global random state."""
         batch = torch.Size((*sample_shape, *self.batch_shape))
-        layers, size = self.event_shape[0], self.event_shape[1:].numel()
-        noise = torch.randn(batch.numel(), layers, size, dtype=self._like.dtype, device=self._like.device)
-        values, log_det = self._f(noise)
-        density = -0.5 * (noise.square() + _LOG_2PI).sum(-1) - log_det
+        layers, like = self.event_shape[0], self._like
+        noise = torch.randn(batch.numel(), layers, self._width, dtype=like.dtype, device=like.device)
+        values, density = self._f(noise)
         drawn = values.reshape(*batch, *self.event_shape)
         self._last = drawn, density.reshape(*batch, layers)
         return drawn
@@ -78,6 +85,11 @@ class Transformed(TorchDistribution):  # type: ignore[misc]
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density, sample shape + batch shape; argument and errors as `log_prob_by_layer`."""
         return self.log_prob_by_layer(value).sum(-1)
+
+
+def log_density_of_normals(noise: Tensor) -> Tensor:
+    """Return the log density of standard normals, summed over the last dimension."""
+    return -0.5 * (noise.square() + _LOG_2PI).sum(-1)
 
 
 class TransformedGuide(Guide):
@@ -102,7 +114,8 @@ class TransformedGuide(Guide):
         """Return the law of each stack, event shape (layers, ...)."""
         like = next(iter(self.parameters()))
         return {
-            stack.name: Transformed(partial(self.flow, stack.name), stack.init.shape, like) for stack in self.stacks
+            stack.name: Transformed(partial(self._with_density, stack.name), stack.init.shape, like)
+            for stack in self.stacks
         }
 
     def mean(self) -> dict[str, Tensor]:
@@ -123,6 +136,10 @@ class TransformedGuide(Guide):
             )
             for stack, part in zip(self.stacks, parts, strict=True)
         }
+
+    def _with_density(self, name: str, noise: Tensor) -> tuple[Tensor, Tensor]:
+        values, log_det = self.flow(name, noise)
+        return values, log_density_of_normals(noise) - log_det
 
     def _zero(self) -> Tensor:
         return torch.zeros(1, self.noise_size).to(next(iter(self.parameters())))

@@ -10,11 +10,12 @@ import math
 
 import pytest
 import torch
-from torch.distributions import kl_divergence
+from torch.distributions import Dirichlet, kl_divergence
 
 from bayespeft.adapters.frozen_core import FrozenCore
 from bayespeft.adapters.sparse_low_rank import SparseLowRank
 from bayespeft.gaussians import Rows
+from bayespeft.guides.scale_mixture import ScaleMixture
 from bayespeft.guides.swag import Moments, Swag
 from bayespeft.layers.factors import StackedFactor
 from bayespeft.layers.moments import Moments as Gaussian
@@ -139,3 +140,27 @@ def test_the_last_layer_of_vbll():
     # Two times 5 standard errors of means of so many numbers between 0 and 1.
     drawn = 5 * 0.3 * (3 / 200_000) ** 0.5
     agree("VBLL: probabilities", f"{against}, 200,000 draws", probs, VBLL_PROBS, atol=drawn)
+
+
+def test_the_scale_mixture_of_monteclora():
+    """LCS2-IIITD/MonteCLoRA 0cd4a77: MonteCLoRASampler(5, 3, 4) on these normals; it adds .001 to variances of logits."""
+    init = torch.zeros(1, 3, 5)
+    stack = StackedFactor("A", "A", ("a",), "latent", init, Flat(), init)
+    guide = ScaleMixture().build([stack], SEED)
+    with torch.no_grad():
+        guide.log_std["A"].copy_(torch.tensor([[0.2, 0.5, 0.9]]))
+        guide.log_alpha["A"].copy_(torch.tensor([[0.1, 0.4, 0.6, 0.8]]))
+        rows = torch.sin(torch.arange(9.0).reshape(1, 1, 3, 3) * 1.3 + 0.2)
+        e = torch.sin(torch.arange(60.0).reshape(4, 5, 3) * 0.7)[0].T
+        noise = 3e-4 * guide.variances("A", rows).sqrt()[0, 0].unsqueeze(-1) * e
+        weights = guide.weights("A", torch.cos(torch.arange(4.0) * 1.1).reshape(1, 1, 4))[0, 0]
+        kl = guide.kl_of_scales("A") - kl_divergence(Dirichlet(guide.log_alpha["A"].exp()), Dirichlet(torch.ones(1, 4)))
+    source = "LCS2-IIITD/MonteCLoRA 0cd4a77"
+    theirs = [
+        [0.0, 0.000338702172, -0.00034198488, 6.59724992e-06, 0.000335323712],
+        [0.000381124817, 0.000198181966, -0.000581227534, 0.000388679036, 0.000188781705],
+        [0.000987909152, -0.000351658673, -0.00063284213, 0.000990634318, -0.000367393921],
+    ]
+    agree("MonteCLoRA: noise of one component", source, noise, theirs, atol=1e-9)
+    agree("MonteCLoRA: weights", source, weights, [0.349830806, 0.297019899, 0.178769454, 0.174379885], atol=2e-4)
+    agree("MonteCLoRA: KL of the Wishart", source, kl, 6.08963108, atol=1e-5)

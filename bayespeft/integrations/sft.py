@@ -15,7 +15,7 @@ from bayespeft.integrations.training import BayesTraining
 try:
     from trl import SFTTrainer
 except ImportError as error:
-    raise MissingPackageError(f"this trainer is TRL's ({error}): pip install trl") from None
+    raise MissingPackageError(f"this trainer is TRL's ({error}): pip install 'bayespeft[sft]'") from None
 
 
 class BayesSFTTrainer(BayesTraining, SFTTrainer):  # type: ignore[misc]

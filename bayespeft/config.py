@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serial
 
 from bayespeft import registry
 from bayespeft.errors import ConfigError
-from bayespeft.utils.checks import shown
+from bayespeft.utils.described import shown
 
 T = TypeVar("T", bound="Config")
 

@@ -115,7 +115,7 @@ class Attachment:
     def __enter__(self) -> Attachment:
         self._context.enter_context(eager())
         if self.merged is not None:
-            self._context.enter_context(self.merged.applied(p.layer for p in self.placements))
+            self._context.enter_context(self.merged.applied([p.layer for p in self.placements]))
         for hook in self._hooks.values():
             self._handles.append(hook.placement.layer.module.register_forward_hook(hook, with_kwargs=True))
         return self

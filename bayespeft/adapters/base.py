@@ -5,16 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from bayespeft.adapters.combined import combined
 from bayespeft.config import Plugin
 from bayespeft.errors import AttachError, GuideError
 from bayespeft.layers.factors import Factor
 from bayespeft.layers.layer import Layer
-from bayespeft.layers.weights import Weight, combined
+from bayespeft.layers.watched import Summand
+from bayespeft.layers.weights import Weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class WarmUp:
 
     steps: int
     gradients: int
-    of: Literal["signed", "absolute", "squared"]
+    of: Summand
     absent: tuple[str, ...]
 
 
@@ -142,3 +144,11 @@ def kaiming_rows(rows: int, columns: int, generator: torch.Generator) -> Tensor:
     """Draw LoRA's A (rows, columns): U(-1/sqrt n, 1/sqrt n), n = columns (kaiming_uniform with a = sqrt 5)."""
     bound = columns**-0.5
     return torch.empty(rows, columns).uniform_(-bound, bound, generator=generator)
+
+
+def low_rank_points(r: int, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
+    """Return LoRA's A (r, n) and B = 0 (m, r) as points."""
+    return {
+        "A": Factor(kaiming_rows(r, layer.in_features, generator), "point"),
+        "B": Factor(torch.zeros(layer.out_features, r), "point"),
+    }

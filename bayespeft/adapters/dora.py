@@ -12,10 +12,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from bayespeft.adapters.combined import combined
 from bayespeft.adapters.lora import Lora
 from bayespeft.layers.factors import Factor
 from bayespeft.layers.layer import Layer
-from bayespeft.layers.weights import Weight, combined
+from bayespeft.layers.weights import Weight
 
 
 class Dora(Lora):

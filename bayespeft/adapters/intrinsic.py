@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 from weakref import WeakKeyDictionary
 
@@ -54,7 +55,8 @@ class Intrinsic(Adapter):
         """Return y + lambda (P theta) x."""
         # Drawn here: under a transformation such as vmap, tensors that are kept would not outlive it.
         projection = self._projection(layer, x.device)
-        change = factors["theta"].map(lambda theta: self._matrix(projection, theta, layer)).linear(x)
+        theta = factors["theta"].values()
+        change = replace(theta, value=self._matrix(projection, theta.value, layer)).linear(x)
         return y + (factors["lambda"].mul(change) if "lambda" in factors else change)
 
     def delta(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:

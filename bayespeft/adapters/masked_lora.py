@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from bayespeft.adapters.base import Adapter, kaiming_rows
+from bayespeft.adapters.base import Adapter, low_rank_points
 from bayespeft.layers.factors import Factor
 from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight
@@ -33,8 +33,7 @@ class MaskedLora(Adapter):
         """A (r, n) and B = 0 (m, r) as LoRA's; z (n,) starts, and has its prior centered, at 1."""
         ones = torch.ones(layer.in_features)
         return {
-            "A": Factor(kaiming_rows(self.r, layer.in_features, generator), "point"),
-            "B": Factor(torch.zeros(layer.out_features, self.r), "point"),
+            **low_rank_points(self.r, layer, generator),
             "z": Factor(ones, "latent", center=ones),
         }
 

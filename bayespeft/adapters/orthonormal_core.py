@@ -9,6 +9,7 @@ KL(q(C) || p(C)) is the KL of the weights at every step. A combination of this p
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from pydantic import Field
@@ -45,7 +46,8 @@ class OrthonormalCore(Framed):
 
     def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, layer: Layer) -> Tensor:
         """Return y + s Q(B) C Q(A^T)^T x."""
-        rows, columns = factors["A"].map(orthonormal_rows), factors["B"].map(orthonormal_columns)
+        a, b = factors["A"].values(), factors["B"].values()
+        rows, columns = replace(a, value=orthonormal_rows(a.value)), replace(b, value=orthonormal_columns(b.value))
         # The scale meets the r channels, not the m outputs.
         return y + columns.linear(factors["C"].linear(rows.linear(x)) * (self.alpha / self.r))
 

@@ -15,7 +15,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from bayespeft.adapters.base import Adapter, WarmUp, kaiming_rows
+from bayespeft.adapters.base import Adapter, WarmUp, low_rank_points
 from bayespeft.errors import FitError
 from bayespeft.layers.factors import Factor
 from bayespeft.layers.layer import Layer
@@ -75,10 +75,9 @@ class SparseLowRank(Adapter):
 
         Positions are random until `warmed_up` says where the gradients are large.
         """
-        factors = {}
+        factors: dict[str, Factor] = {}
         if self.r:
-            factors["A"] = Factor(kaiming_rows(self.r, layer.in_features, generator), "point")
-            factors["B"] = Factor(torch.zeros(layer.out_features, self.r), "point")
+            factors |= low_rank_points(self.r, layer, generator)
         if "C" in self.latent:
             factors["C"] = Factor(torch.eye(self.r), "latent", center=torch.eye(self.r))
         if self.density:

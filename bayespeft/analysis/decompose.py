@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from bayespeft.errors import ConfigError, DataError, FitError
-from bayespeft.utils.checks import ELSEWHERE, checked
+from bayespeft.utils.annotations import ELSEWHERE
+from bayespeft.utils.checks import checked
 
 # The penalty starts at _PENALTY / |M|_2. After each _EVERY steps it changes by the factor _CHANGE, if one residual is _APART
 # times the other; each change of direction raises the factor to the power _BACK, so that the penalty settles, as ADMM needs.

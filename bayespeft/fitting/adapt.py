@@ -21,7 +21,8 @@ from bayespeft.layers.network import bare
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.methods.base import Method
 from bayespeft.posterior.posterior import Posterior
-from bayespeft.utils.checks import ELSEWHERE, Count, Network, Reader, Seed, checked
+from bayespeft.utils.annotations import ELSEWHERE, Count, Network, Reader, Seed
+from bayespeft.utils.checks import checked
 from bayespeft.utils.device import find_device
 from bayespeft.utils.randomness import seeded
 from bayespeft.utils.threads import alone

@@ -28,7 +28,8 @@ from bayespeft.training.horizon import resolved
 from bayespeft.training.optimiser import make_optimiser, parameter_groups
 from bayespeft.training.schedule import lr_factor
 from bayespeft.training.steps import Steps, total_steps
-from bayespeft.utils.checks import Count, Draws, Seed, checked_methods
+from bayespeft.utils.annotations import Count, Draws, Seed
+from bayespeft.utils.checks import checked_methods
 from bayespeft.utils.processes import processes
 from bayespeft.utils.randomness import Stream, seeded
 from bayespeft.utils.threads import alone

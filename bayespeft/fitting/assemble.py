@@ -25,16 +25,17 @@ from bayespeft.data.sample import Sample
 from bayespeft.data.source import Source
 from bayespeft.errors import ConfigError, GuideError
 from bayespeft.fitting.assembly import Assembly
-from bayespeft.fitting.stacking import make_stacks
+from bayespeft.fitting.orders import orders
+from bayespeft.fitting.playing import in_use, playing
+from bayespeft.fitting.stacking import Restacking, make_stacks
 from bayespeft.fitting.start import start_placements, start_stacks, started_at
 from bayespeft.fitting.units import in_units_of
 from bayespeft.guides.base import GuideSpec
-from bayespeft.layers.factors import StackedFactor
 from bayespeft.layers.fingerprint import fingerprint
-from bayespeft.layers.heads import find_fresh, fresh_parameters, in_use, warn_of_random
+from bayespeft.layers.heads import find_fresh, fresh_parameters, warn_of_random
 from bayespeft.layers.merged import Merged, check_untied, times_merged
 from bayespeft.layers.network import eager
-from bayespeft.layers.targets import find_layers, playing
+from bayespeft.layers.targets import find_layers
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.inputs import as_examples, check_reader
 from bayespeft.likelihoods.regression import Regression
@@ -47,7 +48,6 @@ from bayespeft.training.coordinates import measured
 from bayespeft.training.gradients import check_gradients
 from bayespeft.training.problem import Problem
 from bayespeft.variational.joint_guide import JointGuide
-from bayespeft.variational.orders import orders
 from bayespeft.variational.probe import probe
 
 
@@ -116,9 +116,6 @@ def assemble(
         order = orders(modules, lambda batch: chosen.logits(model, batch), first)
     placements = tuple(replace(p, order=order[p.layer.name]) for p in placements)
 
-    def stacks_of(seed: int) -> list[StackedFactor]:
-        return make_stacks(placements, method, torch.Generator().manual_seed(seed))
-
     begin = time.perf_counter()
     if start is None:
         stacks = make_stacks(placements, method, generator)
@@ -149,7 +146,7 @@ def assemble(
             examples=examples,
             train=method.train,
             seed=seed,
-            stacks_of=stacks_of,
+            restacking=Restacking(placements, method),
             started=start is not None,
             random=frozenset(name.removesuffix(".weight") for name in random if name.endswith(".weight")),
         )
@@ -244,7 +241,7 @@ def merging(model: nn.Module, placements: Sequence[Placement]) -> Merged | None:
     if all(p.adapter.merge_interval(1) is None for p in placements):
         return None
     merged = Merged(model)
-    merged.keep_original(p.layer for p in placements if isinstance(p.adapter, Subspace) and p.adapter.keep_original)
+    merged.keep_original([p.layer for p in placements if isinstance(p.adapter, Subspace) and p.adapter.keep_original])
     return merged
 
 

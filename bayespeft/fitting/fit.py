@@ -36,7 +36,8 @@ from bayespeft.training.problem import Problem
 from bayespeft.training.resume import States
 from bayespeft.training.trainer import Trainer
 from bayespeft.training.warmup import warmed_up
-from bayespeft.utils.checks import ELSEWHERE, Count, Network, Reader, Seed, checked
+from bayespeft.utils.annotations import ELSEWHERE, Count, Network, Reader, Seed
+from bayespeft.utils.checks import checked
 from bayespeft.utils.device import find_device
 from bayespeft.utils.files import locked
 from bayespeft.utils.memory import PeakMemory

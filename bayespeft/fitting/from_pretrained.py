@@ -17,7 +17,8 @@ from bayespeft.posterior.posterior import Posterior
 from bayespeft.pretrained.load import LIKELIHOODS
 from bayespeft.pretrained.load import Task as Kind
 from bayespeft.pretrained.load import load as load_network
-from bayespeft.utils.checks import ELSEWHERE, Reader, checked
+from bayespeft.utils.annotations import ELSEWHERE, Reader
+from bayespeft.utils.checks import checked
 from bayespeft.utils.device import find_device
 
 

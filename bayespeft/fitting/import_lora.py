@@ -28,7 +28,8 @@ from bayespeft.methods.base import Method
 from bayespeft.networks.configuration import setting
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.training.history import History
-from bayespeft.utils.checks import ELSEWHERE, Count, Network, Tokenizer, checked
+from bayespeft.utils.annotations import ELSEWHERE, Count, Network, Tokenizer
+from bayespeft.utils.checks import checked
 from bayespeft.utils.threads import alone
 from bayespeft.variational.joint_guide import JointGuide
 

@@ -18,7 +18,8 @@ from bayespeft.data.source import source_of
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.fitting.fit import fit
 from bayespeft.methods.base import Method
-from bayespeft.utils.checks import Network, checked
+from bayespeft.utils.annotations import Network
+from bayespeft.utils.checks import checked
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from bayespeft.layers.network import bare
 from bayespeft.networks.configuration import setting
 from bayespeft.posterior.fitted import CENTER, MERGED, centers_are_saved
 from bayespeft.posterior.posterior import Posterior
+from bayespeft.utils.annotations import Network, Reader
 from bayespeft.utils.bounded import Bounded, TooLarge
-from bayespeft.utils.checks import Network, Reader, checked
+from bayespeft.utils.checks import checked
 from bayespeft.utils.randomness import seeded
 from bayespeft.utils.threads import alone
 from bayespeft.variational.joint_guide import JointGuide

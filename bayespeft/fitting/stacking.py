@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -16,6 +16,23 @@ from bayespeft.priors.base import Prior
 def make_stacks(placements: Sequence[Placement], method: Method, generator: torch.Generator) -> list[StackedFactor]:
     """Return the stacks of all placements, at their start, under the method's priors."""
     return stacked([(p, p.adapter.factors(p.layer, generator)) for p in placements], method)
+
+
+@dataclass(frozen=True, slots=True)
+class Restacking:
+    """The same adapters on the same layers under the same priors, begun again.
+
+    Attributes:
+        placements: which adapter sits on which layer.
+        method: whose priors these are.
+    """
+
+    placements: Sequence[Placement]
+    method: Method
+
+    def stacks(self, seed: int) -> list[StackedFactor]:
+        """Return the stacks at other initial values, which a seed decides."""
+        return make_stacks(self.placements, self.method, torch.Generator().manual_seed(seed))
 
 
 def blank_stacks(placements: Sequence[Placement], method: Method, generator: torch.Generator) -> list[StackedFactor]:

@@ -16,7 +16,7 @@ from bayespeft.likelihoods.chat import Message
 from bayespeft.likelihoods.language_modelling import LanguageModelling
 from bayespeft.networks.positions import positions_known
 from bayespeft.networks.tokens import IGNORED
-from bayespeft.utils.checks import ELSEWHERE
+from bayespeft.utils.annotations import ELSEWHERE
 
 Prompts = Annotated[
     str

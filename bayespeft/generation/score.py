@@ -31,7 +31,7 @@ from bayespeft.likelihoods.language_rows import Written
 from bayespeft.networks.tokens import IGNORED, padding_tokens
 from bayespeft.prediction.predictor import Predictor
 from bayespeft.predictive.categorical import entropy, information_bias, log_likelihood
-from bayespeft.utils.checks import ELSEWHERE
+from bayespeft.utils.annotations import ELSEWHERE
 from bayespeft.utils.randomness import seeded
 
 Targets = Annotated[str | Sequence[str] | Sequence[Sequence[int]], ELSEWHERE]

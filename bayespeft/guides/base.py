@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -73,6 +73,23 @@ class Problem(Protocol):
         """Yield logits and Jacobians at the guide's mean over the training data, some examples at a time."""
 
 
+class History(Protocol):
+    """What happened during training: see `bayespeft.training.history.History`."""
+
+    def then(self, later: Any) -> Any:
+        """Return this history followed by another."""
+
+
+class Joint(Protocol):
+    """A guide of all stacks together while it trains: see `bayespeft.variational.joint_guide.JointGuide`."""
+
+    latent: Guide
+    points: Guide
+
+    def head_parameters(self) -> Iterable[nn.Parameter]:
+        """Return the parameters of freshly made heads."""
+
+
 class Trainer(Protocol):
     """What a guide is given to fit itself: see `bayespeft.training.trainer.Trainer`."""
 
@@ -83,12 +100,12 @@ class Trainer(Protocol):
     def optimise(self) -> Any:
         """Run stochastic variational inference on the guide and return the history."""
 
-    def point(self) -> tuple[Values, Any]:
+    def point(self) -> tuple[Values, History]:
         """Return a point estimate of every stack, and its history: what post-hoc guides build on."""
 
     def train_point(
         self, stacks: Sequence[StackedFactor], seed: int, train: TrainConfig | None = None, **options: Any
-    ) -> tuple[Values, Any]:
+    ) -> tuple[Values, History]:
         """Train a point estimate of these stacks from their initial values; return it and its history."""
 
 
@@ -170,13 +187,17 @@ class Guide(nn.Module, ABC):
         """Return the parameters that say how wide q is: they get `variational_lr` and no weight decay."""
         return ()
 
-    def restart(self, name: str, means: Tensor, carried: Callable[[Tensor, float], Tensor]) -> None:
+    def variance(self, name: str) -> tuple[Tensor, float] | None:
+        """Return a stack's variance now, (layers, ...), and the one that a fit starts with; None for a guide without spread."""
+        return None
+
+    def restart(self, name: str, means: Tensor, variance: Tensor | None) -> None:
         """Go on training a stack from other values: its adapter merged what was learned and chose new factors.
 
         Args:
             name: of the stack.
             means: (layers, ...) where it starts again.
-            carried: from its variance (layers, ...) and the variance that a fit starts with to the new variance.
+            variance: (layers, ...) what is carried over of `variance`; None where that is None.
 
         Raises:
             GuideError: the guide can't.

@@ -23,7 +23,7 @@ from pydantic import Field
 from bayespeft.config import TrainConfig
 from bayespeft.errors import ConfigError, MissingPackageError
 from bayespeft.gaussians import Diagonal
-from bayespeft.guides.base import GuideSpec, Problem, Trainer, Values
+from bayespeft.guides.base import GuideSpec, Joint, Problem, Trainer, Values
 from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.layers.factors import StackedFactor
 
@@ -69,10 +69,11 @@ class IvonGuide(GaussianGuide):
         optimiser = _optimiser(self.spec.beta2)
         if self.spec.verify:
             self._verify(problem, ess)
-        made: list[tuple[Any, dict[str, torch.nn.Parameter]]] = []
+        made: list[tuple[Any, Values]] = []
 
         def make(point: Any) -> torch.optim.Optimizer:
-            joint_guide, train = point.joint_guide, point.train
+            joint_guide: Joint = point.joint_guide
+            train: TrainConfig = point.train
             parameters = joint_guide.latent.mean() | joint_guide.points.mean()
             head = {id(parameter) for parameter in joint_guide.head_parameters()}
             body = [parameter for parameter in parameters.values() if id(parameter) not in head]
@@ -184,7 +185,7 @@ def _growing(base: Any) -> Any:
     return GrowingWindow
 
 
-def _stds(optimiser: Any, parameters: dict[str, torch.nn.Parameter]) -> Values:
+def _stds(optimiser: Any, parameters: Values) -> Values:
     """Return 1 / sqrt(ess (h + weight_decay)) by name, in the shapes of the parameters."""
     found = {}
     for group in optimiser.param_groups:

@@ -6,7 +6,7 @@ at std = sp. With std = exp(g), a step of the optimiser changes std by a factor,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -36,10 +36,14 @@ class MeanFieldGuide(GaussianGuide):
             }
         )
 
+    def variance(self, name: str) -> tuple[Tensor, float]:
+        """Return a stack's variances (layers, ...), and the geometric mean of those that a fit starts with."""
+        return self.family(name).marginal_variance, self._initial_variance
+
     @torch.no_grad()
-    def restart(self, name: str, means: Tensor, carried: Callable[[Tensor, float], Tensor]) -> None:
+    def restart(self, name: str, means: Tensor, variance: Tensor | None) -> None:
         """Set the means, and the standard deviations by way of the variances."""
-        variance = carried(self.family(name).marginal_variance, self._initial_variance)
+        assert variance is not None
         self.loc[name].copy_(means)
         self.raw[name].copy_(self._from_std(variance.sqrt()))
 

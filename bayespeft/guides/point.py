@@ -5,7 +5,7 @@ Pyro registers KL(Delta(v) || p) = -log p(v), so a point estimate is the same ob
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import pyro.distributions as dist
@@ -33,7 +33,7 @@ class PointGuide(Guide):
         return dict(self.value.items())
 
     @torch.no_grad()
-    def restart(self, name: str, means: Tensor, carried: Callable[[Tensor, float], Tensor]) -> None:
+    def restart(self, name: str, means: Tensor, variance: Tensor | None) -> None:
         """Set the values."""
         self.value[name].copy_(means)
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from bayespeft.config import TrainConfig
 from bayespeft.errors import ConfigError
 from bayespeft.gaussians import LowRank
-from bayespeft.guides.base import GuideSpec, Problem, Trainer, Values
+from bayespeft.guides.base import GuideSpec, Joint, Problem, Trainer, Values
 from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.layers.factors import StackedFactor
 
@@ -128,7 +128,7 @@ class SwagGuide(GaussianGuide):
         stacks = [replace(stack, init=values[stack.name].cpu()) for stack in problem.stacks]
         moments = Moments(self.spec.rank)
 
-        def after(step: int, joint_guide: Any) -> None:
+        def after(step: int, joint_guide: Joint) -> None:
             if step % interval == 0:
                 moments.add(joint_guide.latent.mean() | joint_guide.points.mean())
 

@@ -24,7 +24,8 @@ from bayespeft.methods.base import Method
 from bayespeft.networks.trainers import given_to_trainer
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.predictive.base import Prediction
-from bayespeft.utils.checks import Draws, check
+from bayespeft.utils.annotations import Draws
+from bayespeft.utils.checks import check
 
 if TYPE_CHECKING:
     _Trainer: Any = object

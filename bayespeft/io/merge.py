@@ -43,7 +43,7 @@ def merged_copy(
     if merged is None:
         network = copy.deepcopy(model)
     else:
-        with merged.applied(p.layer for p in placements):
+        with merged.applied([p.layer for p in placements]):
             network = copy.deepcopy(model)
     as_base(network)
     layers = all_layers(network)

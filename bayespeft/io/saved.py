@@ -14,7 +14,7 @@ from bayespeft.layers.rows import Order
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.methods.base import Method
 from bayespeft.training.history import History
-from bayespeft.utils.checks import Seed
+from bayespeft.utils.annotations import Seed
 
 
 class _Part(BaseModel):

@@ -8,12 +8,11 @@ loaded (5.0 and later), or, where there are none, by values: an untouched bias o
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
-from bayespeft.errors import AttachError
 from bayespeft.layers.layer import Layer, all_layers
 from bayespeft.networks.bodies import body_of, came_from_checkpoint, initial_spread, pretrained
 
@@ -54,66 +53,6 @@ def fresh_parameters(model: nn.Module) -> set[str]:
         found = unmarked if len(unmarked) < len(own) else _untouched(network)
         fresh |= {f"{prefix}{name}" for name in found}
     return fresh
-
-
-def running(layers: Sequence[Layer], run: Callable[[], Tensor]) -> set[str]:
-    """Return the names of those layers that run as modules in a forward pass, `run`, of the network.
-
-    What gives more than a tensor is no linear map, though its class may stem from one (routers to experts).
-    """
-    ran: set[str] = set()
-
-    def note(name: str) -> Callable[..., None]:
-        return lambda _, __, output: ran.add(name) if isinstance(output, Tensor) else None
-
-    handles = [layer.module.register_forward_hook(note(layer.name)) for layer in layers]
-    try:
-        with torch.no_grad():
-            run()
-    finally:
-        for handle in handles:
-            handle.remove()
-    return ran
-
-
-def in_use(layers: Sequence[Layer], run: Callable[[], Tensor]) -> list[Layer]:
-    """Return those layers that run in a forward pass; the others play no part in it.
-
-    Args:
-        layers: the layers.
-        run: runs the network and returns its output.
-
-    Raises:
-        AttachError: a layer does not run as a module, and the output depends on its weight all the same.
-    """
-    ran = running(layers, run)
-    if direct := _used_directly([layer for layer in layers if layer.name not in ran], run):
-        raise AttachError(
-            f"the freshly made layer '{direct}' never runs as a module, but its weight is used directly, so that it can't be "
-            "trained: have the network call the layer."
-        )
-    return [layer for layer in layers if layer.name in ran]
-
-
-def _used_directly(layers: Sequence[Layer], run: Callable[[], Tensor]) -> str | None:
-    """Return the first of these layers whose weight the output depends on."""
-    if not layers:
-        return None
-    switches = [layer.parameter.requires_grad for layer in layers]
-    try:
-        for layer in layers:
-            layer.parameter.requires_grad_(True)
-        with torch.enable_grad():
-            output = run()
-            weights = [layer.parameter for layer in layers]
-            if not output.requires_grad:
-                return None
-            gradients = torch.autograd.grad(output.sum(), weights, allow_unused=True)
-    finally:
-        for layer, switch in zip(layers, switches, strict=True):
-            layer.parameter.requires_grad_(switch)
-    used = (layer.name for layer, gradient in zip(layers, gradients, strict=True) if gradient is not None)
-    return next(used, None)
 
 
 def warn_of_random(model: nn.Module, known: Iterable[str]) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
 from bayespeft.config import Targets
 from bayespeft.errors import ConfigError, TargetError
 from bayespeft.layers.attention import query_and_value
-from bayespeft.layers.heads import running
 from bayespeft.layers.layer import Layer, all_layers, as_layer, block_of, sides_of
 from bayespeft.networks.embeddings import output_embedding
 
@@ -197,37 +196,3 @@ def find_layers(model: nn.Module, targets: Targets, taken: Sequence[str] = ()) -
             f"targets={chosen!r}{where} selects no linear layer. Candidates: {_summary(layers)}.{others.said}"
         )
     return kept
-
-
-def playing(layers: list[Layer], targets: Targets, run: Callable[[], Tensor]) -> list[Layer]:
-    """Leave out layers that play no part in a forward pass, where `targets` says what to look for ("auto", "all-linear").
-
-    Such are the cross-attention of a decoder that has no encoder, and what reads images in a network that is given texts. One
-    warning names them. A layer whose like in another block, or of another expert, runs is no such: other rows may come to it.
-    Layers that somebody named are taken as they are, and so are all where none runs: whoever puts adapters on them says what
-    is wrong.
-
-    Args:
-        layers: that were selected.
-        targets: by what.
-        run: runs the network on some data, and returns its output.
-    """
-    if targets.modules not in ("auto", "all-linear"):
-        return layers
-    ran = running(layers, run)
-    alike = {_kind(name) for name in ran}
-    idle = [layer.name for layer in layers if _kind(layer.name) not in alike]
-    if not ran or not idle:
-        return layers
-    warnings.warn(
-        f"targets={targets.modules!r} leaves out '{idle[0]}'{f' and {len(idle) - 1} more' if idle[1:] else ''}, which never "
-        "ran as linear maps in a pass over the first rows: parts for an encoder or other inputs, that these data do not use, "
-        "or routers. Exclude them in Targets(exclude=...) to say so yourself.",
-        stacklevel=2,
-    )
-    return [layer for layer in layers if _kind(layer.name) in alike]
-
-
-def _kind(name: str) -> str:
-    """Return a layer's name without the numbers of its block and expert."""
-    return re.sub(r"(?<![^.])\d+(?![^.])", "*", name)

@@ -1,19 +1,18 @@
 """Weights as an adapter meets them in one forward pass: what they do to an input, whatever noise they carry.
 
-An adapter calls `linear`, `mul`, `add`, `map` and `sparse`, and never asks whether a weight is one tensor, one a draw, or
+An adapter calls `linear`, `mul`, `add`, `values` and `sparse`, and never asks whether a weight is one tensor, one a draw, or
 a mean with signs. What a kind of weight can't do, it refuses with a GuideError.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.func import vmap
 
 from bayespeft.errors import GuideError
 from bayespeft.layers.sparse import Pattern, pattern_of, sparse_linear
@@ -48,8 +47,12 @@ class Weight(ABC):
     def _minus(self, fixed: Tensor) -> Weight:
         """Subtract the matrix (out, in), or vector (d,)."""
 
-    def map(self, f: Callable[[Tensor], Tensor]) -> Weight:
-        """Apply f, which broadcasts over leading dimensions, to the value. Only unperturbed weights can."""
+    def values(self) -> Shared | Grouped:
+        """Return the weight as one value, or one for each group of rows, of which a function may be taken.
+
+        Raises:
+            GuideError: it is a mean with a deviation of random sign, which a function does not keep.
+        """
         raise GuideError(
             f"{type(self).__name__} is a mean with a deviation of random sign, and a function of the value that isn't linear "
             "does not keep that form; use noise='example' or noise='batch' for this factor"
@@ -85,9 +88,9 @@ class Shared(Weight):
         """y (..., out) -> (..., out)."""
         return y + self.value.to(y)
 
-    def map(self, f: Callable[[Tensor], Tensor]) -> Shared:
-        """Return the same kind of weight with the value f(value)."""
-        return Shared(f(self.value))
+    def values(self) -> Shared:
+        """Return itself."""
+        return self
 
     def sparse(self, x: Tensor, pattern: Pattern) -> Tensor:
         """x (..., in) -> (..., out)."""
@@ -125,9 +128,9 @@ class Grouped(Weight):
         """y (G * k, ..., out) -> (G * k, ..., out); row i meets vector i // k."""
         return (self._grouped(y) + self._vectors(y)).reshape(y.shape)
 
-    def map(self, f: Callable[[Tensor], Tensor]) -> Grouped:
-        """Return the same kind of weight with the values f(value)."""
-        return Grouped(f(self.value), self.rows)
+    def values(self) -> Grouped:
+        """Return itself."""
+        return self
 
     def sparse(self, x: Tensor, pattern: Pattern) -> Tensor:
         """x (G * k, ..., in) -> (G * k, ..., out); row i meets the non-zeros i // k."""
@@ -182,11 +185,11 @@ class Flipped(Weight):
             raise GuideError(f"a matrix of shape {tuple(self.mean.shape)} can't act as the non-zeros of a sparse one")
         return sparse_linear(x, self.mean + self.deviation * self.sign_in, pattern)
 
-    def map(self, f: Callable[[Tensor], Tensor]) -> Weight:
-        """Apply f to a vector: with its signs it is just a value for each example. A matrix would take signs at both ends."""
+    def values(self) -> Shared | Grouped:
+        """Return a vector with its signs: just a value for each example. A matrix would take signs at both ends."""
         if self.sign_out is not None:
-            return Weight.map(self, f)
-        return Grouped(f(self.mean + self.deviation * self.sign_in), rows=self.rows)
+            return Weight.values(self)
+        return Grouped(self.mean + self.deviation * self.sign_in, rows=self.rows)
 
     def _flipped(self, x: Tensor) -> Tensor:
         """Return x with the signs of each example on it, as (batch, k, in)."""
@@ -229,32 +232,6 @@ class TokenFlipped(Weight):
         if (end, x.shape) not in self._signs:
             self._signs[end, x.shape] = random_signs(x.shape, x)
         return x * self._signs[end, x.shape]
-
-
-def combined(f: Callable[[dict[str, Tensor]], Tensor], weights: Mapping[str, Weight]) -> Shared | Grouped:
-    """Return f of the plain values of several weights as one weight: one value, or one for each group of rows.
-
-    Args:
-        f: a function of the values by name that torch.func.vmap can map. It runs in the precision of the values.
-        weights: by name; groups, where there are any, are the same in each.
-
-    Raises:
-        GuideError: a weight is a mean with a deviation of random sign, which a function of the value does not keep.
-    """
-    values: dict[str, Tensor] = {}
-    groups: dict[str, int | None] = {}
-    rows: int | None = None
-    for name, weight in weights.items():
-        # Whatever kind of weight can be mapped at all is one of values: a vector with signs has one for each example.
-        found = weight.map(lambda value: value)
-        assert isinstance(found, (Shared, Grouped))
-        values[name], groups[name] = found.value, 0 if isinstance(found, Grouped) else None
-        rows = found.rows or rows
-    device = next(iter(values.values())).device
-    with torch.autocast(device.type, enabled=False):
-        if all(group is None for group in groups.values()):
-            return Shared(f(values))
-        return Grouped(vmap(f, in_dims=(groups,))(values), rows)
 
 
 def random_signs(shape: torch.Size | tuple[int, ...], like: Tensor) -> Tensor:

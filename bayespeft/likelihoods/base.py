@@ -7,7 +7,7 @@ averaged, measured and linearised as classes are; of any other the mixture over 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -18,7 +18,7 @@ from bayespeft.config import Plugin
 from bayespeft.data.batch import Batch
 from bayespeft.data.columns import Row
 from bayespeft.errors import ConfigError, DataError
-from bayespeft.predictive.average import Average, DrawnGaussianAverage, GaussianAverage
+from bayespeft.predictive.average import Average, DrawnGaussianAverage, GaussianAverage, Normals
 from bayespeft.predictive.base import Prediction
 from bayespeft.predictive.law import LawAverage, classes_of, fisher_root, prediction_type
 
@@ -188,13 +188,13 @@ class Likelihood(Plugin, ABC):
         """Return what averages draws of the network into a predictive law for n examples, keeping them if `keep`."""
         return LawAverage(n, keep, self.distribution)
 
-    def gaussian_average(self, n: int, keep: bool, normals: Callable[[int], Tensor]) -> GaussianAverage:
+    def gaussian_average(self, n: int, keep: bool, normals: Normals) -> GaussianAverage:
         """Return what averages over Gaussian outputs of n examples; here over draws of them.
 
         Args:
             n: examples.
             keep: keep draws of the outputs, where any are drawn.
-            normals: gives (draws, K) standard normals to draw outputs with, where there is no closed form.
+            normals: to draw outputs with, where there is no closed form.
         """
         return DrawnGaussianAverage(self.average(n, keep), normals)
 

@@ -7,7 +7,7 @@ examples. Source tokens carry the label -100, as in transformers, and only posit
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -26,7 +26,7 @@ from bayespeft.networks.embeddings import output_embedding
 from bayespeft.networks.forward import last_logits
 from bayespeft.networks.positions import left_positions, token_limit
 from bayespeft.networks.tokens import IGNORED, end_tokens, start_token
-from bayespeft.predictive.average import GaussianAverage
+from bayespeft.predictive.average import GaussianAverage, Normals
 from bayespeft.predictive.language import LanguageAverage, LanguagePredictive, SequenceLaw
 
 
@@ -266,7 +266,7 @@ class LanguageModelling(Likelihood):
         """Average probabilities of whole targets."""
         return LanguageAverage(n, keep)
 
-    def gaussian_average(self, n: int, keep: bool, normals: Callable[[int], Tensor]) -> GaussianAverage:
+    def gaussian_average(self, n: int, keep: bool, normals: Normals) -> GaussianAverage:
         """Refuse: of a log-probability that is linear in the weights, probabilities beyond 1 would come."""
         raise ConfigError(
             "language_modelling has no linearised prediction: pass prediction='sampled', or use posterior.score."

@@ -8,7 +8,7 @@ tensor to (n, d).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -22,6 +22,7 @@ from bayespeft.data.batch import Batch
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.text import TextLikelihood
+from bayespeft.predictive.average import Normals
 from bayespeft.predictive.normal import NormalAverage, NormalGaussianAverage, RegressionPredictive, log_likelihood
 
 
@@ -117,7 +118,7 @@ class Regression(TextLikelihood):
         """Mix the normals of the draws."""
         return NormalAverage(n, keep, self.sigma)
 
-    def gaussian_average(self, n: int, keep: bool, normals: Callable[[int], Tensor]) -> NormalGaussianAverage:
+    def gaussian_average(self, n: int, keep: bool, normals: Normals) -> NormalGaussianAverage:
         """Return the closed form; nothing is drawn, so nothing is kept."""
         return NormalGaussianAverage(n, self.sigma)
 

@@ -23,7 +23,8 @@ from bayespeft.networks.configuration import name_outputs
 from bayespeft.posterior.fitted import Fitted
 from bayespeft.prediction.frozen import Frozen, sharing_copy
 from bayespeft.report.base import Report
-from bayespeft.utils.checks import Count, Draw, Draws, Seed, checked_methods
+from bayespeft.utils.annotations import Count, Draw, Draws, Seed
+from bayespeft.utils.checks import checked_methods
 from bayespeft.utils.threads import alone
 from bayespeft.version import __version__
 

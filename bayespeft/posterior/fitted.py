@@ -24,7 +24,8 @@ from bayespeft.methods.base import Method
 from bayespeft.networks.configuration import name_of
 from bayespeft.prediction.predictor import Predictor
 from bayespeft.training.history import History
-from bayespeft.utils.checks import Draw, Seed, checked_methods
+from bayespeft.utils.annotations import Draw, Seed
+from bayespeft.utils.checks import checked_methods
 from bayespeft.utils.threads import alone, alone_at_the_ends
 from bayespeft.variational.adapted import Adapted
 from bayespeft.variational.joint_guide import JointGuide

@@ -21,7 +21,8 @@ from bayespeft.report.conformal import ConformalMethod, Per, check_per
 from bayespeft.report.decision import Decision, decide_texts
 from bayespeft.report.metrics.conformal import check_alpha, check_method
 from bayespeft.report.selection import check_guarantee
-from bayespeft.utils.checks import ELSEWHERE, Count, Draws, Seed, checked_methods
+from bayespeft.utils.annotations import ELSEWHERE, Count, Draws, Seed
+from bayespeft.utils.checks import checked_methods
 
 
 @checked_methods

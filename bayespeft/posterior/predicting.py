@@ -20,7 +20,8 @@ from bayespeft.prediction.temperature import fit_temperature
 from bayespeft.prediction.uneven import settled_for
 from bayespeft.predictive.average import REPLICATES
 from bayespeft.predictive.base import Details, Prediction
-from bayespeft.utils.checks import Count, Draws, Resamples, Seed, checked_methods
+from bayespeft.utils.annotations import Count, Draws, Resamples, Seed
+from bayespeft.utils.checks import checked_methods
 from bayespeft.utils.threads import alone
 
 P = TypeVar("P", bound="Predicting")

@@ -12,7 +12,8 @@ from bayespeft.generation.result import Generation
 from bayespeft.generation.score import Score, Targets, score
 from bayespeft.generation.settings import Decoding, refuse
 from bayespeft.posterior.fitted import Fitted
-from bayespeft.utils.checks import Count, Draws, Seed, checked_methods
+from bayespeft.utils.annotations import Count, Draws, Seed
+from bayespeft.utils.checks import checked_methods
 from bayespeft.utils.threads import alone
 
 

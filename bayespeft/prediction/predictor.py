@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, SupportsIndex, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,8 +26,8 @@ from bayespeft.prediction.folding import Folding
 from bayespeft.prediction.jacobian import jacobians
 from bayespeft.prediction.passes import Passes
 from bayespeft.prediction.rounds import SameRounds
-from bayespeft.prediction.sampling import Noise, Sampling
-from bayespeft.predictive.average import REPLICATES, Cost, Groups, refuse_broken
+from bayespeft.prediction.sampling import Noise, Replicates, Sampling
+from bayespeft.predictive.average import Cost, Groups, refuse_broken
 from bayespeft.predictive.base import Prediction
 from bayespeft.predictive.categorical import CategoricalAverage
 from bayespeft.utils.memory import PeakMemory
@@ -173,9 +172,7 @@ class Predictor:
                 f"prediction='linearised' needs a Gaussian posterior, {type(latent).__name__} is none: use "
                 "prediction='sampled'."
             )
-        average = self.adapted.likelihood.gaussian_average(
-            len(examples), keep_draws, lambda outputs: _replicates(outputs, seed, draws)
-        )
+        average = self.adapted.likelihood.gaussian_average(len(examples), keep_draws, Replicates(seed, draws))
         with self._measured(seed) as cost, frozen(self.adapted.model):
             parts: list[tuple[Tensor, Tensor]] = []
             for local in jacobians(self.adapted, examples, batch_size):
@@ -243,9 +240,3 @@ class Predictor:
 class _Measured:
     seconds: float = 0.0
     peak_memory_bytes: int | None = None
-
-
-def _replicates(size: int, seed: int, draws: int) -> Tensor:
-    """Standard normals (draws, size) of Sobol sequences, each scrambled for itself, one for each of `REPLICATES`."""
-    seeds = np.random.SeedSequence(seed).generate_state(REPLICATES)
-    return torch.cat([Noise("sobol", size, int(one)).take(max(draws // REPLICATES, 1)) for one in seeds])

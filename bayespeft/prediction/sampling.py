@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -17,6 +18,7 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from bayespeft.errors import ConfigError
+from bayespeft.predictive.average import REPLICATES
 
 Sampling = Literal["plain", "antithetic", "sobol"]
 SOBOL_REPLICATE = 8
@@ -85,3 +87,21 @@ class Noise:
         self._taken += block
         normal = ndtri(np.clip(points, SMALLEST, 1 - SMALLEST))
         return list(torch.from_numpy(normal).float())
+
+
+@dataclass(frozen=True, slots=True)
+class Replicates:
+    """Standard normals that outputs are drawn with: `REPLICATES` Sobol sequences, each scrambled for itself.
+
+    Attributes:
+        seed: of the sequences.
+        draws: in all of them together.
+    """
+
+    seed: int
+    draws: int
+
+    def of_size(self, outputs: int) -> Tensor:
+        """Return (draws, outputs) float32, replicate after replicate."""
+        seeds = np.random.SeedSequence(self.seed).generate_state(REPLICATES)
+        return torch.cat([Noise("sobol", outputs, int(one)).take(max(self.draws // REPLICATES, 1)) for one in seeds])

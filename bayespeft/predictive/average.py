@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -194,21 +193,27 @@ REPLICATES = 8
 """Groups of normals that a linearised prediction draws independently of each other, so that its error can be told."""
 
 
+class Normals(Protocol):
+    """Standard normals that outputs are drawn with, the same for every example."""
+
+    def of_size(self, outputs: int) -> Tensor:
+        """Return (draws, outputs) of them: `REPLICATES` independent groups of equal size, one after the other."""
+
+
 class DrawnGaussianAverage(GaussianAverage):
     """Averages over draws of Gaussian outputs, which cost no pass of the network.
 
     Args:
         average: of what is said under each draw of the outputs.
-        normals: gives (draws, K) standard normals, the same for every example: `REPLICATES` independent groups of equal
-            size, one after the other.
+        normals: for K outputs.
     """
 
-    def __init__(self, average: Average, normals: Callable[[int], Tensor]) -> None:
+    def __init__(self, average: Average, normals: Normals) -> None:
         self._average, self._normals, self._outputs = average, normals, 0
 
     def add(self, mean: Tensor, covariance: Tensor, rows: Rows) -> None:
         """Add examples with outputs ~ N(mean, covariance); arguments as the base."""
-        noise = self._normals(mean.shape[-1]).to(mean)
+        noise = self._normals.of_size(mean.shape[-1]).to(mean)
         if not self._outputs:
             self._average.begin(len(noise), Groups(max(len(noise) // REPLICATES, 1)))
         self._outputs = max(self._outputs, mean[0].numel())

@@ -24,7 +24,8 @@ from bayespeft.report.decision import Decision, decide
 from bayespeft.report.metrics.conformal import check_alpha, check_method
 from bayespeft.report.metrics.examples import SUM_TOLERANCE
 from bayespeft.report.selection import check_guarantee
-from bayespeft.utils.checks import ELSEWHERE, Resamples, Seed, checked, checked_methods
+from bayespeft.utils.annotations import ELSEWHERE, Resamples, Seed
+from bayespeft.utils.checks import checked, checked_methods
 
 
 @dataclass(frozen=True, kw_only=True)

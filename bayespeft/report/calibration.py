@@ -25,7 +25,8 @@ from bayespeft.report.metrics.spec import FIRST, table
 from bayespeft.report.ood import Separation
 from bayespeft.report.over_draws import OverDraws
 from bayespeft.report.verdict import POINTS, Verdict, kept, one_sided, two_sided
-from bayespeft.utils.checks import MAYBE_NAN, Resamples, Seed, checked_methods
+from bayespeft.utils.annotations import MAYBE_NAN, Resamples, Seed
+from bayespeft.utils.checks import checked_methods
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -20,7 +20,8 @@ from bayespeft.report.metrics.conformal import class_quantiles, class_scores, qu
 from bayespeft.report.metrics.examples import validate
 from bayespeft.report.predictions import ClassPrediction, check_alike, probabilities
 from bayespeft.report.proportions import proportion
-from bayespeft.utils.checks import ELSEWHERE, Resamples, Seed, checked_methods
+from bayespeft.utils.annotations import ELSEWHERE, Resamples, Seed
+from bayespeft.utils.checks import checked_methods
 
 ConformalMethod = Literal["lac", "aps", "raps"]
 Per = Literal["all", "class"]

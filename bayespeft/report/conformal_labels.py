@@ -25,7 +25,8 @@ from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.conformal import quantile
 from bayespeft.report.predictions import LabelsPrediction, check_alike
 from bayespeft.report.proportions import proportion
-from bayespeft.utils.checks import ELSEWHERE, Resamples, checked_methods
+from bayespeft.utils.annotations import ELSEWHERE, Resamples
+from bayespeft.utils.checks import checked_methods
 
 
 @dataclass(frozen=True, slots=True)

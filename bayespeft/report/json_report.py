@@ -10,7 +10,8 @@ from types import NoneType
 from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from bayespeft.errors import DataError
-from bayespeft.utils.checks import ELSEWHERE, checked_methods
+from bayespeft.utils.annotations import ELSEWHERE
+from bayespeft.utils.checks import checked_methods
 from bayespeft.utils.files import read_text, write_atomic
 
 R = TypeVar("R", bound="JsonReport")

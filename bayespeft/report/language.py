@@ -12,7 +12,8 @@ from bayespeft.errors import DataError
 from bayespeft.report.base import Report
 from bayespeft.report.clustered import Ratio, ratios
 from bayespeft.report.metric import Metric
-from bayespeft.utils.checks import ELSEWHERE, Resamples, Seed, checked_methods
+from bayespeft.utils.annotations import ELSEWHERE, Resamples, Seed
+from bayespeft.utils.checks import checked_methods
 
 
 @checked_methods

@@ -12,7 +12,8 @@ from bayespeft.errors import DataError
 from bayespeft.report.base import Report
 from bayespeft.report.bootstrap import mean_intervals
 from bayespeft.report.metric import Metric, measured
-from bayespeft.utils.checks import Resamples, Seed, checked_methods
+from bayespeft.utils.annotations import Resamples, Seed
+from bayespeft.utils.checks import checked_methods
 
 
 @checked_methods

@@ -24,7 +24,8 @@ from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.examples import LOG_ZERO, SUM_TOLERANCE
 from bayespeft.report.proportions import proportion
 from bayespeft.report.verdict import Kind, Verdict, one_sided, two_sided
-from bayespeft.utils.checks import MAYBE_NAN, Resamples, Seed, checked_methods
+from bayespeft.utils.annotations import MAYBE_NAN, Resamples, Seed
+from bayespeft.utils.checks import checked_methods
 
 
 @dataclass(frozen=True, slots=True)

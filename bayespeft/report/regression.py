@@ -19,7 +19,8 @@ from bayespeft.report.bootstrap import explained, mean_intervals
 from bayespeft.report.metric import Metric, measured
 from bayespeft.report.proportions import proportion
 from bayespeft.report.verdict import LEAST_POWER, POINTS, Kind, Verdict, rows, too_few
-from bayespeft.utils.checks import Resamples, Seed, checked_methods
+from bayespeft.utils.annotations import Resamples, Seed
+from bayespeft.utils.checks import checked_methods
 
 LEVELS = (0.5, 0.9, 0.95)
 

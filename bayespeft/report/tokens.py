@@ -25,7 +25,8 @@ from bayespeft.report.grouped import Promise, Promised, promise
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.examples import example_scores
 from bayespeft.report.verdict import Verdict, one_sided, two_sided
-from bayespeft.utils.checks import MAYBE_NAN, Resamples, Seed, checked_methods
+from bayespeft.utils.annotations import MAYBE_NAN, Resamples, Seed
+from bayespeft.utils.checks import checked_methods
 
 
 @checked_methods

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bayespeft.errors import ConfigError
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.prediction.sampling import Replicates
 
 
 class LikelihoodContract:
@@ -43,7 +44,7 @@ class LikelihoodContract:
     def test_says_whether_it_can_be_linearised(self, subject: Likelihood) -> None:
         """What `fit` promises before training is what prediction can keep."""
         try:
-            subject.gaussian_average(2, False, lambda outputs: torch.zeros(1, outputs))
+            subject.gaussian_average(2, False, Replicates(seed=0, draws=1))
         except ConfigError:
             assert not subject.linearises
         else:

@@ -47,36 +47,29 @@ def _seeded(build: Callable[[], nn.Module]) -> Any:
         return build().eval()
 
 
+# Both of these networks are of this size.
+SIZES = {
+    "vocab_size": 64,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 64,
+}
+# Large enough that the outputs of an untrained network differ.
+SPREAD = 0.5
+
+
 def bert() -> Any:
     """Return a BERT of two layers for two classes, the same one each time."""
-    config = BertConfig(
-        vocab_size=64,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=64,
-        num_labels=2,
-        initializer_range=0.5,
-    )
+    config = BertConfig(**SIZES, num_labels=2, initializer_range=SPREAD)
     return _seeded(lambda: BertForSequenceClassification(config))
 
 
 def llama() -> Any:
     """Return a Llama of two layers, the same one each time."""
-    config = LlamaConfig(
-        vocab_size=64,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        intermediate_size=32,
-        max_position_embeddings=64,
-        initializer_range=0.5,
-        pad_token_id=0,
-        bos_token_id=2,
-        eos_token_id=3,
-    )
+    tokens = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    config = LlamaConfig(**SIZES, **tokens, num_key_value_heads=1, initializer_range=SPREAD)
     return _seeded(lambda: LlamaForCausalLM(config))
 
 
@@ -88,7 +81,7 @@ def gpt2() -> Any:
         n_layer=2,
         n_head=2,
         n_positions=64,
-        initializer_range=0.5,
+        initializer_range=SPREAD,
         bos_token_id=2,
         eos_token_id=3,
     )

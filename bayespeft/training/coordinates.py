@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 from bayespeft.adapters.attach import Placement, frozen, mode
 from bayespeft.data.examples import Examples
 from bayespeft.layers.factors import StackedFactor
+from bayespeft.layers.watched import watching
 from bayespeft.likelihoods.base import Likelihood
 
 # At most ROWS training rows are looked at, BATCH at a time.
@@ -59,7 +58,7 @@ def _inputs(
     found: dict[str, list[Tensor]] = {}
     # By random rows: without a shuffle the longest come first.
     batches = examples.batches(BATCH, shuffle=torch.Generator().manual_seed(seed))
-    with torch.enable_grad(), frozen(model), mode(model), _watching(modules) as seen:
+    with torch.enable_grad(), frozen(model), mode(model), watching(modules) as seen:
         for batch in islice(batches, ROWS // BATCH):
             moved = batch.to(device)
             outputs, labelled = likelihood.logits(model, moved).float(), likelihood.labelled(moved)
@@ -74,24 +73,3 @@ def _inputs(
                 pairs.clear()
     stacked = {name: torch.cat(parts) for name, parts in found.items()}
     return {name: x for name, x in stacked.items() if len(x) > 1 and bool(torch.isfinite(x).all())}
-
-
-@contextmanager
-def _watching(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, list[tuple[Tensor, Tensor]]]]:
-    """Note what each layer is given inside the block, and a leaf of zeros that was added to what it returned."""
-    seen: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in modules}
-
-    def watcher(name: str) -> Any:
-        def watch(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
-            leaf = torch.zeros_like(output, requires_grad=True)
-            seen[name].append(((args[0] if args else next(iter(kwargs.values()))).detach(), leaf))
-            return output + leaf
-
-        return watch
-
-    handles = [module.register_forward_hook(watcher(name), with_kwargs=True) for name, module in modules.items()]
-    try:
-        yield seen
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -6,10 +6,10 @@ objective: E_q[mean NLL of the examples] + kl_weight * KL(q || prior) / N: with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import pyro
 import torch
@@ -34,6 +34,13 @@ from bayespeft.variational.noise import PLATED
 from bayespeft.variational.reported import PriorTerms, prior_terms
 
 
+class Restacking(Protocol):
+    """Makes the stacks of a problem anew: see `bayespeft.fitting.stacking.Restacking`."""
+
+    def stacks(self, seed: int) -> list[StackedFactor]:
+        """Return the stacks at other initial values, everything else the same."""
+
+
 @dataclass(eq=False, kw_only=True)
 class Problem(Adapted):
     """An adapted network and its data: the Pyro model, its guide, and the objective.
@@ -42,7 +49,7 @@ class Problem(Adapted):
         examples: the training data.
         train: settings, complete.
         seed: of data order and noise.
-        stacks_of: makes the stacks anew from a seed: other initial values, everything else the same.
+        restacking: makes the stacks anew; None where nobody will ask for it.
         started: the stacks start at values that were fitted before, so post-hoc guides train no point of their own.
         random: layers whose own values are random, as those of a head that nobody has trained.
         amp: what a loop around the objective runs networks in (its autocast); it goes before precision="auto".
@@ -51,7 +58,7 @@ class Problem(Adapted):
     examples: Examples
     train: TrainConfig
     seed: int
-    stacks_of: Callable[[int], list[StackedFactor]] | None = None
+    restacking: Restacking | None = None
     started: bool = False
     random: frozenset[str] = frozenset()
     amp: torch.dtype | None = None
@@ -72,7 +79,7 @@ class Problem(Adapted):
         begin. Fixed stacks stay: every draw of a posterior shares them. So does all that an adapter found by decomposing a
         layer, whose fixed factors belong to it.
         """
-        assert self.stacks_of is not None
+        assert self.restacking is not None
         generator = torch.Generator().manual_seed(seed)
         decomposed = {p.layer.name for p in self.attachment.placements if p.adapter.decomposes}
 
@@ -91,7 +98,7 @@ class Problem(Adapted):
                 stack, init=torch.stack([before if layer in decomposed else new for layer, new, before in rows])
             )
 
-        return [fresh(stack, own) for stack, own in zip(self.stacks_of(seed), self.stacks, strict=True)]
+        return [fresh(stack, own) for stack, own in zip(self.restacking.stacks(seed), self.stacks, strict=True)]
 
     def adopt(self, values: Values) -> None:
         """Give the points of the joint guide these values; values of other stacks are the latent guide's business."""

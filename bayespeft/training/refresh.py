@@ -70,22 +70,30 @@ class Refresher:
         joint_guide, device = self.problem.joint_guide, self.problem.device
         means = joint_guide.mean()[stack.name].clone()
         center = joint_guide.get_buffer(f"center_{stack.name}")
-        adapters = {p.layer.name: p.adapter for p in self.problem.attachment.placements}
         for name, row in stack.rows.items():
             if name in new:
                 factor = new[name][stack.factor]
                 means[row] = factor.init.to(device)
                 center[row] = 0 if factor.center is None else factor.center.to(device)
 
-        def carried(variance: Tensor, initial: float) -> Tensor:
-            rows = []
-            for name, row in stack.rows.items():
-                if name not in new:
-                    rows.append(variance[row])
-                    continue
-                fresh = {key: factor.init.to(device) for key, factor in new[name].items()}
-                rows.append(adapters[name].carried(stack.factor, variance[row], initial, old[name], fresh))
-            return torch.stack(rows)
-
-        for parameter in joint_guide.restart(stack, means, carried):
+        variance = self._carried(stack, old, new)
+        for parameter in joint_guide.restart(stack, means, variance):
             optimiser.state.pop(parameter, None)
+
+    def _carried(
+        self, stack: StackedFactor, old: Mapping[str, Mapping[str, Tensor]], new: Mapping[str, Mapping[str, Factor]]
+    ) -> Tensor | None:
+        """Return the variance (layers, ...) that a stack starts again with: of new factors, what their adapters carry over."""
+        before = self.problem.joint_guide.variance(stack)
+        if before is None:
+            return None
+        variance, initial = before
+        adapters = {p.layer.name: p.adapter for p in self.problem.attachment.placements}
+        rows = []
+        for name, row in stack.rows.items():
+            if name not in new:
+                rows.append(variance[row])
+                continue
+            fresh = {key: factor.init.to(self.problem.device) for key, factor in new[name].items()}
+            rows.append(adapters[name].carried(stack.factor, variance[row], initial, old[name], fresh))
+        return torch.stack(rows)

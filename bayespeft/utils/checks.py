@@ -9,93 +9,22 @@ from __future__ import annotations
 
 import inspect
 import operator
-import os
-import reprlib
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, wraps
 from math import isfinite
 from numbers import Real
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    ParamSpec,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Gt, Le, Lt
-from torch import Tensor, nn
+from torch import Tensor
 
 from bayespeft.errors import ConfigError
+from bayespeft.utils.annotations import BOUNDS, ELSEWHERE, MAYBE_NAN, Must
+from bayespeft.utils.described import described, shown
 
 P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C")
-
-
-@dataclass(frozen=True)
-class Must:
-    """A test beyond the type, for `Annotated`, and what to say of a value that fails it: "must be ..."."""
-
-    test: Callable[[Any], bool]
-    say: str
-
-
-# Arguments so marked are checked by whoever reads them, in words of their own, such as data in many forms.
-ELSEWHERE = "checked elsewhere"
-# Figures so marked are only reported, so that one which could not be computed may be NaN.
-MAYBE_NAN = "or not a number"
-
-# `bayespeft.layers.network` checks that this is a network, and takes off what wraps it.
-Network = Annotated[nn.Module, ELSEWHERE]
-# numpy's older generators, which other packages call, take no larger seeds.
-Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
-# More draws than a Monte Carlo error ever needs are a slip.
-Draws = Annotated[int, Ge(0), Le(10**6), "0 is the posterior mean"]
-# This names one network: the posterior's mean, or a draw by its number.
-Draw = Annotated[int, Ge(0), Lt(10**6)] | Literal["mean"]
-Resamples = Annotated[int, Ge(1), Le(10**6)]
-Count = Annotated[int, Ge(1), Le(2**31 - 1)]
-Share = Annotated[float, Gt(0), Lt(1)]
-Tokenizer = Annotated[
-    Any,
-    Must(
-        lambda value: value is None or (callable(value) and hasattr(value, "pad_token_id")),
-        "a tokenizer, as AutoTokenizer.from_pretrained returns it, or None",
-    ),
-]
-# What reads rows: texts, or images and sounds.
-Reader = Annotated[
-    Any,
-    Must(
-        lambda value: (
-            value is None or (callable(value) and bool({"pad_token_id", "model_input_names"} & {*dir(value)}))
-        ),
-        "a tokenizer, as AutoTokenizer.from_pretrained returns it, an image processor, a feature extractor, or None",
-    ),
-]
-
-NAMES: dict[Any, str] = {
-    type(None): "None",
-    bool: "True or False",
-    int: "a whole number",
-    float: "a finite number",
-    str: "a string",
-    nn.Module: "a network: an nn.Module, as AutoModelForSequenceClassification.from_pretrained returns one",
-    Tensor: "a tensor",
-}
-BOUNDS: dict[type, tuple[str, Callable[[Any, Any], bool], str]] = {
-    Ge: ("ge", operator.ge, "at least"),
-    Gt: ("gt", operator.gt, "above"),
-    Le: ("le", operator.le, "at most"),
-    Lt: ("lt", operator.lt, "below"),
-}
 
 
 class _Misfit(Exception):
@@ -261,41 +190,3 @@ def _bounded(value: Any, bounds: Iterable[Any]) -> Any:
             name, holds, _ = BOUNDS[type(bound)]
             _that(value, holds(value, getattr(bound, name)))
     return value
-
-
-def described(hint: Any) -> str:
-    """Return what a hint asks for, in words."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Annotated:
-        said = [bound.say for bound in arguments[1:] if isinstance(bound, Must)]
-        limits = [
-            f"{BOUNDS[type(b)][2]} {getattr(b, BOUNDS[type(b)][0]):,}" for b in arguments[1:] if type(b) in BOUNDS
-        ]
-        notes = "".join(f" ({note})" for note in arguments[1:] if isinstance(note, str))
-        return said[0] if said else f"{described(arguments[0])}, {' and '.join(limits)}{notes}"
-    if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(described(one) for one in arguments))
-    if origin is Literal:
-        return " or ".join(map(repr, arguments))
-    if origin is not None and isinstance(origin, type):
-        if issubclass(origin, os.PathLike):
-            return "a path"
-        if issubclass(origin, Callable):  # type: ignore[arg-type]
-            return "a function"
-        if issubclass(origin, Mapping):
-            return f"a mapping from {described(arguments[0])} to {described(arguments[1])}"
-        each = " or ".join(dict.fromkeys(described(one) for one in arguments if one is not ...))
-        return f"a {origin.__name__.lower()} in which each is {each}"
-    if hint is Any:
-        return "anything"
-    return NAMES.get(hint, f"a {getattr(hint, '__name__', hint)}")
-
-
-def shown(value: Any) -> str:
-    """Return a short text of any value, in one line; of tensors and arrays the shape."""
-    if hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, type):
-        return f"<{type(value).__name__} of shape {tuple(value.shape)}>"
-    try:
-        return " ".join(reprlib.repr(value).split())
-    except Exception:  # a foreign object's repr may do anything
-        return f"<{type(value).__name__}>"

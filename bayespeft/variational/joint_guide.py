@@ -152,15 +152,20 @@ class JointGuide(nn.Module):
             for layer, row in stack.rows.items()
         }
 
-    def restart(
-        self, stack: StackedFactor, means: Tensor, carried: Callable[[Tensor, float], Tensor]
-    ) -> list[nn.Parameter]:
+    def _guide_of(self, stack: StackedFactor) -> Guide:
+        return next(guide for guide in (self.latent, self.points) if stack.name in guide.mean())
+
+    def variance(self, stack: StackedFactor) -> tuple[Tensor, float] | None:
+        """Return the variance of a stack, as `Guide.variance`; None for one that is fixed."""
+        return None if stack.role == "fixed" else self._guide_of(stack).variance(stack.name)
+
+    def restart(self, stack: StackedFactor, means: Tensor, variance: Tensor | None) -> list[nn.Parameter]:
         """Give a stack other values; arguments as `Guide.restart`. Returns the parameters that hold it."""
         if stack.role == "fixed":
             self.get_buffer(f"fixed_{stack.name}").copy_(means)
             return []
-        guide = next(g for g in (self.latent, self.points) if stack.name in g.mean())
-        guide.restart(stack.name, means, carried)
+        guide = self._guide_of(stack)
+        guide.restart(stack.name, means, variance)
         return [p for name, p in guide.named_parameters() if name.rsplit(".", 1)[-1] == stack.name]
 
     def trainable(self) -> int:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from paper_repro.results import read
 
 
 def climbs() -> str:
-    """The newest count of each method, with the pairs of functions that it is made of."""
-    found = {record["method"]: record for record in read("climbs")}
+    """The newest count of each method: calls of what was made above, and where the guide and the data go."""
+    found = {record["method"]: record for record in read("climbs") if "walks" in record}
     if not found:
         return "not measured yet"
-    lines = ["| method | direct | through other packages | the direct ones |", "|---|---|---|---|"]
+    walks = list(next(iter(found.values()))["walks"])
+    head = ["method", "climbs", "through other packages", "by an interface", *(f"`{walk}`" for walk in walks)]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for method, record in found.items():
-        pairs = ", ".join(f"`{caller}` calls `{called}`" for caller, called in record["direct"])
-        lines.append(f"| `{method}` | {len(record['direct'])} | {len(record['through'])} | {pairs} |")
+        counts = [len(record[kind]) for kind in ("climbs", "through", "interface")]
+        lines.append(f"| `{method}` | {' | '.join(map(str, [*counts, *(_walk(record['walks'][w]) for w in walks)]))} |")
     last = next(reversed(found.values()))
     return "\n".join([*lines, "", f"{last['date']}; `paper_repro/house/walk.py`."])
+
+
+def _walk(walk: dict[str, Any]) -> str:
+    return f"{len(walk['rooms'])} rooms, {walk['modules']} modules, {len(walk['climbs'])} climbs"

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import torch
 import transformers
 from torch import nn
 
-import bayespeft
-from bayespeft import Targets, TrainConfig
-from bayespeft.errors import AttachError
 from bayespeft.layers.attention import query_and_value
-from bayespeft.layers.layer import all_layers
-from bayespeft.layers.targets import playing
 from paper_repro.architectures.tiny import build, tiny
 
 
@@ -127,41 +121,3 @@ def test_known_architectures_keep_their_layers(name):
     every = [layer for layer, _ in model.named_modules() if layer.rsplit(".", 1)[-1] in AS_NAMED[name]]
     assert found == every
     assert len(found) >= len(AS_NAMED[name])
-
-
-def test_layers_that_play_no_part_are_left_out_with_a_word():
-    cls = transformers.BartForCausalLM
-    model = build(cls, tiny("bart", cls))
-    rows = [{"input_ids": [5, 6, 7, 8 + i], "labels": [5, 6, 7, 8 + i]} for i in range(4)]
-    options = {"likelihood": "language_modelling", "train": TrainConfig(steps=1), "progress": False}
-    with pytest.warns(UserWarning, match=r"targets='auto' leaves out '.*encoder_attn.*' and 3 more"):
-        posterior = bayespeft.fit(model, rows, "mle", **options)
-    names = [placement.layer.name for placement in posterior.placements]
-    assert len(names) == 4
-    assert all("self_attn" in name for name in names)
-    with pytest.raises(AttachError, match=r"encoder_attn.*never ran as a module"):
-        bayespeft.fit(model, rows, "mle", targets=["q_proj"], **options)
-
-
-class Experts(nn.Module):
-    """Sends each row to the expert that its first number names."""
-
-    def __init__(self):
-        super().__init__()
-        self.experts = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
-        self.unused = nn.Linear(4, 4)
-        self.classifier = nn.Linear(4, 2)
-
-    def forward(self, x):
-        chosen = x[:, 0].long() % 3
-        y = torch.stack([self.experts[int(k)](row[None])[0] for k, row in zip(chosen, x, strict=True)])
-        return self.classifier(y.tanh())
-
-
-def test_experts_to_which_none_of_the_first_rows_came_are_kept():
-    model = Experts()
-    layers = [layer for layer in all_layers(model).values() if layer.name != "classifier"]
-    x = torch.zeros(2, 4)
-    with pytest.warns(UserWarning, match="leaves out 'unused', which never ran"):
-        kept = playing(layers, Targets(modules="all-linear"), lambda: model(x))
-    assert [layer.name for layer in kept] == ["experts.0", "experts.1", "experts.2"]

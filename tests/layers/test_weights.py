@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bayespeft.errors import GuideError
-from bayespeft.layers.weights import Flipped, Grouped, Shared, TokenFlipped, combined, random_signs
+from bayespeft.layers.weights import Flipped, Grouped, Shared, TokenFlipped, random_signs
 from bayespeft.variational.noise import spread
 
 sizes = st.integers(1, 4)
@@ -111,16 +111,6 @@ def test_moments_of_a_vector_in_each_noise_mode(noise):
     assert ((across_tokens.mean(0) - inside * (noise != "token")).abs() < error * inside).all()
 
 
-def test_map_keeps_the_kind_of_weight():
-    value = torch.randn(3, 2, 4)
-    shared, grouped = Shared(value[0]).map(torch.exp), Grouped(value, rows=6).map(torch.exp)
-    assert isinstance(shared, Shared)
-    assert isinstance(grouped, Grouped)
-    assert torch.equal(shared.value, value[0].exp())
-    assert torch.equal(grouped.value, value.exp())
-    assert grouped.rows == 6
-
-
 @pytest.mark.parametrize(
     "weight",
     [
@@ -130,7 +120,7 @@ def test_map_keeps_the_kind_of_weight():
 )
 def test_a_mean_with_signs_refuses_what_it_can_not_do(weight):
     with pytest.raises(GuideError, match=r"isn't linear.*noise='example'"):
-        weight.map(torch.exp)
+        weight.values()
     with pytest.raises(GuideError, match="bias"):
         weight.add(torch.zeros(1, 2))
 
@@ -161,42 +151,3 @@ def test_minus_changes_the_value_and_not_the_noise(kind):
     x = torch.randn(4, 2, 5, generator=generator)
     expected = weight.linear(x) - x @ fixed.T
     torch.testing.assert_close(weight.minus(Shared(fixed)).linear(x), expected, atol=1e-5, rtol=1e-5)
-
-
-def product(values):
-    """A function that is not linear in its values together: (out, in)."""
-    return torch.outer(values["a"].exp(), values["b"]) + values["w"] @ values["w"].mT @ values["w"]
-
-
-def test_a_function_of_several_weights_is_that_of_each_group():
-    generator = torch.Generator().manual_seed(0)
-    a, b, w = (torch.randn(3, *shape, generator=generator) for shape in ((4,), (5,), (4, 5)))
-    shared = combined(product, {"a": Shared(a[0]), "b": Shared(b[0]), "w": Shared(w[0])})
-    torch.testing.assert_close(shared.value, product({"a": a[0], "b": b[0], "w": w[0]}))
-    grouped = combined(product, {"a": Grouped(a, rows=6), "b": Shared(b[0]), "w": Grouped(w, rows=6)})
-    assert isinstance(grouped, Grouped)
-    assert grouped.rows == 6
-    for i in range(3):
-        torch.testing.assert_close(grouped.value[i], product({"a": a[i], "b": b[0], "w": w[i]}))
-
-
-def test_a_vector_with_signs_is_a_value_for_each_example_and_a_matrix_is_none():
-    generator = torch.Generator().manual_seed(0)
-    mean, deviation = torch.randn(2, 4, generator=generator)
-    signs = random_signs((3, 4), mean)
-    rest = {"b": Shared(torch.randn(5, generator=generator)), "w": Shared(torch.randn(4, 5, generator=generator))}
-    found = combined(product, {"a": Flipped(mean, deviation, None, signs), **rest})
-    for i in range(3):
-        values = {"a": mean + deviation * signs[i], **{name: weight.value for name, weight in rest.items()}}
-        torch.testing.assert_close(found.value[i], product(values))
-    matrix = torch.zeros(4, 5)
-    flipped = Flipped(matrix, matrix, random_signs((3, 4), matrix), random_signs((3, 5), matrix))
-    with pytest.raises(GuideError, match="noise='example' or noise='batch'"):
-        combined(product, {"a": Shared(mean), "b": rest["b"], "w": flipped})
-
-
-def test_a_function_of_weights_runs_in_their_precision_whatever_autocast_says():
-    weights = {"a": Shared(torch.zeros(4)), "b": Shared(torch.ones(5)), "w": Grouped(torch.full((2, 4, 5), 1.001))}
-    exact = combined(product, weights).value
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(combined(product, weights).value, exact)

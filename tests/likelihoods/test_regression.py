@@ -22,6 +22,7 @@ from bayespeft.fitting.from_pretrained import from_pretrained
 from bayespeft.guides.full_covariance import FullCovariance
 from bayespeft.likelihoods.regression import Regression
 from bayespeft.prediction.predictor import Predictor
+from bayespeft.prediction.sampling import Replicates
 from bayespeft.predictive.average import Cost, Rows
 from bayespeft.predictive.normal import log_likelihood
 from bayespeft.priors.normal import Normal
@@ -114,7 +115,7 @@ def test_true_model_has_uniform_pit_over_repeated_worlds():
         y = x @ w + noise * torch.randn(6)
         precision = x[:5].T @ x[:5] / noise**2 + torch.eye(2) / 0.49
         covariance = torch.linalg.inv(precision)
-        average = Regression(noise=noise).gaussian_average(1, False, lambda k: torch.zeros(0, k))
+        average = Regression(noise=noise).gaussian_average(1, False, Replicates(seed=0, draws=1))
         mean = (x[5] @ covariance @ x[:5].T @ y[:5] / noise**2).double().reshape(1, 1)
         variance = (x[5] @ covariance @ x[5]).double().reshape(1, 1, 1)
         average.add(mean, variance, Rows(torch.arange(1), y[5:].reshape(1, 1)))

@@ -19,13 +19,13 @@ from bayespeft.guides.scale_mixture import ScaleMixture
 from bayespeft.guides.swag import Moments, Swag
 from bayespeft.layers.factors import StackedFactor
 from bayespeft.layers.moments import Moments as Gaussian
+from bayespeft.layers.watched import SUMMAND
 from bayespeft.likelihoods.sequence_classification import SequenceClassification
 from bayespeft.predictive.average import DrawnGaussianAverage
 from bayespeft.predictive.average import Rows as AtRows
 from bayespeft.predictive.categorical import CategoricalAverage
 from bayespeft.priors.fan_in import FanIn
 from bayespeft.priors.flat import Flat
-from bayespeft.training.warmup import SUMMAND
 from tests.adapters.helpers import a_layer
 from tests.references.agreement import agree
 
@@ -114,6 +114,14 @@ VBLL_KL = 10.686851
 VBLL_PROBS = [[0.21729, 0.31006, 0.47265], [0.29346, 0.32100, 0.38554]]
 
 
+class Drawn:
+    """Independent normals to draw logits with."""
+
+    def of_size(self, outputs):
+        """100,000 of them."""
+        return torch.randn(100_000, outputs, generator=SEED)
+
+
 def test_the_last_layer_of_vbll():
     """Its noise on logits adds to their variances what a random bias does."""
     mean = torch.arange(12.0).reshape(3, 4) / 10 - 0.5
@@ -134,7 +142,7 @@ def test_the_last_layer_of_vbll():
     q = Rows(mean.unsqueeze(0), root.unsqueeze(0))
     kl = float(kl_divergence(q, FanIn(scale=2**0.5).distribution(torch.zeros(1, 3, 4))))
     agree("VBLL: KL", against, kl + 12 / 2, VBLL_KL, atol=1e-5)
-    average = DrawnGaussianAverage(CategoricalAverage(5), lambda size: torch.randn(100_000, size, generator=SEED))
+    average = DrawnGaussianAverage(CategoricalAverage(5), Drawn())
     average.add(means.double(), torch.diag_embed(variances).double(), AtRows(torch.arange(5)))
     probs = average.result(0.0, None).probs[:2]
     # Two times 5 standard errors of means of so many numbers between 0 and 1.

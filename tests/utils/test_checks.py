@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from bayespeft.errors import ConfigError
-from bayespeft.utils.checks import ELSEWHERE, Count, Draws, Seed, Share, Tokenizer, checked, checked_methods
+from bayespeft.utils.annotations import ELSEWHERE, Count, Draws, Seed, Share, Tokenizer
+from bayespeft.utils.checks import checked, checked_methods
 
 
 @checked

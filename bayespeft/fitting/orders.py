@@ -4,34 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from bayespeft.data.batch import Batch
 from bayespeft.layers.rows import MIXED, Order
+from bayespeft.layers.watched import Call, calls_of
 
 # Part of a layer's largest input that a row must change by: what rounds differently beside another example changes by less.
 CHANGED, CHANGED_IN_HALF = 1e-3, 0.05
 # What a network reads of an example; other inputs say where that stands and which of it counts.
 READ = ("input_ids", "inputs_embeds", "pixel_values", "input_values", "input_features")
-
-
-class _Call(NamedTuple):
-    """One call of a layer.
-
-    Attributes:
-        size: of the input's first axis.
-        like: another axis is as long as there are examples.
-        rows: a number for each row.
-        rounds: which change of it, as part of the largest, is rounding.
-    """
-
-    size: int
-    like: bool
-    rows: Tensor
-    rounds: float
 
 
 def orders(modules: Mapping[str, nn.Module], run: Callable[[Batch], object], batch: Batch) -> dict[str, Order]:
@@ -86,32 +70,14 @@ def _parts(pair: Batch) -> Batch:
     return replace(first, inputs={**first.inputs, **own})
 
 
-def _calls(modules: Mapping[str, nn.Module], run: Callable[[Batch], object], pair: Batch) -> dict[str, list[_Call]]:
-    found: dict[str, list[_Call]] = {name: [] for name in modules}
-
-    def note(name: str) -> Callable[..., None]:
-        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], __: object) -> None:
-            x: Tensor = args[0] if args else next(iter(kwargs.values()))
-            generator = torch.Generator().manual_seed(0)
-            direction = torch.randn(x.shape[-1], generator=generator).to(x.device)
-            rows = x.detach().float().reshape(-1, x.shape[-1]) @ direction
-            exact = x.dtype in (torch.float32, torch.float64)
-            found[name].append(_Call(len(x), 2 in x.shape[1:-1], rows, CHANGED if exact else CHANGED_IN_HALF))
-
-        return hook
-
-    handles = [module.register_forward_hook(note(name), with_kwargs=True) for name, module in modules.items()]
-    try:
-        with torch.no_grad():
-            run(pair)
-    finally:
-        for handle in handles:
-            handle.remove()
+def _calls(modules: Mapping[str, nn.Module], run: Callable[[Batch], object], pair: Batch) -> dict[str, list[Call]]:
+    with torch.no_grad(), calls_of(modules) as found:
+        run(pair)
     return found
 
 
 def _order(
-    together: Sequence[_Call], of_first: Sequence[_Call], of_second: Sequence[_Call], of_parts: Sequence[_Call]
+    together: Sequence[Call], of_first: Sequence[Call], of_second: Sequence[Call], of_parts: Sequence[Call]
 ) -> Order:
     passes = (together, of_first, of_second, of_parts)
     # Where tokens are routed, as many of one example as of the other may come to a layer by chance.
@@ -123,7 +89,7 @@ def _order(
         if len(rows) % 2:
             return MIXED
         places = torch.arange(len(rows), device=rows.device)
-        least = call.rounds * rows.abs().max()
+        least = (CHANGED if call.exact else CHANGED_IN_HALF) * rows.abs().max()
         beside, behind = ((rows - other.rows).abs() > least for other in (second, first))
         if not (beside.any() or behind.any()):
             # Nothing of an example is in here: only an axis of examples says that it goes by examples.

@@ -14,10 +14,10 @@ from bayespeft.adapters.attach import Attachment, Placement
 from bayespeft.adapters.lora import Lora
 from bayespeft.data.batch import Batch
 from bayespeft.errors import AttachError
+from bayespeft.fitting.orders import orders
 from bayespeft.layers.attention import query_and_value
 from bayespeft.layers.layer import all_layers
 from bayespeft.layers.weights import Flipped, Grouped, Shared
-from bayespeft.variational.orders import orders
 from paper_repro.architectures.case import TASKS, built
 from paper_repro.architectures.inputs import data_for
 

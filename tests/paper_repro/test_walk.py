@@ -1,0 +1,89 @@
+"""No lower room calls what was made above it: neither in a fit, nor in a prediction, nor in a report, whatever the method."""
+
+from __future__ import annotations
+
+import pytest
+
+from bayespeft.testing import networks
+from paper_repro.house.walk import DATA, GUIDE, Walk, fitted, use, walked
+
+METHODS = [
+    "melora",
+    "blob",
+    "laplace_lora",
+    "rosa_subspace",
+    "rosa_sparse",
+    "full",
+    "mc_dropout",
+    "ensemble",
+    "swag",
+    "dora",
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_nothing_climbs(method):
+    data = networks.sentences()
+    climbs = walked(lambda: use(method, data))
+    assert climbs.climbs == climbs.through == set()
+    assert climbs.interface, "guides are asked for by an interface of the rooms below"
+
+
+def test_walks_of_guide_and_data_enter_the_rooms_that_work_with_them():
+    data = networks.sentences()
+    guide, rows = Walk(GUIDE, "melora"), Walk(DATA, data)
+    walked(lambda: fitted("melora", data), guide, rows)
+    assert {"fitting", "guides", "variational", "training"} <= guide.rooms
+    assert {"fitting", "data", "likelihoods", "training"} <= rows.rooms
+    assert "report" not in guide.rooms | rows.rooms
+    assert guide.climbs == rows.climbs == set()
+
+
+def made(room, text):
+    """What a module of a room defines."""
+    scope = {"__name__": f"bayespeft.{room}.made_up"}
+    exec(text, scope)
+    return scope
+
+
+LOW = """
+class Base:
+    def work(self):
+        raise NotImplementedError
+
+def call(f):
+    return f()
+
+def ask(thing):
+    return thing.work()
+"""
+HIGH = """
+class Own(Base):
+    def work(self):
+        return 1
+
+class Alone:
+    def work(self):
+        return 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("run", "kind"),
+    [
+        ("call(lambda: 1)", "climbs"),
+        ("call(Own().work)", "interface"),
+        ("ask(Own())", "interface"),
+        ("ask(Alone())", "climbs"),
+        ("call(between(lambda: 1))", "through"),
+    ],
+)
+def test_a_closure_is_told_from_a_method_that_the_lower_room_declares(run, kind):
+    low = made("utils", LOW)
+    foreign = {"__name__": "elsewhere"}
+    exec("def between(f):\n    return lambda: f()", foreign)
+    high = made("fitting", f"def start():\n    return {run}")
+    high.update({name: low[name] for name in ("Base", "call", "ask")}, between=foreign["between"])
+    exec(HIGH, high)
+    found = walked(high["start"])
+    assert {name for name in ("climbs", "through", "interface") if getattr(found, name)} == {kind}

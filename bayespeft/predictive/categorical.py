@@ -71,7 +71,8 @@ class Predictive(Prediction):
         """(n,) of label and weights, nats: the epistemic part, what more data could remove (Houlsby et al. 2011).
 
         entropy - expected entropy, which is exact for infinitely many draws, and of an ensemble for all its members, less its
-        `information_bias`; a lower estimate where that is not known: see `information_is_low`.
+        `information_bias`; a lower estimate where that is not known: see `information_is_low`. It is right on average: of a
+        few draws, a row's own may lie above ln K.
         """
         bias = 0.0 if self.information_bias is None else self.information_bias
         return (self.entropy - self.expected_entropy).clamp_min(0) + bias

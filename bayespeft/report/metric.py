@@ -13,7 +13,8 @@ UNKNOWN = "-"
 class Metric:
     """A number with its interval; `low <= value <= high`. What the interval covers, its report says.
 
-    One example tells nothing of how far a number may be off: its interval is all that the number can be, up to infinite ends.
+    One example tells nothing of how far a number may be off, nor do a few that are all alike tell of others: such an interval
+    reaches as far as others could move the number, up to infinite ends.
     """
 
     value: float

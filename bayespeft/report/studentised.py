@@ -7,8 +7,8 @@ of that and end too early; t does.
 
 Few examples have too few different resamples (of two, half are one of them twice), and where most are alike, as sizes of sets
 are, quantiles of t end at the wrong one of few steps: below `ENOUGH` the interval also has in it Student's, as if they were
-normal. Of contributions that are 0 or 1 it then holds the mean in at least 86 % of samples, whichever the share of ones; by
-resamples alone in 66 % (a test counts them). Below `FEW` it also has in it what may have gone unseen, as far as a figure has
+normal. Of contributions that are 0 or 1 it then holds the mean in at least 86 % of samples, whichever the share of ones (a
+test counts them); by resamples alone in 66 %. Below `FEW` it also has in it what may have gone unseen, as far as a figure has
 ends, and whatever they are below `FEWEST`; where all are alike there is nothing else (`unseen`). One example alone says nothing
 of the spread: its interval is the whole range of the figure.
 """

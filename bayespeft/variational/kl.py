@@ -110,8 +110,10 @@ def estimate(q: Distribution, p: Distribution, draws: int = DRAWS) -> Divergence
         for first in range(0, draws, size):
             parts.append(_log_ratio(q, p, min(size, draws - first)).double())
     ratios = torch.cat(parts)
+    # What does not come apart is one number, and of a stack of one layer that layer's.
+    by_layer = ratios.shape[1] == q.event_shape[0]
     mean = ratios.mean(0)
-    return Divergence(mean.squeeze(0), float(ratios.sum(1).std()) / math.sqrt(draws))
+    return Divergence(mean if by_layer else mean.squeeze(0), float(ratios.sum(1).std()) / math.sqrt(draws))
 
 
 def _log_ratio(q: Distribution, p: Distribution, draws: int) -> Tensor:

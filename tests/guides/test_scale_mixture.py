@@ -68,3 +68,11 @@ def test_the_kl_is_at_least_that_of_the_values() -> None:
         own = float((density * ratio).sum() * (grid[1] - grid[0]))
     assert float(density.sum() * (grid[1] - grid[0])) == pytest.approx(1, abs=0.01)
     assert own < float(joint.nats.sum()) - 3 * joint.error
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_kl_of_each_layer_is_known(layers: int) -> None:
+    """Of a stack of one layer, too."""
+    guide = built(layers, 2, 3)
+    prior = Independent(Normal(torch.zeros(layers, 2, 3), torch.ones(layers, 2, 3)), 3)
+    assert estimate(guide.q()["A"], prior, draws=4).nats.shape == (layers,)

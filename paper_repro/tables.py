@@ -119,6 +119,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "results: draws speed": efficiency.draws,
     "results: reports": efficiency.reports,
     "results: decisions": efficiency.decisions,
+    "results: prediction": efficiency.prediction,
     "results: plan": efficiency.plans,
     "results: projection": efficiency.projection,
     "results: sparse step": sparse.steps,

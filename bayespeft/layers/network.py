@@ -112,8 +112,8 @@ def _check_weights(model: nn.Module) -> None:
             )
         if type(tensor).__name__ == "DTensor" or type(getattr(tensor, "data", None)).__name__ == "DTensor":
             raise AttachError(
-                f"'{name}' is a DTensor, sharded over processes: fit in one process, on the network as it was before it was "
-                "sharded."
+                f"'{name}' is a DTensor, sharded over processes. Take bayespeft.adapt on the network as it was, shard it with "
+                "fully_shard after that, and wrap adaptation.module in DistributedDataParallel; or fit in one process."
             )
 
 

@@ -170,7 +170,8 @@ def _output_embedding(model: nn.Module) -> tuple[nn.Linear | None, str]:
         raise AttachError(
             f"label_tokens needs a causal language model with an output embedding; {type(model).__name__} has none."
         )
-    if not isinstance(head, nn.Linear) or type(head) is not nn.Linear:
+    # Of a weight that is sharded over processes (a DTensor) no rows can be taken.
+    if not isinstance(head, nn.Linear) or type(head) is not nn.Linear or hasattr(head.weight, "full_tensor"):
         return None, ""
     return head, next(name for name, module in model.named_modules() if module is head)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bayespeft.adapters.attach import MixedRowsError
 from bayespeft.data.batch import Batch
+from bayespeft.errors import ConfigError
 from bayespeft.prediction.folding import Folding
 from bayespeft.prediction.prefix import Prefix
 from bayespeft.prediction.rounds import SameRounds
@@ -53,9 +54,15 @@ class Passes:
             rounds: of which this is one.
 
         Raises:
+            ConfigError: the batches are shared out over processes, and so are the network's weights.
             DataError: labels that the likelihood doesn't know, or batches that are not those of the last round.
             FitError: an output is not a number.
         """
+        if self.shared and any(hasattr(parameter, "full_tensor") for parameter in self.adapted.model.parameters()):
+            raise ConfigError(
+                "shared=True gives each process batches of its own, and the network is sharded, so that all processes must run "
+                "the same passes: leave it out, and predict the same data in every process."
+            )
         trunk, prefix = Trunk(self.adapted), Prefix(self.adapted)
 
         def read() -> Iterator[Batch]:

@@ -116,6 +116,33 @@ def decisions() -> str:
     return "\n".join(lines)
 
 
+def prediction() -> str:
+    """Rows a processor second and memory of a prediction, one row by a frozen module, and an import."""
+    records = {r["part"]: [] for r in read("prediction")}
+    for r in _newest("prediction", "part", "model", "rows", "draws", "machine"):
+        records[r["part"]].append(r)
+    if not records:
+        return "not measured yet"
+    lines = [
+        "| rows | draws | rows a processor second | most memory, GiB | more than before, MiB | machine, date |",
+        "|" + "---|" * 6,
+    ]
+    for r in records.get("rows", []):
+        memory = f"{_gib(r['peak_memory_bytes'])} | {r['more_memory_bytes'] / 2**20:.0f}"
+        lines.append(f"| {r['rows']:,} | {r['draws']} | {r['rows_per_cpu_second']:,} | {memory} | {_where(r)} |")
+    lines += [
+        "",
+        "| one row, draws | frozen, ms | `predict`, ms | one pass of the network, ms | frozen / `predict` | machine, date |",
+    ]
+    lines.append("|" + "---|" * 6)
+    for r in records.get("frozen", []):
+        times = f"{r['frozen_ms']} | {r['predict_ms']} | {r['network_ms']} | {r['ratio']}"
+        lines.append(f"| {r['draws']} | {times} | {_where(r)} |")
+    for r in records.get("import", []):
+        lines += ["", f"`import bayespeft` takes {r['ratio']} times `import torch, pyro, transformers` ({_where(r)})."]
+    return "\n".join(lines)
+
+
 def plans() -> str:
     """Counted costs of a step against measured ones, on random Llamas."""
     records = _newest("plan", "parameters", "method", "batch", "length", "machine")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import bayespeft
 from bayespeft import Adaptation, TrainConfig
-from bayespeft.errors import DataError
+from bayespeft.errors import ConfigError, DataError
 from bayespeft.testing import networks
 from bayespeft.utils.processes import shared_out
 
@@ -27,7 +28,7 @@ def problem(method: str) -> tuple[Adaptation, tuple[torch.Tensor, torch.Tensor],
     """The same network, data and adaptation in every process."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(5, 12), nn.Tanh(), nn.Linear(12, 3)).eval()
+    model = nn.Sequential(nn.Sequential(nn.Linear(5, 12), nn.Tanh()), nn.Linear(12, 3)).eval()
     x = torch.randn(48, 5, generator=torch.Generator().manual_seed(1))
     y = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
     return bayespeft.adapt(model, (x, y), 48, method, targets="all-linear", train=TRAIN, seed=3), (x, y), model
@@ -40,9 +41,25 @@ def parts(data: tuple[torch.Tensor, torch.Tensor], step: int) -> list[tuple[torc
     return [(x[i : i + 6], y[i : i + 6]) for i in (first, first + 6)]
 
 
-def train(rank: int, method: str) -> dict[str, Any]:
-    """Train in a DistributedDataParallel, and return the first step's gradients, the result, and a shared prediction."""
-    adaptation, data, _ = problem(method)
+def shard(model: nn.Module, blocks: Iterable[nn.Module]) -> None:
+    """Leave each process half of the numbers of a frozen base."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh("cpu", (2,))
+    for block in (*blocks, model):
+        fully_shard(block, mesh=mesh)
+    assert sum(p.to_local().numel() for p in model.parameters()) < 0.6 * sum(p.numel() for p in model.parameters())
+
+
+def train(rank: int, method: str, saved: Path | None = None) -> dict[str, Any]:
+    """Train in a DistributedDataParallel, and return the first step's gradients, the result, and a shared prediction.
+
+    With `saved` the network is sharded, and the posterior saved there.
+    """
+    adaptation, data, model = problem(method)
+    if saved is not None:
+        shard(model, [model[0]])
     wrapped = DistributedDataParallel(adaptation.module)
     optimizer = adaptation.optimizer()
     gradients: list[torch.Tensor] = []
@@ -55,13 +72,47 @@ def train(rank: int, method: str) -> dict[str, Any]:
             optimizer.zero_grad()
         terms = adaptation.terms()
     posterior = adaptation.posterior()
+    if saved is not None:
+        posterior.save(saved)
     return {
         "gradients": gradients,
         "values": posterior.joint_guide.state_dict(),
         "terms": terms,
-        "probs": posterior.predict(data, draws=4, batch_size=7, shared=True).probs,
+        "probs": shared(posterior, data) if saved is None else None,
+        "refused": "" if saved is None else refused(posterior, data),
         "alone": posterior.predict(data, draws=4, batch_size=7).probs,
     }
+
+
+def shared(posterior: Any, data: Any) -> torch.Tensor:
+    """Predict, each process a share of the rows."""
+    found: torch.Tensor = posterior.predict(data, draws=4, batch_size=7, shared=True).probs
+    return found
+
+
+def refused(posterior: Any, data: Any) -> str:
+    """Say why rows can't be shared out."""
+    try:
+        shared(posterior, data)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+def answers(rank: int, sharded: bool) -> dict[str, torch.Tensor]:
+    """Train a causal language model that answers with label tokens, on two questions in each process, and return the result."""
+    model, rows = networks.llama(), networks.questions()
+    options: Any = {"tokenizer": networks.tokenizer(), "train": TRAIN, "seed": 3}
+    adaptation = bayespeft.adapt(model, rows, len(rows), "map", **options)
+    if sharded:
+        shard(model, model.model.layers)
+    wrapped, optimizer = DistributedDataParallel(adaptation.module), adaptation.optimizer()
+    with adaptation:
+        for step in range(2):
+            wrapped(rows[4 * step + 2 * rank : 4 * step + 2 * rank + 2]).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    return adaptation.posterior().joint_guide.state_dict()
 
 
 def fitting() -> str:
@@ -95,7 +146,9 @@ def run(rank: int, folder: str) -> None:
     if sys.platform == "linux":
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    found = {method: train(rank, method) for method in ("blob", "map")}
+    found: dict[str, Any] = {method: train(rank, method) for method in ("blob", "map")}
+    found |= {f"sharded {method}": train(rank, method, Path(folder) / f"{method}{rank}") for method in ("blob", "map")}
+    found |= {"answers": answers(rank, False), "sharded answers": answers(rank, True)}
     torch.save(
         {**found, "fitting": fitting(), "failing": failing(rank), "all": list(shared_out(range(5), lambda i: i * i))},
         Path(folder) / f"{rank}.pt",

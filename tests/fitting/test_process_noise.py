@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +17,12 @@ from tests.fitting.processes import STEPS, parts, problem, run
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: Any) -> list[dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("processes")
+def folder(tmp_path_factory: Any) -> Path:
+    return tmp_path_factory.mktemp("processes")
+
+
+@pytest.fixture(scope="module")
+def two(folder: Path) -> list[dict[str, Any]]:
     spawn(run, (str(folder),), nprocs=2)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
@@ -101,3 +106,26 @@ def test_in_one_process_work_is_done_as_it_comes(mlp, xy):
         optimizer.step()
     posterior = adaptation.posterior()
     assert torch.equal(posterior.predict(data, shared=True).probs, posterior.predict(data).probs)
+
+
+@pytest.mark.parametrize("method", ["blob", "map"])
+def test_a_base_that_is_sharded_ends_where_a_whole_one_does(two, folder, method):
+    """FSDP2 over the frozen base, with adapters that each process has whole."""
+    for rank, result in enumerate(two):
+        whole, sharded = result[method], result[f"sharded {method}"]
+        for found, wanted in zip(sharded["gradients"], whole["gradients"], strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-7)
+        for name, value in sharded["values"].items():
+            torch.testing.assert_close(value, whole["values"][name], rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(sharded["alone"], whole["alone"], rtol=1e-5, atol=1e-7)
+        assert "shared=True gives each process batches of its own, and the network is sharded" in sharded["refused"]
+        # What was fitted on shards is read onto the whole network.
+        _, data, model = problem(method)
+        probs = bayespeft.load(folder / f"{method}{rank}", model).predict(data, draws=4, batch_size=7).probs
+        torch.testing.assert_close(probs, whole["alone"], rtol=1e-5, atol=1e-7)
+
+
+def test_label_tokens_of_a_sharded_base_are_those_of_a_whole_one(two):
+    for result in two:
+        for name, value in result["sharded answers"].items():
+            torch.testing.assert_close(value, result["answers"][name], rtol=1e-4, atol=1e-6)

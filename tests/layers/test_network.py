@@ -142,6 +142,38 @@ def test_weights_that_are_not_there_are_refused():
         bare(nn.Sequential(nn.LazyLinear(2)))
 
 
+def test_a_device_map_works_and_offloaded_weights_are_refused(bert, tokenizer, sentences, tmp_path):
+    accelerate = pytest.importorskip("accelerate")
+    bert.save_pretrained(tmp_path / "base")
+    rows, train = sentences[:8], TrainConfig(steps=2, batch_size=4)
+
+    def probs(**options):
+        model = type(bert).from_pretrained(tmp_path / "base", **options)
+        posterior = bayespeft.fit(model, rows, "blob", tokenizer=tokenizer, train=train, progress=False)
+        return posterior.predict(rows, draws=2).probs
+
+    assert torch.equal(probs(device_map="auto"), probs())
+    places = {"bert": "cpu", "classifier": "disk"}
+    for offloaded in (
+        accelerate.cpu_offload(copy.deepcopy(bert), torch.device("cpu")),
+        type(bert).from_pretrained(tmp_path / "base", device_map=places, offload_folder=tmp_path / "offload"),
+    ):
+        with pytest.raises(AttachError, match=r"is on the meta device: its values are offloaded to memory or disk"):
+            bare(offloaded)
+
+
+def test_weights_that_are_sharded_are_refused(mlp, tmp_path):
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
+    try:
+        with pytest.raises(AttachError, match=r"is a DTensor, sharded over processes\. Take bayespeft\.adapt"):
+            bare(fully_shard(mlp, mesh=init_device_mesh("cpu", (1,))))
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def test_distributed_wrapper_is_taken_off_in_a_group_of_one_and_refused_in_larger_ones(mlp, tmp_path, monkeypatch):
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
     try:

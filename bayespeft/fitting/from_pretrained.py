@@ -11,7 +11,6 @@ from torch import nn
 from bayespeft.errors import CheckpointError, UnknownNameError
 from bayespeft.fitting.load import load
 from bayespeft.io import checkpoint
-from bayespeft.io.hub import fetch
 from bayespeft.io.saved import Saved
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.pretrained.load import LIKELIHOODS
@@ -46,6 +45,8 @@ def from_pretrained(
         CheckpointError: the posterior can't be read or fetched, or its network can't be found, or is another one.
         ConfigError, UnknownNameError: as `bayespeft.pretrained.load.load`.
     """
+    from bayespeft.io.hub import fetch  # what speaks to the hub is slow to import
+
     directory = Path(name) if Path(name).is_dir() else fetch(os.fspath(name), revision, token)
     if model is not None and not isinstance(model, str):
         return load(directory, model, tokenizer=tokenizer)

@@ -14,7 +14,6 @@ from torch import nn
 
 from bayespeft.adapters.attach import LayerWeights
 from bayespeft.errors import ConfigError
-from bayespeft.io.hub import model_card, push
 from bayespeft.io.merge import merged_copy, write_merged
 from bayespeft.io.peft_draws import write_draws
 from bayespeft.io.peft_export import write_lora
@@ -58,6 +57,8 @@ class Exported(Fitted):
         Raises:
             CheckpointError: the hub refuses, or can't be reached. ConfigError: as `save`.
         """
+        from bayespeft.io.hub import model_card, push  # what speaks to the hub is slow to import
+
         facts = {
             "Method": f"{self.method.title} ({self.method.reference})",
             "Layers": str(len(self.placements)),

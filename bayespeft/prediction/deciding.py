@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import torch
-from scipy.stats import t as student
+from scipy.special import stdtrit
 from torch import Tensor
 
 from bayespeft.data.batch import Batch
@@ -68,7 +68,7 @@ class DecidingAverage(CategoricalAverage):
         share, classes = SHARES[LOOKS.index(draws)], self._logs.shape[-1]
         if not share or classes == 1:
             return torch.full(rows.shape, classes == 1)
-        quantile = float(student.isf(share * LEVEL / (classes - 1), draws - 1))
+        quantile = -float(stdtrit(draws - 1, share * LEVEL / (classes - 1)))
         mean = torch.exp(self._log_sum[rows]) / draws
         top = mean.argmax(-1, keepdim=True)
         in_probs = _ahead(mean, self._squares[rows] / draws, top, quantile / (draws - 1) ** 0.5)

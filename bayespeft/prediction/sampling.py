@@ -9,12 +9,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from scipy.special import ndtri
-from scipy.stats import qmc
 from torch import Tensor
 
 from bayespeft.errors import ConfigError
@@ -27,6 +26,8 @@ UNITS: dict[Sampling, int] = {"plain": 1, "antithetic": 2, "sobol": SOBOL_REPLIC
 
 # Scrambled points can fall on 0, whose quantile is infinite; scipy's own resolution is 2^-30.
 SMALLEST = 2.0**-31
+# Numbers in a vector of a Sobol sequence, at most: scipy's own limit.
+MOST = 21201
 
 
 class Noise:
@@ -48,9 +49,9 @@ class Noise:
     def __init__(self, kind: Sampling, size: int, seed: int, *, replicates: bool = False) -> None:
         if kind not in get_args(Sampling):
             raise ConfigError(f"sampling={kind!r}: {', '.join(get_args(Sampling))}.")
-        if kind == "sobol" and size > qmc.Sobol.MAXDIM:
+        if kind == "sobol" and size > MOST:
             raise ConfigError(
-                f"sampling='sobol' reaches {qmc.Sobol.MAXDIM:,} random numbers a draw, and here a draw takes {size:,}: use "
+                f"sampling='sobol' reaches {MOST:,} random numbers a draw, and here a draw takes {size:,}: use "
                 "sampling='antithetic', or a posterior over fewer numbers, such as the r x r cores of melora; where a "
                 "linearised prediction has so many outputs to draw, prediction='sampled'."
             )
@@ -59,7 +60,7 @@ class Noise:
         self._generator = torch.Generator().manual_seed(seed)
         self._random = np.random.default_rng(seed)
         self._waiting: list[Tensor] = []
-        self._engine: qmc.Sobol | None = None
+        self._engine: Any = None
         self._taken = 0
 
     def take(self, n: int) -> Tensor:
@@ -80,6 +81,8 @@ class Noise:
     def _points(self) -> list[Tensor]:
         """Return the next points of the sequence, in blocks of doubling length, as the sequence is balanced there."""
         if self._engine is None or self.unit:
+            from scipy.stats import qmc  # slow to import
+
             self._engine, self._taken = qmc.Sobol(self.size, scramble=True, rng=self._random), 0
         block = self.unit or max(1, self._taken)
         # scipy warns wherever the total is no power of two; doubling blocks keep it one.

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.stats import binom
 
 from bayespeft.report.binning import Floats
 from bayespeft.report.clustered import fraction_of_variance
@@ -62,6 +61,8 @@ def alarm_interval(negatives: Floats, positives: Floats, level: float = 0.95) ->
     Raises:
         DataError: see `detection.auroc`.
     """
+    from scipy.stats import binom  # slow to import
+
     value = false_positive_rate(negatives, positives)
     rising, m, tail = np.sort(positives), len(positives), (1 - level) / 2
     # The k-th least is above the quantile only if fewer than k positives are below it; k = 0 where none is sure enough.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from bayespeft.report.metric import Metric
 
@@ -14,8 +14,8 @@ def exact(fraction: float, n: float, level: float = 0.95) -> tuple[float, float]
     hits that is not whole, a mean over ties or over outputs that err together, is taken as it is.
     """
     hits, tail = fraction * n, (1 - level) / 2
-    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits > 0 else 0.0
-    high = float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
+    low = float(betaincinv(hits, n - hits + 1, tail)) if hits > 0 else 0.0
+    high = float(betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.0
     # Rounding may leave the fraction just outside.
     return min(low, fraction), max(high, fraction)
 

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
+from scipy.special import bdtr
 
 from bayespeft.errors import DataError
 from bayespeft.report.binning import Floats, Ints
@@ -113,7 +113,7 @@ def controlled(certainty: npt.ArrayLike, wrong: npt.ArrayLike, *, risk: float, d
     following = np.append(ordered, -math.inf)
     parts = ranks[passed & (following[ranks] < ordered[ranks - 1])]
     level = delta if passed.all() and len(passed) else ALL * delta
-    n = m if binom.cdf(found[-1], m, risk) <= level else int(parts[-1]) if len(parts) else 0
+    n = m if bdtr(float(found[-1]), m, risk) <= level else int(parts[-1]) if len(parts) else 0
     return Rule(
         threshold=float(following[n]) if n else math.inf,
         validated=m,
@@ -136,6 +136,8 @@ def fewest(risk: float, delta: float) -> int:
 
 def allowances(m: int, risk: float, delta: float) -> Ints:
     """Return how many errors 1, 2, ..., m examples may hold: the largest e with P(Binomial(n, risk) <= e) <= delta, or -1."""
+    from scipy.stats import binom  # slow to import
+
     n = np.arange(1, m + 1)
     most = binom.ppf(delta, n, risk)
     # The quantile is the smallest e that reaches delta: it is allowed where it does not pass it.

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
 
 from bayespeft.report.binning import Bin
 from bayespeft.report.proportions import exact
@@ -81,6 +80,8 @@ def quantiles(curve: Sequence[float], n: int) -> Banded:
 
 def expected(n: int, shares: npt.ArrayLike) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the ends of the central 95 % of a proportion among n, if its expectation is each of the shares."""
+    from scipy.stats import binom  # slow to import
+
     low, high = (np.asarray(end) / n for end in binom.interval(0.95, n, np.asarray(shares)))
     return tuple(low.tolist()), tuple(high.tolist())
 

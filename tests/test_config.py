@@ -10,10 +10,8 @@ from bayespeft.adapters.base import Adapter
 from bayespeft.adapters.core import Core
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.errors import BayesPeftError, ConfigError
-from bayespeft.methods.base import Method
 from bayespeft.methods.melora import METHOD
 from bayespeft.priors.base import Prior
-from bayespeft.priors.fan_in import FanIn
 from bayespeft.priors.normal import Normal
 
 fields = st.fixed_dictionaries(
@@ -41,13 +39,6 @@ def test_what_the_user_set_wins_even_if_it_equals_the_default(user, method):
     if "epochs" in user and "steps" not in user:
         expected["steps"] = None  # passes that the user asks for take the place of a method's steps
     assert merged.model_dump() == expected
-
-
-def test_a_method_survives_json_with_the_classes_of_its_parts():
-    again = Method.model_validate_json(METHOD.model_dump_json())
-    assert again == METHOD
-    assert type(again.adapter) is Core
-    assert type(again.latent_prior) is FanIn
 
 
 def test_plugins_are_read_by_kind():

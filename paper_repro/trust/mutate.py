@@ -51,32 +51,38 @@ class Target:
         return ROOT / (self.module.replace(".", "/") + ".py")
 
 
-FAMILIES = ("tests/gaussians/test_base.py", "tests/gaussians/test_low_rank.py", "tests/gaussians/test_matrix_normal.py")
+NAMES = ("base", "diagonal", "full", "low_rank", "matrix_normal", "rotated", "triangular", "rows")
+FAMILIES = tuple(f"tests/gaussians/test_{name}.py" for name in NAMES)
 METRICS = (
     "tests/report/test_bootstrap.py",
     "tests/report/metrics/test_examples.py",
     "tests/report/test_binning.py",
     "tests/report/metrics/test_selective.py",
     "tests/report/metrics/test_calibration.py",
+    "tests/report/metrics/test_smooth.py",
+    "tests/report/metrics/test_tally.py",
+    "tests/report/metrics/test_intervals.py",
 )
+CONFORMAL = ("tests/report/test_conformal.py", "tests/report/metrics/test_conformal.py")
 TARGETS = (
     Target("bayespeft.variational.kl", ("tests/variational/test_kl.py", "tests/variational/test_reported.py")),
     Target("bayespeft.variational.noise", ("tests/variational/test_noise.py",)),
     Target("bayespeft.prediction.sampling", ("tests/prediction/test_sampling.py",)),
-    *(
-        Target(f"bayespeft.gaussians.{name}", FAMILIES)
-        for name in ("base", "diagonal", "full", "low_rank", "matrix_normal", "rotated", "triangular", "rows")
-    ),
+    *(Target(f"bayespeft.gaussians.{name}", FAMILIES) for name in NAMES),
     Target(
-        "bayespeft.predictive.categorical", ("tests/predictive/test_categorical.py", "tests/report/test_over_draws.py")
+        "bayespeft.predictive.categorical",
+        ("tests/predictive/test_categorical.py", "tests/predictive/test_average.py", "tests/report/test_over_draws.py"),
     ),
     Target("bayespeft.predictive.normal", ("tests/predictive/test_normal.py",)),
     Target("bayespeft.report.metrics.proper", METRICS),
     Target("bayespeft.report.metrics.calibration", METRICS),
-    Target("bayespeft.report.metrics.detection", ("tests/report/test_ood.py", *METRICS)),
+    Target(
+        "bayespeft.report.metrics.detection",
+        ("tests/report/test_ood.py", "tests/report/test_detection_intervals.py", *METRICS),
+    ),
     Target("bayespeft.report.metrics.selective", METRICS),
-    Target("bayespeft.report.metrics.conformal", ("tests/report/test_conformal.py",)),
-    Target("bayespeft.report.conformal", ("tests/report/test_conformal.py",)),
+    Target("bayespeft.report.metrics.conformal", CONFORMAL),
+    Target("bayespeft.report.conformal", CONFORMAL),
     Target("bayespeft.report.decision", ("tests/report/test_decision.py",)),
     Target("bayespeft.report.selection", ("tests/report/test_selection.py", "tests/report/test_decision.py")),
     Target("bayespeft.guides.laplace", ("tests/guides/test_laplace.py",)),

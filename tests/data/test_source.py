@@ -165,17 +165,6 @@ def test_a_split_of_a_dict_of_them_is_chosen_as_one_of_a_name_is():
         source_of(datasets.DatasetDict(train=data["train"]), "test")
 
 
-def test_labels_that_do_not_matter_are_not_read():
-    source = source_of(datasets.Dataset.from_list(ROWS).cast_column("label", datasets.ClassLabel(names=["a", "b"])))
-    assert source.class_names == ("a", "b")
-    bare = source.without_labels()
-    assert list(bare.rows) == [{"text": row["text"]} for row in ROWS]
-    assert bare.class_names == ()
-    (batch,) = source_of((X, Y)).without_labels().examples().batches(3)
-    assert batch.labels is None
-    assert torch.equal(batch.inputs, X)
-
-
 def test_rows_are_read_where_they_are():
     """A change is made when a row is read: nothing is copied."""
     seen = []

@@ -3,7 +3,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bayespeft.data import checks
 from bayespeft.data.tensors import PairExamples, TensorExamples
 from bayespeft.errors import DataError
 
@@ -59,15 +58,6 @@ def test_without_labels():
     assert next(PairExamples([(torch.zeros(2),)]).batches(1)).labels is None
     assert next(PairExamples([torch.zeros(2)]).batches(1)).labels is None
     assert PairExamples([(torch.zeros(2), 1)]).labels() is None  # not without reading every x
-
-
-def test_nan_is_found_in_any_chunk(monkeypatch):
-    monkeypatch.setattr(checks, "_CHUNK", 8)
-    x = torch.zeros(11, 3)
-    x[7, 1] = float("inf")
-    with pytest.raises(DataError, match="the input of example 7: NaN or infinite"):
-        TensorExamples(x)
-    TensorExamples(torch.zeros(0, 3, dtype=torch.long).new_zeros(11, 3))  # integers have no NaN
 
 
 @pytest.mark.parametrize(

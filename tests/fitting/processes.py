@@ -1,4 +1,4 @@
-"""What each of two processes does in `test_processes`: module-level functions, which a spawned process can import."""
+"""What each of two processes does in `test_process_noise`: module-level functions, which a spawned process can import."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 import bayespeft
 from bayespeft import Adaptation, TrainConfig
-from bayespeft.errors import ConfigError, DataError
+from bayespeft.errors import ConfigError
 from bayespeft.testing import networks
-from bayespeft.utils.processes import shared_out
 
 STEPS = 4
 TRAIN = TrainConfig(steps=STEPS, lr=1e-2, clip=0.0, average=0.0, kl_warmup=0.5, lr_schedule="constant", warmup=0.0)
@@ -125,21 +124,6 @@ def fitting() -> str:
     return "".join(str(one.message) for one in caught if "process" in str(one.message))
 
 
-def failing(rank: int) -> str:
-    """One process fails, and all learn of it."""
-
-    def work(item: int) -> int:
-        if item == 1:
-            raise DataError(f"item {item}, in process {rank}")
-        return item
-
-    try:
-        list(shared_out(range(5), work))
-    except DataError as error:
-        return str(error)
-    return ""
-
-
 def run(rank: int, folder: str) -> None:
     """Do all of it, and write down what came of it."""
     # By the loopback alone: what a machine calls itself may lead nowhere.
@@ -149,8 +133,5 @@ def run(rank: int, folder: str) -> None:
     found: dict[str, Any] = {method: train(rank, method) for method in ("blob", "map")}
     found |= {f"sharded {method}": train(rank, method, Path(folder) / f"{method}{rank}") for method in ("blob", "map")}
     found |= {"answers": answers(rank, False), "sharded answers": answers(rank, True)}
-    torch.save(
-        {**found, "fitting": fitting(), "failing": failing(rank), "all": list(shared_out(range(5), lambda i: i * i))},
-        Path(folder) / f"{rank}.pt",
-    )
+    torch.save({**found, "fitting": fitting()}, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()

@@ -14,15 +14,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
 import bayespeft
-from bayespeft import Targets, TrainConfig
-from bayespeft.adapters.core import Core
+from bayespeft import TrainConfig
 from bayespeft.errors import (
     AttachError,
-    CheckpointError,
     ConfigError,
     DataError,
-    TargetError,
-    UnknownNameError,
 )
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.priors.normal import Normal
@@ -130,20 +126,6 @@ def test_a_seed_decides_everything(bert, tokenizer, sentences):
     assert not torch.equal(probs[0], first.predict(sentences, draws=3, seed=6).probs)
 
 
-def test_saved_and_loaded_predictions_are_bit_equal(bert, tokenizer, sentences, tmp_path):
-    posterior = quick(bert, sentences, tokenizer=tokenizer, adapter=Core(r=3, alpha=6))
-    posterior.save(tmp_path / "out")
-    fresh = copy.deepcopy(bert)
-    nn.init.normal_(fresh.classifier.weight)  # a head made anew has other values
-    loaded = bayespeft.load(tmp_path / "out", fresh, tokenizer=tokenizer)
-    assert torch.equal(loaded.predict(sentences, draws=3).log_probs, posterior.predict(sentences, draws=3).log_probs)
-    assert loaded.method == posterior.method
-    assert loaded.history == posterior.history
-    posterior.save(tmp_path / "out")  # again, in place
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["posterior.json", "posterior.safetensors"]
-    assert [p.name for p in tmp_path.iterdir()] == ["out"]
-
-
 def test_using_gives_the_network_one_draw(bert, tokenizer, sentences):
     posterior = quick(bert, sentences, tokenizer=tokenizer, train=TrainConfig(steps=20, lr=0.02))
     ids = tokenizer(["the cat is good"], return_tensors="pt")["input_ids"]
@@ -182,45 +164,6 @@ def test_bf16_and_recomputed_activations_train(llama, tokenizer, questions):
     assert {p.dtype for p in posterior.joint_guide.parameters()} == {torch.float32}
 
 
-def test_an_adapted_output_layer_works_too(llama, tokenizer, questions):
-    posterior = quick(llama, questions, "blob", tokenizer=tokenizer, targets=["q_proj", "lm_head"])
-    assert posterior.predict(questions, draws=2).probs.shape == (12, 3)
-
-
-BAD_CALLS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
-    ("unknown method", {"guide": "melorra"}, UnknownNameError, "no 'melorra' among the methods. Did you mean 'melora'"),
-    ("ambiguous name", {"guide": "RoSA"}, UnknownNameError, "random_subspace.*sparse_low_rank"),
-    ("unknown adapter", {"adapter": "cor"}, UnknownNameError, "Did you mean 'core'"),
-    ("unknown likelihood", {"likelihood": "regresion"}, UnknownNameError, "among the likelihoods"),
-    ("empty data", {"data": []}, DataError, "empty"),
-    ("no such data set", {"data": "mrcp"}, UnknownNameError, "mrpc"),
-    ("missing column", {"data": [{"note": "a", "label": 0}]}, DataError, "row 0.*'text'"),
-    ("no labels", {"data": [{"text": "a"}]}, DataError, "training needs labels"),
-    ("label too large", {"data": [{"text": "a", "label": 0}, {"text": "a", "label": 2}]}, DataError, "row 1 has label 2.*0..1"),
-    ("negative label", {"data": [{"text": "a", "label": -1}]}, DataError, "row 0 has label -1"),
-    ("no tokenizer", {"tokenizer": None}, DataError, "tokenizer="),
-    ("no target", {"targets": ["queries"]}, TargetError, "query"),
-    ("no layers", {"targets": Targets(layers=(5, 6))}, TargetError, "layers 5 to 6"),
-    ("wrong output", {"likelihood": "label_tokens"}, DataError, "choices"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("changes", "error", "message"), [b[1:] for b in BAD_CALLS], ids=[b[0] for b in BAD_CALLS])
-def test_bad_calls_say_what_is_wrong(bert, tokenizer, sentences, changes, error, message):
-    arguments = {"data": sentences, "guide": "melora", "tokenizer": tokenizer, **changes}
-    with pytest.raises(error, match=message):
-        quick(bert, arguments.pop("data"), arguments.pop("guide"), **arguments)
-    assert not any(module._forward_hooks for module in bert.modules())
-
-
-def test_no_padding_token_is_an_error(bert, tokenizer, sentences):
-    bare = copy.deepcopy(tokenizer)
-    bare.pad_token = None
-    bert.config.pad_token_id = None
-    with pytest.raises(DataError, match=r"tokenizer.pad_token = tokenizer.eos_token"):
-        quick(bert, sentences, tokenizer=bare)
-
-
 def test_not_a_number_in_inputs_is_an_error(mlp, xy):
     x = xy[0].clone()
     x[7, 2] = float("nan")
@@ -236,29 +179,6 @@ def test_negative_draws_are_an_error(mlp, xy):
 def test_report_without_labels_is_an_error(mlp, xy):
     with pytest.raises(DataError, match="report needs labels"):
         quick(mlp, xy, targets="all-linear").report((xy[0],))
-
-
-def test_output_of_the_wrong_shape_is_an_error(xy):
-    class Tokens(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = nn.Linear(5, 3)
-
-        def forward(self, x):
-            return self.layer(x)[:, None]
-
-    with pytest.raises(AttachError, match=r"logits of shape \(examples, classes\).*Tokens"):
-        quick(Tokens(), xy, targets="all-linear")
-
-
-def test_checkpoint_of_another_network_is_an_error(bert, llama, tokenizer, sentences, tmp_path):
-    quick(bert, sentences, tokenizer=tokenizer).save(tmp_path / "out")
-    with pytest.raises(CheckpointError, match=r"adapts layer 'bert.encoder.*LlamaForCausalLM lacks"):
-        bayespeft.load(tmp_path / "out", llama)
-    with torch.no_grad():
-        bert.bert.encoder.layer[1].output.dense.weight[0, 0] += 1
-    with pytest.raises(CheckpointError, match=r"'bert.encoder.layer.1.output.dense.weight' has other values"):
-        bayespeft.load(tmp_path / "out", bert)
 
 
 def test_methods_print_as_a_table_with_references():
@@ -298,11 +218,6 @@ def test_labels_of_a_loader_are_checked_batch_by_batch(mlp, xy, label):
         quick(mlp, floats, targets="all-linear")
 
 
-def test_validation_labels_are_checked_before_training(mlp, xy):
-    with pytest.raises(DataError, match="row 0 has label 5"):
-        quick(mlp, xy, targets="all-linear", validation=(xy[0], xy[1] + 5))
-
-
 def test_a_shuffling_loader_does_not_touch_the_callers_random_state(mlp, xy):
     loader = DataLoader(TensorDataset(*xy), batch_size=20, shuffle=True)
     torch.manual_seed(3)
@@ -339,14 +254,6 @@ def test_settings_must_be_settings(mlp, xy):
         quick(mlp, xy, targets="all-linear", train={"steps": 1})
 
 
-def test_another_padding_token_than_the_networks_is_an_error(bert, tokenizer, sentences):
-    bert.config.pad_token_id = 5
-    with pytest.raises(
-        DataError, match=r"pads with token 0.*says 5.*model.config.pad_token_id = tokenizer.pad_token_id"
-    ):
-        quick(bert, sentences, tokenizer=tokenizer)
-
-
 def test_a_decoder_classifier_does_not_depend_on_the_batch(tokenizer, sentences):
     left = copy.deepcopy(tokenizer)
     left.padding_side = "left"
@@ -359,26 +266,3 @@ def test_a_decoder_classifier_does_not_depend_on_the_batch(tokenizer, sentences)
     alone = posterior.predict(sentences, draws=2, batch_size=1)
     together = posterior.predict(sentences, draws=2, batch_size=8)
     torch.testing.assert_close(alone.probs, together.probs, atol=1e-5, rtol=1e-4)
-
-
-class Mine(Core):
-    """Not registered anywhere."""
-
-
-def test_what_could_not_be_loaded_again_is_not_saved(mlp, xy, tmp_path):
-    with pytest.warns(UserWarning, match="can be used, but not saved: Mine is not registered in adapters"):
-        posterior = quick(mlp, xy, targets="all-linear", adapter=Mine(r=2))
-    with pytest.raises(ConfigError, match="Mine is not registered in adapters"):
-        posterior.save(tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_posterior_of_a_fit_in_bf16_loads_onto_the_base_in_float32(bert, tmp_path):
-    rows = [{"input_ids": [2, 5 + i % 2, 9, 3], "labels": i % 2} for i in range(12)]
-    whole = copy.deepcopy(bert)
-    posterior = bayespeft.fit(bert.bfloat16(), rows, train=TrainConfig(steps=4), progress=False)
-    posterior.save(tmp_path / "saved")
-    loaded = bayespeft.load(tmp_path / "saved", whole)
-    near, here = posterior.predict(rows).probs, loaded.predict(rows).probs
-    # Eight bits of mantissa, over the layers of the network.
-    assert 0 < (near - here).abs().max() < 0.05

@@ -85,11 +85,6 @@ def test_a_shared_prediction_is_that_of_one_process(two):
             assert torch.equal(result[method]["probs"], result[method]["alone"])
 
 
-def test_work_is_shared_out_in_order_and_errors_reach_all(two):
-    assert [result["all"] for result in two] == [[0, 1, 4, 9, 16]] * 2
-    assert [result["failing"] for result in two] == ["item 1, in process 1"] * 2
-
-
 def test_fit_says_that_it_trains_in_one_process(two, mlp, xy, recwarn):
     for rank, result in enumerate(two):
         assert f"process {rank} of 2" in result["fitting"]

@@ -10,7 +10,6 @@ import torch
 from hypothesis import given
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
-from bayespeft.errors import GuideError
 from bayespeft.gaussians import Diagonal, Full, LowRank, MatrixNormal, Rotated, Rows, kl_by_layer
 from bayespeft.priors.fan_in import FanIn
 from bayespeft.priors.normal import Normal as NormalPrior
@@ -176,22 +175,6 @@ def test_other_priors_and_shapes_have_none(family):
     ):
         with pytest.raises(NotImplementedError, match=r"no closed-form KL|No KL\(p"):
             kl_divergence(q, p)
-
-
-def test_parameters_of_a_wrong_shape_are_refused():
-    loc = torch.zeros(2, 3, 4)
-    with pytest.raises(GuideError, match=r"std has shape \(4,\).*\(2, 3, 4\)"):
-        Diagonal(loc, torch.ones(4))
-    with pytest.raises(GuideError, match=r"scale_tril.*\(2, 12, 12\)"):
-        Full(loc, torch.eye(12))
-    with pytest.raises(GuideError, match=r"factor.*\(2, 12, 5\)"):
-        LowRank(loc, torch.ones(2, 3, 4), torch.zeros(1, 12, 5))
-    with pytest.raises(GuideError, match=r"column_tril.*\(2, 4, 4\)"):
-        MatrixNormal(loc, torch.eye(3).expand(2, 3, 3), torch.eye(3).expand(2, 3, 3))
-    with pytest.raises(GuideError, match=r"rows.*\(2, 3, 3\)"):
-        Rotated(loc, torch.ones(2, 3, 4), torch.eye(4).expand(2, 4, 4), torch.eye(4).expand(2, 4, 4))
-    with pytest.raises(ValueError, match="scale_tril"):
-        Full(loc, torch.ones(2, 12, 12))
 
 
 @families

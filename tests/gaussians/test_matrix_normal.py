@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import kl_divergence
 
+from bayespeft.errors import GuideError
 from bayespeft.gaussians import Diagonal, MatrixNormal
 from bayespeft.priors.normal import Normal as NormalPrior
 from tests.gaussians.families import FAMILIES, prior, randn, seeded, seeds, std
@@ -50,3 +52,8 @@ def test_variances_of_a_matrix_normal_always_have_rank_one(seed):
     q = FAMILIES["matrix_normal"]((1, 3, 2), seeded(seed))
     singular = torch.linalg.svdvals(q.variance[0])
     assert float(singular[1]) < 1e-9 * float(singular[0])
+
+
+def test_a_root_of_another_side_is_refused():
+    with pytest.raises(GuideError, match=r"column_tril.*\(2, 4, 4\)"):
+        MatrixNormal(torch.zeros(2, 3, 4), torch.eye(3).expand(2, 3, 3), torch.eye(3).expand(2, 3, 3))

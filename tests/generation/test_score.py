@@ -7,7 +7,7 @@ import torch
 
 from bayespeft.errors import ConfigError, DataError
 from tests.generation.conftest import NETWORKS, PROMPTS, fitted
-from tests.generation.test_generate import entropy, laws
+from tests.generation.laws import entropy, laws
 
 TARGETS = ("good", "very bad sat", "dog dog", "is")
 DRAWS = 3

@@ -15,7 +15,6 @@ from huggingface_hub import ModelCard
 
 import bayespeft
 from bayespeft import TrainConfig
-from bayespeft.errors import CheckpointError
 from bayespeft.io.hub import model_card
 from bayespeft.pretrained.base import quiet
 from tests.io.hub_stub import Hub
@@ -95,9 +94,3 @@ def test_a_card_says_what_the_report_does_and_quotes_no_row(bert, tokenizer, sen
     plain: Any = ModelCard(model_card("me/x", os.getcwd(), {}, "regression", None)).data
     assert plain.base_model is None
     assert plain.pipeline_tag is None
-
-
-def test_what_can_not_be_reached_is_told(bert, tokenizer, sentences):
-    posterior = bayespeft.fit(bert, sentences, "mle", tokenizer=tokenizer, train=TrainConfig(steps=1), progress=False)
-    with pytest.raises(CheckpointError, match="can't be pushed"):
-        posterior.push_to_hub("not/a/name")

@@ -10,29 +10,10 @@ import torch
 from torch import nn
 
 import bayespeft
-from bayespeft import TrainConfig
-from bayespeft.adapters.frames import full_svd
 from bayespeft.adapters.random_subspace import RandomSubspace
-from bayespeft.adapters.subspace_core import SubspaceCore
 from bayespeft.errors import AttachError, CheckpointError, ConfigError, GuideError
 from bayespeft.io import checkpoint
-
-MERGING = {
-    "rosa_subspace": RandomSubspace(r=2, every=3, unit="steps"),
-    "bayes_subspace": SubspaceCore(r=2, every=3, unit="steps"),
-}
-
-
-def fit(model: nn.Module, data, method: str = "rosa_subspace", steps: int = 8, **options):
-    adapter = options.pop("adapter") if "adapter" in options else MERGING.get(method)
-    return bayespeft.fit(
-        model, data, method, adapter=adapter, targets=options.pop("targets", "all-linear"),
-        train=TrainConfig(steps=steps, lr=1e-2), progress=False, **options,
-    )  # fmt: skip
-
-
-def weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items()}
+from tests.layers.merging import MERGING, fit, weights
 
 
 @pytest.mark.parametrize("method", MERGING)
@@ -119,22 +100,6 @@ class TestMerging:
         assert torch.equal(resumed.predict(xy, draws=3).log_probs, whole.predict(xy, draws=3).log_probs)
 
 
-@pytest.mark.parametrize(("every", "splits"), [(None, 1), (4, 2), (2, 4)])
-def test_seconds_hold_every_decomposition_from_the_first_on(every, splits, mlp, xy, monkeypatch):
-    now = 0.0
-
-    def slow(weight):
-        nonlocal now
-        now += 100.0
-        return full_svd(weight)
-
-    monkeypatch.setattr("bayespeft.adapters.subspace.full_svd", slow)
-    monkeypatch.setattr("time.perf_counter", lambda: now)
-    adapter = RandomSubspace(r=2, every=every, unit="steps")
-    history = fit(mlp, xy, adapter=adapter).history
-    assert history.refresh_seconds == history.seconds == splits * 3 * 100
-
-
 def test_conv1d_merges_too(gpt2, tokenizer, questions, tmp_path):
     base = copy.deepcopy(gpt2)
     posterior = fit(gpt2, questions, targets=["c_attn", "c_proj"], tokenizer=tokenizer)
@@ -180,41 +145,6 @@ def test_a_history_longer_than_the_weight_is_given_up_and_the_weight_saved(mlp, 
         posterior.export_peft(tmp_path / "lora")
 
 
-def test_moments_are_forgotten_and_the_learning_rate_is_not(mlp, xy, monkeypatch):
-    from bayespeft.training import loop as svi
-
-    seen = []
-    original = svi.Refresher.__call__
-
-    def spy(self, done, optimiser):
-        rate = optimiser.param_groups[0]["lr"]
-        original(self, done, optimiser)
-        seen.append((done, len(optimiser.state), rate, optimiser.param_groups[0]["lr"]))
-
-    monkeypatch.setattr(svi.Refresher, "__call__", spy)
-    fit(mlp, xy)
-    assert [done for done, *_ in seen] == [1, 2, 3, 4, 5, 6, 7]
-    assert all((count == 0) == (done % 3 == 0) for done, count, *_ in seen)
-    assert all(before == after for *_, before, after in seen)
-    rates = [rate for *_, rate in seen]
-    assert rates == sorted(rates, reverse=True)
-    assert rates[0] > rates[-1] > 0
-
-
-def test_no_re_split_leaves_the_network_alone(mlp, xy):
-    before = weights(mlp)
-    posterior = fit(mlp, xy, adapter=RandomSubspace(r=2, every=None))
-    assert posterior.merged is None
-    assert all(torch.equal(before[name], value) for name, value in mlp.state_dict().items())
-
-
-def test_re_splits_count_in_epochs_of_the_data(mlp, xy):
-    posterior = fit(mlp, xy, adapter=RandomSubspace(r=1, every=1, start="zero", orthogonalise=True), steps=9)
-    # 60 rows in batches of 16 are 4 steps an epoch: merges after 4 and 8.
-    assert posterior.merged.low_rank("2")[0].shape[1] == 2
-    assert posterior.history.refresh_seconds > 0
-
-
 @pytest.mark.parametrize("method", ["ensemble", "swag", "laplace_core", "melora_full"])
 def test_guides_that_can_not_follow_say_what_to_do(method, mlp, xy):
     with pytest.raises(GuideError, match=r"start=, set the adapter's every=None"):
@@ -239,40 +169,6 @@ def test_later_fits_build_on_a_merged_point(mlp, xy, tmp_path):
     assert all(
         torch.equal(loaded.joint_guide.centers()[key], value) for key, value in further.joint_guide.centers().items()
     )
-
-
-def test_merging_a_draw_needs_a_weight_that_can_take_it(mlp, xy):
-    posterior = fit(mlp, xy, "mle", adapter="lora")
-    mlp[2].weight.data = mlp[2].weight.data.half()
-    with pytest.raises(AttachError, match="float16"):
-        posterior.merged_model()
-
-
-def test_what_a_merge_carries_over_is_computed_from_the_factors_before_and_after(mlp, xy, monkeypatch):
-    seen = []
-    original = SubspaceCore.carried
-
-    def spy(self, name, variance, initial, old, new):
-        found = original(self, name, variance, initial, old, new)
-        seen.append(
-            (
-                variance.clone(),
-                found.clone(),
-                {k: v.clone() for k, v in old.items()},
-                {k: v.clone() for k, v in new.items()},
-            )
-        )
-        return found
-
-    monkeypatch.setattr(SubspaceCore, "carried", spy)
-    posterior = fit(mlp, xy, "bayes_subspace", steps=4)
-    cores = [call for call in seen if call[0].shape == (2, 2)]
-    assert cores
-    for _, _, old, new in cores:
-        assert (old["B"] - new["B"]).abs().max() > 1e-3, "the factors before the merge, not those after it"
-        torch.testing.assert_close(new["B"], new["B0"])
-    assert any((before - after).abs().max() > 1e-4 for before, after, *_ in cores)
-    assert posterior.predict(xy, draws=2).log_probs.isfinite().all()
 
 
 class Killed(Exception):

@@ -19,8 +19,7 @@ from bayespeft import TrainConfig
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.multi_label import MultiLabel
-from bayespeft.predictive.average import Cost, Rows
-from bayespeft.predictive.multi_label import MultiLabelAverage, MultiLabelPredictive
+from bayespeft.predictive.multi_label import MultiLabelPredictive
 from bayespeft.report import MultiLabelReport
 
 NAMES = ("animal", "good", "long")
@@ -85,20 +84,6 @@ def test_the_law_is_torchs_binary_cross_entropy_and_so_is_its_gradient():
     )
     root = likelihood.curvature_root(logits[:1].detach(), None, torch.eye(4, dtype=torch.double)[None])[0]
     torch.testing.assert_close(root.T @ root, hessian)
-
-
-def test_probabilities_are_averaged_over_draws_in_log_space():
-    logits = torch.tensor([[[-800.0, 3.0]], [[-900.0, -3.0]]], dtype=torch.double)
-    average = MultiLabelAverage(1, keep=True)
-    average.begin(2)
-    average.add(logits, Rows(torch.tensor([0]), torch.tensor([[1.0, 0.0]])), 0)
-    found = average.result(Cost(2, 2, 0.0))
-    torch.testing.assert_close(found.probs[:, 1], logits.sigmoid().mean(0)[:, 1])
-    half = float(np.log(2))
-    assert found.log_probs[0, 0].tolist() == pytest.approx([0.0, -800 - half])
-    assert float(found.log_likelihood[0]) == pytest.approx(-800 - half + np.log(0.5))
-    assert float(found.mutual_information[0, 1]) > 0.4
-    assert found.labels.tolist() == [[1, 0]]
 
 
 def test_a_network_of_several_labels_chooses_it_and_the_default_call_serves(tagger, tokenizer, tagged, tmp_path):

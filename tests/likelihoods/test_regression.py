@@ -23,12 +23,10 @@ from bayespeft.guides.full_covariance import FullCovariance
 from bayespeft.likelihoods.regression import Regression
 from bayespeft.prediction.predictor import Predictor
 from bayespeft.prediction.sampling import Replicates
-from bayespeft.predictive.average import Cost, Rows
-from bayespeft.predictive.normal import log_likelihood
+from bayespeft.predictive.average import Rows
 from bayespeft.priors.normal import Normal
 from bayespeft.report import regression_metrics
 from bayespeft.training.loop import run
-from bayespeft.training.noise import at_best_noise, at_own_noise
 from tests.training.helpers import Direct, problem
 
 BRIEF: dict[str, Any] = {"targets": "all-linear", "train": TrainConfig(steps=60, lr=1e-2), "progress": False}
@@ -252,28 +250,6 @@ def test_the_noise_is_that_of_the_data(data):
         model, (x, y), "mle", **{**FREELY, "likelihood": Regression(noise=2.0)}, train=TrainConfig(steps=3)
     )
     assert given.likelihood.noise == 2.0
-
-
-def test_the_best_noise_is_the_root_of_the_mean_square_of_one_draw_and_the_least_nll_of_several():
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.randn(50, 2, generator=generator)
-    average = Regression(spread=1.0, center=(0.0, 0.0)).average(50, True)
-    average.begin(1)
-    means = torch.randn(3, 50, 2, generator=generator).double()
-    average.add(means[:1], Rows(torch.arange(50), labels), 0)
-    one = at_best_noise(average.result(Cost(1, 1, 0.0)))
-    square = float((means[0] - labels).square().mean())
-    assert one.noise == pytest.approx(square**0.5, rel=1e-3)
-    law = Regression(spread=1.0, center=(0.0, 0.0))
-    under = -float(log_likelihood(means[0], 1.0, labels).mean())
-    assert at_own_noise(under, law) == pytest.approx(-float(one.log_likelihood.mean()), rel=1e-4)
-    several = Regression(spread=1.0, center=(0.0, 0.0)).average(50, True)
-    several.begin(3)
-    several.add(means, Rows(torch.arange(50), labels), 0)
-    found = at_best_noise(several.result(Cost(3, 3, 0.0)))
-    for noise in (0.97 * found.noise, 1.03 * found.noise):
-        other = torch.logsumexp(log_likelihood(means, noise, labels), 0) - math.log(3)
-        assert float(other.mean()) < float(found.log_likelihood.mean())
 
 
 def test_a_network_that_is_in_the_targets_units_already_stays_in_them(data):

@@ -8,16 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bayespeft.errors import ConfigError, DataError
+from bayespeft.errors import DataError
 from bayespeft.report.metric import measured
 from bayespeft.report.regression import RegressionReport
-
-
-def simulated(n: int = 500, true: float = 1.0, shift: float = 0.0, claimed: float = 1.0, d: int = 1, **options):
-    rng = np.random.default_rng(0)
-    m = rng.normal(size=(1, n, d)) + 0.1 * rng.normal(size=(3, n, d))
-    y = m[rng.integers(0, 3, n), np.arange(n)] + true * rng.normal(size=(n, d))
-    return RegressionReport.from_mixture(m + shift, np.full((1, n, d), claimed), y, resamples=200, **options)
+from tests.report.quantities import simulated
 
 
 def test_numbers_of_a_true_model():
@@ -75,19 +69,6 @@ def test_it_prints_as_a_table():
     for words in ("RMSE", "CRPS", "Coverage at 95 %", "mean over 2 outputs", "500 with 2 outputs", "3 in 3 forward"):
         assert words in text
     assert all(line == line.rstrip() for line in text.splitlines())
-
-
-def test_it_draws_itself(tmp_path):
-    report = simulated(name="data")
-    figure = report.plot(tmp_path / "r.png")
-    assert (tmp_path / "r.png").stat().st_size > 10_000
-    histogram, curve = figure.axes
-    heights = [patch.get_height() for patch in histogram.patches[-20:]]
-    np.testing.assert_allclose(heights, 100 * np.asarray(report.pit) / 500)
-    line = next(line for line in curve.lines if line.get_label() == "targets")
-    np.testing.assert_allclose(line.get_ydata(), 100 * np.asarray(report.curve))
-    with pytest.raises(ConfigError, match=r"\.png"):
-        report.plot(tmp_path / "r.txt")
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,8 @@ from __future__ import annotations
 import unicodedata
 
 import numpy as np
-from rich.console import Console
 
-from bayespeft.compare.formats import terminal
-from bayespeft.compare.layout import Cell, Grid
 from bayespeft.report.calibration import CalibrationReport
-from bayespeft.report.view.pages import render
 from bayespeft.utils.visible import visible
 
 HOSTILE = "a\x1b[31mb\r\x9b2J\u202ec\u2066d\x00\x07"
@@ -38,20 +34,6 @@ def test_no_report_holds_what_its_data_are_called():
     for text in (str(report), report.to_html(), report._repr_html_()):
         assert not set(text) & set("\x1b\r\x9b\u202e\u2066\x00\x07")
         assert "\\x1b[31mb" in text
-
-
-def test_a_page_escapes_once():
-    assert visible("<b>\x1b") == "<b>\\x1b"
-    assert "<title>&lt;b&gt;\\x1b" in render(
-        "grid", grid=Grid("t", ("x",), 1, (((Cell("y"),),),), "c"), title="<b>\x1b"
-    )
-
-
-def test_no_table_of_a_comparison_holds_what_its_methods_are_called():
-    console = Console(width=200, color_system=None)
-    with console.capture() as captured:
-        console.print(terminal(Grid(HOSTILE, (HOSTILE,), 1, (((Cell(HOSTILE),),),), HOSTILE)))
-    assert not set(captured.get()) & set("\x1b\r\x9b\u202e\u2066\x00\x07")
 
 
 def test_an_error_on_the_command_line_holds_none(tmp_path):

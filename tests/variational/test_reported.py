@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import pyro
 import pyro.distributions as dist
 import pytest
 import torch
@@ -20,14 +18,14 @@ from bayespeft import TrainConfig
 from bayespeft.adapters import Core
 from bayespeft.errors import GuideError
 from bayespeft.gaussians import Diagonal, Full, LowRank
-from bayespeft.guides import FullCovariance, Guide, GuideSpec, MeanField, Point, StackedFactor
+from bayespeft.guides import FullCovariance, MeanField, Point
 from bayespeft.guides.mean_field import MeanFieldGuide
-from bayespeft.guides.transformed import Transformed, TransformedGuide
 from bayespeft.likelihoods import Regression
 from bayespeft.priors import Ard, Normal, Prior
 from bayespeft.training.loop import run
 from bayespeft.variational.kl import DRAWS, check_kl, closed_form, estimate, objective_kl
 from tests.training.helpers import Direct, problem
+from tests.variational.flows import Flow
 
 
 class Heavy(Prior):
@@ -48,27 +46,6 @@ class Sparse(Prior):
 
     def distribution(self, center: Tensor) -> Distribution:
         return dist.Laplace(center, center.new_tensor(self.scale)).expand(center.shape).to_event(center.dim())
-
-
-class Straight(TransformedGuide):
-    """mean + std e, said as a flow: a normal whose class has no formula."""
-
-    def __init__(self, stacks: Sequence[StackedFactor], generator: torch.Generator, std: float) -> None:
-        super().__init__(stacks)
-        self.inner = MeanField(init_std=(std, std)).build(stacks, generator)
-
-    def flow(self, name: str, noise: Tensor) -> tuple[Tensor, Tensor]:
-        raw = self.inner.raw[name].flatten(1)
-        return self.inner.loc[name].flatten(1) + raw.exp() * noise, raw.sum(-1)
-
-
-class Flow(GuideSpec):
-    closed_form: ClassVar[bool] = False
-    noise: Any = "batch"
-    std: float = 0.2
-
-    def build(self, stacks: Sequence[StackedFactor], generator: torch.Generator) -> Guide:
-        return Straight(stacks, generator, self.std)
 
 
 def full(generator: torch.Generator) -> Full:
@@ -149,49 +126,6 @@ def test_an_estimate_leaves_the_random_state_and_is_the_same_each_time():
     assert torch.equal(torch.rand(2), expected)
     assert torch.equal(first.nats, again.nats)
     assert first.error == again.error
-
-
-def gradients(p: Any, seeds: int, loss: Any) -> Iterator[Tensor]:
-    parameters = [q for q in p.joint_guide.latent.parameters() if q.requires_grad]
-    for seed in range(seeds):
-        pyro.set_rng_seed(seed)
-        found = torch.autograd.grad(loss(p), parameters, allow_unused=True)
-        yield torch.cat([g.flatten() for g in found if g is not None]).double()
-
-
-@pytest.mark.parametrize("noise", ["batch", "example"])
-@pytest.mark.parametrize("descent", ["together", "in turn"])
-def test_the_gradient_of_a_monte_carlo_kl_is_that_of_the_formula_on_average(noise, descent, mlp, xy):
-    """A normal whose class hides its formula, against the same normal with it; B = 0, so the data say nothing of C."""
-
-    def kl_of(p: Any) -> Tensor:
-        if descent == "in turn":
-            return p.prior_loss(1.0)
-        return p.loss(next(iter(p.examples.batches(8))), 1.0)[0]
-
-    guides = (Flow(noise=noise), MeanField(noise=noise, init_std=(0.2, 0.2)))
-    means, errors = [], []
-    for guide in guides:
-        with problem(mlp, xy, Core(r=2), guide, latent_prior=Normal(scale=0.5)) as p:
-            found = torch.stack(list(gradients(p, 200 if guide is guides[0] else 1, kl_of)))
-            means.append(found.mean(0))
-            errors.append(found.std(0, correction=0) / math.sqrt(len(found)))
-    assert (errors[0] > 0).all()
-    assert ((means[0] - means[1]).abs() < 5 * errors[0] + 1e-7).all()
-    assert (means[1].abs() > 3 * errors[0]).any(), "the formula's gradient is too small to be told from noise"
-
-
-def test_the_flow_s_density_is_that_of_the_change_of_variables():
-    stack = StackedFactor("C", "C", ("a", "b"), "latent", torch.randn(2, 3), Normal(scale=1.0), torch.zeros(2, 3))
-    guide = Straight([stack], torch.Generator(), 0.3)
-    q = guide.q()["C"]
-    assert isinstance(q, Transformed)
-    drawn = q.rsample((5,))
-    expected = guide.inner.q()["C"]
-    torch.testing.assert_close(q.log_prob(drawn), expected.log_prob(drawn))
-    torch.testing.assert_close(q.log_prob_by_layer(drawn), expected.log_prob_by_layer(drawn))
-    with pytest.raises(NotImplementedError, match="of its last draw only"):
-        q.log_prob(drawn.clone())
 
 
 def test_a_heavy_prior_finds_the_mode_that_quadrature_finds():

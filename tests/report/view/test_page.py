@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from bayespeft.report import CalibrationReport, RegressionReport
-from bayespeft.report.base import Report
+from bayespeft.report import CalibrationReport
 from bayespeft.report.quotes import quotes
 from tests.report.view.evil import (
     EVIL,
-    SETUP,
     TRAINING,
     Reader,
     check_alone,
-    language,
     predictive,
-    regression,
 )
-
-SECTIONS = {
-    "ood": "Does it notice other data?",
-    "quotes": "The most confident mistakes",
-    "over_draws": "What draws do",
-    "training": "Training",
-    "setup": "Configuration",
-}
-
 
 # The page
 
@@ -66,28 +50,6 @@ def test_the_headline_comes_first_in_words(full: CalibrationReport) -> None:
         assert f"[{100 * metric.low:.1f}, {100 * metric.high:.1f}]" in text
 
 
-@pytest.mark.parametrize("make", [lambda: regression(setup=SETUP), lambda: language(setup=SETUP)])
-def test_other_reports_have_pages_too(make: Any) -> None:
-    report: Report = make()
-    reader = check_alone(report.to_html())
-    assert "Configuration" in reader.headings
-    assert ("svg" in reader.tags) == isinstance(report, RegressionReport)
-    assert EVIL in reader.text
-    check_alone(report._repr_html_())
-    assert type(report).from_dict(json.loads(report.to_json())) == report
-
-
-def test_every_figure_has_its_error_over_draws(full: CalibrationReport) -> None:
-    (table,) = next(s.tables for s in full.view.page(full).sections if s.title == "All figures")
-    assert table.header[-1] == "± over draws"
-    assert full.over_draws is not None
-    assert full.over_draws.errors is not None
-    # Labels alone make the others.
-    bare = [title for title, _, cells in table.rows if not cells[-1]]
-    assert bare == ["Accuracy of the trivial answer", "NLL of the base rates", "Brier: uncertainty"]
-    assert len(table.rows) - len(bare) == len(full.over_draws.errors)
-
-
 def test_what_data_contain_stays_text(full: CalibrationReport) -> None:
     page = full.to_html()
     reader = check_alone(page)
@@ -97,15 +59,6 @@ def test_what_data_contain_stays_text(full: CalibrationReport) -> None:
     for quote in full.quotes.mistakes if full.quotes else ():
         assert quote.text is not None
         assert quote.text in reader.text
-
-
-@pytest.mark.parametrize("name", SECTIONS)
-def test_a_section_is_there_where_its_part_is(full: CalibrationReport, name: str) -> None:
-    empty = () if name == "ood" else None
-    headings, without = (Reader(r.to_html()).headings for r in (full, replace(full, **{name: empty})))
-    assert SECTIONS[name] in headings
-    assert SECTIONS[name] not in without
-    assert len(without) < len(headings)
 
 
 def test_extremes_have_pages() -> None:
@@ -156,14 +109,6 @@ def test_what_was_taken_for_itself_stands_out(full: CalibrationReport) -> None:
     assert full.by_class is not None
     own = re.findall(r'<td class="own">([\d,]+)</td>', full.to_html())
     assert own == [f"{row[k]:,}" for k, row in enumerate(full.by_class.confusion)]
-
-
-def test_bars_do_not_hide_where_the_band_ends() -> None:
-    report = regression()
-    svg = str(report.view.page(report).pictures["pit"][1].svg)
-    assert svg.rindex("<rect") < svg.index('class="line edge"')
-    assert svg.index('class="band"') < svg.index("<rect")
-    assert svg.count('class="line edge"') == 2
 
 
 # Rows

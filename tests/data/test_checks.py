@@ -1,0 +1,87 @@
+"""Values that no training should see are told, with the example that has them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from bayespeft.data import checks
+from bayespeft.data.tensors import TensorExamples
+from bayespeft.errors import DataError
+
+
+def test_nan_is_found_in_any_chunk(monkeypatch):
+    monkeypatch.setattr(checks, "_CHUNK", 8)
+    x = torch.zeros(11, 3)
+    x[7, 1] = float("inf")
+    with pytest.raises(DataError, match="the input of example 7: NaN or infinite"):
+        TensorExamples(x)
+    TensorExamples(torch.zeros(0, 3, dtype=torch.long).new_zeros(11, 3))  # integers have no NaN
+
+
+def test_the_example_is_named_by_its_position_in_the_data():
+    values = torch.ones(3, 2)
+    values[1, 0] = float("inf")
+    with pytest.raises(DataError, match="the input of example 7: NaN or infinite"):
+        checks.check_finite(values, "the input", torch.tensor([5, 7, 2]))
+    checks.check_finite(values.long(), "the input")
+
+
+@pytest.mark.parametrize(
+    ("labels", "dtype"),
+    [
+        (torch.tensor([1, 0], dtype=torch.uint8), torch.int64),
+        (torch.tensor([True, False]), torch.int64),
+        (torch.tensor([1.5, 0.0], dtype=torch.float16), torch.float32),
+    ],
+)
+def test_labels_are_whole_numbers_or_floats(labels, dtype):
+    found = checks.label_tensor(labels)
+    assert found.dtype == dtype
+    assert torch.equal(found, labels.to(dtype))
+
+
+def test_labels_that_are_right_are_not_copied_and_complex_ones_are_none():
+    right = torch.tensor([1, 0])
+    assert checks.label_tensor(right) is right
+    with pytest.raises(DataError, match="complex"):
+        checks.label_tensor(torch.ones(1, dtype=torch.complex64))
+    with pytest.raises(DataError, match="the label of example 1"):
+        checks.label_tensor(torch.tensor([0.0, float("nan")]))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, np.int64(0), torch.tensor(2)], torch.tensor([1, 0, 2])),
+        ([1, 0.5], torch.tensor([1.0, 0.5])),
+        ([np.float32(0.5), True], torch.tensor([0.5, 1.0])),
+    ],
+)
+def test_numbers_of_any_library_are_labels(values, expected):
+    found = checks.label_values(values, "label")
+    assert found.dtype == expected.dtype
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "is None: the row has no label"),
+        (float("nan"), "is nan: the row has no label"),
+        (np.float64("nan"), "the row has no label"),
+        ("yes", r"is 'yes' \(str\): a label is an integer"),
+        ([1], r"\(list\): a label is"),
+        (float("inf"), r"inf \(float\): a label is"),
+    ],
+)
+def test_what_is_no_label_names_column_and_row(value, message):
+    with pytest.raises(DataError, match=f"column 'y' of row 1 .*{message}"):
+        checks.label_values([0, value], "y")
+
+
+def test_a_batch_has_an_example():
+    checks.check_batch_size(1)
+    with pytest.raises(DataError, match="batch_size is 0"):
+        checks.check_batch_size(0)

@@ -1,0 +1,169 @@
+"""LoRAs that peft wrote, imported as a posterior."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections import Counter
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from transformers import RobertaConfig, RobertaForSequenceClassification
+
+import bayespeft
+from bayespeft.adapters.full import Full
+from bayespeft.adapters.lora import Lora
+from bayespeft.errors import ConfigError
+from bayespeft.io.peft import CONFIG, TENSORS
+from tests.io.lora import LETTERS, close, differ, label_log_probs, log_probs, peft_trained
+
+# peft asks transformers by a name that transformers gives up.
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+
+
+@pytest.fixture(autouse=True)
+def _own_random_state():
+    """peft draws from torch's global generator."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.fixture
+def roberta():
+    """Its head is two layers deep."""
+    config = RobertaConfig(
+        vocab_size=64,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+        pad_token_id=0,
+        num_labels=2,
+    )
+    return RobertaForSequenceClassification(config).eval()
+
+
+class TestImport:
+    def test_classifier_with_its_head(self, bert, tokenizer, sentences, tmp_path):
+        before = copy.deepcopy(bert.state_dict())
+        network = peft_trained(bert, tmp_path, task_type="SEQ_CLS", target_modules=["query", "value"])
+        posterior = bayespeft.import_lora(tmp_path, bert, tokenizer=tokenizer)
+        expected = log_probs(network, posterior, sentences)
+        close(posterior.predict(sentences).log_probs, expected)
+        assert differ(expected, log_probs(bert, posterior, sentences))
+        assert (posterior.method.name, posterior.classes, posterior.history.steps) == ("mle", 2, 0)
+        assert posterior.method.adapter == Lora(r=4, alpha=8)
+        heads = {name for stack in posterior.joint_guide.stacks if stack.role == "head" for name in stack.layers}
+        assert heads == {"classifier"}
+        assert posterior.report(sentences).n == 24
+        assert all(torch.equal(value, before[name]) for name, value in bert.state_dict().items())
+
+    def test_head_of_two_layers(self, roberta, tokenizer, sentences, tmp_path):
+        network = peft_trained(roberta, tmp_path, task_type="SEQ_CLS", target_modules=["query"])
+        posterior = bayespeft.import_lora(tmp_path, roberta, tokenizer=tokenizer)
+        close(posterior.predict(sentences).log_probs, log_probs(network, posterior, sentences))
+        adapters = {p.layer.name: type(p.adapter) for p in posterior.placements}
+        assert {name for name, kind in adapters.items() if kind is Full} == {"classifier.dense", "classifier.out_proj"}
+
+    def test_network_s_own_head_where_none_was_saved(self, bert, tokenizer, sentences, tmp_path):
+        network = peft_trained(bert, tmp_path, target_modules=["query"])
+        posterior = bayespeft.import_lora(tmp_path, bert, tokenizer=tokenizer)
+        close(posterior.predict(sentences).log_probs, log_probs(network, posterior, sentences))
+        assert Counter(type(p.adapter) for p in posterior.placements) == {Lora: 2, Full: 1}
+
+    @pytest.mark.parametrize("name", ["gpt2", "llama"])
+    def test_label_tokens(self, name, request, tokenizer, questions, tmp_path):
+        base = request.getfixturevalue(name)
+        targets = ["c_attn", "c_fc"] if name == "gpt2" else ["q_proj", "v_proj", "down_proj"]
+        network = peft_trained(
+            base, tmp_path, task_type="CAUSAL_LM", target_modules=targets, fan_in_fan_out=name == "gpt2"
+        )
+        posterior = bayespeft.import_lora(tmp_path, base, tokenizer=tokenizer, likelihood=LETTERS)
+        expected = label_log_probs(network, posterior, questions)
+        close(posterior.predict(questions).log_probs, expected)
+        assert differ(expected, label_log_probs(base, posterior, questions))
+        assert posterior.classes == 3
+
+    @pytest.mark.parametrize("use_rslora", [False, True])
+    def test_ranks_and_scales_by_layer(self, use_rslora, llama, tokenizer, questions, tmp_path):
+        network = peft_trained(
+            llama,
+            tmp_path,
+            task_type="CAUSAL_LM",
+            target_modules="all-linear",
+            use_rslora=use_rslora,
+            rank_pattern={"q_proj": 2, r"layers\.1\.mlp\..*": 3},
+            alpha_pattern={"v_proj": 20, "^model.layers.0.self_attn.k_proj": 5},
+        )
+        posterior = bayespeft.import_lora(tmp_path, llama, tokenizer=tokenizer, likelihood=LETTERS)
+        close(posterior.predict(questions).log_probs, label_log_probs(network, posterior, questions))
+        ranks = {p.layer.name: p.adapter.r for p in posterior.placements}
+        assert (ranks["model.layers.0.self_attn.q_proj"], ranks["model.layers.1.mlp.up_proj"]) == (2, 3)
+        assert ranks["model.layers.0.mlp.up_proj"] == 4
+        posterior.export_peft(tmp_path / "again")
+        again = PeftModel.from_pretrained(copy.deepcopy(llama), tmp_path / "again").eval()
+        close(label_log_probs(again, posterior, questions), label_log_probs(network, posterior, questions))
+
+    def test_output_layer_saved_whole(self, llama, tokenizer, questions, tmp_path):
+        network = peft_trained(llama, tmp_path, target_modules=["q_proj"], modules_to_save=["lm_head", "mlp.up_proj"])
+        posterior = bayespeft.import_lora(tmp_path, llama, tokenizer=tokenizer, likelihood=LETTERS)
+        close(posterior.predict(questions).log_probs, label_log_probs(network, posterior, questions))
+
+    def test_conv1d_saved_whole(self, gpt2, tokenizer, questions, tmp_path):
+        network = peft_trained(gpt2, tmp_path, target_modules=["c_attn"], modules_to_save=["c_fc"], fan_in_fan_out=True)
+        posterior = bayespeft.import_lora(tmp_path, gpt2, tokenizer=tokenizer, likelihood=LETTERS)
+        expected = label_log_probs(network, posterior, questions)
+        close(posterior.predict(questions).log_probs, expected)
+        posterior.export_peft(tmp_path / "again")
+        again = PeftModel.from_pretrained(copy.deepcopy(gpt2), tmp_path / "again").eval()
+        close(label_log_probs(again, posterior, questions), expected)
+
+    def test_plain_module(self, mlp, xy, tmp_path):
+        network = peft_trained(mlp, tmp_path, target_modules=["0", "2"], modules_to_save=["4"])
+        with pytest.raises(ConfigError, match=r"no config.num_labels; pass classes="):
+            bayespeft.import_lora(tmp_path, mlp, likelihood="sequence_classification")
+        posterior = bayespeft.import_lora(tmp_path, mlp, classes=3)
+        with torch.no_grad():
+            close(posterior.predict(xy).log_probs, torch.log_softmax(network(xy[0]), -1))
+
+    def test_saves_and_loads(self, bert, tokenizer, sentences, tmp_path):
+        peft_trained(bert, tmp_path / "peft", task_type="SEQ_CLS", target_modules=["query"], rank_pattern={"0.*": 2})
+        posterior = bayespeft.import_lora(tmp_path / "peft", bert, tokenizer=tokenizer)
+        posterior.save(tmp_path / "own")
+        loaded = bayespeft.load(tmp_path / "own", bert, tokenizer=tokenizer)
+        assert torch.equal(loaded.predict(sentences).log_probs, posterior.predict(sentences).log_probs)
+
+    def test_says_which_files_were_read(self, bert, tokenizer, tmp_path):
+        peft_trained(bert, tmp_path / "peft", task_type="SEQ_CLS", target_modules=["query"])
+        posterior = bayespeft.import_lora(tmp_path / "peft", bert, tokenizer=tokenizer)
+        files = {
+            name: hashlib.sha256((tmp_path / "peft" / name).read_bytes()).hexdigest() for name in (CONFIG, TENSORS)
+        }
+        assert posterior.imported == posterior.summary().imported == files
+        assert files[TENSORS] in "".join(str(posterior.summary()).split())
+        posterior.save(tmp_path / "own")
+        loaded = bayespeft.load(tmp_path / "own", bert, tokenizer=tokenizer)
+        assert loaded.imported == files
+        tensors = load_file(tmp_path / "peft" / TENSORS)
+        next(iter(tensors.values())).view(torch.int32).view(-1)[0] ^= 1
+        save_file(tensors, tmp_path / "peft" / TENSORS)
+        changed = bayespeft.import_lora(tmp_path / "peft", bert, tokenizer=tokenizer).imported
+        assert changed[CONFIG] == files[CONFIG]
+        assert changed[TENSORS] != files[TENSORS]
+
+    def test_half_precision_file(self, bert, tokenizer, tmp_path):
+        peft_trained(bert, tmp_path, task_type="SEQ_CLS", target_modules=["query"])
+        tensors = load_file(tmp_path / TENSORS)
+        save_file({name: value.bfloat16() for name, value in tensors.items()}, tmp_path / TENSORS)
+        posterior = bayespeft.import_lora(tmp_path, bert, tokenizer=tokenizer)
+        assert {p.dtype for p in posterior.joint_guide.parameters()} == {torch.float32}
+
+    def test_labels_must_be_told(self, llama, tokenizer, tmp_path):
+        peft_trained(llama, tmp_path, target_modules=["q_proj"])
+        with pytest.raises(ConfigError, match=r"pass likelihood=LabelTokens\(labels="):
+            bayespeft.import_lora(tmp_path, llama, tokenizer=tokenizer)

@@ -1,0 +1,71 @@
+"""Loading onto the base: bit-equal, and refused onto another network."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import bayespeft
+from bayespeft import TrainConfig
+from bayespeft.adapters.core import Core
+from bayespeft.errors import (
+    CheckpointError,
+    ConfigError,
+)
+
+QUICK = TrainConfig(steps=3, batch_size=8)
+
+
+def quick(model: nn.Module, data: Any, guide: Any = "melora", **options: Any) -> bayespeft.Posterior:
+    return bayespeft.fit(model, data, guide, **{"train": QUICK, "progress": False, **options})
+
+
+def test_saved_and_loaded_predictions_are_bit_equal(bert, tokenizer, sentences, tmp_path):
+    posterior = quick(bert, sentences, tokenizer=tokenizer, adapter=Core(r=3, alpha=6))
+    posterior.save(tmp_path / "out")
+    fresh = copy.deepcopy(bert)
+    nn.init.normal_(fresh.classifier.weight)  # a head made anew has other values
+    loaded = bayespeft.load(tmp_path / "out", fresh, tokenizer=tokenizer)
+    assert torch.equal(loaded.predict(sentences, draws=3).log_probs, posterior.predict(sentences, draws=3).log_probs)
+    assert loaded.method == posterior.method
+    assert loaded.history == posterior.history
+    posterior.save(tmp_path / "out")  # again, in place
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["posterior.json", "posterior.safetensors"]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_checkpoint_of_another_network_is_an_error(bert, llama, tokenizer, sentences, tmp_path):
+    quick(bert, sentences, tokenizer=tokenizer).save(tmp_path / "out")
+    with pytest.raises(CheckpointError, match=r"adapts layer 'bert.encoder.*LlamaForCausalLM lacks"):
+        bayespeft.load(tmp_path / "out", llama)
+    with torch.no_grad():
+        bert.bert.encoder.layer[1].output.dense.weight[0, 0] += 1
+    with pytest.raises(CheckpointError, match=r"'bert.encoder.layer.1.output.dense.weight' has other values"):
+        bayespeft.load(tmp_path / "out", bert)
+
+
+class Mine(Core):
+    """Not registered anywhere."""
+
+
+def test_what_could_not_be_loaded_again_is_not_saved(mlp, xy, tmp_path):
+    with pytest.warns(UserWarning, match="can be used, but not saved: Mine is not registered in adapters"):
+        posterior = quick(mlp, xy, targets="all-linear", adapter=Mine(r=2))
+    with pytest.raises(ConfigError, match="Mine is not registered in adapters"):
+        posterior.save(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_posterior_of_a_fit_in_bf16_loads_onto_the_base_in_float32(bert, tmp_path):
+    rows = [{"input_ids": [2, 5 + i % 2, 9, 3], "labels": i % 2} for i in range(12)]
+    whole = copy.deepcopy(bert)
+    posterior = bayespeft.fit(bert.bfloat16(), rows, train=TrainConfig(steps=4), progress=False)
+    posterior.save(tmp_path / "saved")
+    loaded = bayespeft.load(tmp_path / "saved", whole)
+    near, here = posterior.predict(rows).probs, loaded.predict(rows).probs
+    # Eight bits of mantissa, over the layers of the network.
+    assert 0 < (near - here).abs().max() < 0.05

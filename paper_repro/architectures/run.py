@@ -1,6 +1,6 @@
 """Which architectures of transformers can be given a posterior: each class of five auto classes, tiny and random.
 
-    python -m paper_repro.architectures.run [--task image] [--targets auto] [--again]
+    python -m paper_repro.architectures.run [--task image] [--targets auto] [--networks A,B] [--again]
 
 Each class runs in a process of its own, forked from this one, which may take so much processor time. A class that the results
 file has from this version of transformers is not run again, unless by `--again`.
@@ -30,16 +30,18 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--task", choices=TASKS)
     parser.add_argument("--targets", choices=TARGETS)
+    parser.add_argument("--networks", help="these classes alone")
     parser.add_argument("--again", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     logging.set_verbosity_error()
     warnings.simplefilter("ignore")
     known = set() if args.again else measured()
+    wanted = args.networks.split(",") if args.networks else None
     for targets in [args.targets] if args.targets else TARGETS:
         for task in [args.task] if args.task else TASKS:
             for name, kind in classes_of(task).items():
-                if (task, name, targets) not in known:
+                if (task, name, targets) not in known and (wanted is None or name in wanted):
                     found = forked(task, name, kind, targets)
                     append(EXPERIMENT, task=task, network=name, targets=targets, method=METHOD, **found)
 

@@ -74,4 +74,4 @@ def _alike(record: dict[str, Any]) -> str:
 
 
 def _command(record: dict[str, Any]) -> str:
-    return re.sub(r" --(task|targets) \S+", "", record["command"])
+    return re.sub(r" --(task|targets|networks) \S+", "", record["command"])

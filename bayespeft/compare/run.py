@@ -119,7 +119,10 @@ class Worker:
         if predictive.labels is None:
             raise ConfigError(f"{job.label}: methods are compared on test rows with classes as labels.")
         report = predictive.report(
-            Details(others=self._others(job, posterior, predictive, others)),
+            Details(
+                names=posterior.likelihood.class_names or test.class_names,
+                others=self._others(job, posterior, predictive, others),
+            ),
             trainable_parameters=posterior.joint_guide.trainable(),
             total_parameters=posterior.total_parameters,
             method=job.method.title,

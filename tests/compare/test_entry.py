@@ -54,6 +54,19 @@ def shown(comparison):
     return " ".join(console.file.getvalue().split())
 
 
+@pytest.mark.usefixtures("_no_plots")
+def test_a_report_calls_classes_by_their_names(quick, sentences, tmp_path):
+    named = tmp_path / "named"
+    named.mkdir()
+    rows = [{**row, "label": ("bad", "good")[row["label"]]} for row in sentences]
+    for split in ("train", "test"):
+        (named / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    quick(["mle"], [0], data=str(named), out=tmp_path / "runs")
+    (run,) = lines(tmp_path / "runs")
+    report = bayespeft.CalibrationReport.from_dict(run["report"])
+    assert [figures.name for figures in report.by_class.figures] == ["bad", "good"]
+
+
 def test_files_and_numbers(quick, tmp_path):
     out = tmp_path / "deep" / "runs"
     comparison = quick(out=out)

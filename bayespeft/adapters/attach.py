@@ -79,9 +79,9 @@ class _Hook:
         if own is None or given is None:
             raise MixedRowsError(
                 f"layer '{layer.name}' got an input of {len(x)} rows in a batch of {examples}, so it can't be told which row "
-                "belongs to which example (tokens are routed, or packed without their padding, or the layer serves something "
-                "else besides). Leave it out of targets=, or take a guide with noise='batch'; where draws_per_pass= was given, "
-                "leave that out."
+                "belongs to which example (tokens are routed, or packed without their padding, examples are sorted, or the "
+                "layer serves something else besides). Leave it out of targets=, or take a guide with noise='batch'; where "
+                "draws_per_pass= was given, leave that out."
             )
         return as_it_was(adapter.apply(self.weights, own, given, layer), order, output.shape)
 

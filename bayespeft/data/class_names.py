@@ -30,10 +30,15 @@ def names_in(data: Any, label: str | None = None) -> tuple[str, ...]:
     """Return what rows with `class_names` or a Hugging Face `Dataset` call their classes; none if they say nothing.
 
     Args:
-        data: any data set, or a loader or a subset of one.
+        data: any data set, a loader or a subset of one, or several behind each other (`ConcatDataset`).
         label: the column of labels, where it is none of ours.
+
+    Raises:
+        DataError: parts of it call their classes different names.
     """
     source = _source(data)
+    if isinstance(parts := getattr(source, "datasets", None), (list, tuple)):
+        return one_naming(names_in(part, label) for part in parts)
     if isinstance(named := getattr(source, "class_names", None), tuple):
         return given(named)
     features = getattr(source, "features", None)
@@ -45,6 +50,22 @@ def names_in(data: Any, label: str | None = None) -> tuple[str, ...]:
             if names:
                 return given(names)
     return ()
+
+
+def one_naming(parts: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return what parts of a data set call their classes, those that name them; none where none does.
+
+    Raises:
+        DataError: two call them different names, or number them differently.
+    """
+    found = [names for part in parts if (names := given(part))]
+    for names in found:
+        if names != found[0]:
+            raise DataError(
+                f"one part of the data calls its classes {told(found[0])}, and another {told(names)}, so a number means two "
+                "classes. Give the rows of one part the numbers of the other before they are put together."
+            )
+    return found[0] if found else ()
 
 
 def _source(data: Any) -> Any:

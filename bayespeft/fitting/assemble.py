@@ -50,6 +50,9 @@ from bayespeft.training.problem import Problem
 from bayespeft.variational.joint_guide import JointGuide
 from bayespeft.variational.probe import probe
 
+# So many rows, fewer in a smaller batch, show how the network works.
+FIRST = 8
+
 
 @contextmanager
 def assemble(
@@ -82,7 +85,7 @@ def assemble(
     device = next(model.parameters()).device
     with eager():
         chosen, examples = settled(model, chosen, examples, device)
-    first = next(iter(examples.batches(min(2, method.train.batch_size)))).to(device)
+    first = next(iter(examples.batches(min(FIRST, method.train.batch_size)))).to(device)
     idle = frozenset[str]() if start is None else start.idle
     random = fresh_parameters(model)
     if start is None:

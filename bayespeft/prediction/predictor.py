@@ -206,7 +206,10 @@ class Predictor:
         members = self.adapted.joint_guide.latent.members
         if isinstance(draws, str):
             if draws != "auto":
-                raise ConfigError(f"draws={draws!r}: a number, or 'auto'; 'decision' is for predict alone.")
+                raise ConfigError(
+                    f"draws={draws!r}: a number, or 'auto'; 'decision' is for predict alone, with the network sampled and not "
+                    "linearised."
+                )
             return members if self.adapted.joint_guide.stochastic else 0
         if isinstance(draws, bool) or not isinstance(draws, SupportsIndex):
             raise ConfigError(f"draws={draws!r}: a whole number, or 'auto'; 0 predicts with the posterior mean.")

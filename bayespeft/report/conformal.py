@@ -16,7 +16,7 @@ from bayespeft.report.binning import Floats
 from bayespeft.report.bootstrap import mean_intervals
 from bayespeft.report.json_report import JsonReport
 from bayespeft.report.metric import Metric
-from bayespeft.report.metrics.conformal import class_quantiles, class_scores, quantile
+from bayespeft.report.metrics.conformal import IMPOSSIBLE, class_quantiles, class_scores, quantile
 from bayespeft.report.metrics.examples import validate
 from bayespeft.report.predictions import ClassPrediction, check_alike, probabilities
 from bayespeft.report.proportions import proportion
@@ -129,7 +129,7 @@ class Conformal:
         return cls(alpha, threshold, method, len(labels), seed, prediction.draws, classes, predict)
 
     def sets(self, data: Any) -> npt.NDArray[np.bool_]:
-        """Return which classes are in each example's set, (n, K).
+        """Return which classes are in each example's set, (n, K); never one that the example does not offer.
 
         Args:
             data: as for `Posterior.predict`, or its result with the draws, seed and sampling of the validation data's.
@@ -138,9 +138,10 @@ class Conformal:
             ConfigError: it is predicted with another number of draws or classes than the validation data. DataError:
                 log-probabilities are NaN or none.
         """
-        probs = probabilities(self._prediction(data))
+        prediction = self._prediction(data)
+        probs = probabilities(prediction)
         scores = class_scores(probs, self.method, _uniforms(probs, self.seed))
-        return scores <= self.threshold
+        return (scores <= self.threshold) & (prediction.log_probs.numpy() > IMPOSSIBLE)
 
     def report(self, data: Any, *, resamples: Resamples = 1000) -> ConformalReport:
         """Measure coverage and size on labelled data.

@@ -47,6 +47,9 @@ ALSO = {
         lambda x: x.flatten(0, 1).roll(1, 0),
         lambda x: x[:, 0].repeat(2, 1)[:3],
         lambda x: x.mean(0, keepdim=True),
+        lambda x: x.flip(0),
+        lambda x: x[x[:, 0, 0].argsort()],
+        lambda x: x[x[:, 0, 0].argsort(descending=True)].flatten(0, 1),
     ],
 }
 CASES = [(order, shape) for order in SHAPES for shape in [SHAPES[order], *ALSO.get(order, [])]]
@@ -81,6 +84,39 @@ def test_a_layer_that_never_runs_or_has_no_example_in_it_is_mixed():
     assert told(model, torch.randn(2, 6, 4)) == "mixed"
     batch = Batch(torch.randn(2, 6, 4), None, torch.arange(2))
     assert orders({"layer": nn.Linear(4, 3)}, lambda _: None, batch) == {"layer": "mixed"}
+
+
+def packed(x, mask):
+    return x[mask.bool()]
+
+
+def test_rows_that_are_packed_without_padding_are_mixed_though_the_first_examples_are_as_long():
+    # 2 of 12, 2 of 6: 36 rows, as many for each of four as if they were grouped.
+    x = torch.randn(4, 12, 4, generator=torch.Generator().manual_seed(0))
+    x[2:, 6:] = 0
+    assert told(Rows(lambda x: packed(x, x[:, :, 0] != 0)), x) == "mixed"
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_rows_that_are_packed_by_a_mask_are_mixed_though_all_examples_seen_are_as_long(left):
+    layer, x = nn.Linear(4, 3), torch.randn(2, 12, 4)
+    mask = torch.ones(2, 12, dtype=torch.int64)
+    if left:
+        mask[:, :3] = 0
+    batch = Batch({"inputs_embeds": x, "attention_mask": mask}, None, torch.arange(2))
+    found = orders(
+        {"layer": layer}, lambda b: layer(packed(b.inputs["inputs_embeds"], b.inputs["attention_mask"])), batch
+    )
+    assert found == {"layer": "mixed"}
+    found = orders({"layer": layer}, lambda b: layer(b.inputs["inputs_embeds"].flatten(0, 1)), batch)
+    assert found == {"layer": "grouped"}
+
+
+def test_a_scale_of_the_whole_batch_and_a_cut_to_the_longest_leave_examples_in_place():
+    x = torch.randn(3, 12, 4, generator=torch.Generator().manual_seed(0))
+    assert told(Rows(lambda x: x + 0.1 * x.mean(0)), x) == "first"
+    x[0, 6:] = 0
+    assert told(Rows(lambda x: x[:, : int((x[:, :, 0] != 0).sum(1).max())]), x) == "first"
 
 
 NETWORKS = [

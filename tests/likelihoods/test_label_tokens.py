@@ -174,6 +174,15 @@ def test_rows_with_fewer_choices_share_nothing_with_labels_that_they_lack(llama,
     )
 
 
+@pytest.mark.parametrize("method", ["lac", "aps", "raps"])
+@pytest.mark.parametrize("per", ["all", "class"])
+def test_conformal_sets_of_too_few_rows_hold_all_choices_that_a_row_offers_and_no_others(llama, tokenizer, method, per):
+    posterior = bayespeft.fit(llama, UNEVEN, "mle", tokenizer=tokenizer, train=TrainConfig(steps=1), progress=False)
+    sets = posterior.conformal(UNEVEN, 0.01, method=method, per=per).sets(UNEVEN)
+    assert sets.sum(1).tolist() == [len(row["choices"]) for row in UNEVEN]
+    assert all(own[: len(row["choices"])].all() for own, row in zip(sets, UNEVEN, strict=True))
+
+
 def _batch(row):
     return Batch({k: torch.tensor([row[k]]) for k in ("input_ids", "attention_mask", "offered")}, None, torch.arange(1))
 

@@ -32,6 +32,9 @@ METHODS = ("lac", "aps", "raps")
 FREE, PENALTY = 5, 0.01
 """Settings of "raps": the k_reg and lambda of the paper's experiments with fixed ones."""
 
+IMPOSSIBLE = -1e4
+"""A class of no more log probability is none that the example may have, as one beyond the choices of its question."""
+
 
 def class_scores(probs: Floats, method: str, uniforms: Floats) -> Floats:
     """Return the score of each class, (n, K) from 0 up.

@@ -71,7 +71,7 @@ TESTED_ELSEWHERE = {
     "cli/test_fit.py": ("training/progress",),
     "cli/test_predict.py": ("data/stream",),
     "cli/test_report.py": ("cli/written",),
-    "compare/test_engines.py": ("compare/slurm",),
+    "compare/test_engines.py": ("compare/ray", "compare/slurm"),
     "compare/test_entry.py": ("compare/comparison", "compare/run", "compare/study", "task"),
     "compare/test_file.py": ("compare/data_set",),
     "compare/test_formats.py": ("compare/columns", "compare/groups"),

@@ -65,8 +65,9 @@ Workers = Annotated[
 Engine = Annotated[
     str | None,
     typer.Option(
-        metavar="local|slurm",
-        help="Processes of this machine, or a Slurm array, with the settings of the file's table run.slurm.",
+        metavar="local|slurm|ray",
+        help="Processes of this machine, a Slurm array or tasks of Ray, with the settings of the file's table run.slurm or "
+        "run.ray.",
         rich_help_panel=opt.OUTPUT,
     ),
 ]

@@ -13,6 +13,7 @@ from bayespeft.compare.comparison import Comparison, write_failures
 from bayespeft.compare.data_set import OtherData
 from bayespeft.compare.engines import devices, in_processes, in_turn
 from bayespeft.compare.file import Execution
+from bayespeft.compare.ray import by_ray
 from bayespeft.compare.results import Results
 from bayespeft.compare.run import Failure, Worker
 from bayespeft.compare.slurm import by_slurm
@@ -155,10 +156,15 @@ def _make(
     again: bool,
     finish: Any,
 ) -> None:
-    if execution.engine == "slurm":
+    if execution.engine != "local":
         if results is None:
-            raise ConfigError("the engine 'slurm' needs a folder for results, out=, that all its nodes see.")
-        by_slurm(jobs, results, execution.slurm, finish)
+            raise ConfigError(
+                f"the engine '{execution.engine}' needs a folder for results, out=, that all its nodes see."
+            )
+        if execution.engine == "slurm":
+            by_slurm(jobs, results, execution.slurm, finish)
+        else:
+            by_ray(jobs, results, execution.ray, finish)
         return
     places = devices(execution.device, execution.workers)[: max(len(jobs), 1)]
     if len(places) > 1:

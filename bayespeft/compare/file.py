@@ -71,15 +71,17 @@ class Execution(Config):
         out: folder of results, tables and plots.
         device: see `Task`.
         workers: processes; None is one for each GPU, or one.
-        engine: "local", or "slurm": an array of jobs.
+        engine: "local"; "slurm", an array of jobs; or "ray", tasks of a cluster.
         slurm: see `bayespeft.compare.slurm.by_slurm`.
+        ray: see `bayespeft.compare.ray.by_ray`.
     """
 
     out: str | None = None
     device: str = "auto"
     workers: int | None = Field(default=None, ge=1)
-    engine: Literal["local", "slurm"] = "local"
+    engine: Literal["local", "slurm", "ray"] = "local"
     slurm: dict[str, str | bool | int | float] = Field(default_factory=dict)
+    ray: dict[str, str | bool | int | float] = Field(default_factory=dict)
 
 
 class _File(Config):

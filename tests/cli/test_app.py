@@ -59,7 +59,9 @@ def test_errors_are_one_line(network, data, fitted, tmp_path):
     assert "MODEL DATA... or FILE.toml" in refused("compare", network, *out)
     assert "no other names" in refused("compare", "runs.toml", data, *out)
     assert "nowhere.toml can't be read" in refused("compare", "nowhere.toml", *out)
-    assert "engine: Input should be 'local' or 'slurm'" in refused("compare", network, data, "--engine", "ray", *out)
+    assert "engine: Input should be 'local', 'slurm' or 'ray'" in refused(
+        "compare", network, data, "--engine", "dask", *out
+    )
     assert not (tmp_path / "other").exists()
 
 

@@ -110,6 +110,27 @@ def test_slurm_through_submitits_local_executor(study, tmp_path, monkeypatch):
     assert any((tmp_path / "runs" / "slurm").iterdir())
 
 
+@pytest.mark.usefixtures("_no_plots")
+def test_ray_on_a_cluster_of_this_machine(study, tmp_path):
+    ray = pytest.importorskip("ray", reason="a cluster of its own is no part of what the tests install")
+    execution = Execution(out=str(tmp_path / "runs"), engine="ray", ray={"num_cpus": 1})
+    comparison = compare_study(study, execution, progress=False)
+    assert results_of(comparison.runs) == results_of(compare_study(study, progress=False).runs)
+    assert len(lines(tmp_path / "runs")) == len(comparison.runs)
+    assert not ray.is_initialized()
+    with pytest.raises(ConfigError, match="Ray can't use these settings"):
+        compare_study(study, execution.replace(ray={"num_cups": 1}), out=tmp_path / "other", progress=False)
+
+
+def test_ray_that_is_not_there(study, tmp_path, monkeypatch):
+    execution = Execution(engine="ray")
+    with pytest.raises(ConfigError, match="engine 'ray' needs a folder"):
+        compare_study(study, execution, progress=False)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingPackageError, match=r"bayespeft\[ray\]"):
+        compare_study(study, execution, out=tmp_path, progress=False)
+
+
 def test_slurm_that_is_not_there(study, tmp_path, monkeypatch):
     pytest.importorskip("submitit")
     execution = Execution(engine="slurm")

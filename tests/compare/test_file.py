@@ -150,7 +150,7 @@ def test_other_data_and_searches(read):
         (HEAD + "[train]\nepochs = -1", "[train]", "epochs: Input should be greater than 0 (got -1)"),
         (HEAD + "[train]\nepoch = 1", "[train]", "epoch: Extra inputs"),
         (HEAD + "[targets]\nlayers = 3", "[targets]", "layers"),
-        (HEAD + "[run]\nengine = 'ray'", "[run]", "engine: Input should be 'local' or 'slurm'"),
+        (HEAD + "[run]\nengine = 'dask'", "[run]", "engine: Input should be 'local', 'slurm' or 'ray'"),
         (HEAD + 'methods = ["mle", "mle"]', "methods", "each once"),
         (HEAD + 'methods = ["melorra"]', "[methods.melorra]", "Did you mean 'melora'"),
         (HEAD + '[methods.mine]\nbase = "melorra"', "[methods.mine]", "Did you mean 'melora'"),

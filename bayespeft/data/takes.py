@@ -44,8 +44,8 @@ class Takes:
     others: frozenset[str] = frozenset()
 
     def column(self, name: str) -> bool:
-        """Whether a column of tokenised rows is an input."""
-        return name in TOKENISED or (self.names is not None and name in self.names)
+        """Whether a column of tokenised rows is an input, or what the likelihood reads besides."""
+        return name in TOKENISED or name in self.others or (self.names is not None and name in self.names)
 
     def fit(self, batch: Batch) -> Batch:
         """Return a batch as the network takes it.

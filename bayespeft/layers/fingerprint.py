@@ -27,11 +27,17 @@ def digest(tensor: Tensor, dtype: torch.dtype | None = None) -> str:
     """
     dtype = dtype or tensor.dtype
     found = hashlib.sha256(f"{tuple(tensor.shape)} {dtype}".encode())
-    flat = tensor.detach().reshape(-1)
+    flat = _plain(tensor.detach()).reshape(-1)
     for begin in range(0, flat.numel(), CHUNK):
-        part = flat[begin : begin + CHUNK].to(dtype).cpu().contiguous()
+        part = flat[begin : begin + CHUNK].to(flat.dtype if tensor.is_quantized else dtype).cpu().contiguous()
         found.update(part.view(torch.uint8).numpy().data)
     return found.hexdigest()[:16]
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """Return a tensor that is sparse, quantised or conjugated as one of numbers side by side."""
+    tensor = tensor.dequantize() if tensor.is_quantized else tensor
+    return (tensor if tensor.layout == torch.strided else tensor.to_dense()).resolve_conj().resolve_neg()
 
 
 def fingerprint(model: nn.Module, exclude: Iterable[str] = ()) -> dict[str, str]:
@@ -42,9 +48,28 @@ def fingerprint(model: nn.Module, exclude: Iterable[str] = ()) -> dict[str, str]
         exclude: modules to leave out: a freshly made head differs between constructions, and is saved whole.
     """
     prefixes = tuple(f"{name}." for name in exclude)
-    tensors = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(prefixes or ("\0",))}
+    tensors = {name: tensor for name, tensor in tensors_of(model).items() if not name.startswith(prefixes or ("\0",))}
     with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as threads:
         return dict(zip(tensors, threads.map(_entry, tensors.values()), strict=True))
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of a network's state by name, those in tuples (packed parameters of quantised layers) numbered.
+
+    What modules add to it of their own (`get_extra_state`) is no tensor, and does not count.
+    """
+    found: dict[str, Tensor] = {}
+
+    def add(name: str, value: object) -> None:
+        if isinstance(value, Tensor):
+            found[name] = value
+        elif isinstance(value, (tuple, list)):
+            for number, part in enumerate(value):
+                add(f"{name}.{number}", part)
+
+    for name, value in model.state_dict().items():
+        add(name, value)
+    return found
 
 
 def _entry(tensor: Tensor, dtype: torch.dtype | None = None) -> str:
@@ -59,7 +84,7 @@ def check_fingerprint(saved: dict[str, str], model: nn.Module, exclude: Iterable
         CheckpointError: the message names the first tensor that is missing, unexpected or different.
     """
     found = fingerprint(model, exclude)
-    tensors = model.state_dict()
+    tensors = tensors_of(model)
     for name in {**saved, **found}:
         if name not in found:
             raise CheckpointError(f"the saved posterior belongs to a network with '{name}', which this one lacks.")

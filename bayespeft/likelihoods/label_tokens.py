@@ -107,11 +107,21 @@ class LabelTokens(Categorical):
         """Return logits (..., n, K) without those of labels that a row does not offer.
 
         Raises:
-            DataError: the label of a row is one of those.
+            DataError: the label of a row is one of those, or a row offers none, or more than there are labels.
         """
         offered = batch.inputs.get(OFFERED) if isinstance(batch.inputs, Mapping) else None
         if offered is None:
             return logits
+        most = logits.shape[-1]
+        # What is exported can't look at values.
+        if not torch.compiler.is_compiling() and bool(
+            (strange := ((offered < 1) | (offered > most) | (offered != offered.round()))[: len(batch)]).any()
+        ):
+            row = int(strange.nonzero()[0, 0])
+            raise DataError(
+                f"example {int(batch.index[row])} has {float(offered[row]):g} in column '{OFFERED}': how many of the {most} "
+                "labels it may have is expected, a whole number from 1 on."
+            )
         if batch.labels is not None and bool((outside := batch.labels >= offered[: len(batch)]).any()):
             row = int(outside.nonzero()[0, 0])
             raise DataError(

@@ -51,3 +51,24 @@ def test_any_one_value_of_a_large_tensor_counts(dtype, monkeypatch):
 def test_a_tensor_is_hashed_as_if_it_were_cast():
     tensor = torch.randn(300, generator=torch.Generator().manual_seed(0))
     assert digest(tensor, torch.bfloat16) == digest(tensor.bfloat16()) != digest(tensor)
+
+
+@pytest.mark.filterwarnings("ignore:.*quantize")
+def test_sparse_and_quantised_tensors_and_states_of_their_own_are_read():
+    class Odd(nn.Linear):
+        def get_extra_state(self):
+            return {"version": 1}
+
+        def set_extra_state(self, state):
+            pass
+
+    model = Odd(3, 3)
+    model.register_buffer("sparse", torch.eye(3).to_sparse())
+    model.register_buffer("conjugated", torch.ones(2, dtype=torch.complex64).conj())
+    model.register_buffer("quantised", torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8))
+    saved = fingerprint(model)
+    assert {"sparse", "conjugated", "quantised"} <= set(saved)
+    check_fingerprint(saved, model)
+    model.sparse = (2 * torch.eye(3)).to_sparse()
+    with pytest.raises(CheckpointError, match="'sparse' has other values"):
+        check_fingerprint(saved, model)

@@ -209,3 +209,13 @@ def test_a_common_beginning_is_read_once_for_rows_of_several_numbers_of_choices(
     together = posterior.predict(rows, draws=2)
     alone = torch.cat([posterior.predict([row], draws=2).probs for row in rows])
     torch.testing.assert_close(together.probs, alone, atol=1e-5, rtol=1e-4)
+
+
+def test_rows_that_are_tokenised_say_how_many_choices_they_offer(llama, tokenizer):
+    options = {"train": TrainConfig(steps=1), "progress": False}
+    posterior = bayespeft.fit(llama, UNEVEN, "mle", tokenizer=tokenizer, **options)
+    rows = [{k: v for k, v in row.items() if k != "whole"} for row in posterior.likelihood.encode(UNEVEN, tokenizer)]
+    torch.testing.assert_close(posterior.predict(rows).probs, posterior.predict(UNEVEN).probs)
+    for wrong in (0, 4, 1.5):
+        with pytest.raises(DataError, match=f"example 0 has {wrong:g} in column 'offered'"):
+            posterior.predict([{**rows[0], "offered": wrong}])

@@ -136,6 +136,6 @@ class TestWarmUp:
             bayespeft.fit(mlp, xy, "bayes_rosa", start=posterior, train=TrainConfig(steps=1), progress=False)
 
     def test_a_network_too_large_for_the_accumulators_is_refused(self, mlp, xy, monkeypatch):
-        monkeypatch.setattr("bayespeft.training.warmup.free_memory", lambda device: 1000)
+        monkeypatch.setattr("bayespeft.layers.watched.free_memory", lambda device: 1000)
         with pytest.raises(AttachError, match=r"take \d,\d{3} bytes, and 1,000 are free.*mask='random'"):
             masks(mlp, xy, SparseLowRank(r=2, density=0.1))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import settings
 from torch import nn
+from transformers import RobertaConfig, RobertaForSequenceClassification
 
 from bayespeft.testing import networks
 
@@ -59,6 +60,23 @@ def llama() -> Any:
 @pytest.fixture
 def gpt2() -> Any:
     return networks.gpt2()
+
+
+@pytest.fixture
+def roberta() -> Any:
+    """Its head is two layers deep."""
+    config = RobertaConfig(
+        vocab_size=64,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+        pad_token_id=0,
+        num_labels=2,
+    )
+    return RobertaForSequenceClassification(config).eval()
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from transformers import RobertaConfig, RobertaForSequenceClassification
 
 import bayespeft
 from bayespeft.adapters.full import Full
@@ -29,23 +28,6 @@ def _own_random_state():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
-
-
-@pytest.fixture
-def roberta():
-    """Its head is two layers deep."""
-    config = RobertaConfig(
-        vocab_size=64,
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=64,
-        initializer_range=0.5,
-        pad_token_id=0,
-        num_labels=2,
-    )
-    return RobertaForSequenceClassification(config).eval()
 
 
 class TestImport:

@@ -21,7 +21,7 @@ SAMPLE = [
     ("causal", "MambaForCausalLM", "refused"),  # no attention
     ("seq2seq", "T5ForConditionalGeneration", "ok"),
     ("image", "ViTForImageClassification", "ok"),
-    ("image", "SwinForImageClassification", "refused"),  # windows of several images side by side
+    ("image", "SwinForImageClassification", "ok"),  # windows of several images side by side
     ("image", "ResNetForImageClassification", "refused"),  # no linear layer
     ("audio", "Wav2Vec2ForSequenceClassification", "ok"),
 ]

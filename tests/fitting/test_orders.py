@@ -224,6 +224,9 @@ def test_routed_rows_are_refused_with_the_reason():
 
 
 def test_networks_that_write_several_tokens_at_once_are_refused():
-    model = built("causal", "MusicgenForCausalLM", "musicgen")
+    try:
+        model = built("causal", "MusicgenForCausalLM", "musicgen")
+    except ValueError as error:
+        pytest.skip(f"this version of transformers builds it from parts alone: {error}")
     with pytest.raises(AttachError, match=r"output embedding of MusicgenForCausalLM is a ModuleList"):
         bayespeft.fit(model, data_for("causal", model), "mle", likelihood=TASKS["causal"][1], progress=False)

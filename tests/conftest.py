@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -77,6 +78,14 @@ def roberta() -> Any:
         num_labels=2,
     )
     return RobertaForSequenceClassification(config).eval()
+
+
+@pytest.fixture
+def own_random_state() -> Iterator[None]:
+    """peft draws from torch's global generator."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
 
 
 @pytest.fixture

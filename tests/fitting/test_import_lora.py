@@ -19,15 +19,10 @@ from bayespeft.io.peft import CONFIG, TENSORS
 from tests.io.lora import LETTERS, close, differ, label_log_probs, log_probs, peft_trained
 
 # peft asks transformers by a name that transformers gives up.
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-
-
-@pytest.fixture(autouse=True)
-def _own_random_state():
-    """peft draws from torch's global generator."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
+    pytest.mark.usefixtures("own_random_state"),
+]
 
 
 class TestImport:

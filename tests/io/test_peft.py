@@ -18,15 +18,10 @@ from bayespeft.io.peft import CONFIG, TENSORS, read_lora
 from tests.io.lora import peft_trained
 
 # peft asks transformers by a name that transformers gives up.
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-
-
-@pytest.fixture(autouse=True)
-def _own_random_state():
-    """peft draws from torch's global generator."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
+    pytest.mark.usefixtures("own_random_state"),
+]
 
 
 class TestRefusals:

@@ -20,15 +20,10 @@ from bayespeft.layers.layer import all_layers
 from tests.io.lora import close, differ, label_log_probs, log_probs, logits, peft_trained
 
 # peft asks transformers by a name that transformers gives up.
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-
-
-@pytest.fixture(autouse=True)
-def _own_random_state():
-    """peft draws from torch's global generator."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
+    pytest.mark.usefixtures("own_random_state"),
+]
 
 
 # Adapters whose change has a LoRA's form.

@@ -12,7 +12,8 @@ METHOD: Method = SWAG.replace(
     summary="SWAG over the r x r core C of LoRA-XS, A = S V^T and B = U of the weight's SVD; the head is a point",
     deviations=(
         "five snapshots an epoch over four epochs instead of one an epoch over many, since fine-tuning is short; a learning "
-        "rate of 4e-3 for C and head instead of 1e-3 and 5e-3; C starts at 0, not at noise of 1e-5"
+        "rate of 4e-3 for C instead of 1e-3, and one for steps of the head's outputs (head_lr) instead of 5e-3; C starts at 0, "
+        "not at noise of 1e-5"
     ),
     adapter=FrozenCore(r=8, alpha=16),
     # conf/method/swag.yaml of gmum/b-lora-xs: K = 5, swag_sample_scale 2, lora_only, and the rate of the training before.

@@ -5,6 +5,9 @@ from bayespeft.guides.mean_field import MeanField
 from bayespeft.methods.base import FREE, Method
 from bayespeft.priors.fan_in import FanIn
 
+# What the methods over it say of their prior terms, too.
+WARMED_UP = "prior terms are warmed up over 200 steps, on fewer than 900 rows over 180,000 / rows, 600 at most"
+
 METHOD = Method(
     name="melora",
     title="Me-LoRA",
@@ -12,10 +15,10 @@ METHOD = Method(
     summary="mean-field posterior over the r x r core C in W0 + s B C A",
     deviations=(
         "A, B and a fresh head get a normal prior (MAP), since an unregularised B absorbs the scale of C and with it the "
-        "KL; priors are set by what they say of outputs (see below) instead of 0.2 + U(0, 1) drawn anew each step; prior terms "
-        "are warmed up over 200 steps, on fewer than 900 rows over 180,000 steps divided by their number, 600 at most; "
-        "held-out rows decide the number of steps and a temperature; the path is averaged; standard deviations are exp(.), not "
-        "G^2; each example has its own draw of C. The paper's own settings: melora_paper"
+        "KL; prior standard deviations are divided by the root of the number of inputs (fan_in), where the paper draws one, "
+        f"0.2 + U(0, 1), anew each step; {WARMED_UP}; held-out rows decide the number of steps and a temperature; the path is "
+        "averaged; standard deviations are exp(.), not G^2; each example has its own draw of C. The paper's own settings: "
+        "melora_paper"
     ),
     adapter=Core(r=8, alpha=16),
     # Near the prior's width: from 0.05, a few hundred steps leave the spread far from where the ELBO wants it.

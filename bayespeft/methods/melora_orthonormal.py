@@ -2,6 +2,7 @@
 
 from bayespeft.adapters.orthonormal_core import OrthonormalCore
 from bayespeft.methods.base import Method
+from bayespeft.methods.melora import WARMED_UP
 from bayespeft.methods.melora_full import METHOD as FULL
 from bayespeft.priors.flat import Flat
 from bayespeft.priors.normal import Normal
@@ -13,7 +14,7 @@ METHOD: Method = FULL.replace(
     deviations=(
         "from Me-LoRA: C = 0 at the start, with a full covariance, between orthonormal frames that start at W0's singular "
         "vectors and have a flat prior; the prior sd of C is 0.2 at every step, centered at 0; a fresh head gets a normal "
-        "prior (MAP); the prior terms are warmed up over 200 steps; each example has its own draw of C"
+        f"prior (MAP); {WARMED_UP}; each example has its own draw of C"
     ),
     adapter=OrthonormalCore(r=8, alpha=16),
     # Noise between the leading singular vectors of W0 disturbs the network at once, where B = 0 would have hidden it.

@@ -12,8 +12,8 @@ METHOD: Method = MELORA.replace(
     title="Me-LoRA (settings of the paper)",
     summary="Me-LoRA with std = G^2, one draw a batch, prior sd 0.2 + U(0, 1) drawn anew each step, no prior on A and B",
     deviations=(
-        "rates, epochs and the initial G are those of this package's BLoB: 1e-3 and eight epochs; the KL has weight 1; "
-        "no adapter on lm_head; the KL that is reported is its expectation over the prior's draws"
+        "rates, epochs and the initial G are this package's: 1e-3, eight epochs, and the G of BLoB; the KL has weight 1; no "
+        "adapter on lm_head; the KL that is reported is its expectation over the prior's draws"
     ),
     guide=MeanField(noise="batch", init_std=(0.05**2 / 2, 0.05**2), std="square"),
     latent_prior=Randomised(scale=0.2, width=1.0),

@@ -2,6 +2,7 @@
 
 from bayespeft.methods.base import Method
 from bayespeft.methods.melora import METHOD as MELORA
+from bayespeft.methods.melora import WARMED_UP
 from bayespeft.priors.randomised import Randomised
 
 METHOD: Method = MELORA.replace(
@@ -9,9 +10,9 @@ METHOD: Method = MELORA.replace(
     title="Me-LoRA, randomised prior",
     summary="Me-LoRA whose prior sd of C is drawn anew each step, 0.2 + U(0, 1)",
     deviations=(
-        "as melora, but for the prior of C, which is the paper's: A, B and a fresh head get a normal prior (MAP), all prior "
-        "terms are warmed up over 200 steps, standard deviations are exp(.) and start at 0.2, not G^2, each example "
-        "has its own draw of C; the KL that is reported is its expectation over the prior's draws"
+        "as melora, but for the prior of C, which is the paper's: A, B and a fresh head get a normal prior (MAP); "
+        f"{WARMED_UP}; standard deviations are exp(.) and start at 0.2, not G^2; each example has its own draw of C; the KL "
+        "that is reported is its expectation over the prior's draws"
     ),
     latent_prior=Randomised(scale=0.2, width=1.0),
 )

@@ -14,8 +14,8 @@ METHOD = Method(
     deviations=(
         "the mask is from one gradient after 64 steps, as in the paper's code; on rows of SST-2 no other rule, a random mask "
         "among them, was better or worse by more than seeds differ (paper_repro/README.md); no LoRA dropout (0.05 in the "
-        "paper); values are float32; a fresh head, which the paper's networks lack, has a learning rate of 1e-3; eight epochs, "
-        "for small data, and a warm-up of 6 % of the steps instead of 20 steps"
+        "paper); values are float32; a fresh head, which the paper's networks lack, is trained whole, at a rate of its own "
+        "(head_lr); eight epochs, for small data, and a warm-up of 6 % of the steps instead of 20 steps"
     ),
     adapter=SparseLowRank(r=12, alpha=16, density=0.0015),
     guide=Point(),

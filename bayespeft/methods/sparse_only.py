@@ -10,7 +10,7 @@ METHOD: Method = ROSA.replace(
     summary="W0 + S by maximum likelihood, S where gradients of the base were large over 64 batches",
     deviations=(
         "the mask is made from gradients of the base over 64 batches, since there is no LoRA to warm up; values are float32; a "
-        "fresh head has a learning rate of 1e-3; eight epochs, for small data"
+        "fresh head is trained whole, at a rate of its own (head_lr); eight epochs, for small data"
     ),
     adapter=SparseLowRank(r=0, density=0.006, mask_steps=0, mask_gradients=64),
 )

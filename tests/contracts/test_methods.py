@@ -5,8 +5,12 @@ from __future__ import annotations
 import pytest
 
 from bayespeft import registry
+from bayespeft.config import TrainConfig
 from bayespeft.methods.base import Method
+from bayespeft.methods.melora import WARMED_UP
 from bayespeft.testing import MethodContract
+from bayespeft.training.horizon import resolved
+from bayespeft.training.schedule import kl_weight
 
 METHODS = registry.names("methods")
 
@@ -43,3 +47,20 @@ def test_methods_under_other_priors_do_not_share_their_words():
         priors = (method.latent_prior, method.point_prior, method.head_prior)
         said.setdefault(method.deviations, set()).add(repr(priors))
     assert [words for words, priors in said.items() if words and len(priors) > 1] == []
+
+
+def test_words_about_the_warm_up_of_the_prior_are_the_settings():
+    """What a method says of its warm-up goes for the rows at which the rules change."""
+    slow = [method for name in METHODS if (method := registry.get("methods", name)).train.kl_pace]
+    assert slow
+    for method in slow:
+        assert WARMED_UP in method.deviations, method.name
+        train = resolved(method.train, 1000)
+        assert {rows: _warmed_up(train, rows) for rows in (1, 300, 600, 900, 5000)} == {
+            1: 600, 300: 600, 600: 180_000 / 600, 900: 200, 5000: 200,
+        }  # fmt: skip
+
+
+def _warmed_up(train: TrainConfig, rows: int) -> int:
+    """The first step at which the prior has its whole weight."""
+    return next(step for step in range(1, 1001) if kl_weight(train, step - 1, 1000, rows) == train.kl_weight)

@@ -6,6 +6,7 @@ needs to be known field by field (`model_fields_set`), and every value needs che
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from inspect import isabstract
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -169,6 +170,20 @@ class TrainConfig(Config):
     dropout: bool = False
     checkpoint_activations: bool = False
     layers_at_once: int | None = Field(default=None, ge=1)
+
+    def steps_per_epoch(self, batches: int) -> float:
+        """Return the optimiser steps of a pass over data of so many batches, which need not be a whole number."""
+        return batches / self.accumulate
+
+    def total_steps(self, batches: int) -> int:
+        """Return the optimiser steps of a run over data of so many batches: `steps`, or those of `epochs`, at least one.
+
+        Raises:
+            ConfigError: the run itself decides its number of steps.
+        """
+        if isinstance(self.steps, str):
+            raise ConfigError(f"steps={self.steps!r} leaves the number of steps to the run: set steps or epochs.")
+        return self.steps or max(1, math.ceil(self.epochs * batches / self.accumulate))
 
     def over(self, defaults: TrainConfig) -> TrainConfig:
         """Return these settings on top of `defaults`; epochs that are set here take the place of a method's steps."""

@@ -71,3 +71,23 @@ def test_a_bad_value_names_its_field(build, message):
 def test_settings_are_frozen():
     with pytest.raises(Exception, match="frozen"):
         TrainConfig().lr = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("settings", "batches", "expected"),
+    [
+        ({"steps": 7}, 60, 7),
+        ({"epochs": 1}, 6, 6),
+        ({"epochs": 1, "accumulate": 3}, 6, 2),
+        ({"epochs": 0.5}, 6, 3),
+        ({"epochs": 16, "accumulate": 8}, 4, 8),
+        ({"epochs": 0.1}, 1, 1),
+    ],
+)
+def test_steps_override_epochs_and_accumulation_shortens(settings, batches, expected):
+    assert TrainConfig(**settings).total_steps(batches) == expected
+
+
+def test_a_run_that_decides_its_length_has_no_number_of_steps():
+    with pytest.raises(ConfigError, match="steps='auto' leaves the number of steps to the run"):
+        TrainConfig(steps="auto").total_steps(6)

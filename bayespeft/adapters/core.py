@@ -9,25 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from bayespeft.adapters.base import Adapter, low_rank_points
+from bayespeft.adapters.base import low_rank_points
+from bayespeft.adapters.low_rank import LowRank
 from bayespeft.layers.factors import Factor
 from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight
 
 
-class Core(Adapter):
-    """Low-rank adaptation with a latent core.
-
-    Attributes:
-        r: rank; C is r x r.
-        alpha: numerator of the scale s = alpha / r.
-    """
-
-    r: int = Field(default=8, ge=1)
-    alpha: float = Field(default=16.0, gt=0)
+class Core(LowRank):
+    """Low-rank adaptation with a latent r x r core; settings as `LowRank`."""
 
     def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         """A (r, n) as LoRA's; B = 0 (m, r); C (r, r) starts, and has its prior centered, at the identity."""
@@ -39,17 +31,15 @@ class Core(Adapter):
 
     def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, layer: Layer) -> Tensor:
         """Return y + s B C A x."""
-        # The scale meets the r channels, not the m outputs.
-        channels = factors["C"].linear(factors["A"].linear(x)) * (self.alpha / self.r)
-        return y + factors["B"].linear(channels)
+        return y + self.scaled(factors["B"], factors["C"].linear(factors["A"].linear(x)))
 
     def delta(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         """Return s B C A."""
-        return (self.alpha / self.r) * factors["B"] @ factors["C"] @ factors["A"]
+        return self.scaling * factors["B"] @ factors["C"] @ factors["A"]
 
     def to_lora(self, factors: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor, Tensor, float]:
         """Return A, B C and s."""
-        return factors["A"], factors["B"] @ factors["C"], self.alpha / self.r
+        return factors["A"], factors["B"] @ factors["C"], self.scaling
 
 
 ADAPTER = Core

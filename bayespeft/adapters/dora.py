@@ -20,11 +20,9 @@ from bayespeft.layers.weights import Weight
 
 
 class Dora(Lora):
-    """Low-rank adaptation of the direction, a trained magnitude for each output.
+    """Low-rank adaptation of the direction, a trained magnitude for each output; r and alpha as `LowRank`.
 
     Attributes:
-        r: rank.
-        alpha: numerator of the scale s = alpha / r.
         latent: which of A (r x n), B (m x r) and the magnitude g (m) are latent; the last one's prior is centered at the start.
         constant_norm: take |V| as a constant in the gradient, as the paper's code does to save memory (section 4.3). The
             gradient is then not that of the objective.
@@ -62,7 +60,7 @@ class Dora(Lora):
 
     def _norm(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         """|V| (m,), without V itself: |W0|^2 + 2 s B . W0 A^T + s^2 |B A|^2, row by row."""
-        a, b, scale = factors["A"], factors["B"], self.alpha / self.r
+        a, b, scale = factors["A"], factors["B"], self.scaling
         own = layer.stored.detach().to(a)
         change = (b * (2 * scale * own @ a.mT + scale**2 * b @ (a @ a.mT))).sum(-1)
         norm: Tensor = (own.norm(dim=-1).square() + change).clamp_min(torch.finfo(a.dtype).tiny).sqrt()

@@ -19,7 +19,7 @@ OVERSAMPLING, ITERATIONS = 64, 12
 
 
 class Frames(NamedTuple):
-    """The leading r singular triplets of an m x n matrix: left (m, r), values (r,) descending, right (r, n); float, CPU."""
+    """r singular triplets of an m x n matrix: left (m, r), values (r,) descending, right (r, n); float, CPU."""
 
     left: Tensor
     values: Tensor

@@ -26,6 +26,7 @@ from bayespeft.adapters.fastfood import Fastfood
 from bayespeft.layers.factors import Factor
 from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight
+from bayespeft.utils.annotations import Seed
 
 # Each layer's last projection, by the seed, size and device that it was drawn for.
 _DRAWN: WeakKeyDictionary[nn.Module, tuple[tuple[int, int, torch.device], Fastfood]] = WeakKeyDictionary()
@@ -43,7 +44,7 @@ class Intrinsic(Adapter):
 
     d: int = Field(default=1000, ge=1)
     scale: Literal["one", "layer"] = "layer"
-    seed: int = 0
+    seed: Seed = 0
 
     def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         """theta = 0 (d,), shared; lambda = 1 (1,), where there is one a layer; `generator` is not used."""

@@ -9,27 +9,23 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from bayespeft.adapters.base import Adapter, kaiming_rows
+from bayespeft.adapters.base import kaiming_rows
+from bayespeft.adapters.low_rank import LowRank
 from bayespeft.layers.factors import Factor
 from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight
 
 
-class Lora(Adapter):
-    """Low-rank adaptation.
+class Lora(LowRank):
+    """Low-rank adaptation; r and alpha as `LowRank`.
 
     Attributes:
-        r: rank.
-        alpha: numerator of the scale s = alpha / r.
         latent: which of A (r x n) and B (m x r) are latent; the guide decides how uncertain. Both priors are
             centered at zero.
     """
 
-    r: int = Field(default=8, ge=1)
-    alpha: float = Field(default=16.0, gt=0)
     latent: tuple[Literal["A", "B"], ...] = ("A",)
 
     def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
@@ -43,16 +39,15 @@ class Lora(Adapter):
 
     def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, layer: Layer) -> Tensor:
         """Return y + s B A x."""
-        # The scale meets the r channels, not the m outputs.
-        return y + factors["B"].linear(factors["A"].linear(x) * (self.alpha / self.r))
+        return y + self.scaled(factors["B"], factors["A"].linear(x))
 
     def delta(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         """Return s B A."""
-        return (self.alpha / self.r) * factors["B"] @ factors["A"]
+        return self.scaling * factors["B"] @ factors["A"]
 
     def to_lora(self, factors: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor, Tensor, float]:
         """Return A, B and s."""
-        return factors["A"], factors["B"], self.alpha / self.r
+        return factors["A"], factors["B"], self.scaling
 
 
 ADAPTER = Lora

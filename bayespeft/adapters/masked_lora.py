@@ -9,25 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from bayespeft.adapters.base import Adapter, low_rank_points
+from bayespeft.adapters.base import low_rank_points
+from bayespeft.adapters.low_rank import LowRank
 from bayespeft.layers.factors import Factor
 from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight
 
 
-class MaskedLora(Adapter):
-    """Low-rank adaptation with a latent mask on its input.
-
-    Attributes:
-        r: rank.
-        alpha: numerator of the scale s = alpha / r.
-    """
-
-    r: int = Field(default=8, ge=1)
-    alpha: float = Field(default=16.0, gt=0)
+class MaskedLora(LowRank):
+    """Low-rank adaptation with a latent mask on its input; settings as `LowRank`."""
 
     def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         """A (r, n) and B = 0 (m, r) as LoRA's; z (n,) starts, and has its prior centered, at 1."""
@@ -39,17 +31,15 @@ class MaskedLora(Adapter):
 
     def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, layer: Layer) -> Tensor:
         """Return y + s B A (z o x)."""
-        # The scale meets the r channels, not the m outputs.
-        channels = factors["A"].linear(factors["z"].mul(x)) * (self.alpha / self.r)
-        return y + factors["B"].linear(channels)
+        return y + self.scaled(factors["B"], factors["A"].linear(factors["z"].mul(x)))
 
     def delta(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         """Return s B A diag(z)."""
-        return (self.alpha / self.r) * factors["B"] @ factors["A"] * factors["z"]
+        return self.scaling * factors["B"] @ factors["A"] * factors["z"]
 
     def to_lora(self, factors: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor, Tensor, float]:
         """Return A diag(z), B and s."""
-        return factors["A"] * factors["z"], factors["B"], self.alpha / self.r
+        return factors["A"] * factors["z"], factors["B"], self.scaling
 
 
 ADAPTER = MaskedLora

@@ -12,25 +12,23 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from bayespeft.adapters.framed import Framed
 from bayespeft.adapters.frames import Frames, orthonormal_columns, orthonormal_rows
+from bayespeft.adapters.low_rank import LowRank
 from bayespeft.layers.factors import Factor
 from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight
 
 
-class OrthonormalCore(Framed):
+class OrthonormalCore(Framed, LowRank):
     """A latent core between trained orthonormal frames.
 
     Attributes:
         r: rank, at most the smaller side of the layer; C is r x r.
         alpha: numerator of the scale s = alpha / r.
     """
-
-    alpha: float = Field(default=16.0, gt=0)
 
     def around(self, frames: Frames) -> dict[str, Factor]:
         """A (r, n) and B (m, r) start at W0's leading singular vectors; C = 0 (r, r), its prior centered there.
@@ -48,17 +46,16 @@ class OrthonormalCore(Framed):
         """Return y + s Q(B) C Q(A^T)^T x."""
         a, b = factors["A"].values(), factors["B"].values()
         rows, columns = replace(a, value=orthonormal_rows(a.value)), replace(b, value=orthonormal_columns(b.value))
-        # The scale meets the r channels, not the m outputs.
-        return y + columns.linear(factors["C"].linear(rows.linear(x)) * (self.alpha / self.r))
+        return y + self.scaled(columns, factors["C"].linear(rows.linear(x)))
 
     def delta(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         """Return s Q(B) C Q(A^T)^T."""
-        scaled = (self.alpha / self.r) * orthonormal_columns(factors["B"])
+        scaled = self.scaling * orthonormal_columns(factors["B"])
         return scaled @ factors["C"] @ orthonormal_rows(factors["A"])
 
     def to_lora(self, factors: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor, Tensor, float]:
         """Return Q(A^T)^T, Q(B) C and s."""
-        return orthonormal_rows(factors["A"]), orthonormal_columns(factors["B"]) @ factors["C"], self.alpha / self.r
+        return orthonormal_rows(factors["A"]), orthonormal_columns(factors["B"]) @ factors["C"], self.scaling
 
 
 ADAPTER = OrthonormalCore

@@ -9,26 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from bayespeft.adapters.base import Adapter, kaiming_rows
+from bayespeft.adapters.base import kaiming_rows
 from bayespeft.adapters.frames import truncated_svd
+from bayespeft.adapters.low_rank import LowRank
 from bayespeft.layers.factors import Factor
 from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight
 
 
-class ScaledRows(Adapter):
-    """Low-rank adaptation with a latent scale for each channel.
-
-    Attributes:
-        r: rank, at most the layer's number of inputs.
-        alpha: numerator of the scale s = alpha / r.
-    """
-
-    r: int = Field(default=8, ge=1)
-    alpha: float = Field(default=16.0, gt=0)
+class ScaledRows(LowRank):
+    """Low-rank adaptation with a latent scale for each channel; settings as `LowRank`, r at most the layer's inputs."""
 
     def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         """V (r, n) and z (r,) are the right singular vectors and the singular values of LoRA's A; B = 0 (m, r).
@@ -47,17 +39,15 @@ class ScaledRows(Adapter):
 
     def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, layer: Layer) -> Tensor:
         """Return y + s B diag(z) V x."""
-        # The scale meets the r channels, not the m outputs.
-        channels = factors["z"].mul(factors["V"].linear(x)) * (self.alpha / self.r)
-        return y + factors["B"].linear(channels)
+        return y + self.scaled(factors["B"], factors["z"].mul(factors["V"].linear(x)))
 
     def delta(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         """Return s B diag(z) V."""
-        return (self.alpha / self.r) * (factors["B"] * factors["z"]) @ factors["V"]
+        return self.scaling * (factors["B"] * factors["z"]) @ factors["V"]
 
     def to_lora(self, factors: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor, Tensor, float]:
         """Return diag(z) V, B and s."""
-        return factors["z"][:, None] * factors["V"], factors["B"], self.alpha / self.r
+        return factors["z"][:, None] * factors["V"], factors["B"], self.scaling
 
 
 ADAPTER = ScaledRows

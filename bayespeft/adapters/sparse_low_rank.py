@@ -15,7 +15,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from bayespeft.adapters.base import Adapter, WarmUp, low_rank_points
+from bayespeft.adapters.base import WarmUp, low_rank_points
+from bayespeft.adapters.low_rank import LowRank
 from bayespeft.errors import FitError
 from bayespeft.layers.factors import Factor
 from bayespeft.layers.layer import Layer
@@ -29,7 +30,7 @@ _SUMS: dict[str, Literal["signed", "absolute", "squared"]] = {
 }
 
 
-class SparseLowRank(Adapter):
+class SparseLowRank(LowRank):
     """Sparse plus low-rank adaptation; with r = 0 sparse alone, with density = 0 low-rank alone.
 
     Attributes:
@@ -48,8 +49,7 @@ class SparseLowRank(Adapter):
             the values is centered at zero, that of C at the identity.
     """
 
-    r: int = Field(default=8, ge=0)
-    alpha: float = Field(default=16.0, gt=0)
+    r: int = Field(default=8, ge=0)  # here 0 means that there is none
     density: float = Field(default=0.003, ge=0, le=1)
     mask: Literal["mean_squared", "mean", "mean_absolute", "random"] = "mean_squared"
     mask_steps: int = Field(default=64, ge=0)
@@ -92,8 +92,7 @@ class SparseLowRank(Adapter):
             channels = factors["A"].linear(x)
             if "C" in factors:
                 channels = factors["C"].linear(channels)
-            # The scale meets the r channels, not the m outputs.
-            y = y + factors["B"].linear(channels * (self.alpha / self.r))
+            y = y + self.scaled(factors["B"], channels)
         if "values" in factors:
             pattern = factors["index"].pattern(layer.out_features, layer.in_features)
             change = factors["values"].sparse(x, pattern).to(y)
@@ -106,7 +105,7 @@ class SparseLowRank(Adapter):
         m, n = layer.out_features, layer.in_features
         change = torch.zeros(m, n).to(next(iter(factors.values())))
         if "A" in factors:
-            change = (self.alpha / self.r) * _left(factors) @ factors["A"]
+            change = self.scaling * _left(factors) @ factors["A"]
         if "values" in factors:
             values = self.scale * factors["values"]
             change = change + values.new_zeros(m * n).scatter(0, factors["index"].long(), values).reshape(m, n)
@@ -114,7 +113,7 @@ class SparseLowRank(Adapter):
 
     def to_lora(self, factors: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor, Tensor, float] | None:
         """Return A, B C and s where there is no sparse part; with one the change has no low-rank form."""
-        return None if self.density else (factors["A"], _left(factors), self.alpha / self.r)
+        return None if self.density else (factors["A"], _left(factors), self.scaling)
 
     def warm_up(self) -> WarmUp | None:
         """Ask for gradients of the dense weight while the low-rank part trains."""

@@ -18,6 +18,7 @@ from bayespeft.adapters.base import Adapter
 from bayespeft.layers.factors import Factor
 from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight
+from bayespeft.utils.annotations import Seed
 
 
 class Vera(Adapter):
@@ -33,7 +34,7 @@ class Vera(Adapter):
     r: int = Field(default=256, ge=1)
     d_initial: float = 0.1
     latent: tuple[Literal["d", "b"], ...] = ("d",)
-    seed: int = 0
+    seed: Seed = 0
 
     def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         """A (r, n) and B (m, r), fixed, U(-sqrt(6 / k), sqrt(6 / k)) for k columns; d = d_initial (r,), b = 0 (m,)."""

@@ -38,7 +38,7 @@ def prune(
         keep: in (0, 1]; round(keep k) of the k values of all layers together are kept.
 
     Returns:
-        The smaller joint_guide, and the placements with each layer's new density.
+        The smaller joint guide, and the placements with each layer's new density.
 
     Raises:
         ConfigError: `keep` is out of range, or no adapter has sparse values. GuideError: these have no spread of their own.
@@ -101,7 +101,7 @@ def _with_density(placement: Placement, kept: Mapping[str, Tensor]) -> Placement
 def _stacks(
     joint_guide: JointGuide, placements: Sequence[Placement], kept: Mapping[str, Tensor]
 ) -> list[StackedFactor]:
-    """StackedFactor the means and positions that are left, in the order in which loading makes stacks."""
+    """Stack the means and positions that are left, in the order in which loading makes stacks."""
     owners = {(layer, p.factor): p for p in joint_guide.stacks for layer in p.layers}
     priors: dict[Role, Prior] = {p.role: p.prior for p in joint_guide.stacks}
     values = joint_guide.by_layer()

@@ -141,7 +141,7 @@ class Summary:
 
 @torch.no_grad()
 def summarise(joint_guide: JointGuide, placements: Sequence[Placement], spec: GuideSpec) -> Summary:
-    """Summarise a fitted joint_guide.
+    """Summarise a fitted posterior.
 
     Args:
         joint_guide: q and its priors.

@@ -21,7 +21,6 @@ from torch.func import vjp, vmap
 
 from bayespeft.adapters.attach import Placement
 from bayespeft.adapters.core import Core
-from bayespeft.adapters.frozen_core import FrozenCore
 from bayespeft.adapters.orthonormal_core import OrthonormalCore
 from bayespeft.analysis.q_law import QLaw, q_law
 from bayespeft.errors import ConfigError, FitError, GuideError, TargetError
@@ -254,7 +253,7 @@ def weight_covariance(joint_guide: JointGuide, placements: Sequence[Placement], 
     if root.width > len(latents) <= GRAM_LIMIT:
         root = root.compressed(len(latents))
     law = None
-    if isinstance(placement.adapter, (Core, FrozenCore, OrthonormalCore)) and list(random) == ["C"]:
+    if isinstance(placement.adapter, (Core, OrthonormalCore)) and list(random) == ["C"]:
         covariance = root.sqrt_matvec(root.sqrt_rmatvec(identity(len(latents))))
         if torch.equal(covariance, covariance.diag().diag()):
             a, _, _ = placement.adapter.to_lora(values, placement.layer)

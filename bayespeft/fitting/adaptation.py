@@ -27,7 +27,7 @@ from bayespeft.training.history import History
 from bayespeft.training.horizon import resolved
 from bayespeft.training.optimiser import make_optimiser, parameter_groups
 from bayespeft.training.schedule import lr_factor
-from bayespeft.training.steps import Steps, total_steps
+from bayespeft.training.steps import Steps
 from bayespeft.utils.annotations import Count, Draws, Seed
 from bayespeft.utils.checks import checked_methods
 from bayespeft.utils.processes import processes
@@ -62,7 +62,7 @@ class Adaptation:
         problem = replace(problem, train=problem.train.replace(kl_pace=0))
         self._problem = problem
         self._reader = Reader(problem, tokenizer)
-        self._steps = Steps(problem, total_steps(problem.train, problem.examples))
+        self._steps = Steps(problem, problem.train.total_steps(problem.examples.batch_count(problem.train.batch_size)))
         self._noise = ProcessNoise(problem.seed)
         self._seen, self._taken = 0, 0
         self._terms = ElboTerms(self._steps)

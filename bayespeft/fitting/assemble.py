@@ -1,4 +1,4 @@
-"""From what the user named to what inference needs: method, likelihood, layers, stacks, joint_guide, attached hooks."""
+"""From what the user named to what inference needs: method, likelihood, layers, stacks, the joint guide, attached hooks."""
 
 from __future__ import annotations
 

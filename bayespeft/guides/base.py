@@ -20,9 +20,10 @@ from bayespeft.layers.weights import Weight
 from bayespeft.predictive.base import Prediction
 from bayespeft.utils.memory import free_memory
 
+# How draws are spread over a batch in training: see `bayespeft.variational.noise`.
 Noise = Literal["batch", "example", "flipout", "token"]
-
-
+# Which stacks a guide is given: see `GuideSpec`.
+Covers = Literal["latent", "trained", "adapter", "head"]
 # The name of a stack -> its values (layers, ...).
 Values = dict[str, Tensor]
 
@@ -176,7 +177,8 @@ class Guide(nn.Module, ABC):
         return noise.to(next(chain(self.parameters(), self.buffers()), noise))
 
     def moments(self, name: str) -> Sequence[Weight] | None:
-        """Return, for each layer of a stack, a weight that gives mean and variance of outputs: see `Moments`.
+        """Return, for each layer of a stack, a weight that gives mean and variance of outputs: see
+        `bayespeft.layers.moments.GaussianWeight`.
 
         None, as for most guides: the objective is that of draws. A guide that has moments has them for each of its stacks, and
         the network ends with the layer that they belong to.
@@ -237,7 +239,7 @@ class GuideSpec(Plugin, ABC):
 
     room: ClassVar[str] = "guides"
     stochastic: ClassVar[bool] = True
-    covers: ClassVar[Literal["latent", "trained", "adapter", "head"]] = "latent"
+    covers: ClassVar[Covers] = "latent"
     variational: ClassVar[bool] = True
     closed_form: ClassVar[bool] = True
     symmetric: ClassVar[bool] = False

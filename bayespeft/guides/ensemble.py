@@ -8,7 +8,7 @@ a normal one MAP.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from bayespeft.errors import ConfigError
-from bayespeft.guides.base import Guide, GuideSpec, Trainer, Values
+from bayespeft.guides.base import Covers, Guide, GuideSpec, Trainer, Values
 from bayespeft.layers.factors import StackedFactor
 
 # Seeds of members lie this far apart, so that ensembles with neighbouring seeds share no members.
@@ -91,7 +91,7 @@ class Ensemble(GuideSpec):
         members: K.
     """
 
-    covers: ClassVar[Literal["latent", "trained", "adapter", "head"]] = "trained"
+    covers: ClassVar[Covers] = "trained"
     variational: ClassVar[bool] = False
     members: int = Field(default=5, ge=2)
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -23,10 +23,11 @@ from pydantic import Field
 from bayespeft.config import TrainConfig
 from bayespeft.errors import ConfigError, MissingPackageError
 from bayespeft.gaussians import Diagonal
-from bayespeft.guides.base import GuideSpec, Joint, Problem, Trainer, Values
+from bayespeft.guides.base import Covers, GuideSpec, Joint, Problem, Trainer, Values
 from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.layers.factors import StackedFactor
 
+# Before the fit every standard deviation is this.
 _UNFITTED = 0.01
 # The running mean has a growing window: its decay at step t is 1 - _ORDER / (t + _OFFSET).
 _ORDER, _OFFSET = 2.0, 20.0
@@ -108,13 +109,16 @@ class IvonGuide(GaussianGuide):
     def _verify(self, problem: Problem, ess: float) -> None:
         """Refuse a run at whose end the spread would not be an estimate of the curvature."""
         train, n = problem.train, len(problem.examples)
-        per_pass = max(1.0, problem.examples.batch_count(train.batch_size) / train.accumulate)
         if isinstance(train.steps, str):
             raise ConfigError(
                 f"steps='{train.steps}': IVON's precision is an average over a run of known length. Set epochs= or a number of "
                 "steps."
             )
-        steps = train.steps or max(1, math.ceil(train.epochs * per_pass))
+        batches = problem.examples.batch_count(train.batch_size)
+        steps = train.total_steps(batches)
+        per_epoch = train.steps_per_epoch(batches)
+        # A step over more than a pass has one draw of the weights all the same, so that it counts as one.
+        per_pass = max(1.0, per_epoch)
         numbers = sum(loc.numel() for loc in self.loc.values())
         # Half a nat for each number whose spread the data decides, against all that a label is worth.
         if problem.classes and (cost := numbers / (2 * ess)) > math.log(problem.classes):
@@ -127,11 +131,11 @@ class IvonGuide(GaussianGuide):
         window, left = self.spec.averaged(steps)
         error = math.sqrt(ess / n * per_pass / window)
         if error > _ERROR:
-            need = math.ceil(ess / n / _ERROR**2 * steps / window)
+            need = math.ceil(ess / n * per_pass / _ERROR**2 * steps / window / per_epoch)
             raise ConfigError(
-                f"guide 'ivon': {steps} steps, {steps / per_pass:.3g} passes over the data, leave a relative standard error of "
-                f"{error:.2g} in the curvature that is its precision; above {_ERROR:.2g} the spread says little. Set epochs to "
-                f"at least {need}, or verify=False of the guide."
+                f"guide 'ivon': {steps} steps, {steps / per_epoch:.3g} passes over the data, leave a relative standard error "
+                f"of {error:.2g} in the curvature that is its precision; above {_ERROR:.2g} the spread says little. Set epochs "
+                f"to at least {need}, or verify=False of the guide."
             )
         if (rest := self.spec.hess_init * left) > _LEFT * train.weight_decay:
             raise ConfigError(
@@ -213,7 +217,7 @@ class Ivon(GuideSpec):
             start, or whose numbers are too many for the data.
     """
 
-    covers: ClassVar[Literal["latent", "trained", "adapter", "head"]] = "trained"
+    covers: ClassVar[Covers] = "trained"
     variational: ClassVar[bool] = False
     resumable: ClassVar[bool] = False
     hess_init: float = Field(default=0.1, gt=0)

@@ -6,13 +6,13 @@ The exact diagonal of the Gauss-Newton matrix (not that of a Kronecker approxima
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from bayespeft.gaussians import Diagonal
-from bayespeft.guides.base import Values
+from bayespeft.guides.base import Covers, Values
 from bayespeft.guides.laplace import LaplaceGuide, LaplaceSpec
 from bayespeft.layers.factors import StackedFactor
 
@@ -49,7 +49,7 @@ class LaplaceDiagonal(LaplaceSpec):
     """Diagonal Laplace over every trained factor: adapters and heads."""
 
     symmetric: ClassVar[bool] = True
-    covers: ClassVar[Literal["latent", "trained", "adapter", "head"]] = "trained"
+    covers: ClassVar[Covers] = "trained"
 
     def build(self, stacks: Sequence[StackedFactor], generator: torch.Generator) -> LaplaceDiagonalGuide:
         """Start at the factors' initial values, with no curvature: the prior's width."""

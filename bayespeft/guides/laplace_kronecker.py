@@ -10,14 +10,14 @@ Laplace approximation for neural networks).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from bayespeft.gaussians import Rotated
 from bayespeft.gaussians.matrix_normal import as_matrix
-from bayespeft.guides.base import Values
+from bayespeft.guides.base import Covers, Values
 from bayespeft.guides.laplace import BYTES, LaplaceGuide, LaplaceSpec
 from bayespeft.layers.factors import StackedFactor
 
@@ -77,7 +77,7 @@ class LaplaceKroneckerGuide(LaplaceGuide):
 class LaplaceKronecker(LaplaceSpec):
     """Kronecker Laplace over every trained factor: adapters and heads."""
 
-    covers: ClassVar[Literal["latent", "trained", "adapter", "head"]] = "trained"
+    covers: ClassVar[Covers] = "trained"
     remedy: ClassVar[str] = (
         "Use guide 'laplace_diagonal', or a Laplace approximation over the r x r cores alone (method 'laplace_core')."
     )

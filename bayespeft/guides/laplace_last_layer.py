@@ -6,15 +6,16 @@ over-confidence far from the data. The logits are linear in a linear head, so it
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
+from bayespeft.guides.base import Covers
 from bayespeft.guides.laplace_full import LaplaceFull
 
 
 class LaplaceLastLayer(LaplaceFull):
     """Full Laplace over the head; adapters stay points."""
 
-    covers: ClassVar[Literal["latent", "trained", "adapter", "head"]] = "head"
+    covers: ClassVar[Covers] = "head"
     remedy: ClassVar[str] = "Use guide 'laplace_kronecker' or 'laplace_diagonal', which cover the head too."
 
 

@@ -14,7 +14,7 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -23,7 +23,7 @@ from torch import Tensor
 from bayespeft.config import TrainConfig
 from bayespeft.errors import ConfigError
 from bayespeft.gaussians import LowRank
-from bayespeft.guides.base import GuideSpec, Joint, Problem, Trainer, Values
+from bayespeft.guides.base import Covers, GuideSpec, Joint, Problem, Trainer, Values
 from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.layers.factors import StackedFactor
 
@@ -32,7 +32,7 @@ from bayespeft.layers.factors import StackedFactor
 _UNFITTED, _LEAST = 0.01, 1e-12
 
 
-class Moments:
+class Snapshots:
     """Running mean and sums of squared deviations in float64 (Welford), and the last deviations from the running mean.
 
     Args:
@@ -126,25 +126,25 @@ class SwagGuide(GaussianGuide):
         interval = self.spec.interval(problem)
         values, history = trainer.point()
         stacks = [replace(stack, init=values[stack.name].cpu()) for stack in problem.stacks]
-        moments = Moments(self.spec.rank)
+        snapshots = Snapshots(self.spec.rank)
 
         def after(step: int, joint_guide: Joint) -> None:
             if step % interval == 0:
-                moments.add(joint_guide.latent.mean() | joint_guide.points.mean())
+                snapshots.add(joint_guide.latent.mean() | joint_guide.points.mean())
 
         # The seed is another, so that the data come in another order than the point's.
         last, later = trainer.train_point(stacks, problem.seed + 1, self.spec.constant(problem.train), after=after)
         problem.adopt(last)  # what q does not cover is where the snapshots' training ended
-        self.set_moments(moments)
+        self.set_moments(snapshots)
         return history.then(later)
 
     @torch.no_grad()
-    def set_moments(self, moments: Moments) -> None:
+    def set_moments(self, snapshots: Snapshots) -> None:
         """Take over the moments of snapshots (at least two) of every stack."""
         for name, loc in self.loc.items():
-            loc.copy_(moments.mean[name])
-            self.get_buffer(f"std_{name}").copy_((moments.variance(name) * self.spec.scale).sqrt().clamp_min(_LEAST))
-            deviations = moments.deviations(name)
+            loc.copy_(snapshots.mean[name])
+            self.get_buffer(f"std_{name}").copy_((snapshots.variance(name) * self.spec.scale).sqrt().clamp_min(_LEAST))
+            deviations = snapshots.deviations(name)
             factor = self.get_buffer(f"factor_{name}").zero_()
             factor[: len(deviations)].copy_(deviations * math.sqrt(self.spec.scale / (len(deviations) - 1)))
 
@@ -160,7 +160,7 @@ class Swag(GuideSpec):
         scale: of the covariance of the snapshots; 1/2 is the paper's, since variances and deviations each have it whole.
     """
 
-    covers: ClassVar[Literal["latent", "trained", "adapter", "head"]] = "trained"
+    covers: ClassVar[Covers] = "trained"
     variational: ClassVar[bool] = False
     resumable: ClassVar[bool] = False
     epochs: float = Field(default=4.0, gt=0)
@@ -188,9 +188,9 @@ class Swag(GuideSpec):
         Raises:
             ConfigError: there would be fewer than two.
         """
-        per_epoch = problem.examples.batch_count(problem.train.batch_size) / problem.train.accumulate
-        interval = max(1, round(self.every * per_epoch))
-        steps = max(1, math.ceil(self.epochs * per_epoch))
+        train, batches = self.constant(problem.train), problem.examples.batch_count(problem.train.batch_size)
+        interval = max(1, round(self.every * train.steps_per_epoch(batches)))
+        steps = train.total_steps(batches)
         if steps < 2 * interval:
             raise ConfigError(
                 f"epochs={self.epochs} and every={self.every} give {steps // interval} snapshots of {steps} steps: a variance "

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
+from bayespeft.guides.base import Covers
 from bayespeft.guides.swag import Swag
 
 
 class SwagAdapter(Swag):
     """Snapshots of the adapter's factors alone; settings as `swag`."""
 
-    covers: ClassVar[Literal["latent", "trained", "adapter", "head"]] = "adapter"
+    covers: ClassVar[Covers] = "adapter"
 
 
 GUIDE = SwagAdapter

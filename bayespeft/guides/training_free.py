@@ -25,6 +25,7 @@ from bayespeft.predictive.base import Prediction
 # Singular values of B count as at least this part of the layer's largest: a direction that B does not use carries no noise
 # into the weight, whatever its row of A does.
 _SMALLEST = 1e-6
+# Before the fit sigma_q is this.
 _UNFITTED = 0.01
 
 

@@ -21,10 +21,10 @@ from torch import nn
 
 from bayespeft.errors import GuideError
 from bayespeft.gaussians import Diagonal, PackedGaussian, Rows
-from bayespeft.guides.base import GuideSpec, Noise
+from bayespeft.guides.base import Covers, GuideSpec, Noise
 from bayespeft.guides.gaussian import BYTES, GaussianGuide, scale_tril
 from bayespeft.layers.factors import StackedFactor
-from bayespeft.layers.moments import Moments
+from bayespeft.layers.moments import GaussianWeight
 
 # ln of the standard deviation that the paper's code gives the noise on logits at the start, on average.
 _BIAS = -1.0
@@ -49,7 +49,7 @@ class LastLayerGuide(GaussianGuide):
             return Rows(self.loc[name], scale_tril(raw))
         return Diagonal(self.loc[name], raw.exp())
 
-    def moments(self, name: str) -> list[Moments]:
+    def moments(self, name: str) -> list[GaussianWeight]:
         """Return the weight of each layer of a stack as mean and root of its covariance.
 
         Raises:
@@ -64,7 +64,7 @@ class LastLayerGuide(GaussianGuide):
             )
         family = self.family(name)
         root = family.scale_tril if isinstance(family, Rows) else family.std
-        return [Moments(mean, own) for mean, own in zip(self.loc[name], root, strict=True)]
+        return [GaussianWeight(mean, own) for mean, own in zip(self.loc[name], root, strict=True)]
 
 
 class VariationalLastLayer(GuideSpec):
@@ -74,7 +74,7 @@ class VariationalLastLayer(GuideSpec):
         covariance: of each row of the weight: "dense", n^2 numbers a class for n features, or "diagonal".
     """
 
-    covers: ClassVar[Literal["latent", "trained", "adapter", "head"]] = "head"
+    covers: ClassVar[Covers] = "head"
     prediction: ClassVar[Literal["sampled", "linearised"]] = "linearised"
     remedy: ClassVar[str] = "Use covariance='diagonal'."
     noise: Noise = "batch"

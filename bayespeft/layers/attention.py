@@ -1,11 +1,14 @@
 """Query and value projections, found by the structure of attention blocks, whatever the architecture is called.
 
-A block of attention is a module with linear layers side by side, of which the names tell query, key and value apart, and keys
-and values read the same width; or one of them holds all three; or, where the module calls itself attention and no name
-says more, one that gives more numbers than it reads. A module may hold several such sets, each with words of its own in its
-names (of global tokens, of images). What else stands beside them (gates, decay, projections of relative positions or of tokens
-of their own kind) has a longer name, makes no set, and stays as it is. Names serve to tell layers of one shape apart, and for
-nothing else.
+A module counts as a block of attention in one of three cases:
+
+- it has linear layers side by side whose names tell query, key and value apart, and keys and values read the same width;
+- one of its linear layers holds all three, as its name says;
+- it calls itself attention, no name of a layer says more, and one layer gives more numbers than it reads.
+
+A module may hold several such sets, which other words in the names tell apart (of global tokens, of images). What else stands
+beside them (gates, decay, projections of relative positions or of tokens of their own kind) has a longer name, makes no set,
+and stays as it is. Names serve to tell layers of one shape apart, and for nothing else.
 """
 
 from __future__ import annotations

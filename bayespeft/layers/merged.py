@@ -142,6 +142,7 @@ class Merged:
 
         Raises:
             CheckpointError: a tensor is missing, or belongs to no layer, or does not fit it.
+            AttachError: a layer's weight can't take a merge: see `Layer.check_mergeable`.
         """
         expected = {}
         for name, count in steps.items():
@@ -158,6 +159,8 @@ class Merged:
                 raise CheckpointError(
                     f"the saved changes of layer '{key.split('/')[0]}' are incomplete or damaged: '{key}'."
                 )
+        for name in steps:
+            layers[name].check_mergeable()
         for name, count in steps.items():
             if count is None:
                 self._set(layers[name], tensors[f"{name}/weight"])

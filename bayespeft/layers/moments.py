@@ -13,7 +13,7 @@ from bayespeft.layers.weights import Weight
 
 
 @dataclass(frozen=True, slots=True)
-class Moments(Weight):
+class GaussianWeight(Weight):
     """A matrix (out, in) whose rows are independent Gaussians, or a vector (out,) of independent normals.
 
     Outputs are means and variances side by side, (..., 2 out), so that whatever picks positions behind it picks both.
@@ -46,5 +46,5 @@ class Moments(Weight):
         """Refuse: what multiplies elements is no last layer."""
         raise GuideError("mean and variance are known behind a linear layer, not behind a factor of its elements")
 
-    def _minus(self, fixed: Tensor) -> Moments:
+    def _minus(self, fixed: Tensor) -> GaussianWeight:
         return replace(self, mean=self.mean - fixed.to(self.mean))

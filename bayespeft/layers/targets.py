@@ -87,12 +87,20 @@ def _summary(layers: dict[str, Layer]) -> str:
     return ", ".join(f"{name} (x{count})" if count > 1 else name for name, count in sorted(counts.items())) or "none"
 
 
-def _in_layers(name: str, layers: tuple[int, int] | None, blocks: int) -> bool:
-    if layers is None:
-        return True
-    first, last = (number + blocks if number < 0 else number for number in layers)
-    block = block_of(name)
-    return block is not None and first <= block <= last
+def _blocks(wanted: tuple[int, int] | None, layers: Mapping[str, Layer], network: str) -> range | None:
+    """Return the blocks that `Targets.layers` names, counted from 0; None where it names none.
+
+    Raises:
+        TargetError: the network lacks one of them.
+    """
+    if wanted is None:
+        return None
+    count = 1 + max((block for name in layers if (block := block_of(name)) is not None), default=-1)
+    first, last = (number + count if number < 0 else number for number in wanted)
+    if not (0 <= first < count and 0 <= last < count):
+        has = f"has {count} blocks, 0 to {count - 1}" if count else "has no block: no layer's name has a number in it"
+        raise TargetError(f"targets: layers={wanted} names blocks that are not there: {network} {has}.")
+    return range(first, last + 1)
 
 
 def _by_names(names: Sequence[str], layers: dict[str, Layer], others: _Others) -> dict[str, Layer]:
@@ -167,7 +175,8 @@ def find_layers(model: nn.Module, targets: Targets, taken: Sequence[str] = ()) -
         taken: names of layers that have something already (the head).
 
     Raises:
-        TargetError: nothing is selected, or nothing is excluded; the message lists the candidates.
+        TargetError: nothing is selected, or nothing is excluded (the message lists the candidates); or the network lacks a
+            block that is named.
         ConfigError: a regular expression that can't be compiled.
     """
     layers = {name: layer for name, layer in all_layers(model).items() if name not in set(taken)}
@@ -187,8 +196,8 @@ def find_layers(model: nn.Module, targets: Targets, taken: Sequence[str] = ()) -
     else:
         found = _by_pattern(chosen, layers, others, "targets")
     found = _without(found, targets.exclude)
-    blocks = 1 + max((block for name in layers if (block := block_of(name)) is not None), default=-1)
-    kept = [layer for name, layer in found.items() if _in_layers(name, targets.layers, blocks)]
+    blocks = _blocks(targets.layers, layers, type(model).__name__)
+    kept = [layer for name, layer in found.items() if blocks is None or block_of(name) in blocks]
     if not kept:
         where = f" in layers {targets.layers[0]} to {targets.layers[1]}" if targets.layers else ""
         where += f" without {', '.join(targets.exclude)}" if targets.exclude else ""

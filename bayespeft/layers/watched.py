@@ -25,6 +25,17 @@ SUMMAND: dict[Summand, Callable[[Tensor], Tensor]] = {
 
 
 @contextmanager
+def _hooked(modules: Mapping[str, nn.Module], hook_of: Callable[[str], Any]) -> Iterator[None]:
+    """Have a forward hook on each module inside the block, `hook_of` its name: (module, args, kwargs, output)."""
+    handles = [module.register_forward_hook(hook_of(name), with_kwargs=True) for name, module in modules.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
 def noting(layers: Iterable[Layer]) -> Iterator[set[str]]:
     """Note the names of those layers that run as modules inside the block.
 
@@ -33,14 +44,10 @@ def noting(layers: Iterable[Layer]) -> Iterator[set[str]]:
     ran: set[str] = set()
 
     def noter(name: str) -> Any:
-        return lambda _, __, output: ran.add(name) if isinstance(output, Tensor) else None
+        return lambda _, __, ___, output: ran.add(name) if isinstance(output, Tensor) else None
 
-    handles = [layer.module.register_forward_hook(noter(layer.name)) for layer in layers]
-    try:
+    with _hooked({layer.name: layer.module for layer in layers}, noter):
         yield ran
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 class Call(NamedTuple):
@@ -74,12 +81,8 @@ def calls_of(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, list[Call]]
 
         return note
 
-    handles = [module.register_forward_hook(noter(name), with_kwargs=True) for name, module in modules.items()]
-    try:
+    with _hooked(modules, noter):
         yield found
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
@@ -95,12 +98,8 @@ def watching(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, list[tuple[
 
         return watch
 
-    handles = [module.register_forward_hook(watcher(name), with_kwargs=True) for name, module in modules.items()]
-    try:
+    with _hooked(modules, watcher):
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:

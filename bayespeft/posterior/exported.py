@@ -203,4 +203,4 @@ class Exported(Fitted):
         mean = self.joint_guide.mean()
         values = self.joint_guide.latent.draws(count, torch.Generator().manual_seed(seed))
         for number in range(count):
-            yield self.joint_guide.fixed_weights(mean | {name: value[number] for name, value in values.items()})
+            yield self.joint_guide.shared_weights(mean | {name: value[number] for name, value in values.items()})

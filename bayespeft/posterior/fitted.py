@@ -170,7 +170,7 @@ class Fitted:
         values = self.joint_guide.mean()
         if draw != "mean":
             values |= self.joint_guide.latent.draw(draw, torch.Generator().manual_seed(seed))
-        return self.joint_guide.fixed_weights(values)
+        return self.joint_guide.shared_weights(values)
 
     @alone()
     def save(self, directory: str | os.PathLike[str]) -> None:

@@ -53,9 +53,8 @@ class Posterior(Predicting, Exported, Writing):
         Args:
             validation: labelled data that training has not seen, or its prediction; of the law of the data to come. The name
                 of a data set means its validation split, and one that has none is refused; so are sets for the same split,
-                where "test" means no other. Draws,
-                seed and sampling of a prediction must be those of the predictions that sets are asked for; of quantities it
-                has kept its draws.
+                where "test" means no other. Draws, seed and sampling of a prediction must be those of the predictions that
+                sets are asked for; of quantities it has kept its draws.
             alpha: the probability that a set misses the label, at most.
             method: of classes: "lac", the smallest sets on average; "aps", sets that adapt to how hard an example is; "raps",
                 these without their long tails.

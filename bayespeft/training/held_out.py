@@ -276,7 +276,7 @@ def _labels_each(problem: Problem) -> float:
 
 
 def _per_epoch(problem: Problem, examples: Examples) -> float:
-    return examples.batch_count(problem.train.batch_size) / problem.train.accumulate
+    return problem.train.steps_per_epoch(examples.batch_count(problem.train.batch_size))
 
 
 def _bound(problem: Problem, examples: Examples) -> int:

@@ -25,7 +25,7 @@ from bayespeft.training.problem import Problem
 from bayespeft.training.refresh import Refresher
 from bayespeft.training.resume import Checkpoint, restore, snapshot
 from bayespeft.training.schedule import lr_factor
-from bayespeft.training.steps import Steps, total_steps
+from bayespeft.training.steps import Steps
 from bayespeft.training.usable import check_state, usable
 from bayespeft.utils.interrupts import postponed
 from bayespeft.utils.memory import PeakMemory
@@ -100,9 +100,9 @@ def run(
             "this guide keeps a state of its own while it trains, which a checkpoint does not hold: leave checkpoint= out."
         )
     train, examples, joint_guide = problem.train, problem.examples, problem.joint_guide
-    total = total_steps(train, examples)
     count = examples.batch_count(train.batch_size)
-    per_epoch = max(1, math.ceil(count / train.accumulate))
+    total = train.total_steps(count)
+    per_epoch = max(1, math.ceil(train.steps_per_epoch(count)))
     every = max(1, total // RECORDS)
     rows = examples.rows_per_batch(train.batch_size)
     looks = frozenset(lookout.looks) if lookout else frozenset[int]()

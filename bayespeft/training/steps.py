@@ -14,23 +14,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bayespeft.config import TrainConfig
 from bayespeft.data.batch import Batch
 from bayespeft.data.columns import missing_labels
-from bayespeft.data.examples import Examples
 from bayespeft.errors import DataError, FitError
 from bayespeft.training.averaging import PathAverage
 from bayespeft.training.history import History, Record
 from bayespeft.training.problem import Problem
 from bayespeft.training.schedule import kl_weight, lr_factor
 from bayespeft.variational.reported import point_constants
-
-
-def total_steps(train: TrainConfig, examples: Examples) -> int:
-    """Return the number of optimiser steps of a run."""
-    if isinstance(train.steps, int):
-        return train.steps
-    return max(1, math.ceil(train.epochs * examples.batch_count(train.batch_size) / train.accumulate))
 
 
 class Terms(NamedTuple):

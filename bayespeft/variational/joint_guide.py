@@ -10,20 +10,22 @@ from torch.distributions import Distribution
 
 from bayespeft.adapters.attach import LayerWeights
 from bayespeft.errors import GuideError
-from bayespeft.guides.base import Guide, GuideSpec, Noise
+from bayespeft.guides.base import Covers, Guide, GuideSpec, Noise
 from bayespeft.guides.point import Point
 from bayespeft.layers.factors import Role, StackedFactor
 from bayespeft.layers.weights import Grouped, Shared, Weight
 from bayespeft.variational.kl import check_kl
 from bayespeft.variational.noise import spread
 
-COVERED: dict[str, tuple[Role, ...]] = {
+# The roles of the stacks that a guide is given, by what its settings say that it covers.
+COVERED: dict[Covers, tuple[Role, ...]] = {
     "latent": ("latent",),
     "trained": ("latent", "point", "head"),
     "adapter": ("latent", "point"),
     "head": ("head",),
 }
-NOTHING = {
+# What is amiss, and what to do, where it covers nothing.
+NOTHING: dict[Covers, str] = {
     "latent": "the adapter has no latent factor. Choose another adapter, make a factor latent",
     "trained": "nothing is trained. Choose another adapter",
     "adapter": "the adapter trains nothing. Choose another one",
@@ -218,7 +220,7 @@ class JointGuide(nn.Module):
 
         return self._per_layer(weight)
 
-    def fixed_weights(self, values: dict[str, Tensor]) -> LayerWeights:
+    def shared_weights(self, values: dict[str, Tensor]) -> LayerWeights:
         """Bind plain values (layers, ...) of every stack, shared by all rows: one network."""
         return self._per_layer(lambda stack, row: Shared(values[stack.name][row]))
 

@@ -62,8 +62,8 @@ def latent_root(guide: GaussianGuide, places: Sequence[tuple[str, int]]) -> Root
     def sqrt_matvec(noise: Tensor) -> Tensor:
         everything = noise.new_zeros(len(noise), total)
         everything[:, active] = noise
-        pushed = guide.sqrt_matvec(everything)
-        return torch.cat([pushed[name][:, row].flatten(1) for name, row in places], 1)
+        deviations = guide.sqrt_matvec(everything)
+        return torch.cat([deviations[name][:, row].flatten(1) for name, row in places], 1)
 
     return Root(len(active), sqrt_matvec, lambda gradient: sqrt_rmatvec(gradient)[:, active], max(total, sum(sizes)))
 

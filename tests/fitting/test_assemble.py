@@ -42,7 +42,7 @@ BAD_CALLS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ("negative label", {"data": [{"text": "a", "label": -1}]}, DataError, "row 0 has label -1"),
     ("no tokenizer", {"tokenizer": None}, DataError, "tokenizer="),
     ("no target", {"targets": ["queries"]}, TargetError, "query"),
-    ("no layers", {"targets": Targets(layers=(5, 6))}, TargetError, "layers 5 to 6"),
+    ("no layers", {"targets": Targets(layers=(5, 6))}, TargetError, "has 2 blocks, 0 to 1"),
     ("wrong output", {"likelihood": "label_tokens"}, DataError, "choices"),
 ]  # fmt: skip
 

@@ -15,7 +15,7 @@ import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.errors import ConfigError, GuideError
 from bayespeft.gaussians import LowRank
-from bayespeft.guides.swag import Moments, Swag
+from bayespeft.guides.swag import Snapshots, Swag
 from bayespeft.guides.swag_adapter import SwagAdapter
 from bayespeft.layers.factors import StackedFactor
 from bayespeft.methods.swag import METHOD
@@ -46,10 +46,10 @@ def flat(values: dict[str, torch.Tensor], leading: int = 0) -> np.ndarray:
 
 def fitted(seen: list[dict[str, torch.Tensor]], rank: int):
     guide = Swag(rank=rank).build(stacks(), torch.Generator())
-    moments = Moments(rank)
+    kept = Snapshots(rank)
     for values in seen:
-        moments.add(values)
-    guide.set_moments(moments)
+        kept.add(values)
+    guide.set_moments(kept)
     return guide
 
 
@@ -203,11 +203,11 @@ def test_swag_over_the_core_of_lora_xs(mlp, xy):
 def test_scale_multiplies_the_covariance():
     seen = snapshots(5)
     half = fitted(seen, 3)
-    moments = Moments(3)
+    kept = Snapshots(3)
     for values in seen:
-        moments.add(values)
+        kept.add(values)
     twice = Swag(rank=3, scale=2.0).build(stacks(), torch.Generator())
-    twice.set_moments(moments)
+    twice.set_moments(kept)
     np.testing.assert_allclose(flat(twice.std()), 2 * flat(half.std()), rtol=1e-5)
 
 

@@ -13,7 +13,7 @@ from bayespeft.data.source import source_of
 from bayespeft.errors import ConfigError, GuideError
 from bayespeft.fitting.assemble import assemble
 from bayespeft.guides.variational_last_layer import VariationalLastLayer
-from bayespeft.layers.moments import Moments
+from bayespeft.layers.moments import GaussianWeight
 from bayespeft.likelihoods.regression import Regression
 from bayespeft.likelihoods.sequence_classification import SequenceClassification
 from bayespeft.methods.vbll import METHOD
@@ -125,7 +125,7 @@ def test_the_optimum_for_quantities_is_the_exact_posterior():
     def objective():
         optimiser.zero_grad()
         lower = root.tril()
-        out = Moments(mean, lower).linear(x)
+        out = GaussianWeight(mean, lower).linear(x)
         fit = -likelihood.expected_log_likelihood(*out.chunk(2, -1), y).sum()
         kl = (
             0.5 * tau * (mean.square().sum() + lower.square().sum())

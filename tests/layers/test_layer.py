@@ -52,12 +52,20 @@ def test_all_linear_leaves_the_output_embedding_and_the_head_out(llama, bert):
 def test_nothing_selected_is_an_error_that_lists_candidates(llama):
     with pytest.raises(TargetError, match=r"'qproj'.*q_proj \(x2\)"):
         names(llama, ["qproj"])
-    with pytest.raises(TargetError, match=r"in layers 7 to 9 selects no linear layer.*q_proj"):
-        names(llama, layers=(7, 9))
+    with pytest.raises(TargetError, match=r"in layers 1 to 0 selects no linear layer.*q_proj"):
+        names(llama, layers=(1, 0))
     with pytest.raises(ConfigError, match="no regular expression"):
         names(llama, "(q_proj")
     with pytest.raises(TargetError, match="no linear layer to adapt"):
         names(nn.Sequential(nn.Tanh()), "all-linear")
+
+
+@pytest.mark.parametrize("wanted", [(7, 9), (1, 2), (-3, -1), (0, -3)])
+def test_blocks_that_are_not_there_are_not_left_out_in_silence(llama, wanted):
+    with pytest.raises(TargetError, match=r"layers=\(.*are not there: LlamaForCausalLM has 2 blocks, 0 to 1"):
+        names(llama, layers=wanted)
+    with pytest.raises(TargetError, match="has no block: no layer's name has a number"):
+        names(nn.ModuleDict({"head": nn.Linear(2, 2)}), "all-linear", layers=(-1, -1))
 
 
 def test_layers_are_excluded_by_name_or_pattern(llama):

@@ -16,9 +16,9 @@ from bayespeft.adapters.frozen_core import FrozenCore
 from bayespeft.adapters.sparse_low_rank import SparseLowRank
 from bayespeft.gaussians import Rows
 from bayespeft.guides.scale_mixture import ScaleMixture
-from bayespeft.guides.swag import Moments, Swag
+from bayespeft.guides.swag import Snapshots, Swag
 from bayespeft.layers.factors import StackedFactor
-from bayespeft.layers.moments import Moments as Gaussian
+from bayespeft.layers.moments import GaussianWeight
 from bayespeft.layers.watched import SUMMAND
 from bayespeft.likelihoods.sequence_classification import SequenceClassification
 from bayespeft.predictive.average import DrawnGaussianAverage
@@ -89,11 +89,11 @@ def test_moments_of_swag(count):
     """With fewer snapshots than the rank the official code divides by the rank less one, which is then put back."""
     zero = torch.zeros(1, 8)
     guide = Swag(rank=6).build([StackedFactor("w", "w", ("a",), "latent", zero, Flat(), zero)], torch.Generator())
-    moments = Moments(6)
+    snapshots = Snapshots(6)
     for i in range(count):
         weight, bias = torch.sin(torch.arange(6.0) + i * 1.1), torch.cos(torch.arange(2.0) * 2 + i)
-        moments.add({"w": torch.cat([weight, bias])[None]})
-    guide.set_moments(moments)
+        snapshots.add({"w": torch.cat([weight, bias])[None]})
+    guide.set_moments(snapshots)
     kept = min(count, 6)
     with torch.no_grad():
         guide.factor_w.mul_(math.sqrt((kept - 1) / 5))
@@ -133,7 +133,7 @@ def test_the_last_layer_of_vbll():
     noise = torch.tensor([-1.0, -0.5, 0.0]).exp()
     x = torch.tensor([[1.0, 0, 2, -1], [0.5, -1, 0, 1], [0, 0, 1, 1], [2, 1, -1, 0], [-1, 0.5, 0.5, 2]])
     labels = torch.tensor([0, 1, 2, 1, 0])
-    logits = Gaussian(torch.zeros(3), noise).add(Gaussian(mean, root).linear(x))
+    logits = GaussianWeight(torch.zeros(3), noise).add(GaussianWeight(mean, root).linear(x))
     means, variances = logits.chunk(2, -1)
     against = "VectorInstitute/vbll 142f21e"
     agree("VBLL: variances of logits", against, variances[:2], VBLL_VARIANCE, atol=6e-6)

@@ -11,7 +11,6 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from bayespeft.adapters.lora import Lora
-from bayespeft.config import TrainConfig
 from bayespeft.data.batch import Batch
 from bayespeft.data.examples import Examples
 from bayespeft.data.order import batch_indices
@@ -20,16 +19,8 @@ from bayespeft.priors.flat import Flat
 from bayespeft.priors.normal import Normal
 from bayespeft.training.loop import _endless
 from bayespeft.training.problem import Problem
-from bayespeft.training.steps import Steps, total_steps
+from bayespeft.training.steps import Steps
 from tests.training.helpers import Direct, UnitNormal, problem
-
-
-def test_steps_override_epochs_and_accumulation_shortens(mlp, xy):
-    with problem(mlp, xy, Direct(), Point()) as p:
-        assert total_steps(TrainConfig(steps=7), p.examples) == 7
-        assert total_steps(TrainConfig(epochs=1, batch_size=10), p.examples) == 6
-        assert total_steps(TrainConfig(epochs=1, batch_size=10, accumulate=3), p.examples) == 2
-        assert total_steps(TrainConfig(epochs=0.5, batch_size=10), p.examples) == 3
 
 
 def one_batch(p: Problem, size: int):

@@ -56,7 +56,7 @@ def gauss_newton(p: Problem) -> Tensor:
     def logits(flat: Tensor) -> Tensor:
         parts = torch.split(flat, [mean[name].numel() for name in names])
         moved = {name: part.reshape(mean[name].shape) for name, part in zip(names, parts, strict=True)}
-        p.attachment.bind(p.joint_guide.fixed_weights({**mean, **moved}))
+        p.attachment.bind(p.joint_guide.shared_weights({**mean, **moved}))
         return p.likelihood.logits(p.model, batch)
 
     point = torch.cat([mean[name].flatten() for name in names])
@@ -202,7 +202,7 @@ def test_full_evidence_is_that_of_dense_determinants(mlp, xy):
         guide = fitted(p)
         matrix = gauss_newton(p)
         batch = next(iter(p.examples.batches(60)))
-        p.attachment.bind(p.joint_guide.fixed_weights(p.joint_guide.mean()))
+        p.attachment.bind(p.joint_guide.shared_weights(p.joint_guide.mean()))
         log_probs = torch.log_softmax(p.likelihood.logits(p.model, batch).detach().double(), -1)
         likelihood = log_probs.gather(1, batch.labels[:, None]).sum()
         offset = torch.cat([(guide.mean()[k.name].detach() - k.center).flatten() for k in guide.stacks]).double()

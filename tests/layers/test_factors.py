@@ -65,7 +65,7 @@ def test_shared_factors_make_one_row_that_all_layers_use(mlp):
     (stacked,) = [p for p in q.stacks if p.factor == "c" and p.init.shape[1:] == (12, 12)]
     assert stacked.rows == {"2": 0}
     assert stacked.owners == ("2",)
-    weights = q.fixed_weights(q.mean())
+    weights = q.shared_weights(q.mean())
     assert len({id(weights[p.layer.name]["t"]) for p in placements}) == 1
 
 

@@ -232,7 +232,7 @@ def one_by_one(p: Any) -> dict[str, Tensor]:
     for batch in p.examples.batches(1):
         values = {name: value.detach().clone() for name, value in p.joint_guide.mean().items()}
         leaves = [values[name].requires_grad_() for name in names]
-        p.attachment.bind(p.joint_guide.fixed_weights(values))
+        p.attachment.bind(p.joint_guide.shared_weights(values))
         (logits,) = p.likelihood.logits(p.model, batch)
         gradients = [torch.autograd.grad(logit, leaves, retain_graph=True, allow_unused=True) for logit in logits]
         rows[int(batch.index)] = {

@@ -77,7 +77,7 @@ def test_zero_draws_is_the_posterior_mean(mlp, xy):
     with problem(mlp, xy, Core(r=2), SPEC) as p:
         ready = predictor(p)
         result = ready.run(p.examples, draws=0, seed=0)
-        p.attachment.bind(p.joint_guide.fixed_weights(p.joint_guide.mean()))
+        p.attachment.bind(p.joint_guide.shared_weights(p.joint_guide.mean()))
         expected = torch.log_softmax(mlp(xy[0]).double(), -1).detach()
         torch.testing.assert_close(result.log_probs, expected)
         assert float(result.mutual_information.abs().max()) < 1e-9

@@ -225,7 +225,7 @@ def check_likelihood(likelihood: Likelihood, method: Method) -> None:
             f"method '{method.name}' divides logits of classes by a temperature, and likelihood '{likelihood.kind}' has none: "
             "take another method, such as mle."
         )
-    if not likelihood.linearises and (method.prediction or method.guide.prediction) == "linearised":
+    if not likelihood.linearises and method.predicts == "linearised":
         raise ConfigError(
             f"method '{method.name}' predicts with the network linearised, which likelihood '{likelihood.kind}' can't: take a "
             "variational method such as melora, or method.replace(prediction='sampled')."

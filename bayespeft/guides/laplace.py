@@ -69,7 +69,7 @@ class LaplaceGuide(GaussianGuide):
 
         Raises:
             DataError: there are no labels, or they are none that the likelihood knows.
-            FitError: an output of the network is not a number.
+            FitError: an output of the network, or a derivative of one, is not finite.
         """
         problem = trainer.problem
         values, history = trainer.point()
@@ -81,6 +81,11 @@ class LaplaceGuide(GaussianGuide):
             for local in problem.jacobians():
                 log_likelihood += self._log_likelihood(local)
                 self.add(totals, local.roots())
+            if not all(bool(total.isfinite().all()) for total in totals.values()):
+                raise FitError(
+                    "the curvature of the training data is not finite at the point that the Laplace approximation is made "
+                    "around: check the inputs and the start, or run the network in float32."
+                )
             eigenvalues = self.keep(totals)
             distance = sum(
                 float((self.loc[stack.name] - stack.center.to(self.precision)).double().square().sum())

@@ -62,3 +62,8 @@ class Method(Config):
     train: TrainConfig = TrainConfig()
     prediction: Literal["sampled", "linearised"] | None = None
     temperature: bool = False
+
+    @property
+    def predicts(self) -> Literal["sampled", "linearised"]:
+        """How its posterior predicts unless the user says otherwise: as the method says, or else as the guide does."""
+        return self.prediction or self.guide.prediction

@@ -98,8 +98,9 @@ class Exported(Fitted):
         """Return a plain module for serving: it takes a batch and gives averaged probabilities, without Pyro, tokenizer, state.
 
         `frozen(**inputs)` (or `frozen(x)`) gives (n, K) probabilities, those of `predict` with as many draws of this seed, a
-        fitted temperature included. It shares the network's weights, so it costs the draws' factors alone. Several threads may
-        call it at once.
+        fitted temperature included. Where the posterior predicts with the network linearised, they are those of
+        `predict(prediction="sampled")`, and a warning says so. It shares the network's weights, so it costs the draws' factors
+        alone. Several threads may call it at once.
 
         Args:
             draws: how many; 0 is the posterior mean. An ensemble has its members.
@@ -112,6 +113,8 @@ class Exported(Fitted):
             count = predictor.check(draws, "plain", 1.0) or 0
             values = self.joint_guide.latent.draws(count, torch.Generator().manual_seed(seed)) if count else {}
             weights = self.joint_guide.folded_weights(values, 1)
+        if count:
+            self._tell_sampled()
         # What was merged stands in a copy's own weights.
         network = sharing_copy(self.model) if self.merged is None else merged_copy(self.model, (), {}, self.merged)
         adapters = {p.layer.name: p.adapter for p in self.placements}
@@ -145,7 +148,8 @@ class Exported(Fitted):
 
         `draw="all"` writes a folder `draw-0`, `draw-1`, ... for each of `draws` networks, and `draws.json`, which names them
         and says how their predictions are to be averaged (temperature included): the mean of their probabilities is that of
-        `predict` with as many draws of this seed. Each has one rank for all layers and its scale in its values, as servers of
+        `predict` with as many draws of this seed (with `prediction="sampled"`: a warning says so where that is not how the
+        posterior predicts). Each has one rank for all layers and its scale in its values, as servers of
         many adapters want them.
 
         Args:
@@ -171,6 +175,7 @@ class Exported(Fitted):
             raise ConfigError(
                 f"draw='all': method '{self.method.name}' has no spread, so all draws are one: draw='mean'."
             )
+        self._tell_sampled()
         facts = {
             "draws": count,
             "seed": seed,
@@ -194,6 +199,15 @@ class Exported(Fitted):
                 "the network alone has outputs in standard deviations of the training targets: "
                 f"y = ({center}) + {likelihood.spread:.6g} * output. For outputs in the targets' units pass "
                 "likelihood=Regression(standardise=False) to fit.",
+                stacklevel=4,
+            )
+
+    def _tell_sampled(self) -> None:
+        """Warn that draws, which are networks, are not what the posterior predicts with."""
+        if self.method.predicts == "linearised":
+            warnings.warn(
+                f"method '{self.method.name}' predicts with the network linearised, and draws are networks: their "
+                "probabilities are those of predict(prediction='sampled'), and report(prediction='sampled') judges them.",
                 stacklevel=4,
             )
 

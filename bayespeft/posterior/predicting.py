@@ -86,7 +86,7 @@ class Predicting(Fitted):
         labels = examples.labels()
         if labels is not None:
             self.likelihood.check_labels(labels, self.classes)
-        prediction = prediction or self.method.prediction or self.method.guide.prediction
+        prediction = prediction or self.method.predicts
         if prediction not in ("sampled", "linearised"):
             raise ConfigError(f"prediction={prediction!r}: 'sampled' or 'linearised'.")
         with self._predictor() as predictor:

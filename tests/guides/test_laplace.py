@@ -348,6 +348,21 @@ def test_an_output_that_is_not_a_number_is_an_error(mlp, xy):
             Trainer(p).fit()
 
 
+class Kink(nn.Module):
+    """The identity, whose derivative is not a number."""
+
+    def forward(self, x):
+        return x + (0 * x).sqrt()
+
+
+@pytest.mark.parametrize("spec", [LaplaceFull(), LaplaceKronecker(), LaplaceDiagonal()], ids=lambda spec: spec.kind)
+def test_a_curvature_that_is_not_a_number_is_an_error(mlp, xy, spec):
+    with problem(nn.Sequential(mlp, Kink()), xy, Core(r=2), spec) as p:
+        p.started = True
+        with pytest.raises(FitError, match="curvature of the training data is not finite"):
+            Trainer(p).fit()
+
+
 @pytest.mark.parametrize(
     ("spec", "numbers"),
     [

@@ -19,20 +19,29 @@ def encoded(tokenizer, rows):
     return {name: batch[name] for name in ("input_ids", "attention_mask")}
 
 
-@pytest.mark.parametrize(
-    "method", ["melora", "mle", "ensemble", "rank_one", "bayes_rosa", "mc_dropout", "laplace_lora"]
-)
+@pytest.mark.parametrize("method", ["melora", "mle", "ensemble", "rank_one", "bayes_rosa", "mc_dropout"])
 def test_probabilities_are_those_of_predict(bert, sentences, tokenizer, method):
     posterior = bayespeft.fit(bert, sentences, method, tokenizer=tokenizer, **OPTIONS).with_temperature(sentences)
     before = set(bert.state_dict())
     frozen = posterior.freeze(draws=4, seed=7)
-    wanted = posterior.predict(sentences, draws=4, seed=7, prediction="sampled")
+    wanted = posterior.predict(sentences, draws=4, seed=7)
     found = frozen(**encoded(tokenizer, sentences))
     torch.testing.assert_close(found.double(), wanted.probs, atol=1e-5, rtol=1e-4)
     assert set(bert.state_dict()) == before
     assert all(not module._forward_hooks for module in bert.modules())
     shared = {p.data_ptr() for p in bert.parameters()}
     assert all(p.data_ptr() in shared for p in frozen.network.parameters()), "no weight of the network is copied"
+
+
+def test_draws_of_a_posterior_that_predicts_linearised_say_that_they_are_other_than_its_predictions(mlp, xy, tmp_path):
+    posterior = bayespeft.fit(mlp, xy, "laplace_core", targets="all-linear", **OPTIONS)
+    with pytest.warns(UserWarning, match=r"'laplace_core' predicts with the network linearised.*prediction='sampled'"):
+        frozen = posterior.freeze(draws=4, seed=7)
+    wanted = posterior.predict(xy, draws=4, seed=7, prediction="sampled")
+    torch.testing.assert_close(frozen(xy[0]).double(), wanted.probs, atol=1e-5, rtol=1e-4)
+    with pytest.warns(UserWarning, match="predicts with the network linearised"):
+        posterior.export_peft(tmp_path / "draws", "all", draws=2)
+    posterior.freeze(draws=0)  # the mean is the mean
 
 
 def test_a_language_model_answers_by_label_tokens(llama, questions, tokenizer):

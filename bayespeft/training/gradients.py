@@ -144,6 +144,27 @@ def check_gradients(problem: Problem, batch: Batch) -> None:
 
 
 @contextmanager
+def reentrance_told() -> Iterator[None]:
+    """Say what is amiss where the network's own re-entrant checkpoints go backward through the adapters' factors by parts.
+
+    Such a block has a backward pass of its own, behind which the graph of what it shares with other blocks (rows of one stack,
+    one draw) is gone. The check before training gives each row a leaf of its own, so that it can't see that.
+
+    Raises:
+        AttachError: a backward pass went through a graph for the second time.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "backward through the graph a second time" not in str(error):
+            raise
+        raise AttachError(
+            "the network recomputes activations by re-entrant checkpoints, whose blocks can't share the adapters' factors: "
+            "ask for use_reentrant=False, or switch the network's own off and take TrainConfig(checkpoint_activations=True)."
+        ) from None
+
+
+@contextmanager
 def _as_training(problem: Problem) -> Iterator[None]:
     train = problem.train
     with (

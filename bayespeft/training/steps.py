@@ -18,6 +18,7 @@ from bayespeft.data.batch import Batch
 from bayespeft.data.columns import missing_labels
 from bayespeft.errors import DataError, FitError
 from bayespeft.training.averaging import PathAverage
+from bayespeft.training.gradients import reentrance_told
 from bayespeft.training.history import History, Record
 from bayespeft.training.problem import Problem
 from bayespeft.training.schedule import kl_weight, lr_factor
@@ -109,9 +110,14 @@ class Steps:
             batches: the micro-batches of one step.
             rows: the mean size of a micro-batch over a pass, by which sums over examples are divided: a short one then
                 weighs less, and every example the same.
+
+        Raises:
+            AttachError: the network's own re-entrant checkpoints can't share the factors of the adapters.
         """
         for batch in batches:
-            torch.autograd.backward(self.loss(batch, rows) / len(batches))
+            loss = self.loss(batch, rows) / len(batches)
+            with reentrance_told():
+                torch.autograd.backward(loss)
 
     def terms(self) -> Terms:
         """Return the parts of the loss of the step that is under way, over all of its micro-batches."""

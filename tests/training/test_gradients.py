@@ -207,6 +207,15 @@ def test_checkpoints_of_the_network_s_own_are_right_or_refused(reenters):
     assert fit(dropout=False).history.steps == 2
 
 
+@pytest.mark.parametrize("method", ["melora", "blob"])
+def test_reentrant_blocks_that_share_factors_are_told_what_to_do(bert, sentences, tokenizer, method):
+    """Rows of one stack have one graph, which the first block's own backward pass frees."""
+    bert.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
+    train = TrainConfig(steps=2, dropout=True)
+    with pytest.raises(AttachError, match=r"re-entrant checkpoints.*use_reentrant=False"):
+        bayespeft.fit(bert, sentences, method, tokenizer=tokenizer, train=train, progress=False)
+
+
 class Packing(nn.Linear):
     """As a 4-bit layer of bitsandbytes on a CPU with AVX512-BF16: its first pass in evaluation mode repacks its weight."""
 

@@ -129,6 +129,8 @@ class TrainConfig(Config):
         weight_decay: AdamW's decoupled decay, on adapter factors and head only, never on spread parameters.
         clip: maximal norm of the gradient over all parameters; 0 switches it off.
         kl_weight: weight of the prior terms (KL of latents, -log prior of points); 1 is the ELBO.
+        kl_weights: with steps="auto", multiples of `kl_weight` that rows held out choose among, beside 1; a `kl_weight` that is
+            set takes their place.
         kl_warmup: fraction of the steps over which `kl_weight` rises linearly from 0.
         kl_pace: the weight of the prior terms for each example, kl_weight / N, rises by no more than 1 / kl_pace a step, and
             over at most `bayespeft.training.schedule.SLOWEST` spans, so that few rows are learned before the prior, which
@@ -162,6 +164,7 @@ class TrainConfig(Config):
     weight_decay: float = Field(default=0.0, ge=0)
     clip: float = Field(default=1.0, ge=0)
     kl_weight: float = Field(default=1.0, ge=0)
+    kl_weights: tuple[Annotated[float, Field(gt=0)], ...] = ()
     kl_warmup: float = Field(default=0.0, ge=0, le=1)
     kl_pace: float = Field(default=0.0, ge=0)
     kl_schedule: Literal["constant", "blob"] = "constant"
@@ -186,6 +189,11 @@ class TrainConfig(Config):
         return self.steps or max(1, math.ceil(self.epochs * batches / self.accumulate))
 
     def over(self, defaults: TrainConfig) -> TrainConfig:
-        """Return these settings on top of `defaults`; epochs that are set here take the place of a method's steps."""
+        """Return these settings on top of `defaults`; what is set here takes the place of what a method leaves to the rows.
+
+        That is, epochs that of its steps, and a weight of the prior that of the weights to choose among.
+        """
         epochs_alone = "epochs" in self.model_fields_set and "steps" not in self.model_fields_set
-        return super().over(defaults.replace(steps=None) if epochs_alone else defaults)
+        weight_alone = "kl_weight" in self.model_fields_set and "kl_weights" not in self.model_fields_set
+        replaced = {**({"steps": None} if epochs_alone else {}), **({"kl_weights": ()} if weight_alone else {})}
+        return super().over(defaults.replace(**replaced) if replaced else defaults)

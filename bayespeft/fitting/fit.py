@@ -103,8 +103,9 @@ def fit(
             they scatter.
         targets: which layers; see `Targets`. What is left out comes from the method. "last-3": the method's, in the last three
             blocks; draws then share what lies below, so that ten cost as much as some three passes.
-        train: settings; what is left out comes from the method. Most methods decide the number of steps by rows that they
-            hold out, and then fit all rows: see `bayespeft.training.held_out`; `history.ended` says what was decided.
+        train: settings; what is left out comes from the method. Most methods decide the number of steps, and
+            whether the prior counts whole or a tenth, by rows that they hold out, and then fit all rows: see
+            `bayespeft.training.held_out`; `history.ended` says what was decided. TrainConfig(kl_weight=1) keeps the ELBO.
         validation: data whose NLL and accuracy (for a regression: RMSE) are computed while training, into `history`. A
             method that leaves its length to the run (`steps="auto"`, as most do) goes by them in the place of rows that
             it holds out of `data` itself; so they are no test data. One with `temperature` fits its temperature to them.

@@ -59,7 +59,8 @@ class Ended:
         curve: pairs (passes over the data, NLL of the examples held out, nats each, at the best temperature where one is
             fitted).
         temperature: fitted to the examples held out, or None.
-        search_steps: optimiser steps of all fits before the last.
+        search_steps: optimiser steps of all fits whose state is not kept.
+        kl_weight: the weight of the prior that was chosen; None where nobody was asked.
     """
 
     reason: str
@@ -69,6 +70,7 @@ class Ended:
     curve: tuple[tuple[float, float], ...] = ()
     temperature: float | None = None
     search_steps: int = 0
+    kl_weight: float | None = None
 
     def __str__(self) -> str:
         words = {
@@ -77,6 +79,7 @@ class Ended:
         }
         by = f" on {self.held_out} examples held out" if self.held_out else ""
         by += f" in {self.folds} folds" if self.folds > 1 else ""
+        by += f", the prior at {self.kl_weight:g} of its weight" if self.kl_weight not in (None, 1.0) else ""
         return words.get(self.reason, f"not settled after {self.steps} steps") + by
 
 

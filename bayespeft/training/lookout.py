@@ -45,8 +45,14 @@ class CurveLookout:
             nlls = [(at_own_noise(record.nll, self.likelihood) - self.unit) / self.labels for record in history.records]
             return judge_training([record.step for record in history.records], nlls, self.most)
         seen = [record for record in history.records if record.validation]
-        nlls = [(min(curve(record)) - self.unit) / self.labels for record in seen]
-        return judge([record.step for record in seen], nlls, self.most)
+        return judge([record.step for record in seen], self._nlls(history), self.most)
+
+    def lowest(self, history: History) -> float:
+        """Return the lowest held-out NLL of a run, nats per label."""
+        return min(self._nlls(history))
+
+    def _nlls(self, history: History) -> list[float]:
+        return [(min(curve(record)) - self.unit) / self.labels for record in history.records if record.validation]
 
 
 def calibrates(problem: Problem) -> bool:

@@ -95,7 +95,7 @@ def test_labels_that_are_clear_are_learned(mlp):
 def test_the_temperature_is_that_of_the_rows_held_out(mlp):
     """With validation data nothing is cross-fitted: the best state is kept, and its temperature is theirs."""
     train, validation = points(120, 0.4), points(300, 0.4, seed=1)
-    settings = FREE.replace(kl_pace=0)  # as a run of a given length has it
+    settings = FREE.replace(kl_pace=0, kl_weights=())  # as a run of a given length has it
     posterior = bayespeft.fit(mlp, train, "melora", train=settings, validation=validation, **OPTIONS)
     draws = DRAWS
     found = replace(posterior, temperature=1.0).predict(validation, draws=draws, keep_draws=True)

@@ -1,0 +1,216 @@
+"""What held-out rows decide by fits on the others: the length of a run, the prior's weight, a temperature or a noise.
+
+Each fold trains on the rows that it does not hold out and is judged by those, so that every row has a say. The curves of
+held-out NLL are added up, for each weight of the prior that is tried, and the lowest point of all of them decides. Another
+weight than the prior's own is tried on a further fold only while it leads, so that most runs pay for one fold more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from bayespeft.data.examples import Examples
+from bayespeft.prediction.temperature import best_temperature
+from bayespeft.training.history import Ended, History
+from bayespeft.training.horizon import Reason, looks, margin, resolved, upper_bound
+from bayespeft.training.lookout import NOISE, CurveLookout, calibrates, curve, validator
+from bayespeft.training.loop import Lookout
+from bayespeft.training.noise import learns_noise, nll_unit
+from bayespeft.training.problem import Problem
+
+# Later folds go so many times as far as the best step of the first, which its few rows may have put too early.
+FURTHER = 2.0
+# The differences of two fits have about this standard deviation from row to row, in nats. Another weight of the prior must be
+# ahead by one standard error to be chosen, and by two for the prior's own to be given up before the last fold.
+SPREAD = 0.5
+
+
+class Once(Protocol):
+    """One run of the loop: `bayespeft.training.loop.run` with what the user wants besides (a bar, a checkpoint)."""
+
+    def __call__(
+        self,
+        problem: Problem,
+        part: str = "",
+        *,
+        validate: Callable[[], dict[str, float]] | None,
+        lookout: Lookout | None,
+    ) -> History:
+        """Run it and return its history; `part` says, for a progress bar, which run of several it is."""
+
+
+@dataclass
+class Tried:
+    """What was seen of one weight of the prior.
+
+    Attributes:
+        problem: the whole problem under this weight.
+        most: the step at which later folds end.
+        curves: of each fold, step -> NLL of its rows, nats per example, at each temperature of the grid.
+        noises: of each fold, step -> the noise that fits its rows best, where a noise is learned.
+        sizes: rows that each fold held out.
+    """
+
+    problem: Problem
+    most: int
+    curves: list[dict[int, tuple[float, ...]]] = field(default_factory=list)
+    noises: list[dict[int, float]] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+
+    def run(self, rest: Examples, held: Examples, title: str, once: Once) -> int:
+        """Train on `rest`, look at `held`, and return the steps that it took."""
+        fold = part(self.problem, rest, self.most)
+        lookout = CurveLookout(
+            frozenset(looks(self.most)),
+            self.most,
+            held_out=True,
+            labels=labels_each(self.problem),
+            likelihood=self.problem.likelihood,
+        )
+        history = once(fold, title, validate=validator(fold, held), lookout=lookout)
+        self.curves.append({r.step: curve(r) for r in history.records if r.validation})
+        self.noises.append({r.step: r.validation.get(NOISE, 0.0) for r in history.records if r.validation})
+        self.sizes.append(len(held))
+        if len(self.curves) == 1:
+            self.most = _next_look(FURTHER * lookout.see(history).best, self.most)
+        return history.steps
+
+    @property
+    def steps(self) -> list[int]:
+        """The looks that all folds had."""
+        return sorted(set.intersection(*(set(curve) for curve in self.curves)))
+
+    def nlls(self, step: int) -> list[float]:
+        """Return the NLL after a step over the rows of all folds, at each temperature of the grid."""
+        weighed = [[size * nll for nll in curve[step]] for size, curve in zip(self.sizes, self.curves, strict=True)]
+        return [sum(column) / sum(self.sizes) for column in zip(*weighed, strict=True)]
+
+    @property
+    def best(self) -> int:
+        """The step whose NLL is the lowest, however little it is below others.
+
+        Before a network has learned its task the NLL falls steeply, and behind that it rises slowly where a temperature is
+        fitted, so that too early costs more than too late.
+        """
+        return min(self.steps, key=lambda step: min(self.nlls(step)))
+
+    @property
+    def lowest(self) -> float:
+        """The NLL there, at its best temperature, nats per example."""
+        return min(self.nlls(self.best))
+
+    def noise(self) -> float:
+        """Return the noise that fits the rows of all folds at the best step."""
+        squares = sum(size * own[self.best] ** 2 for size, own in zip(self.sizes, self.noises, strict=True))
+        return float((squares / sum(self.sizes)) ** 0.5)
+
+
+def cross_fitted(problem: Problem, pairs: Sequence[tuple[Examples, Examples]], once: Once) -> History:
+    """Find the best step and the best weight of the prior on the folds, then fit all rows.
+
+    Args:
+        problem: with `train.steps` "auto".
+        pairs: of each fold, the rows to train on and those that it holds out.
+        once: runs the loop.
+
+    Returns:
+        The history of the last run, with `ended`.
+    """
+    most, labels, unit = bound(problem, pairs[0][0]), labels_each(problem), nll_unit(problem.likelihood)
+    tried = [Tried(weighed, most) for weighed in under_each_weight(problem)]
+    steps = 0
+    for k, (rest, held) in enumerate(pairs):
+        for one in tried:
+            steps += one.run(rest, held, f"fold {k + 1} of {len(pairs)}", once)
+        tried = _in_the_race(tried, labels)
+    chosen = tried[choose([(one.lowest - unit) / labels for one in tried], sum(len(held) for _, held in pairs))]
+    per_epoch = _per_epoch(problem, pairs[0][0])
+    # Logits grow by the step, rows are memorised by the pass: as many steps would be too few, as many passes too many.
+    final = max(1, round(chosen.best * (_per_epoch(problem, problem.examples) / per_epoch) ** 0.5))
+    final = min(final, bound(problem, problem.examples))
+    if learns_noise(problem.likelihood):
+        problem.likelihood = problem.likelihood.replace(noise=chosen.noise())
+    train = resolved(chosen.problem.train, final)
+    history = once(replace(problem, train=train), "all rows", validate=None, lookout=None)
+    nlls = [min(chosen.nlls(step)) for step in chosen.steps]
+    judged = [(nll - unit) / labels for nll in nlls]
+    rows = sum(chosen.sizes)
+    ended = Ended(
+        reason=_reason(judged, chosen.steps.index(chosen.best), chosen.steps[-1] >= most),
+        steps=final,
+        held_out=rows,
+        folds=len(pairs),
+        curve=tuple((step / per_epoch, nll) for step, nll in zip(chosen.steps, nlls, strict=True)),
+        temperature=best_temperature(chosen.nlls(chosen.best), rows) if calibrates(problem) else None,
+        search_steps=steps,
+        kl_weight=train.kl_weight,
+    )
+    return replace(history, ended=ended)
+
+
+def under_each_weight(problem: Problem) -> list[Problem]:
+    """Return the problem under each weight of the prior that is to be tried, its own first."""
+    train = problem.train
+    weighs = any(stack.prior.proper for stack in problem.stacks if stack.role != "fixed")
+    others = [weight for weight in train.kl_weights if weight != 1] if weighs else []
+    return [problem, *(replace(problem, train=train.replace(kl_weight=w * train.kl_weight)) for w in others)]
+
+
+def choose(nlls: Sequence[float], rows: int) -> int:
+    """Return which weight of the prior is taken: that of the lowest NLL if it is lower than the first's by a standard error.
+
+    Args:
+        nlls: of each weight, nats per label, the prior's own first.
+        rows: examples that these are means over.
+    """
+    at = min(range(len(nlls)), key=nlls.__getitem__)
+    return at if nlls[0] - nlls[at] > SPREAD / rows**0.5 else 0
+
+
+def part(problem: Problem, rest: Examples, most: int) -> Problem:
+    """Return the problem on some of its rows, at its start.
+
+    A row weighs the prior as it will among all rows: a fold is a sample of what the final fit sees, not a smaller task.
+    """
+    share = len(rest) / len(problem.examples)
+    train = resolved(problem.train, most).replace(kl_weight=problem.train.kl_weight * share)
+    return replace(problem, examples=rest, joint_guide=deepcopy(problem.joint_guide), train=train)
+
+
+def labels_each(problem: Problem) -> float:
+    """Return how many labels an example has on average; of a loader's, how many those of the first batch have."""
+    labels = problem.examples.labels()
+    if labels is None:
+        labels = next(iter(problem.examples.batches(problem.train.batch_size))).labels
+    return 1.0 if labels is None else max(1.0, float(problem.likelihood.label_counts(labels).double().mean()))
+
+
+def bound(problem: Problem, examples: Examples) -> int:
+    """Return the most steps of a run on these examples."""
+    return upper_bound(problem.train, _per_epoch(problem, examples))
+
+
+def _in_the_race(tried: Sequence[Tried], labels: float) -> list[Tried]:
+    """Return the weights that the next fold tries: others than the first as long as they lead, the first until far behind."""
+    first, *others = tried
+    leading = [one for one in others if one.lowest < first.lowest]
+    best = min((one.lowest for one in leading), default=first.lowest)
+    far_behind = (first.lowest - best) / labels > 2 * SPREAD / sum(first.sizes) ** 0.5
+    return leading if far_behind else [first, *leading]
+
+
+def _per_epoch(problem: Problem, examples: Examples) -> float:
+    return problem.train.steps_per_epoch(examples.batch_count(problem.train.batch_size))
+
+
+def _next_look(step: float, most: int) -> int:
+    return next(look for look in looks(most) if look >= min(step, most))
+
+
+def _reason(nlls: Sequence[float], at: int, bounded: bool) -> Reason:
+    if nlls[-1] > nlls[at] + margin(nlls[at]):
+        return "later states were worse"
+    return "not settled" if bounded else "settled"

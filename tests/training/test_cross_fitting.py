@@ -1,0 +1,112 @@
+"""The weight of the prior, chosen with the length of a run by rows that are held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+import bayespeft
+from bayespeft import TrainConfig, registry
+from bayespeft.priors.fan_in import FanIn
+from bayespeft.training import cross_fitting as module
+from bayespeft.training.cross_fitting import choose
+from tests.training.points import FREE, OPTIONS, points
+
+SETTINGS = FREE.replace(most_steps=200, kl_weights=(0.1,), kl_pace=0.0, kl_warmup=0.0)
+
+
+def tight(scale):
+    """MAP under a prior that lets nothing be learned, or anything."""
+    return registry.get("methods", "map").replace(point_prior=FanIn(scale=scale), head_prior=FanIn(scale=scale))
+
+
+def runs_of(monkeypatch):
+    """Count the runs of a fit by the weight of the prior that each has, all rows' last."""
+    seen, real = [], module.resolved
+
+    def counted(train, steps):
+        seen.append(round(train.kl_weight, 6))
+        return real(train, steps)
+
+    monkeypatch.setattr(module, "resolved", counted)
+    return seen
+
+
+def test_a_prior_that_is_too_strong_is_weighed_less(mlp, monkeypatch):
+    seen = runs_of(monkeypatch)
+    posterior = bayespeft.fit(mlp, points(90, 0.0), tight(0.1), train=SETTINGS, **OPTIONS)
+    ended = posterior.history.ended
+    assert ended.kl_weight == 0.1
+    assert "the prior at 0.1 of its weight" in str(ended)
+    assert posterior.history.records[-1].kl_weight == pytest.approx(0.1)
+    assert seen[:2] == [1.0, 0.1]
+    held = bayespeft.fit(
+        mlp, points(90, 0.0), tight(0.1), train=SETTINGS.replace(kl_weight=1.0, kl_weights=()), **OPTIONS
+    )
+    test = points(400, 0.0, seed=1)
+    assert posterior.report(test, quotes=0).nll.value < held.report(test, quotes=0).nll.value - 0.1
+
+
+def test_labels_that_are_noise_leave_the_prior_as_it_is(mlp, monkeypatch):
+    seen = runs_of(monkeypatch)
+    posterior = bayespeft.fit(mlp, points(90, 1.0), "map", train=SETTINGS, **OPTIONS)
+    assert posterior.history.ended.kl_weight == 1
+    assert "of its weight" not in str(posterior.history.ended)
+    assert seen[-1] == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "train", "weight"),
+    [("map", SETTINGS.replace(kl_weight=0.5, kl_weights=()), 0.5), ("mle", SETTINGS, 1.0)],
+    ids=["set by the user", "no prior"],
+)
+def test_there_is_nothing_to_choose(method, train, weight, mlp, monkeypatch):
+    seen = runs_of(monkeypatch)
+    posterior = bayespeft.fit(mlp, points(60, 0.2), method, train=train.replace(most_steps=60), **OPTIONS)
+    assert posterior.history.ended.kl_weight == weight
+    assert seen == [weight] * 4
+
+
+def test_a_weight_that_the_user_sets_takes_the_place_of_those_to_choose_among():
+    assert TrainConfig(kl_weight=0.5).over(SETTINGS).kl_weights == ()
+    assert TrainConfig(lr=1).over(SETTINGS).kl_weights == (0.1,)
+    assert TrainConfig(kl_weight=0.5, kl_weights=(2.0,)).over(SETTINGS).kl_weights == (2.0,)
+
+
+def test_of_validation_data_the_better_state_is_kept(mlp):
+    """It is that of a fit under this weight alone."""
+    data = {"data": points(90, 0.0), "validation": points(200, 0.0, seed=1), **OPTIONS}
+    chosen = bayespeft.fit(mlp, guide=tight(0.1), train=SETTINGS, **data)
+    weights = {w: SETTINGS.replace(kl_weight=w, kl_weights=()) for w in (1.0, 0.1)}
+    alone, other = (bayespeft.fit(mlp, guide=tight(0.1), train=weights[w], **data) for w in (0.1, 1.0))
+    for name, mean in alone.joint_guide.mean().items():
+        assert torch.equal(mean, chosen.joint_guide.mean()[name])
+    assert chosen.history.ended.kl_weight == 0.1
+    assert chosen.history.ended.search_steps == other.history.steps
+    assert chosen.temperature == alone.temperature
+
+
+def test_another_weight_must_be_better_by_a_standard_error():
+    assert choose([0.7, 0.66], 100) == 0
+    assert choose([0.7, 0.64], 100) == 1
+    assert choose([0.7, 0.66], 400) == 1
+    assert choose([0.7, 0.5, 0.499], 100) == 2
+
+
+@dataclass
+class Seen:
+    """What a weight's curves came to so far."""
+
+    lowest: float
+    sizes: tuple[int, ...] = (100,)
+
+
+@pytest.mark.parametrize(
+    ("nlls", "goes_on"),
+    [((0.5, 0.6), (0.5,)), ((0.5, 0.45), (0.5, 0.45)), ((0.7, 0.5), (0.5,)), ((0.7, 0.8, 0.65), (0.7, 0.65))],
+    ids=["behind", "ahead", "far ahead", "two others"],
+)
+def test_another_weight_is_tried_while_it_leads(nlls, goes_on):
+    assert tuple(one.lowest for one in module._in_the_race([Seen(nll) for nll in nlls], 1.0)) == goes_on

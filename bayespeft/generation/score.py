@@ -28,6 +28,7 @@ from bayespeft.generation.prompts import (
 )
 from bayespeft.likelihoods.language_modelling import LanguageModelling
 from bayespeft.likelihoods.language_rows import Written
+from bayespeft.likelihoods.tokens import added
 from bayespeft.networks.tokens import IGNORED, padding_tokens
 from bayespeft.prediction.predictor import Predictor
 from bayespeft.predictive.categorical import entropy, information_bias, log_likelihood
@@ -93,7 +94,10 @@ def score(
     prompts = list(prompts) if isinstance(prompts, Iterator) else prompts
     sources = as_tokens(prompts, language, tokenizer, padding_tokens(model, tokenizer))
     pairs = _pairs(prompts, sources, targets, language, tokenizer)
-    rows = language.joined([p.source for p in pairs], [p.target for p in pairs], labels=[p.labels for p in pairs])
+    front, end = ([], []) if tokenizer is None else added(tokenizer)
+    rows = language.joined(
+        [p.source for p in pairs], [p.target for p in pairs], len(end), [p.labels for p in pairs], front
+    )
     examples = RowExamples(TokenTable(rows), Padding(filler(model, tokenizer), "right", labels=True))
     labels = examples.labels()
     assert labels is not None

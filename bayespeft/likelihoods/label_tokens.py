@@ -19,7 +19,7 @@ from bayespeft.data.columns import Row, label_of, remedy
 from bayespeft.errors import AttachError, DataError
 from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.likelihoods.prompts import LETTERS, answer_tokens, multiple_choice
-from bayespeft.likelihoods.tokens import whole_texts
+from bayespeft.likelihoods.tokens import added, ending, whole_texts
 from bayespeft.networks.embeddings import output_embedding
 from bayespeft.networks.positions import left_positions, token_limit
 
@@ -64,7 +64,7 @@ class LabelTokens(Categorical):
         return self.replace(labels=labels, token_ids=answer_tokens(tokenizer, prompt, labels), max_length=limit)
 
     def encode(self, rows: Sequence[Row], tokenizer: Any) -> list[dict[str, Any]]:
-        """Tokenize the prompt of each row; a prompt that is too long loses its beginning, not its end."""
+        """Tokenize the prompt of each row; one that is too long loses its beginning, but for special tokens, not its end."""
         prompts = []
         for i, row in enumerate(rows):
             choices = _choices(row, i)
@@ -78,16 +78,16 @@ class LabelTokens(Categorical):
                     f"row {i}: column 'question' must be a string, got {row.get('question')!r}. {remedy(row, 'question')}"
                 )
             prompts.append(multiple_choice(row["question"], choices, self.template, self.labels or LETTERS))
-        cut = slice(-self.max_length if self.max_length else None, None)
-        encoded = whole_texts(tokenizer, prompts, behind=False)
+        encoded, (front, _) = whole_texts(tokenizer, prompts, behind=False), added(tokenizer)
+        kept = [ending(ids, self.max_length or len(ids), front) for ids in encoded]
         examples: list[dict[str, Any]] = [
             {
-                "input_ids": ids[cut],
-                "attention_mask": [1] * len(ids[cut]),
+                "input_ids": ids,
+                "attention_mask": [1] * len(ids),
                 OFFERED: len(row["choices"]),
-                "whole": len(ids),
+                "whole": len(whole),
             }
-            for row, ids in zip(rows, encoded, strict=True)
+            for row, ids, whole in zip(rows, kept, encoded, strict=True)
         ]
         for i, (row, example) in enumerate(zip(rows, examples, strict=True)):
             if (answer := label_of(row, i)) is not None:

@@ -20,7 +20,7 @@ from bayespeft.data.columns import Row
 from bayespeft.errors import AttachError, ConfigError, DataError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.language_rows import COLUMNS, Reader
-from bayespeft.likelihoods.tokens import added
+from bayespeft.likelihoods.tokens import added, ending
 from bayespeft.networks.configuration import is_encoder_decoder, setting
 from bayespeft.networks.embeddings import output_embedding
 from bayespeft.networks.forward import last_logits
@@ -93,12 +93,13 @@ class LanguageModelling(Likelihood):
 
         Warnings say what a length limit cuts off, and which targets don't read behind their sources as their texts do.
         """
-        written = self.reader(tokenizer).rows(rows)
+        written, (front, end) = self.reader(tokenizer).rows(rows), added(tokenizer)
         return self.joined(
             [row.source for row in written],
             [row.target for row in written],
-            len(added(tokenizer)[1]),
+            len(end),
             [row.labels for row in written],
+            front,
         )
 
     def reader(self, tokenizer: Any) -> Reader:
@@ -122,11 +123,12 @@ class LanguageModelling(Likelihood):
         targets: Sequence[Sequence[int] | None],
         behind: int = 0,
         labels: Sequence[Sequence[int] | None] | None = None,
+        front: Sequence[int] = (),
     ) -> list[dict[str, Any]]:
         """Put tokens of sources and targets together as inputs and labels, which are the targets where no others are given.
 
-        Where both are longer than `max_length`, a causal model's source loses its beginning and an encoder's its end (but
-        for `behind` special tokens); a target is never cut.
+        Where both are longer than `max_length`, a causal model's source loses its beginning (but for the special tokens
+        in `front`) and an encoder's its end (but for `behind` special tokens); a target is never cut.
 
         Raises:
             DataError: a target alone is too long; there is no source token for its first one to be predicted from.
@@ -144,7 +146,7 @@ class LanguageModelling(Likelihood):
                     f"row {i}: the target has {len(own)} tokens with its end, but at most {self.max_length - least} fit "
                     "(max_length, or the network's limit), and a target is not cut. Raise max_length, or leave the row out."
                 )
-            kept = self._cut(list(source), len(own), behind)
+            kept = self._cut(list(source), len(own), behind, front)
             dropped.append(len(source) - len(kept))
             if self.encoder_decoder:
                 examples.append({"input_ids": kept, **({} if target is None else {"labels": own})})
@@ -160,13 +162,13 @@ class LanguageModelling(Likelihood):
             )
         return examples
 
-    def _cut(self, source: list[int], target: int, behind: int) -> list[int]:
+    def _cut(self, source: list[int], target: int, behind: int, front: Sequence[int]) -> list[int]:
         if self.max_length is None:
             return source
         if self.encoder_decoder:
             over = max(0, len(source) - self.max_length)
             return source[: len(source) - over - behind] + source[len(source) - behind :] if over else source
-        return source[-(self.max_length - target) :]
+        return ending(source, self.max_length - target, front)
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return log p(target | source) of each example, (n, 1) float32, nats."""

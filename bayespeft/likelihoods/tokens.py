@@ -27,6 +27,17 @@ def repeated(tokens: Sequence[int], front: Sequence[int]) -> int:
     return count
 
 
+def ending(tokens: Sequence[int], most: int, front: Sequence[int] = ()) -> list[int]:
+    """Return as many tokens as fit: the last ones, behind the special ones in `front` where the text begins with these.
+
+    A network that has always seen a start token is another without it.
+    """
+    if len(tokens) <= most:
+        return list(tokens)
+    kept = min(len(front), most - 1) if list(tokens[: len(front)]) == list(front) else 0
+    return [*tokens[:kept], *tokens[len(tokens) - most + kept :]]
+
+
 def whole_texts(tokenizer: Any, texts: Sequence[str], *, behind: bool = True) -> list[list[int]]:
     """Return the tokens of texts with the tokenizer's special tokens, each once: `behind` them, too, or only before."""
     encoded: list[list[int]] = tokenizer(list(texts), verbose=False)["input_ids"] if texts else []

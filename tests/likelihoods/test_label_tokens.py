@@ -97,12 +97,14 @@ def test_gradients_reach_the_network_through_label_rows(llama):
     assert llama.model.layers[0].self_attn.q_proj.weight.grad.abs().sum() > 0
 
 
-def test_rows_are_encoded_and_long_prompts_keep_their_end(tokenizer, questions, llama):
+def test_rows_are_encoded_and_long_prompts_keep_their_end_and_their_start_token(tokenizer, questions, llama):
     likelihood = LabelTokens(max_length=6).resolve(llama, tokenizer, questions)
     encoded = likelihood.encode(questions, tokenizer)
     assert all(len(row["input_ids"]) == 6 for row in encoded)
     whole = LabelTokens().resolve(llama, tokenizer, questions).encode(questions, tokenizer)
-    assert encoded[0]["input_ids"] == whole[0]["input_ids"][-6:]
+    first, *rest = whole[0]["input_ids"]
+    assert first == tokenizer.cls_token_id
+    assert encoded[0]["input_ids"] == [first, *rest[-5:]]
     assert [row["labels"] for row in whole[:3]] == [0, 1, 2]
 
 

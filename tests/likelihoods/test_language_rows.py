@@ -41,14 +41,14 @@ def test_rows_of_an_encoder_decoder(t5, tokenizer):  # noqa: F811
     assert shifted(batch.labels, t5).tolist() == [[0, bad, end, 0], [0, *encoded[0]["labels"][:-1]]]
 
 
-def test_a_long_source_loses_its_beginning_and_says_so(llama, tokenizer):
+def test_a_long_source_loses_its_beginning_but_for_special_tokens_and_says_so(llama, tokenizer):
     likelihood = likelihood_of(llama, tokenizer, max_length=5)
     rows = [{"source": "the cat is very very", "target": "not good"}, {"source": "a", "target": "b"}]
     with pytest.warns(
         UserWarning, match=r"1 of 2 sources are longer than max_length=5 .* lost their beginning: 4 tokens"
     ):
         long, short = likelihood.encode(rows, tokenizer)
-    assert tokenizer.convert_ids_to_tokens(long["input_ids"]) == ["very", "very", "not", "good", "[SEP]"]
+    assert tokenizer.convert_ids_to_tokens(long["input_ids"]) == ["[CLS]", "very", "not", "good", "[SEP]"]
     assert len(short["input_ids"]) == 4
 
 

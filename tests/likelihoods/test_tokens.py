@@ -14,10 +14,26 @@ from bayespeft import TrainConfig
 from bayespeft.likelihoods.label_tokens import LabelTokens
 from bayespeft.likelihoods.language_modelling import LanguageModelling
 from bayespeft.likelihoods.sequence_classification import SequenceClassification
-from bayespeft.likelihoods.tokens import added, continuations, repeated, whole_texts
+from bayespeft.likelihoods.tokens import added, continuations, ending, repeated, whole_texts
 
 SPECIAL = ["<pad>", "<s>", "</s>", "<unk>"]
 QUICK = TrainConfig(steps=1, batch_size=4)
+
+
+@pytest.mark.parametrize(
+    ("most", "front", "expected"),
+    [
+        (5, [1], [1, 2, 3, 4, 5]),
+        (3, [1], [1, 4, 5]),
+        (3, [], [3, 4, 5]),
+        (3, [9], [3, 4, 5]),  # the text does not begin with it
+        (3, [1, 2], [1, 2, 5]),
+        (2, [1, 2], [1, 5]),
+        (1, [1], [5]),
+    ],
+)
+def test_the_end_of_a_long_text_behind_its_special_tokens(most, front, expected):
+    assert ending([1, 2, 3, 4, 5], most, front) == expected
 
 
 def special(core: Tokenizer) -> PreTrainedTokenizerFast:

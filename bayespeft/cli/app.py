@@ -1,4 +1,4 @@
-"""The command line `bayespeft`: its commands, each of more than a few lines in a file of its own, and its errors."""
+"""The command line `bayespeft`: its commands, and how its errors are shown."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import signal
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 from typer.core import TyperGroup
 
 import bayespeft
-from bayespeft.cli import options as opt
-from bayespeft.cli import plan as planning
 from bayespeft.cli.compare import compare
-from bayespeft.cli.doctor import look
+from bayespeft.cli.doctor import doctor
 from bayespeft.cli.evaluate import evaluate
 from bayespeft.cli.fit import fit
 from bayespeft.cli.predict import predict
@@ -66,7 +63,7 @@ def main(
     """Bayesian adapters: fine-tune a few parameters, and get probabilities that can be believed."""
 
 
-for command in (fit, report, evaluate, predict, compare):
+for command in (fit, report, evaluate, predict, compare, doctor):
     app.command()(command)
 
 
@@ -74,35 +71,3 @@ for command in (fit, report, evaluate, predict, compare):
 def methods() -> None:
     """List the methods: what is learned, how it is uncertain, where it is from."""
     show(bayespeft.methods().table())
-
-
-@app.command()
-def doctor(
-    data_dir: opt.DataDir = None,
-    plan: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Count what a fit on MODEL will cost, before it is loaded.")
-    ] = None,
-    method: Annotated[str, typer.Option(help="With --plan: the method.")] = "melora",
-    batch: Annotated[int, typer.Option(min=1, help="With --plan: examples of a step.")] = 8,
-    length: Annotated[int, typer.Option(min=1, help="With --plan: tokens of each.")] = 512,
-    dtype: Annotated[str, typer.Option(help="With --plan: precision of the network.")] = "float32",
-) -> None:
-    """Show what is installed, and which devices, models and data sets are found. Nothing is downloaded.
-
-    With --plan: what a training step takes in operations and bytes, counted from the network's configuration alone.
-    """
-    if plan is not None:
-        found = planning.plan(plan, method, batch, length, dtype)
-        table = Table(
-            title=f"{plan}, {method}, {batch} x {length} tokens, {dtype}", title_justify="left", show_header=False, box=None,
-            padding=(0, 2, 0, 1),
-        )  # fmt: skip
-        for part in planning.lines(found):
-            table.add_row(*part)
-        show(table)
-        return
-    for title, lines in look(data_dir):
-        table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 1))
-        for line in lines:
-            table.add_row(*line)
-        show(table)

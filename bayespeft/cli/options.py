@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from bayespeft.cli import parsing
+from bayespeft.pretrained.load import Task
 
 DATA, NETWORK, TRAINING, OUTPUT = "Data", "Network", "Training", "Output"
-
-Kind = Literal["classification", "multi_label", "tokens", "causal"]
 
 ModelName = Annotated[
     str,
@@ -21,6 +20,7 @@ ModelName = Annotated[
         show_default=False,
     ),
 ]
+SavedPosterior = Annotated[Path, typer.Argument(metavar="DIR", help="Where `fit` saved it.", show_default=False)]
 DataName = Annotated[
     str,
     typer.Argument(
@@ -54,7 +54,7 @@ Limit = Annotated[
 ]
 MaxLength = Annotated[int | None, typer.Option(min=1, help="Cut inputs to so many tokens.", rich_help_panel=DATA)]
 TaskKind = Annotated[
-    Kind | None,
+    Task | None,
     typer.Option(
         help="Classify texts (by one label or several) or their words, or answer with a causal language model. "
         "By default the data's columns say which.",

@@ -84,10 +84,12 @@ def data_options(texts: list[str] | None) -> dict[str, Any]:
     """Read `--data-option`: a value with commas is a list.
 
     Raises:
-        ConfigError: one is not NAME=VALUE.
+        ConfigError: one is not NAME=VALUE, or two have one name.
     """
-    found = _pairs(texts, "data option", "NAME=VALUE is expected, such as groups=sci.med,sci.space")
-    return {name: value.split(",") if "," in value else value for name, value in found}
+    found = _once(
+        _pairs(texts, "data option", "NAME=VALUE is expected, such as groups=sci.med,sci.space"), "data option"
+    )
+    return {name: value.split(",") if "," in value else value for name, value in found.items()}
 
 
 def columns(text: str | None) -> dict[str, str]:

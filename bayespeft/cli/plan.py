@@ -26,17 +26,10 @@ def plan(name: str, method: str, batch: int, length: int, dtype: str) -> Costs:
     import transformers  # slow to import
 
     if dtype not in DTYPES:
-        raise ConfigError(f"dtype={dtype!r}: {', '.join(DTYPES)}.")
+        raise ConfigError(f"dtype={dtype!r} is none of {', '.join(DTYPES)}.")
     chosen = registry.get("methods", method)
-    path = name
-    if not Path(name).expanduser().is_dir():
-        try:
-            known: Pretrained = registry.get("pretrained", name)
-            path = known.path()
-        except UnknownNameError:
-            path = name
     try:
-        config: Any = transformers.AutoConfig.from_pretrained(str(Path(path).expanduser()) if path != name else path)
+        config: Any = transformers.AutoConfig.from_pretrained(_path(name))
     except (OSError, ValueError) as error:
         raise UnknownNameError(
             f"no configuration of a network is found under {name!r}: give a built-in name, a folder or a name on the hub. "
@@ -45,6 +38,18 @@ def plan(name: str, method: str, batch: int, length: int, dtype: str) -> Costs:
     writes = any(kind.endswith(("ForCausalLM", "LMHeadModel")) for kind in config.architectures or ())
     auto = transformers.AutoModelForCausalLM if writes else transformers.AutoModelForSequenceClassification
     return costs(lambda: auto.from_config(config, dtype=DTYPES[dtype]), chosen, batch, length)
+
+
+def _path(name: str) -> str:
+    """Return the folder that is named, that of a built-in network, or a name on the hub as it is."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return str(folder)
+    try:
+        known: Pretrained = registry.get("pretrained", name)
+        return str(known.path())
+    except UnknownNameError:
+        return name
 
 
 def lines(found: Costs) -> Iterator[tuple[str, str]]:

@@ -34,7 +34,7 @@ NUMBER = "{:.6g}"
 
 
 def predict(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A saved posterior.", show_default=False)],
+    directory: opt.SavedPosterior,
     names: Annotated[
         list[str],
         typer.Argument(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,7 +15,7 @@ from bayespeft.fitting.from_pretrained import from_pretrained
 
 
 def report(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where `fit` saved it.", show_default=False)],
+    directory: opt.SavedPosterior,
     names: Annotated[
         list[str],
         typer.Argument(

@@ -35,7 +35,7 @@ class Files:
         """Check that each can be written, before anything is computed.
 
         Raises:
-            FileError: a folder can't be written to.
+            CheckpointError: a folder can't be written to.
         """
         for path in (self.html, self.json, self.csv, self.plot, *(path for _, path in self.figures)):
             if path is not None:
@@ -45,7 +45,7 @@ class Files:
         """Show the report, and write what was asked for.
 
         Raises:
-            ConfigError: there is no such picture of it.
+            ConfigError: there is no such picture of it. FileError: a file can't be written.
         """
         typer.echo(str(report))
         if self.plot is not None and not isinstance(report, DrawnReport):
@@ -55,7 +55,7 @@ class Files:
             ("Page", self.html, report.to_html),
             ("Report", self.json, report.to_json),
             ("Numbers", self.csv, report.to_csv),
-            ("Plot", self.plot, getattr(report, "plot", None)),
+            ("Plot", self.plot, report.plot if isinstance(report, DrawnReport) else None),
         ):
             if path is not None and write is not None:
                 write(path)

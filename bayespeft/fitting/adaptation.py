@@ -30,7 +30,7 @@ from bayespeft.training.schedule import lr_factor
 from bayespeft.training.steps import Steps
 from bayespeft.utils.annotations import Count, Draws, Seed
 from bayespeft.utils.checks import checked_methods
-from bayespeft.utils.processes import processes
+from bayespeft.utils.processes import world_size
 from bayespeft.utils.randomness import Stream, seeded
 from bayespeft.utils.threads import alone
 
@@ -170,7 +170,7 @@ class Adaptation:
             with self._stream().continued(), torch.autocast(kind, enabled=False), pyro.validation_enabled(first):
                 found = steps.loss(read, rows) + steps.offset
             self._taken += 1
-            self._seen += len(read) * processes()
+            self._seen += len(read) * world_size()
         return found
 
     def predict(self, data: Any, draws: Draws = 5, seed: Seed = 0, *, batch_size: Count = 32) -> Any:

@@ -7,7 +7,7 @@ import torch.distributed
 
 from bayespeft.errors import FitError
 from bayespeft.training.steps import Steps, Terms
-from bayespeft.utils.processes import grouped
+from bayespeft.utils.processes import distributed
 from bayespeft.utils.randomness import seeded
 
 
@@ -38,7 +38,7 @@ class ElboTerms:
         nlls = torch.stack([step.nll for step in self._recent]).sum()
         sums = torch.stack([nlls, nlls.new_tensor(float(sum(step.rows for step in self._recent)))])
         self._recent.clear()
-        if grouped():
+        if distributed():
             torch.distributed.all_reduce(sums)
         with seeded(problem.seed):
             kl, prior = self._steps.prior_terms()

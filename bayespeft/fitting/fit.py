@@ -41,7 +41,7 @@ from bayespeft.utils.checks import checked
 from bayespeft.utils.device import find_device
 from bayespeft.utils.files import locked
 from bayespeft.utils.memory import PeakMemory
-from bayespeft.utils.processes import process, processes
+from bayespeft.utils.processes import rank, world_size
 from bayespeft.utils.randomness import seeded
 from bayespeft.utils.threads import alone
 
@@ -196,9 +196,9 @@ def fit(
 
 def _warn_of_processes() -> None:
     """Warn where a launcher has started several processes, which do not share a fit."""
-    if processes() > 1:
+    if world_size() > 1:
         warnings.warn(
-            f"this is process {process()} of {processes()}, and fit trains in one: each process that calls it fits a posterior "
+            f"this is process {rank()} of {world_size()}, and fit trains in one: each process that calls it fits a posterior "
             "of its own to all of the data that it is given. To train one posterior in all of them, take bayespeft.adapt and "
             "wrap adaptation.module in DistributedDataParallel (or prepare it with accelerate), or take "
             "bayespeft.integrations.BayesTrainer.",

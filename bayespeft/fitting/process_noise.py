@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from bayespeft.errors import CheckpointError
-from bayespeft.utils.processes import process
+from bayespeft.utils.processes import rank
 from bayespeft.utils.randomness import Stream
 
 # The seeds of two processes lie this far apart, and those of two beginnings of one process; both distances are primes.
@@ -45,7 +45,7 @@ class ProcessNoise:
             CheckpointError: the state was saved on another kind of device.
         """
         if self._stream is None:
-            number = process()
+            number = rank()
             saved = None if self._saved is None or self._saved["process"] != number else self._saved["states"]
             # A state of another process has gone on from elsewhere: begin at another place than at the first step.
             begun = Stream(self._seed + PROCESSES_APART * number + (STEPS_APART * done if saved is None else 0), device)
@@ -58,4 +58,4 @@ class ProcessNoise:
         """Return where the stream stands and whose it is, as plain containers; None before its beginning."""
         if self._stream is None:
             return self._saved
-        return {"process": process(), "states": self._stream.state()}
+        return {"process": rank(), "states": self._stream.state()}

@@ -1,1 +1,1 @@
-"""Checkpoints: safetensors and JSON."""
+"""What is written and read: saved posteriors, LoRAs in peft's format, merged networks, repositories on the hub."""

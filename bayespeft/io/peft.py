@@ -185,7 +185,7 @@ def _check_layer(name: str, layers: Mapping[str, Layer], model: nn.Module, confi
 
 
 def _by_pattern(patterns: Mapping[str, Any] | None, name: str, default: Any) -> Any:
-    """Look a layer up as peft does: the first pattern that matches the last parts of its name."""
+    """Return what the first pattern that matches the last parts of a layer's name maps to, as peft has it; else `default`."""
     if not isinstance(patterns or {}, Mapping):
         raise CheckpointError(f"rank_pattern or alpha_pattern is {patterns!r:.40}: a table of layers is expected.")
     try:
@@ -199,8 +199,8 @@ def _pair(halves: Mapping[str, Tensor], layer: Layer, config: dict[str, Any]) ->
     alpha = _by_pattern(config.get("alpha_pattern"), layer.name, config.get("lora_alpha", 8))
     if type(alpha) not in (int, float) or not 0 < alpha < 1e30:
         raise CheckpointError(f"layer '{layer.name}': lora_alpha={alpha!r:.40} must be a positive number.")
-    if type(r) is not int:
-        raise CheckpointError(f"layer '{layer.name}': r={r!r:.40} must be a whole number.")
+    if type(r) is not int or r < 1:
+        raise CheckpointError(f"layer '{layer.name}': r={r!r:.40} must be a whole number from 1 on.")
     for half, shape in (("A", (r, layer.in_features)), ("B", (layer.out_features, r))):
         if half not in halves:
             raise CheckpointError(f"layer '{layer.name}': the file lacks lora_{half}.weight.")

@@ -43,11 +43,11 @@ def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:
             fresh.unlink(missing_ok=True)
         _sync_folder(path.parent)
     except (OSError, ValueError) as error:  # a name may be none, or hold what no name can
-        raise FileError(f"'{path}' can't be written: {_why(error)}. Choose another path, or make room.") from None
+        raise _unwritable(path, error) from None
 
 
 def check_room(path: str | os.PathLike[str], size: int) -> None:
-    """Check that a file of so many bytes can be written at a path, by having the room set aside for a moment.
+    """Check that a file of so many bytes can be written at a path; where the system can, the room is set aside for a moment.
 
     Raises:
         FileError: it can't.
@@ -65,7 +65,7 @@ def check_room(path: str | os.PathLike[str], size: int) -> None:
         finally:
             fresh.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
-        raise FileError(f"'{path}' can't be written: {_why(error)}. Choose another path, or make room.") from None
+        raise _unwritable(path, error) from None
 
 
 def beside(path: Path) -> Path:
@@ -132,6 +132,10 @@ def read_text(path: str | os.PathLike[str]) -> str:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise FileError(f"'{path}' can't be read: {_why(error)}.") from None
+
+
+def _unwritable(path: Path, error: Exception) -> FileError:
+    return FileError(f"'{path}' can't be written: {_why(error)}. Choose another path, or make room.")
 
 
 def _why(error: Exception) -> str:

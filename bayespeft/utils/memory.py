@@ -19,7 +19,7 @@ def free_memory(device: torch.device) -> int:
 
 
 def byte_text(count: int) -> str:
-    """Return an amount of memory in words."""
+    """Return a number of bytes as a text in MiB, or in GiB from one on."""
     return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 

@@ -12,27 +12,27 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def grouped() -> bool:
-    """Whether this process is in a group."""
+def distributed() -> bool:
+    """Whether this process is one of a group."""
     return dist.is_available() and dist.is_initialized()
 
 
-def process() -> int:
+def rank() -> int:
     """Return the number of this process in its group, from 0."""
-    return dist.get_rank() if grouped() else 0
+    return dist.get_rank() if distributed() else 0
 
 
-def processes() -> int:
-    """Return how many processes the group has."""
-    return dist.get_world_size() if grouped() else 1
+def world_size() -> int:
+    """Return how many processes the group has, 1 without one."""
+    return dist.get_world_size() if distributed() else 1
 
 
 def shared_out(items: Iterable[T], work: Callable[[T], R]) -> Iterator[R]:
-    """Yield the work on each item, in order, in every process of the group; each item is worked on by one of them.
+    """Yield what `work` returns for each item, in order, in every process of the group; one of them works on each item.
 
-    All processes call it with the same items. An error of one of them is raised in all.
+    All processes call it with the same items. What `work` raises in one of them is raised in all.
     """
-    count, own = processes(), process()
+    count, own = world_size(), rank()
     iterator = iter(items)
     while some := list(islice(iterator, count)):
         found: tuple[Any, Exception | None] = (None, None)

@@ -39,5 +39,7 @@ def test_small_parsers():
     assert parsing.names(" mle, melora,") == ["mle", "melora"]
     assert parsing.numbers("0,1, 2") == [0, 1, 2]
     assert parsing.data_options(["groups=a,b", "config=x"]) == {"groups": ["a", "b"], "config": "x"}
+    with pytest.raises(ConfigError, match="data option 'groups' is named twice"):
+        parsing.data_options(["groups=a", "groups=b"])
     with pytest.raises(ConfigError, match="whole numbers"):
         parsing.numbers("0,1.5")

@@ -105,6 +105,9 @@ class TestRefusals:
         (saved / CONFIG).write_text(json.dumps(config | {"r": 8}))
         with pytest.raises(CheckpointError, match=r"lora_A has shape \(4, 16\), rank 8"):
             read_lora(saved, bert)
+        (saved / CONFIG).write_text(json.dumps(config | {"r": 0}))
+        with pytest.raises(CheckpointError, match=r"r=0 must be a whole number from 1 on"):
+            read_lora(saved, bert)
 
     def test_heads_that_do_not_fit(self, bert, saved):
         other = copy.deepcopy(bert)

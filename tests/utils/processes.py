@@ -10,15 +10,15 @@ import torch
 import torch.distributed as dist
 
 from bayespeft.errors import DataError
-from bayespeft.utils.processes import grouped, process, processes, shared_out
+from bayespeft.utils.processes import distributed, rank, shared_out, world_size
 
 
-def failing(rank: int) -> str:
+def failing() -> str:
     """One process fails, and all learn of it."""
 
     def work(item: int) -> int:
         if item == 1:
-            raise DataError(f"item {item}, in process {rank}")
+            raise DataError(f"item {item}, in process {rank()}")
         return item
 
     try:
@@ -28,14 +28,14 @@ def failing(rank: int) -> str:
     return ""
 
 
-def run(rank: int, folder: str) -> None:
+def run(number: int, folder: str) -> None:
     """Join a group of two, share work out, and write down what came of it."""
     # By the loopback alone: what a machine calls itself may lead nowhere.
     if sys.platform == "linux":
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=number, world_size=2)
     worked: list[int] = []
     shared = list(shared_out(range(5), lambda item: worked.append(item) or item * item))
-    found = {"who": [grouped(), process(), processes()], "shared": shared, "worked": worked, "failing": failing(rank)}
-    torch.save(found, Path(folder) / f"{rank}.pt")
+    found = {"who": [distributed(), rank(), world_size()], "shared": shared, "worked": worked, "failing": failing()}
+    torch.save(found, Path(folder) / f"{number}.pt")
     dist.destroy_process_group()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.multiprocessing import spawn
 
-from bayespeft.utils.processes import grouped, process, processes, shared_out
+from bayespeft.utils.processes import distributed, rank, shared_out, world_size
 from tests.utils.processes import run
 
 
@@ -25,7 +25,7 @@ def test_work_is_shared_out_in_order_and_errors_reach_all(two):
 
 
 def test_without_a_group_all_is_done_here_as_it_is_asked_for():
-    assert (grouped(), process(), processes()) == (False, 0, 1)
+    assert (distributed(), rank(), world_size()) == (False, 0, 1)
     worked = []
     found = shared_out(range(3), lambda item: worked.append(item) or item)
     assert next(found) == 0

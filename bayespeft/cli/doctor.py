@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
@@ -42,9 +42,8 @@ def doctor(
 
     With --plan: what a training step takes in operations and bytes, counted from the network's configuration alone.
     """
-    if plan is None:
-        tables = look(data_dir)
-    else:
+    tables: Iterator[tuple[str, Sequence[tuple[str, ...]]]] = look(data_dir)
+    if plan is not None:
         costs = planning.plan(plan, method, batch, length, dtype)
         tables = iter([(f"{plan}, {method}, {batch} x {length} tokens, {dtype}", list(planning.lines(costs)))])
     for title, lines in tables:

@@ -9,10 +9,11 @@ from typing import Any
 
 from bayespeft.compare.tuning import Tuned
 from bayespeft.report.calibration import CalibrationReport
-from bayespeft.report.metric import UNKNOWN, Figure, Metric, value_of
+from bayespeft.report.metric import UNKNOWN, Figure
+from bayespeft.report.view.table import plain_cells
 
 SCORE = "entropy"
-"""The score that tells other data from test rows: the one of the usual ones that all methods have and that uses all classes."""
+"""The score that tells other data from test rows: all methods have it, and it goes by the probabilities of all classes."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,7 @@ class Column:
 
     def cells(self, figure: Figure) -> tuple[str, str]:
         """Return value and interval as they are shown; of what is unknown a dash."""
-        value = value_of(figure)
-        ends = f"[{figure.low:.3f}, {figure.high:.3f}]" if isinstance(figure, Metric) else ""
-        return (UNKNOWN, "") if value is None else (f"{value:.3f}", ends)
+        return plain_cells(figure)
 
 
 def _separation(data: str) -> Column:

@@ -181,12 +181,13 @@ def _page(method: str, suffix: str) -> str:
 
 
 def _full(run: Run) -> CalibrationReport:
-    """The report of a run with what the run tells of itself."""
+    """Return the report of a run, with how the training went, its settings and its versions."""
     report, history = CalibrationReport.from_dict(run["report"]), History.from_dict(run["history"])
     return replace(report, training=training(history), setup=Setup(run["settings"], run.get("versions", {})))
 
 
 def _first(group: Group) -> dict[str, CalibrationReport]:
+    """Return title -> report of each method's first run."""
     several = len({run["seed"] for run in group.all}) > 1
     return {
         group.titles[name] + (f", seed {runs[0]['seed']}" if several else ""): CalibrationReport.from_dict(

@@ -54,7 +54,7 @@ class DataSet(Config):
         data_dir: a folder of data sets, each a folder of files `<split>.jsonl`.
         options: the data set's own, such as groups of newsgroups.
         columns: which of its columns is which, where they have names of their own: see `bayespeft.fit`.
-        kind: "classification" or "causal"; None goes by the columns.
+        kind: of the task, as for `bayespeft.Task`; None goes by the columns.
         max_length: longest input in tokens; None for what network and tokenizer allow.
         limit: training rows; None for all.
         test_limit: test rows; None for all.

@@ -40,8 +40,8 @@ class Group:
     def verdict(self, metric: str) -> Verdict:
         """Return which method is best by a metric of `scores.tested`, and whether it differs from the others.
 
-        None is where a run lacks the metric's contributions, as one made before the metric was registered does: the others
-        are not all of the table.
+        No method is, where a run lacks the metric's contributions because it was made before the metric was registered: the
+        best of the other methods need not be the best of all.
         """
         return self._verdicts[metric]
 
@@ -57,6 +57,7 @@ class Group:
 
 
 def _of(metric: str, by_seed: dict[int, dict[str, Floats]]) -> dict[int, Floats]:
+    """Return the contributions of each seed to a metric; none where a seed lacks them."""
     known = all(metric in scores for scores in by_seed.values())
     return {seed: scores[metric] for seed, scores in by_seed.items()} if known else {}
 

@@ -99,7 +99,7 @@ def _numbers(
 
 
 def _metric(spec: MetricSpec | Column, figures: Sequence[Figure]) -> str:
-    """A figure over several seeds, or of one with its interval; unknown where a run lacks it."""
+    """Return mean and standard deviation over seeds, or one seed's value with its interval; a dash where a run lacks it."""
     values = [value for figure in figures if (value := value_of(figure)) is not None]
     if len(values) < len(figures):
         return UNKNOWN
@@ -133,7 +133,7 @@ def _facts(group: Group, named: bool) -> str:
 
 
 def _unlike(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """In what the runs of one table were made differently; of devices of one kind it doesn't matter which it was."""
+    """Say in which software, and on which kinds of device, the runs of one table were made differently."""
     made = [{"device": run.get("device", "").partition(":")[0], **run.get("versions", {})} for run in runs]
     names = dict.fromkeys(name for one in made for name in one)
     found = {name: sorted({one.get(name) or "unknown" for one in made}) for name in names}

@@ -150,7 +150,7 @@ class Worker:
         return self._data[1:]
 
     def _base(self, job: Job, task: Task) -> tuple[nn.Module, Any]:
-        """Return the network, as it was given, and its tokenizer."""
+        """Return the network, unchanged by earlier fits, and its tokenizer."""
         # One network serves all methods that leave it as it was; its fresh head goes by the seed.
         which = _place(job), job.seed
         if self._network is None or self._network[0] != which:

@@ -99,7 +99,7 @@ class Verdict:
     """The best method by a metric, and how sure that is.
 
     Attributes:
-        best: the method with the best mean; None where a method has no scores, so that nothing can be tested.
+        best: the method with the best mean; None where there is one method, or one has no scores: nothing can be tested.
         p: every other method -> p-value of its difference from the best, Holm-adjusted for all pairs of methods: which one
             is best was seen in the same data.
     """

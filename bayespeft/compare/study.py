@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from bayespeft import registry
@@ -16,6 +16,9 @@ from bayespeft.config import Targets, TrainConfig
 from bayespeft.data.columns import Row
 from bayespeft.errors import ConfigError
 from bayespeft.methods.base import Method
+from bayespeft.utils import annotations
+from bayespeft.utils.annotations import Seed
+from bayespeft.utils.checks import check
 
 Run = dict[str, Any]
 Draws = int | Literal["auto"]
@@ -68,14 +71,14 @@ class Study:
         tuning: a search for the rates of every method, with the same budget; None: each has its own rates.
 
     Raises:
-        ConfigError: none of one of these, or one twice.
+        ConfigError: none of one of these, or one twice; a seed or a number of draws can't be used.
     """
 
     models: tuple[str, ...]
     data: Mapping[str, DataSet]
     methods: tuple[Method, ...]
     seeds: tuple[int, ...] = (0,)
-    draws: Draws = field(default=10)
+    draws: Draws = 10
     tuning: Tuning | None = None
 
     def __post_init__(self) -> None:
@@ -84,8 +87,8 @@ class Study:
             if not found or len(set(found)) < len(found):
                 each = "each name once" if what == "methods" else "each once"
                 raise ConfigError(f"{what} is {list(found)}: at least one, and {each}.")
-        if self.draws != "auto" and self.draws < 0:
-            raise ConfigError(f"draws is {self.draws}: a number from 0 on, or 'auto'.")
+        object.__setattr__(self, "seeds", tuple(check("seeds", self.seeds, Sequence[Seed])))
+        object.__setattr__(self, "draws", check("draws", self.draws, annotations.Draws | Literal["auto"]))
 
     @classmethod
     def of(
@@ -93,8 +96,13 @@ class Study:
     ) -> Study:
         """Return the study of these names.
 
+        Args:
+            models: see the class.
+            data: sources of data sets, which are their labels, too.
+            methods: names of registered methods, or methods.
+
         Raises:
-            ConfigError, UnknownNameError: there is no such method, or see the class.
+            UnknownNameError: there is no such method. ConfigError: see the class.
         """
         sources = [data] if isinstance(data, str) else list(data)
         if len(set(sources)) < len(sources):
@@ -171,7 +179,7 @@ class Study:
         return jobs
 
     def _read(self, data: DataSet) -> Run:
-        """Those settings that the rows decide. Runs on other rows are other runs, which pair with none of these."""
+        """Return those settings that the rows decide. Runs on other rows are other runs, which pair with none of these."""
         task = data.task(self.models[0])
         test, train = task.source("test", limit=data.test_limit), task.source("train")
         others = {name: _digest(other.beside(data).rows or ()) for name, other in data.ood.items()}
@@ -197,7 +205,7 @@ class Study:
             "method": method.model_dump(mode="json"),
             "code": code(method),
         }
-        # Without tuning the settings don't mention it, so that results from before there was tuning still count.
+        # A study that does not tune says nothing of it, so that its runs are found again whatever a search can be told.
         if self.tuning is not None:
             settings["tuning"] = self.tuning.model_dump(mode="json")
         return {

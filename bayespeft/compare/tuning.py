@@ -153,7 +153,7 @@ def search(method: Method, tuning: Tuning, held_out: int, attempt: Callable[[Met
 def held_out(rows: Sequence[Row], seed: int, share: float = FIFTH) -> tuple[list[Row], list[Row]]:
     """Return the rows to train on, and a random part for what must not be trained on, such as a temperature.
 
-    Rows that differ in their labels alone stay together: one that is trained on would tell the label of the other.
+    Rows that are alike but for their labels stay together: if one of them were trained on, the other would not be held out.
 
     Args:
         rows: all of them.

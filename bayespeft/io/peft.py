@@ -165,6 +165,8 @@ def _check_config(config: dict[str, Any]) -> None:
             f"init_lora_weights={init!r} changes the base weights too; convert it in peft (save_pretrained with "
             f"path_initial_model_for_weight_conversion), or {_MERGE}."
         )
+    if not isinstance(config.get("use_rslora", False), bool | None):
+        raise CheckpointError(f"use_rslora={config['use_rslora']!r:.40} must be true or false: the file was changed.")
     for name, value in config.items():
         if value and name not in _KNOWN.split():
             raise CheckpointError(f"{name}={value!r} is more than a plain LoRA; {_MERGE}.")

@@ -1,4 +1,4 @@
-"""Metrics over examples, calibration reports, decisions, plots."""
+"""What predictions are worth: metrics with intervals, reports, conformal sets, decisions. Pictures are made in `view`."""
 
 from bayespeft.report.binning import Bin
 from bayespeft.report.calibration import CalibrationReport

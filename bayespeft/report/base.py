@@ -20,14 +20,13 @@ from bayespeft.utils.visible import visible
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# These parts are no figures of the report.
+# The CSV leaves these parts out: they are no figures of the report.
 CONTEXT = ("quotes", "setup")
 
-
-# Attributes that callers may pass as numbers of numpy or torch; JSON knows none of these.
+# Callers may pass these attributes as numbers of numpy or torch, which JSON does not know.
 PLAIN = {
     "draws": int, "forward_passes": int, "backward_passes": int, "nll_error": float, "seconds": float,
-    "trainable_parameters": int, "total_parameters": int, "peak_memory_bytes": int,
+    "trainable_parameters": int, "total_parameters": int, "peak_memory_bytes": int, "mutual_information": float,
 }  # fmt: skip
 
 
@@ -73,8 +72,9 @@ class Report(JsonReport, ABC):
 
     def __post_init__(self) -> None:
         for name, kind in PLAIN.items():
-            value = getattr(self, name)
-            object.__setattr__(self, name, None if value is None else kind(value))
+            value = getattr(self, name, None)
+            if value is not None:
+                object.__setattr__(self, name, kind(value))
 
     @property
     @abstractmethod

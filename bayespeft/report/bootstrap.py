@@ -5,7 +5,7 @@ Which metrics there are says `metrics.spec`, and what their intervals cover `met
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -123,7 +123,6 @@ def mean_intervals(
     """
     _check(level)
     values = np.stack(list(scores.values()), axis=1)
-    resamples = affordable(resamples, len(values))
     n, means, size = len(values), values.mean(axis=0), np.abs(values).max(axis=0)
     ends = {name: (0.0 if values[:, i].min() >= 0 else -np.inf, np.inf) for i, name in enumerate(scores)}
     ends |= ranges or {}
@@ -131,11 +130,13 @@ def mean_intervals(
     unit = np.where(size > 0, size, 1.0)
     values = (values - means) / unit
     error = values.std(axis=0) / n**0.5
-    draws = np.empty((max(resamples, 0), len(scores)))
-    for rows, drawn in resampled_counts(n, resamples, np.random.default_rng(seed)):
+
+    def deviation(drawn: Floats) -> Floats:
         mean = drawn @ values / n
         spread = np.sqrt(np.maximum(drawn @ values**2 / n - mean**2, 0) / n)
-        draws[rows] = deviates(mean, spread, 0.0, error)
+        return deviates(mean, spread, 0.0, error)
+
+    draws = on_resamples(n, deviation, resamples, seed)
     return {
         name: studentised(
             float(means[i]), float(error[i] * unit[i]), draws[:, i], level, n, *ends[name], size=float(size[i])
@@ -165,10 +166,11 @@ def explained(
     if not defined.any():
         return None
     value, error = _explained(losses, base, np.ones((1, len(losses))))
-    resamples = affordable(resamples, len(losses))
-    draws = np.empty(max(resamples, 0))
-    for rows, drawn in resampled_counts(len(losses), resamples, np.random.default_rng(seed)):
-        draws[rows] = deviates(*_explained(losses, base, drawn), float(value[0]), float(error[0]))
+
+    def deviation(drawn: Floats) -> Floats:
+        return deviates(*_explained(losses, base, drawn), float(value[0]), float(error[0]))
+
+    draws = on_resamples(len(losses), deviation, resamples, seed)
     size = max(1.0, abs(1 - float(value[0])))
     return studentised(float(value[0]), float(error[0]), draws, level, len(losses), most=1.0, size=size)
 
@@ -192,6 +194,22 @@ def _explained(losses: Floats, base: Floats, drawn: Floats) -> tuple[Floats, Flo
 def affordable(resamples: int, n: int) -> int:
     """Return how many of the wanted resamples of n examples are made: all, or fewer where examples are very many."""
     return min(resamples, max(MOST // max(n, 1), FEW))
+
+
+def on_resamples(n: int, figure: Callable[[Floats], Floats], resamples: int, seed: int) -> Floats:
+    """Return a figure on the resamples of n examples that are `affordable`, (R, ...).
+
+    Args:
+        n: examples.
+        figure: how often each example was drawn, (rows, n) -> (rows, ...).
+        resamples: how many are wanted.
+        seed: of the resamples.
+
+    Raises:
+        ConfigError: `resamples` is below 1.
+    """
+    counts = resampled_counts(n, affordable(resamples, n), np.random.default_rng(seed))
+    return np.concatenate([figure(drawn) for _, drawn in counts])
 
 
 def resampled_counts(n: int, resamples: int, rng: np.random.Generator) -> Iterator[tuple[slice, Floats]]:
@@ -218,22 +236,19 @@ def ece_noise(
     Raises:
         ConfigError: `level` is not in (0, 1), or `resamples` or `n_bins` is below 1.
     """
-    if not 0 < level < 1:
-        raise ConfigError(f"level is {level}: a quantile must be between 0 and 1, e.g. 0.95.")
+    check_fraction("level", level, "a quantile", 0.95)
     return float(np.quantile(_simulated(confidence, 0.0, n_bins, resamples, seed), level, method="weibull"))
 
 
-def ece_power(
-    confidence: Floats, noise: float, points: float, *, n_bins: int = N_BINS, resamples: int = 1000, seed: int = 0
-) -> float:
+def ece_power(confidence: Floats, noise: float, points: float, *, resamples: int = 1000, seed: int = 0) -> float:
     """Return in which share of samples an over-confidence of `points` has an ECE above `noise`: the power of the test.
 
     Outcomes are drawn with the probability of each confidence (n,) less `points`, and not below 0.
 
     Raises:
-        ConfigError: `resamples` or `n_bins` is below 1.
+        ConfigError: `resamples` is below 1.
     """
-    return float((_simulated(confidence, points, n_bins, resamples, seed) > noise + 1e-9).mean())
+    return float((_simulated(confidence, points, N_BINS, resamples, seed) > noise + 1e-9).mean())
 
 
 def _simulated(confidence: Floats, points: float, n_bins: int, resamples: int, seed: int) -> Floats:
@@ -243,12 +258,12 @@ def _simulated(confidence: Floats, points: float, n_bins: int, resamples: int, s
     ordered = np.sort(confidence)
     edges = np.searchsorted(bin_index(ordered, n_bins), np.arange(n_bins + 1))
     rng = np.random.default_rng(seed)
-    out = np.empty(max(resamples, 0))
+    errors = []
     for rows in _chunks(resamples, n):
         size = rows.stop - rows.start
         gaps = np.concatenate([[0.0], np.cumsum((rng.random((size, n)) < ordered - points) - ordered)])
-        out[rows] = np.abs(np.diff(gaps[n * np.arange(size)[:, None] + edges], axis=1)).sum(axis=1) / n
-    return out
+        errors.append(np.abs(np.diff(gaps[n * np.arange(size)[:, None] + edges], axis=1)).sum(axis=1) / n)
+    return np.concatenate(errors)
 
 
 def _check(level: float) -> None:

@@ -16,7 +16,7 @@ from bayespeft.errors import ConfigError
 from bayespeft.report.base import DrawnReport
 from bayespeft.report.binning import Bin, score_bins
 from bayespeft.report.bootstrap import ece_noise, ece_power, intervals
-from bayespeft.report.classes import MOST, Classes, by_class
+from bayespeft.report.classes import Classes, by_class
 from bayespeft.report.context import Quotes
 from bayespeft.report.metric import Figure, Metric, value_of
 from bayespeft.report.metrics.examples import example_scores
@@ -126,9 +126,9 @@ class CalibrationReport(DrawnReport):
             classes=scores.classes,
             majority=scores.majority,
             entropy=float(scores.entropy.mean()),
-            mutual_information=None if mutual_information is None else float(mutual_information),
+            mutual_information=mutual_information,
             information_is_low=information_is_low,
-            by_class=by_class(scores.probs, scores.labels, class_names) if scores.classes <= MOST else None,
+            by_class=by_class(scores, class_names),
             ood=tuple(ood),
             over_draws=over_draws,
             quotes=quotes,

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bayespeft.report.binning import Floats, Ints
+from bayespeft.report.binning import Ints
 from bayespeft.report.clustered import Ratio, fraction
 from bayespeft.report.metric import Metric
+from bayespeft.report.metrics.examples import Scores
 from bayespeft.report.proportions import proportion
 
 MOST = 30
@@ -51,20 +52,19 @@ class Classes:
     confusion: tuple[tuple[int, ...], ...]
 
 
-def by_class(probs: Floats, labels: Ints, names: Sequence[str] = (), owner: Ints | None = None) -> Classes | None:
+def by_class(scores: Scores, names: Sequence[str] = (), owner: Ints | None = None) -> Classes | None:
     """Measure each class; None of more than `MOST`.
 
     Args:
-        probs: (n, K).
-        labels: (n,).
+        scores: of n examples.
         names: of the classes; numbers where there are none.
         owner: (n,) which row each is of, where several are of one and err together; see `clustered`.
     """
-    classes = probs.shape[1]
+    classes = scores.classes
     if classes > MOST:
         return None
+    labels, top, probs = scores.labels, scores.predicted, scores.probs
     counts = np.zeros((classes, classes), dtype=np.int64)
-    top = probs.argmax(axis=1)
     np.add.at(counts, (labels, top), 1)
     own, given = counts.sum(axis=1), counts.sum(axis=0)
     figures = tuple(

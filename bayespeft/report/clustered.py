@@ -19,7 +19,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from bayespeft.report.binning import Floats
-from bayespeft.report.bootstrap import affordable, resampled_counts
+from bayespeft.report.bootstrap import on_resamples
 from bayespeft.report.metric import Metric
 from bayespeft.report.proportions import exact
 from bayespeft.report.studentised import deviates, studentised
@@ -118,18 +118,19 @@ def ratios(
     part = part - value * whole
     error = np.sqrt((part**2).sum(axis=0)) / whole.sum(axis=0)
     table = np.concatenate([part, whole, part**2, part * whole, whole**2], axis=1)
-    resamples = affordable(resamples, len(part))
-    draws = np.empty((max(resamples, 0), len(columns)))
-    for rows, drawn in resampled_counts(len(part), resamples, np.random.default_rng(seed)):
+
+    def deviation(drawn: Floats) -> Floats:
         above, below, square, mixed, own = np.split(drawn @ table, 5, axis=1)
         # A resample may hold only rows without a token; it defines no ratio.
         with np.errstate(divide="ignore", invalid="ignore"):
             found = above / below
             spread = np.sqrt(np.maximum(square - 2 * found * mixed + found**2 * own, 0)) / below
         undefined = below <= 0
-        draws[rows] = np.where(
-            undefined, np.nan, deviates(np.where(undefined, 0, found), np.where(undefined, 0, spread), 0.0, error)
-        )
+        found, spread = (np.where(undefined, 0, figure) for figure in (found, spread))
+        deviations: Floats = np.where(undefined, np.nan, deviates(found, spread, 0.0, error))
+        return deviations
+
+    draws = on_resamples(len(part), deviation, resamples, seed)
     # A row with nothing below adds nothing to the ratio, and a row that was not seen may be as long as the longest.
     counted = (whole > 0).sum(axis=0)
     longest = whole.max(axis=0) * counted / whole.sum(axis=0)

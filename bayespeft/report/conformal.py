@@ -16,7 +16,7 @@ from bayespeft.report.binning import Floats
 from bayespeft.report.bootstrap import mean_intervals
 from bayespeft.report.json_report import JsonReport
 from bayespeft.report.metric import Metric
-from bayespeft.report.metrics.conformal import IMPOSSIBLE, class_quantiles, class_scores, quantile
+from bayespeft.report.metrics.conformal import IMPOSSIBLE, class_scores, group_quantiles, quantile
 from bayespeft.report.metrics.examples import validate
 from bayespeft.report.predictions import ClassPrediction, check_alike, probabilities
 from bayespeft.report.proportions import proportion
@@ -125,7 +125,8 @@ class Conformal:
         own = scores[np.arange(len(labels)), labels]
         check_per(per)
         classes = scores.shape[1]
-        threshold = quantile(own, alpha) if per == "all" else class_quantiles(own, labels, classes, alpha)
+        groups = (own[labels == k] for k in range(classes))
+        threshold = quantile(own, alpha) if per == "all" else group_quantiles(groups, alpha)
         return cls(alpha, threshold, method, len(labels), seed, prediction.draws, classes, predict)
 
     def sets(self, data: Any) -> npt.NDArray[np.bool_]:
@@ -187,7 +188,7 @@ class Conformal:
 def check_per(per: str) -> None:
     """Check that a promise is for "all" or for each "class"; `ConfigError` otherwise."""
     if per not in ("all", "class"):
-        raise ConfigError(f"per={per!r}: 'all' or 'class'.")
+        raise ConfigError(f"per={per!r} must be 'all' or 'class'.")
 
 
 def _uniforms(probs: Floats, seed: int) -> Floats:

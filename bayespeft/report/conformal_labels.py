@@ -22,7 +22,7 @@ from bayespeft.report.bootstrap import mean_intervals
 from bayespeft.report.conformal import Per, check_per
 from bayespeft.report.json_report import JsonReport
 from bayespeft.report.metric import Metric
-from bayespeft.report.metrics.conformal import quantile
+from bayespeft.report.metrics.conformal import group_quantiles, quantile
 from bayespeft.report.predictions import LabelsPrediction, check_alike
 from bayespeft.report.proportions import proportion
 from bayespeft.utils.annotations import ELSEWHERE, Resamples
@@ -108,8 +108,7 @@ class ConformalLabels:
         if per == "all":
             threshold = quantile(np.where(y, misfit, 0.0).max(axis=1), alpha)
         else:
-            own = [misfit[y[:, k], k] for k in range(y.shape[1])]
-            threshold = np.array([quantile(scores, alpha) if len(scores) else np.inf for scores in own])
+            threshold = group_quantiles((misfit[y[:, k], k] for k in range(y.shape[1])), alpha)
         return cls(alpha, threshold, len(y), prediction.draws, y.shape[1], predict)
 
     def sets(self, data: Any) -> npt.NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from bayespeft.data.columns import missing_labels
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.report.binning import Floats
 from bayespeft.report.conformal import Per, check_per
-from bayespeft.report.metrics.examples import validate
+from bayespeft.report.metrics.examples import as_array, validate
 from bayespeft.report.predictions import ClassPrediction, QuantityPrediction, check_alike, probabilities
 from bayespeft.report.selection import Rule, controlled, fewest
 
@@ -223,10 +223,10 @@ def decide_texts(
     Raises:
         ConfigError: risk or delta is out of range. DataError: numbers of texts and of scores differ, or a score is NaN.
     """
-    own = np.asarray(certainty, dtype=np.float64)
+    own = as_array(certainty, "certainty", np.float64)
     if own.shape != (len(texts),) or np.isnan(own).any():
         raise DataError(f"{len(texts)} texts have scores of shape {own.shape}: one for each, none of them NaN.")
-    right = np.asarray(correct)
+    right = as_array(correct, "correct")
     if right.dtype != bool:
         raise DataError(f"`correct` is {right.dtype}: true or false for each validation text is expected.")
     rule = controlled(validation_certainty, ~right, risk=risk, delta=delta, seed=seed)

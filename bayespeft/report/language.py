@@ -12,6 +12,7 @@ from bayespeft.errors import DataError
 from bayespeft.report.base import Report
 from bayespeft.report.clustered import Ratio, ratios
 from bayespeft.report.metric import Metric
+from bayespeft.report.metrics.examples import as_array
 from bayespeft.utils.annotations import ELSEWHERE, Resamples, Seed
 from bayespeft.utils.checks import checked_methods
 
@@ -59,10 +60,10 @@ class LanguageReport(Report):
             facts: the attributes from `draws` on.
 
         Raises:
-            DataError: shapes differ, there is no example, a target has no token, or a number is not finite.
+            DataError: no arrays, shapes differ, there is no example, a target has no token, or a number is not finite.
             ConfigError: `resamples` is below 1.
         """
-        nll, count = -np.asarray(log_likelihood, dtype=np.float64), np.asarray(tokens, dtype=np.float64)
+        nll, count = -as_array(log_likelihood, "log_likelihood", np.float64), as_array(tokens, "tokens", np.float64)
         if nll.ndim != 1 or nll.shape != count.shape or len(nll) == 0:
             raise DataError(
                 f"{nll.shape} log-likelihoods and {count.shape} token counts: one of each per example is needed."
@@ -97,4 +98,4 @@ class LanguageReport(Report):
 
 def _exp(metric: Metric) -> Metric:
     with np.errstate(over="ignore"):
-        return Metric(*(float(np.exp(x)) for x in (metric.value, metric.low, metric.high)))
+        return metric.through(lambda x: float(np.exp(x)))

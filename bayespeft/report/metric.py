@@ -1,8 +1,9 @@
-"""A number with its interval."""
+"""A number with its interval, and how numbers are said in words."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 UNKNOWN = "-"
@@ -22,17 +23,16 @@ class Metric:
     high: float
 
     def __post_init__(self) -> None:
-        # JSON has no number for an end that is not bounded, and `to_dict` writes None there.
+        # JSON has no number for an end that is not bounded, and reports write None there.
         object.__setattr__(self, "low", -math.inf if self.low is None else self.low)
         object.__setattr__(self, "high", math.inf if self.high is None else self.high)
 
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
-    def to_dict(self) -> dict[str, float | None]:
-        """Return value, low and high; None for an end that is not bounded, which JSON has no number for."""
-        ends = {"low": self.low, "high": self.high}
-        return {"value": self.value, **{name: end if math.isfinite(end) else None for name, end in ends.items()}}
+    def through(self, rising: Callable[[float], float]) -> Metric:
+        """Return what a rising function makes of the number; the ends of its interval are what it makes of these ends."""
+        return Metric(rising(self.value), rising(self.low), rising(self.high))
 
 
 Figure = Metric | float | None
@@ -42,6 +42,18 @@ Figure = Metric | float | None
 def value_of(figure: Figure) -> float | None:
     """Return the number alone."""
     return figure.value if isinstance(figure, Metric) else figure
+
+
+def cells(figure: Figure, form: Callable[[float], str]) -> tuple[str, str]:
+    """Return value and interval as they are shown, each number written by `form`; of what is unknown a dash."""
+    value = value_of(figure)
+    ends = f"[{form(figure.low)}, {form(figure.high)}]" if isinstance(figure, Metric) else ""
+    return UNKNOWN if value is None else form(value), ends
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count and its noun, such as "1 row", "2,000 rows" or "2 classes"."""
+    return f"{count:,} {noun}{'' if count == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 def measured(value: float) -> str:

@@ -12,6 +12,8 @@ from bayespeft.errors import DataError
 from bayespeft.report.base import Report
 from bayespeft.report.bootstrap import mean_intervals
 from bayespeft.report.metric import Metric, measured
+from bayespeft.report.metrics.examples import as_array
+from bayespeft.report.regression_metrics import validate_scores
 from bayespeft.utils.annotations import Resamples, Seed
 from bayespeft.utils.checks import checked_methods
 
@@ -56,28 +58,23 @@ class MixtureReport(Report):
             facts: the attributes of `Report` from `draws` on.
 
         Raises:
-            DataError: shapes differ, there is no example, or a log-likelihood is not finite. ConfigError: `resamples` is below
-                1.
+            DataError: no arrays, other shapes, there is no example, or a log-likelihood is not finite.
+            ConfigError: `resamples` is below 1.
         """
-        nll, centers, y = (np.asarray(values, dtype=np.float64) for values in (log_likelihood, mean, labels))
-        if nll.ndim != 1 or not len(nll) or centers.shape != y.shape or len(y) != len(nll):
+        centers, y = as_array(mean, "mean", np.float64), as_array(labels, "labels", np.float64)
+        if not y.shape or not len(y) or centers.shape != y.shape:
             raise DataError(
-                f"{nll.shape} log-likelihoods, means of shape {centers.shape} and labels of shape {y.shape}: one of each for "
-                "every example is needed."
+                f"means have shape {centers.shape}, labels {y.shape}: one of each for every example is needed."
             )
-        if not np.isfinite(nll).all():
-            row = int(np.argmin(np.isfinite(nll)))
-            raise DataError(f"example {row} has the log-likelihood {nll[row]}.")
-        scores = {"nll": -nll}
+        scores = {"nll": -validate_scores(log_likelihood, len(y))}
         if np.isfinite(centers).all():
             scores["rmse"] = ((centers - y) ** 2).reshape(len(y), -1).mean(axis=1)
         found = mean_intervals(scores, resamples=resamples, seed=seed, ranges={"nll": (-np.inf, np.inf)})
         squared = found.get("rmse")
         return cls(
             nll=found["nll"],
-            # The root is monotone, so the interval's ends are the roots of the ends.
-            rmse=None if squared is None else Metric(squared.value**0.5, squared.low**0.5, squared.high**0.5),
-            n=len(nll),
+            rmse=None if squared is None else squared.through(lambda square: square**0.5),
+            n=len(y),
             outputs=int(np.prod(y.shape[1:])),
             **facts,
         )

@@ -21,7 +21,7 @@ from bayespeft.report.clustered import Ratio, fraction, ratios
 from bayespeft.report.context import Quotes
 from bayespeft.report.grouped import FEWEST, WORK, Promise, Promised, promise
 from bayespeft.report.metric import Metric
-from bayespeft.report.metrics.examples import LOG_ZERO, SUM_TOLERANCE
+from bayespeft.report.metrics.examples import LOG_ZERO, SUM_TOLERANCE, as_array
 from bayespeft.report.proportions import proportion
 from bayespeft.report.verdict import Kind, Verdict, one_sided, two_sided
 from bayespeft.utils.annotations import MAYBE_NAN, Resamples, Seed
@@ -131,7 +131,7 @@ class MultiLabelReport(Promised, Report):
             facts: the attributes of `Report` from `draws` on.
 
         Raises:
-            DataError: shapes differ, there is no example, probabilities don't sum to 1, or labels are not 0 or 1.
+            DataError: no arrays, shapes differ, there is no example, probabilities don't sum to 1, or labels are not 0 or 1.
             ConfigError: `resamples` is below 1.
         """
         log_on, log_off, y = validate(on, off, labels)
@@ -174,7 +174,7 @@ class MultiLabelReport(Promised, Report):
                 _figures(str(names[i]) if i < len(names) else str(i), p[:, i], y[:, i], **fewer) for i in range(k)
             ),
             entropy=float(-(p * log_on + (1 - p) * log_off).sum(axis=1).mean()),
-            mutual_information=None if mutual_information is None else float(mutual_information),
+            mutual_information=mutual_information,
             quotes=quotes,
             n=n,
             **facts,
@@ -221,12 +221,11 @@ def validate(on: npt.ArrayLike, off: npt.ArrayLike, labels: npt.ArrayLike) -> tu
     Raises:
         DataError: see `MultiLabelReport.from_log_probs`.
     """
-    p, q, y = (np.asarray(values, dtype=np.float64) for values in (on, off, labels))
+    p, q, y = (as_array(values, name, np.float64) for name, values in {"on": on, "off": off, "labels": labels}.items())
     if p.ndim != 2 or 0 in p.shape or p.shape != q.shape or p.shape != y.shape:
         raise DataError(
             f"log-probabilities have the shapes {p.shape} and {q.shape}, and labels {y.shape}: (examples, labels), with "
-            "at least "
-            "one of each, is expected of all."
+            "at least one of each, is expected of all."
         )
     total = np.logaddexp(p, q)
     wrong = ~(np.abs(np.expm1(total)) <= SUM_TOLERANCE)

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from bayespeft.report import regression_metrics as metrics
 from bayespeft.report.base import DrawnReport
 from bayespeft.report.bootstrap import explained, mean_intervals
-from bayespeft.report.metric import Metric, measured
+from bayespeft.report.metric import Metric, counted, measured
 from bayespeft.report.proportions import proportion
-from bayespeft.report.verdict import LEAST_POWER, POINTS, Kind, Verdict, rows, too_few
+from bayespeft.report.verdict import LEAST_POWER, POINTS, Kind, Verdict, too_few
 from bayespeft.utils.annotations import Resamples, Seed
 from bayespeft.utils.checks import checked_methods
 
@@ -55,12 +55,12 @@ class RegressionReport(DrawnReport):
         calibration_noise: what sampling noise alone reaches in 5 % of samples of n examples; see `calibration_noise`.
         pit: counts of the targets' probability integral transforms in 20 equal bins of [0, 1]; flat if calibrated.
         outputs: d.
-        epistemic: root mean variance of the means over the posterior, in the targets' units.
-        noise: standard deviation of a target around the network's output, as the likelihood says.
         skill: share of the targets' variance that the predicted mean explains, averaged over outputs: 0 is no better than
-            always answering with their mean. None where no target varies, or in reports of an earlier version.
+            always answering with their mean. None where no target varies.
         power: the share of samples of this size in which too narrow laws, whose 90 % intervals hold 85 %, would exceed
-            `calibration_noise`; None in reports of an earlier version.
+            `calibration_noise`.
+        epistemic: root mean variance of the means over the posterior, in the targets' units; None where it isn't known.
+        noise: standard deviation of a target around the network's output, as the likelihood says; None where it isn't known.
     """
 
     WHAT: ClassVar[str] = "a regression report"
@@ -75,10 +75,10 @@ class RegressionReport(DrawnReport):
     calibration_noise: float
     pit: tuple[int, ...]
     outputs: int
+    skill: Metric | None
+    power: float
     epistemic: float | None = None
     noise: float | None = None
-    skill: Metric | None = None
-    power: float | None = None
 
     @classmethod
     def from_mixture(
@@ -119,13 +119,10 @@ class RegressionReport(DrawnReport):
             "crps": metrics.crps(m, s, y).mean(-1),
         }
         found = mean_intervals(scores, resamples=resamples, seed=seed, ranges={"nll": (-np.inf, np.inf)})
-        squared = found["rmse"]
-        # The root is monotone, so the interval's ends are the roots of the ends.
-        found["rmse"] = Metric(squared.value**0.5, squared.low**0.5, squared.high**0.5)
         noise = metrics.calibration_noise(len(y), resamples=resamples, seed=seed)
         return cls(
             nll=found["nll"],
-            rmse=found["rmse"],
+            rmse=found["rmse"].through(lambda square: square**0.5),
             mae=found["mae"],
             crps=found["crps"],
             coverage=tuple(
@@ -162,14 +159,14 @@ class RegressionReport(DrawnReport):
         widest = min(self.coverage, key=lambda c: abs(c.level - 0.9))
         held = f"intervals for {100 * widest.level:.0f} % hold {100 * widest.observed.value:.0f} % of the targets"
         if self.calibration_error <= self.calibration_noise + 1e-9:
-            if self.power is not None and self.power < LEAST_POWER:
+            if self.power < LEAST_POWER:
                 return too_few(self.n, self.calibration_noise, self.power, "90 % intervals that hold only 85 %")
-            if self.power is not None and (self.skill is None or self.skill.low <= 0):
+            if self.skill is None or self.skill.low <= 0:
                 reason = (
                     "Its predictions are not shown to be better than always answering with the mean of the targets."
                 )
                 return Verdict("no_skill", "no better than the targets' mean", reason)
-            text = f"well calibrated, as far as {rows(self.n)} show{'s' * (self.n == 1)}"
+            text = f"well calibrated, as far as {counted(self.n, 'row')} show{'s' * (self.n == 1)}"
             return Verdict("calibrated", text, f"What it claims is what it keeps: {held}.")
         gaps = np.asarray(self.curve) - np.linspace(0, 1, len(self.curve))
         shift = float(gaps.mean())

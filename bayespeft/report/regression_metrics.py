@@ -16,6 +16,8 @@ from scipy.special import logsumexp, ndtr, ndtri
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.report.binning import Floats
 from bayespeft.report.fractions import check_fraction
+from bayespeft.report.metrics.calibration import folded_mean
+from bayespeft.report.metrics.examples import as_array
 
 HALVINGS = 60
 PIT_BINS = 20
@@ -25,12 +27,10 @@ def validate(means: npt.ArrayLike, stds: npt.ArrayLike, targets: npt.ArrayLike) 
     """Check a mixture for n examples with d targets and return float64 arrays (S, n, d), (S or 1, n, d), (n, d).
 
     Raises:
-        DataError: wrong shapes, no example, NaN or infinity, or a standard deviation that is not positive.
+        DataError: no arrays, wrong shapes, no example, NaN or infinity, or a standard deviation that is not positive.
     """
-    try:
-        m, s, y = (np.asarray(values, dtype=np.float64) for values in (means, stds, targets))
-    except (TypeError, ValueError) as error:
-        raise DataError(f"means, stds and targets must be arrays of numbers: {error}.") from None
+    given = {"means": means, "stds": stds, "targets": targets}
+    m, s, y = (as_array(values, name, np.float64) for name, values in given.items())
     if m.ndim != 3 or 0 in m.shape or y.shape != m.shape[1:] or s.shape not in (m.shape, (1, *m.shape[1:])):
         raise DataError(
             f"means {m.shape}, stds {s.shape} and targets {y.shape}: (S, n, d), (S or 1, n, d) and (n, d) are expected, with "
@@ -49,9 +49,9 @@ def validate_scores(log_likelihood: npt.ArrayLike, n: int) -> Floats:
     """Check the log-likelihoods of n examples and return them as float64 (n,).
 
     Raises:
-        DataError: another shape, or one is NaN or infinite.
+        DataError: no array, another shape, or one is NaN or infinite.
     """
-    found = np.asarray(log_likelihood, dtype=np.float64)
+    found = as_array(log_likelihood, "log_likelihood", np.float64)
     if found.shape != (n,):
         raise DataError(f"log_likelihood has shape {found.shape}: one for each of {n} examples, ({n},), is expected.")
     if not np.isfinite(found).all():
@@ -119,28 +119,28 @@ def crps(means: Floats, stds: Floats, targets: Floats) -> Floats:
     A(m_i - m_j, sqrt(s_i^2 + s_j^2)) with A(m, s) = E|N(m, s^2)|. It takes S^2 / 2 such terms a target.
     """
     s = np.broadcast_to(stds, means.shape)
-    total = _absolute(targets - means, s).mean(0)
+    total = folded_mean(targets - means, s).mean(0)
     size = len(means)
     for i in range(size):
-        total -= _absolute(np.zeros_like(total), np.sqrt(2) * s[i]) / (2 * size**2)
+        total -= folded_mean(np.zeros_like(total), np.sqrt(2) * s[i]) / (2 * size**2)
         if i:
-            pairs = _absolute(means[i] - means[:i], np.sqrt(s[i] ** 2 + s[:i] ** 2))
+            pairs = folded_mean(means[i] - means[:i], np.sqrt(s[i] ** 2 + s[:i] ** 2))
             total -= pairs.sum(0) / size**2
     result: Floats = total
     return result
 
 
-def calibration_curve(pits: Floats, bins: int = PIT_BINS) -> Floats:
-    """Return the fraction of PIT values up to 0, 1/bins, ..., 1: (bins + 1,).
+def calibration_curve(pits: Floats) -> Floats:
+    """Return the fraction of PIT values up to 0, 1/20, ..., 1: (21,).
 
     Kuleshov et al. 2018 (arXiv 1807.00263), section 3.5: on the diagonal if predictions are calibrated.
     """
-    return np.concatenate([[0.0], np.cumsum(pit_counts(pits, bins)) / pits.size])
+    return np.concatenate([[0.0], np.cumsum(pit_counts(pits)) / pits.size])
 
 
-def pit_counts(pits: Floats, bins: int = PIT_BINS) -> npt.NDArray[np.int64]:
-    """Return how many PIT values fall into each of the equal bins of [0, 1]."""
-    return np.histogram(pits, bins, (0.0, 1.0))[0].astype(np.int64)
+def pit_counts(pits: Floats) -> npt.NDArray[np.int64]:
+    """Return how many PIT values fall into each of `PIT_BINS` equal bins of [0, 1]."""
+    return np.histogram(pits, PIT_BINS, (0.0, 1.0))[0].astype(np.int64)
 
 
 def calibration_error(curve: Floats) -> float:
@@ -149,18 +149,16 @@ def calibration_error(curve: Floats) -> float:
     return float(np.abs(curve - levels)[1:-1].mean())
 
 
-def calibration_noise(n: int, bins: int = PIT_BINS, level: float = 0.95, resamples: int = 1000, seed: int = 0) -> float:
+def calibration_noise(n: int, level: float = 0.95, resamples: int = 1000, seed: int = 0) -> float:
     """Return the calibration error that sampling noise alone reaches: a quantile of that of n independent uniforms.
 
     Raises:
         ConfigError: `resamples` is below 1.
     """
-    return float(np.quantile(_simulated(n, np.full(bins, 1 / bins), resamples, seed), level))
+    return float(np.quantile(_simulated(n, np.full(PIT_BINS, 1 / PIT_BINS), resamples, seed), level))
 
 
-def calibration_power(
-    n: int, noise: float, points: float, bins: int = PIT_BINS, resamples: int = 1000, seed: int = 0
-) -> float:
+def calibration_power(n: int, noise: float, points: float, resamples: int = 1000, seed: int = 0) -> float:
     """Return in which share of samples laws that are too narrow have a calibration error above `noise`: the test's power.
 
     Targets and laws are normal, with laws so narrow that their central 90 % intervals hold `points` less.
@@ -169,7 +167,7 @@ def calibration_power(
         ConfigError: `resamples` is below 1.
     """
     ratio = ndtri(0.95 - points / 2) / ndtri(0.95)
-    shares = np.diff(ndtr(ratio * ndtri(np.linspace(0, 1, bins + 1))))
+    shares = np.diff(ndtr(ratio * ndtri(np.linspace(0, 1, PIT_BINS + 1))))
     return float((_simulated(n, shares, resamples, seed) > noise + 1e-9).mean())
 
 
@@ -181,10 +179,3 @@ def _simulated(n: int, shares: Floats, resamples: int, seed: int) -> Floats:
     curves = np.cumsum(counts, 1)[:, :-1] / n
     errors: Floats = np.abs(curves - np.arange(1, len(shares)) / len(shares)).mean(1)
     return errors
-
-
-def _absolute(mean: Floats, std: Floats) -> Floats:
-    """E|N(mean, std^2)| = 2 std phi(z) + mean (2 Phi(z) - 1), z = mean / std."""
-    z = mean / std
-    result: Floats = std * np.sqrt(2 / np.pi) * np.exp(-0.5 * z**2) + mean * (2 * ndtr(z) - 1)
-    return result

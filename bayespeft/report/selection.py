@@ -37,6 +37,7 @@ from scipy.special import bdtr
 from bayespeft.errors import DataError
 from bayespeft.report.binning import Floats, Ints
 from bayespeft.report.fractions import check_fraction
+from bayespeft.report.metrics.examples import as_array
 
 ALL = 0.1
 """Share of delta that is for answering everything."""
@@ -125,8 +126,8 @@ def controlled(certainty: npt.ArrayLike, wrong: npt.ArrayLike, *, risk: float, d
 
 
 def _finite(certainty: npt.ArrayLike) -> Floats:
-    """No certainty is as low as the threshold that answers everything."""
-    return np.maximum(np.asarray(certainty, dtype=np.float64), -np.finfo(np.float64).max)
+    """Return certainties with the least finite number for minus infinity, so that the threshold minus infinity answers all."""
+    return np.maximum(as_array(certainty, "certainty", np.float64), -np.finfo(np.float64).max)
 
 
 def fewest(risk: float, delta: float) -> int:

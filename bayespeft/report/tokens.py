@@ -17,13 +17,13 @@ from bayespeft.errors import DataError
 from bayespeft.report.base import Report
 from bayespeft.report.binning import Floats
 from bayespeft.report.bootstrap import explained
-from bayespeft.report.classes import MOST, Classes, by_class
+from bayespeft.report.classes import Classes, by_class
 from bayespeft.report.clustered import Ratio, fraction, ratios
 from bayespeft.report.context import Quotes
 from bayespeft.report.entities import Entities, entities
 from bayespeft.report.grouped import Promise, Promised, promise
 from bayespeft.report.metric import Metric
-from bayespeft.report.metrics.examples import example_scores
+from bayespeft.report.metrics.examples import as_array, example_scores
 from bayespeft.report.verdict import Verdict, one_sided, two_sided
 from bayespeft.utils.annotations import MAYBE_NAN, Resamples, Seed
 from bayespeft.utils.checks import checked_methods
@@ -109,10 +109,10 @@ class TokenReport(Promised, Report):
             ConfigError: `resamples` is below 1.
         """
         scores = example_scores(log_probs, labels)
-        y, of = scores.labels, np.asarray(owner)
+        y, of = scores.labels, as_array(owner, "owner")
         if of.shape != y.shape or of.dtype.kind not in "iu" or (np.diff(of) < 0).any() or of[0] < 0 or of[-1] >= rows:
             raise DataError(
-                f"owners of shape {of.shape} must be one row of {rows} for each of {len(y)} tokens, ascending."
+                f"owner, of shape {of.shape}, must be one row of {rows} for each of {len(y)} tokens, counted from 0, ascending."
             )
         shares = np.bincount(y, minlength=scores.classes) / len(y)
         base = -np.log(shares[y])
@@ -149,9 +149,9 @@ class TokenReport(Promised, Report):
             tokens=len(y),
             classes=scores.classes,
             entities=entities(scores.predicted, y, np.log(scores.confidence), of, rows, named),
-            by_class=by_class(scores.probs, y, named, of) if scores.classes <= MOST else None,
+            by_class=by_class(scores, named, of),
             entropy=float(scores.entropy.mean()),
-            mutual_information=None if mutual_information is None else float(mutual_information),
+            mutual_information=mutual_information,
             quotes=quotes,
             n=rows,
             **facts,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bayespeft.report.metric import Metric
+from bayespeft.report.metric import Metric, counted
 
 Kind = Literal["calibrated", "over", "under", "both", "high", "low", "no_skill", "too_few"]
 
@@ -27,9 +27,10 @@ class Verdict:
 
     Attributes:
         kind: "calibrated": within noise, with enough rows, and better than base rates. "over" or "under": claims more than it
-            keeps, or less. "both": either, in different places. "high" or "low", of quantities: predictions lie above or
-            below most targets. "no_skill": within noise, but not shown to be better than base rates. "too_few": within noise,
-            which an error of 5 points would be, too.
+            keeps, or less. "both": either, in different places. "high" or "low": of quantities, predictions lie above or
+            below most targets; of several labels, these are expected more or less often than they occur. "no_skill": within
+            noise, but not shown to be better than base rates. "too_few": within noise, in which an error of 5 points would
+            more often than not be, too.
         text: it in a few words.
         reason: one sentence of why.
         points: by how much, as a fraction; None where nothing is wrong that can be measured.
@@ -49,16 +50,11 @@ class Verdict:
         return {"calibrated": "good", "over": "over", "under": "under"}.get(self.kind, "mixed")
 
 
-def rows(n: int) -> str:
-    """Return so many rows, in words."""
-    return f"{n:,} row{'s' * (n != 1)}"
-
-
 def too_few(n: int, noise: float, power: float, off: str) -> Verdict:
     """Return the verdict where a miscalibration of 5 points, `off`, would more often be missed than noticed."""
     reason = (
-        f"Chance alone makes a calibration error of up to {100 * noise:.1f} % among {rows(n)}, and {off} would be noticed in "
-        f"only {100 * power:.0f} of 100 such test sets."
+        f"Chance alone makes a calibration error of up to {100 * noise:.1f} % among {counted(n, 'row')}, and {off} would be "
+        f"noticed in only {100 * power:.0f} of 100 such test sets."
     )
     return Verdict("too_few", f"too few rows to tell: {n:,}", reason)
 
@@ -101,5 +97,5 @@ def kept(n: int, noise: float, power: float, skill: Metric | None, trivial: str)
     if skill is None or skill.low <= 0:
         reason = f"Its probabilities are not shown to be better than giving {trivial}."
         return Verdict("no_skill", "no better than the base rates", reason)
-    reason = f"What it claims is what it keeps, as far as {rows(n)} can show."
-    return Verdict("calibrated", f"well calibrated, as far as {rows(n)} show{'s' * (n == 1)}", reason)
+    reason = f"What it claims is what it keeps, as far as {counted(n, 'row')} can show."
+    return Verdict("calibrated", f"well calibrated, as far as {counted(n, 'row')} show{'s' * (n == 1)}", reason)

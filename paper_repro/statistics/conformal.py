@@ -11,7 +11,7 @@ import torch
 
 from bayespeft.predictive.normal import RegressionPredictive
 from bayespeft.report.conformal_intervals import ConformalIntervals
-from bayespeft.report.metrics.conformal import METHODS, class_quantiles, class_scores, quantile
+from bayespeft.report.metrics.conformal import METHODS, class_scores, group_quantiles, quantile
 from paper_repro.results import append
 
 EXPERIMENT = "conformal"
@@ -37,7 +37,8 @@ def sets(method: str, per: str) -> None:
         scores = class_scores(probs, method, rng.random(len(labels)))
         own = scores[np.arange(len(labels)), labels]
         fitted, known = own[:FITTED], labels[:FITTED]
-        limit = quantile(fitted, ALPHA) if per == "all" else class_quantiles(fitted, known, CLASSES, ALPHA)
+        groups = (fitted[known == k] for k in range(CLASSES))
+        limit = quantile(fitted, ALPHA) if per == "all" else group_quantiles(groups, ALPHA)
         found = scores[FITTED:] <= limit
         hits = found[np.arange(NEW), labels[FITTED:]]
         covered.append(hits.mean())

@@ -25,7 +25,7 @@ def test_where_nothing_can_be_written_nothing_is_computed(fitted, network, data,
     assert "can't be written to" in refused("compare", network, data, "--out", nowhere, *QUICK)
 
 
-def test_methods():
+def test_methods_are_listed_with_their_references():
     output = ok("methods").stdout
     assert "melora" in output
     assert "2406.11675" in output
@@ -79,7 +79,7 @@ def test_other_exceptions_keep_their_traceback(network, data, monkeypatch):
     assert not Path("unused").exists()
 
 
-def test_files_and_columns_of_any_name(network, sentences, tmp_path):
+def test_files_and_columns_may_have_any_name(network, sentences, tmp_path):
     header, rows = "body,gold\n", "".join(f"{row['text']},{row['label']}\n" for row in sentences)
     (tmp_path / "train.csv").write_text(header + rows)
     named = ["--columns", "text=body,label=gold"]

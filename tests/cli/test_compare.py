@@ -32,7 +32,7 @@ def two_by_two(network, data, out):
     )  # fmt: skip
 
 
-def test_compare(network, data, tmp_path):
+def test_compare_writes_what_it_says_and_repeats_no_run(network, data, tmp_path):
     out = tmp_path / "runs"
     arguments = two_by_two(network, data, out)
     result = ok(*arguments)
@@ -48,7 +48,7 @@ def test_compare(network, data, tmp_path):
     assert again.stderr.count("done before") == 4
 
 
-def test_compare_what_a_file_says(network, data, tmp_path, monkeypatch):
+def test_compare_does_what_a_file_says(network, data, tmp_path, monkeypatch):
     out, file = tmp_path / "runs", tmp_path / "runs.toml"
     monkeypatch.setattr("bayespeft.compare.Comparison.save", lambda self, out: None)
     file.write_text(

@@ -21,7 +21,7 @@ from bayespeft.errors import ConfigError
         (r".*layer\.\d+\..*query", None, Targets(modules=r".*layer\.\d+\..*query")),
     ],
 )
-def test_targets(names, layers, expected):
+def test_names_patterns_and_blocks_become_targets(names, layers, expected):
     found = parsing.targets(names, layers)
     assert found == expected
     # What was not given is left to the method.
@@ -35,7 +35,7 @@ def test_excluded_layers_are_names_or_patterns():
     assert parsing.targets(None, None, ["a{1,2}"]).exclude == ["a{1,2}"]
 
 
-def test_small_parsers():
+def test_lists_and_options_are_read_or_refused():
     assert parsing.names(" mle, melora,") == ["mle", "melora"]
     assert parsing.numbers("0,1, 2") == [0, 1, 2]
     assert parsing.data_options(["groups=a,b", "config=x"]) == {"groups": ["a", "b"], "config": "x"}

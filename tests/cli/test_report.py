@@ -82,7 +82,7 @@ def test_a_network_that_is_gone_must_be_named(network, data, fitted, tmp_path):
     ok("report", fitted, moved, data, "--draws", 2)
 
 
-def test_too_many_names(fitted, network, data):
+def test_too_many_names_are_refused(fitted, network, data):
     result = bp("report", fitted, network, data, "third")
     assert result.exit_code == 2
     assert "[MODEL] DATA" in result.stderr

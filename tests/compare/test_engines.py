@@ -144,7 +144,7 @@ def test_slurm_that_is_not_there(study, tmp_path, monkeypatch):
         compare_study(study, execution, out=tmp_path, progress=False)
 
 
-def test_devices(monkeypatch):
+def test_workers_share_the_gpus_or_the_device_that_is_named(monkeypatch):
     assert devices("cpu", None) == ["cpu"]
     assert devices("cpu", 3) == ["cpu"] * 3
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -67,7 +67,7 @@ def test_a_report_calls_classes_by_their_names(quick, sentences, tmp_path):
     assert [figures.name for figures in report.by_class.figures] == ["bad", "good"]
 
 
-def test_files_and_numbers(quick, tmp_path):
+def test_a_comparison_writes_its_files_and_a_row_for_each_run(quick, tmp_path):
     out = tmp_path / "deep" / "runs"
     comparison = quick(out=out)
     names = ["comparison.png", "reliability.png", "report-melora.html", "report-mle.html", "results.jsonl"]
@@ -271,7 +271,7 @@ def test_a_network_that_was_merged_into_serves_no_other_method(quick, monkeypatc
     assert together.runs[1]["scores"] == alone.runs[0]["scores"]
 
 
-def test_several_data_sets(quick, data, sentences, tmp_path):
+def test_each_data_set_has_rows_and_plots_of_its_own(quick, data, sentences, tmp_path):
     (tmp_path / "other").mkdir()
     for split in ("train", "test"):
         (tmp_path / "other" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in sentences))
@@ -288,7 +288,7 @@ def test_several_data_sets(quick, data, sentences, tmp_path):
     assert all(path.is_file() for paths in comparison.files(out).values() for path in paths)
 
 
-def test_one_source_twice(network, data):
+def test_one_source_is_two_data_sets_where_settings_differ(network, data):
     study = Study.of(network, data, ["mle"]).over(draws=1, train=QUICK)
     some, few = DataSet(source=data, test_limit=6), DataSet(source=data, test_limit=3)
     comparison = compare_study(replace(study, data={"some": some, "few": few}), progress=False)
@@ -298,7 +298,7 @@ def test_one_source_twice(network, data):
         compare_study(replace(study, data=same), progress=False)
 
 
-def test_own_methods(quick):
+def test_methods_of_ones_own_are_called_by_name_where_titles_are_alike(quick):
     base = bayespeft.methods()["melora"]
     wide = base.replace(name="wide", guide=MeanField(noise="batch"))
     comparison = quick([base, wide], [0])
@@ -333,7 +333,7 @@ def test_the_columns_say_what_kind_of_task_it_is(data, tmp_path):
         _ = Task(model="m", data=str(tmp_path)).resolved_kind
 
 
-def test_bad_calls(quick, tmp_path):
+def test_what_can_not_be_compared_is_refused(quick, tmp_path):
     with pytest.raises(ConfigError, match=r"methods is \['mle', 'mle'\]"):
         quick(["mle", "mle"])
     with pytest.raises(ConfigError, match=r"seeds is \[\]"):
@@ -344,7 +344,7 @@ def test_bad_calls(quick, tmp_path):
         quick(device="tpu")
     with pytest.raises(ConfigError, match="workers"):
         quick(workers=0)
-    with pytest.raises(ConfigError, match=r"draws is -1"):
+    with pytest.raises(ConfigError, match=r"draws=-1 must be"):
         quick(draws=-1)
     (tmp_path / "results.jsonl").write_text("[1]\n")
     with pytest.raises(DataError, match=r"results.jsonl, line 1 is no file of results"):

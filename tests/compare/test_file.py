@@ -30,7 +30,7 @@ def read(write):
     return lambda text: read_study(write(text))
 
 
-def test_lists_of_names(read):
+def test_lists_of_names_are_a_study(read):
     study, execution = read(
         'model = "minilm"\ndata = ["newsgroups", "sst2"]\nmethods = ["mle", "melora"]\nseeds = [0, 1]'
     )
@@ -140,7 +140,8 @@ def test_other_data_and_searches(read):
         (HEAD + 'seeds = ["x"]', "", "seeds.0: Input should be a valid integer"),
         (HEAD + "seeds = [0, 0]", "", "seeds is [0, 0]: at least one, and each once."),
         (HEAD + "seeds = []", "", "seeds is []: at least one"),
-        (HEAD + "draws = -1", "", "draws is -1"),
+        (HEAD + "draws = -1", "", "draws=-1 must be a whole number, at least 0"),
+        (HEAD + "seeds = [0, -1]", "", "seeds=(0, -1) must be a sequence in which each is a whole number, at least 0"),
         (HEAD + 'draws = "many"', "", "draws"),
         (HEAD + "tune = [1, 1]", "tune", "each multiple once"),
         (HEAD + "[tune]\nmultiples = [1]\nshare = 2", "tune", "share: Input should be less than 1"),

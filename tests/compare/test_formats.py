@@ -145,7 +145,7 @@ def test_captions_say_where_runs_were_made_differently():
     assert "bayespeft 1.0 and unknown, torch 2.8 and unknown" in Comparison((one, made_up("b"))).to_markdown()
 
 
-def test_blocks_and_missing_seeds():
+def test_a_data_set_is_a_block_and_missing_seeds_are_said():
     runs = [made_up(method, seed, data=data) for data in ("x", "y") for method in ("a", "b") for seed in (0, 1, 2)]
     comparison = Comparison(tuple(run for run in runs if (run["data"], run["method"], run["seed"]) != ("y", "b", 1)))
     text = comparison.to_markdown()

@@ -25,7 +25,7 @@ def results(tmp_path):
     return Results(tmp_path / "deep" / "runs")
 
 
-def test_runs_come_back(results):
+def test_runs_are_read_as_they_were_written(results):
     assert results.read() == {}
     first, second = made_up("a", 0), made_up("a", 1)
     results.append(first)

@@ -83,7 +83,7 @@ def test_few_examples_that_differ_say_no_more_than_a_sign_flip_test():
     assert paired_p(np.ones((3, 10))) == 2**-9
 
 
-def test_nothing_to_say():
+def test_where_nothing_can_be_said_p_is_one():
     assert paired_p(np.ones((3, 1))) == 1
     assert paired_p(np.zeros((3, 50))) == 1
     assert paired_p([[0.1, np.inf, 0.2]]) == 1
@@ -122,7 +122,7 @@ def test_another_seed_counts_too():
     assert rate([stats.ttest_1samp(d.mean(0), 0).pvalue < LEVEL for d in draws])[0] > 0.8
 
 
-def test_holm():
+def test_adjusted_p_values_are_holms():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.6, 0.9]) == [1.0, 1.0]
     assert holm([]) == []

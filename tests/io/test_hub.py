@@ -56,7 +56,7 @@ def hub() -> Iterator[Hub]:
     thread.join()
 
 
-def test_there_and_back(hub, bert, tokenizer, sentences, tmp_path):
+def test_what_is_pushed_is_fetched_and_predicts_the_same(hub, bert, tokenizer, sentences, tmp_path):
     with quiet():
         bert.save_pretrained(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")

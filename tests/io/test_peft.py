@@ -44,14 +44,14 @@ class TestRefusals:
             ({"invented_later": 1}, "invented_later=1"),
         ],
     )
-    def test_more_than_a_lora(self, changes, message, saved, bert):
+    def test_more_than_a_lora_is_refused(self, changes, message, saved, bert):
         config = json.loads((saved / CONFIG).read_text())
         (saved / CONFIG).write_text(json.dumps(config | changes))
         with pytest.raises(CheckpointError, match=rf"{re.escape(message)}.*merge it in peft"):
             read_lora(saved, bert)
 
     @pytest.mark.filterwarnings("ignore:Adapter 'default'. 2 LoRA tensor:UserWarning")
-    def test_dora_and_biases_as_peft_writes_them(self, bert, tmp_path):
+    def test_dora_and_biases_as_peft_writes_them_are_refused(self, bert, tmp_path):
         peft_trained(bert, tmp_path / "dora", target_modules=["query"], use_dora=True)
         peft_trained(bert, tmp_path / "bias", target_modules=["query"], bias="lora_only")
         peft_trained(bert, tmp_path / "lora_bias", target_modules=["query"], lora_bias=True)
@@ -59,18 +59,18 @@ class TestRefusals:
             with pytest.raises(CheckpointError, match=f"{name}="):
                 read_lora(tmp_path / name, bert)
 
-    def test_embeddings(self, bert, tmp_path):
+    def test_embeddings_are_refused(self, bert, tmp_path):
         peft_trained(bert, tmp_path, target_modules=["query", "word_embeddings"])
         with pytest.raises(CheckpointError, match=r"lora_embedding_A.*belongs to an embedding"):
             read_lora(tmp_path, bert)
 
-    def test_convolutions(self, tmp_path):
+    def test_convolutions_are_refused(self, tmp_path):
         base = nn.Sequential(nn.Conv1d(3, 4, 1), nn.Flatten(), nn.Linear(8, 2))
         peft_trained(base, tmp_path, target_modules=["0", "2"])
         with pytest.raises(CheckpointError, match=r"layer '0' is a Conv1d, but only linear layers"):
             read_lora(tmp_path, base)
 
-    def test_pickle_and_missing_and_damaged_files(self, bert, saved, tmp_path_factory):
+    def test_pickles_and_missing_and_damaged_files_are_refused(self, bert, saved, tmp_path_factory):
         with pytest.raises(CheckpointError, match=f"{CONFIG} is missing"):
             read_lora(tmp_path_factory.mktemp("empty"), bert)
         (saved / CONFIG).write_text("[]")
@@ -88,7 +88,7 @@ class TestRefusals:
         edit(tensors)
         save_file(tensors, saved / TENSORS)
 
-    def test_layers_that_do_not_fit(self, bert, llama, saved):
+    def test_layers_that_do_not_fit_are_named(self, bert, llama, saved):
         layer = "bert.encoder.layer.1.attention.self.query"
         with pytest.raises(CheckpointError, match=r"'bert\..*', which LlamaForCausalLM lacks; load the base"):
             read_lora(saved, llama)
@@ -100,16 +100,19 @@ class TestRefusals:
         with pytest.raises(CheckpointError, match=rf"layer '{layer}': the file lacks lora_B"):
             read_lora(saved, bert)
 
-    def test_rank_that_the_configuration_does_not_know(self, bert, saved):
+    def test_ranks_and_scales_that_the_tensors_do_not_have_are_refused(self, bert, saved):
         config = json.loads((saved / CONFIG).read_text())
         (saved / CONFIG).write_text(json.dumps(config | {"r": 8}))
         with pytest.raises(CheckpointError, match=r"lora_A has shape \(4, 16\), rank 8"):
+            read_lora(saved, bert)
+        (saved / CONFIG).write_text(json.dumps(config | {"use_rslora": "false"}))
+        with pytest.raises(CheckpointError, match="use_rslora='false' must be true or false"):
             read_lora(saved, bert)
         (saved / CONFIG).write_text(json.dumps(config | {"r": 0}))
         with pytest.raises(CheckpointError, match=r"r=0 must be a whole number from 1 on"):
             read_lora(saved, bert)
 
-    def test_heads_that_do_not_fit(self, bert, saved):
+    def test_heads_that_do_not_fit_are_refused(self, bert, saved):
         other = copy.deepcopy(bert)
         other.classifier = nn.Linear(16, 3)
         with pytest.raises(
@@ -123,7 +126,7 @@ class TestRefusals:
         with pytest.raises(CheckpointError, match=r"modules_to_save lists 'classifier', but"):
             read_lora(saved, bert)
 
-    def test_what_was_trained_besides(self, bert, tmp_path):
+    def test_what_was_trained_besides_is_named(self, bert, tmp_path):
         peft_trained(bert, tmp_path, target_modules=["query"], modules_to_save=["bert.embeddings.LayerNorm"])
         with pytest.raises(CheckpointError, match=r"LayerNorm\.\w+' was trained too.*load_state_dict"):
             read_lora(tmp_path, bert)
@@ -135,13 +138,13 @@ class TestRefusals:
         lora = read_lora(tmp_path, bert)
         assert (len(lora.pairs), lora.whole) == (2, {})
 
-    def test_values_that_are_no_numbers(self, bert, saved):
+    def test_values_that_are_not_finite_are_refused(self, bert, saved):
         self.change(saved, lambda t: next(iter(t.values())).fill_(torch.nan))
         with pytest.raises(CheckpointError, match="not finite"):
             read_lora(saved, bert)
 
     @pytest.mark.parametrize("dtype", [torch.int32, torch.float16])
-    def test_numbers_of_another_kind(self, bert, saved, dtype):
+    def test_numbers_of_another_kind_are_refused(self, bert, saved, dtype):
         def other(tensors):
             name = next(name for name in tensors if name.endswith("lora_A.weight"))
             bits = tensors[name].to(torch.bfloat16) if dtype is torch.float16 else tensors[name]
@@ -151,7 +154,7 @@ class TestRefusals:
         with pytest.raises(CheckpointError, match=f"lora_A holds {dtype}.* was changed"):
             read_lora(saved, bert)
 
-    def test_a_head_in_whole_numbers(self, bert, saved):
+    def test_a_head_in_whole_numbers_is_refused(self, bert, saved):
         def other(tensors):
             name = next(name for name in tensors if name.endswith("classifier.weight"))
             tensors[name] = tensors[name].contiguous().view(torch.int32)

@@ -33,7 +33,7 @@ EXACT = {"lora", "core", "scaled_rows", "frozen_core", "orthonormal_core", "mask
 class TestExport:
     @pytest.mark.parametrize("method", ["mle", "melora", "blob"])
     @pytest.mark.parametrize("name", ["bert", "roberta"])
-    def test_classifier(self, name, method, request, tokenizer, sentences, tmp_path):
+    def test_peft_predicts_classes_as_the_draw_does(self, name, method, request, tokenizer, sentences, tmp_path):
         base = request.getfixturevalue(name)
         posterior = fitted(base, sentences, method, tokenizer)
         for draw in ("mean", 2):
@@ -49,7 +49,7 @@ class TestExport:
 
     @pytest.mark.parametrize("method", ["mle", "melora"])
     @pytest.mark.parametrize("name", ["gpt2", "llama"])
-    def test_causal_language_model(self, name, method, request, tokenizer, questions, tmp_path):
+    def test_peft_predicts_tokens_as_the_draw_does(self, name, method, request, tokenizer, questions, tmp_path):
         base = request.getfixturevalue(name)
         posterior = fitted(base, questions, method, tokenizer)
         for draw in ("mean", 0):
@@ -59,7 +59,7 @@ class TestExport:
                 expected = label_log_probs(adapted, posterior, questions)
             close(label_log_probs(network, posterior, questions), expected)
 
-    def test_comes_back(self, bert, tokenizer, sentences, tmp_path):
+    def test_an_imported_export_predicts_as_the_draw_did(self, bert, tokenizer, sentences, tmp_path):
         posterior = fitted(bert, sentences, "melora", tokenizer)
         posterior.export_peft(tmp_path, draw=1)
         imported = bayespeft.import_lora(tmp_path, bert, tokenizer=tokenizer)
@@ -67,7 +67,7 @@ class TestExport:
             expected = log_probs(adapted, posterior, sentences)
         close(imported.predict(sentences).log_probs, expected)
 
-    def test_layers_whose_names_end_alike(self, xy, tmp_path):
+    def test_layers_whose_names_end_alike_keep_their_ranks_and_scales(self, xy, tmp_path):
         """peft looks layers up by the end of their names: '0' also means '1.0'."""
         base = nn.Sequential(nn.Linear(5, 6), nn.Sequential(nn.Linear(6, 6), nn.Tanh()), nn.Linear(6, 3)).eval()
         network = peft_trained(
@@ -84,7 +84,7 @@ class TestExport:
             close(posterior.predict(xy).log_probs, torch.log_softmax(network(xy[0]), -1))
             close(again(xy[0]), network(xy[0]))
 
-    def test_refuses_what_is_no_lora(self, mlp, xy, tmp_path):
+    def test_what_is_no_lora_is_refused(self, mlp, xy, tmp_path):
         posterior = bayespeft.fit(
             mlp, xy, "mle", adapter="full", targets="all-linear", train=TrainConfig(steps=1), progress=False
         )
@@ -97,7 +97,7 @@ class TestExport:
             posterior.export_peft(tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
-    def test_whole_or_not_at_all(self, mlp, xy, tmp_path, monkeypatch):
+    def test_a_failure_leaves_the_earlier_export(self, mlp, xy, tmp_path, monkeypatch):
         posterior = bayespeft.fit(mlp, xy, "mle", targets="all-linear", train=TrainConfig(steps=1), progress=False)
         posterior.export_peft(tmp_path / "out")
         before = (tmp_path / "out" / CONFIG).read_bytes()
@@ -110,7 +110,7 @@ class TestExport:
         with pytest.raises(CheckpointError, match=r"holds thesis.tex, which is no part of a LoRA"):
             posterior.export_peft(tmp_path / "out")
 
-    def test_draw_is_checked(self, mlp, xy, tmp_path):
+    def test_a_draw_that_is_none_is_refused(self, mlp, xy, tmp_path):
         posterior = bayespeft.fit(mlp, xy, "mle", targets="all-linear", train=TrainConfig(steps=1), progress=False)
         with pytest.raises(ConfigError, match="draw='best'"):
             posterior.export_peft(tmp_path / "out", "best")

@@ -128,12 +128,6 @@ def test_the_power_to_notice_five_points_grows_with_the_rows() -> None:
 # The small print
 
 
-def test_metric_prints_and_becomes_a_dictionary() -> None:
-    metric = Metric(0.1234, 0.1009, 0.1478)
-    assert str(metric) == "0.123 [0.101, 0.148]"
-    assert Metric(**metric.to_dict()) == metric
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -188,7 +188,7 @@ def test_refusing_is_said_to_help_only_where_it_does(simulate: Any) -> None:
         ((0.8, 0.8), (0.8, 0.8), "no_skill", "no better than the base rates"),
     ],
 )
-def test_verdict(confidences: Any, accuracies: Any, kind: str, text: str) -> None:
+def test_a_verdict_names_the_side_and_the_points(confidences: Any, accuracies: Any, kind: str, text: str) -> None:
     report = CalibrationReport.from_log_probs(*two_groups(confidences, accuracies), resamples=200)
     assert (report.verdict.kind, str(report.verdict)) == (kind, text)
     assert report.headline.startswith(f"{text} (confidence ")

@@ -10,12 +10,13 @@ from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
 from bayespeft.report import CalibrationReport
 from bayespeft.report.classes import MOST, by_class
+from bayespeft.report.metrics import example_scores
 
 
 def test_class_figures_are_scikit_learns(simulate: Any) -> None:
     log_probs, labels = simulate(300, 4)
     probs, top = np.exp(log_probs), log_probs.argmax(1)
-    found = by_class(probs, labels, ("a", "b"))
+    found = by_class(example_scores(log_probs, labels), ("a", "b"))
     assert found is not None
     assert (np.array(found.confusion) == confusion_matrix(labels, top)).all()
     recalls, precisions = (score(labels, top, average=None) for score in (recall_score, precision_score))
@@ -29,13 +30,13 @@ def test_class_figures_are_scikit_learns(simulate: Any) -> None:
 
 
 def test_classes_that_are_never_seen_or_answered_have_unknown_figures() -> None:
-    found = by_class(np.array([[0.6, 0.3, 0.1]] * 3), np.array([0, 1, 1]))
+    found = by_class(example_scores(np.log([[0.6, 0.3, 0.1]] * 3), [0, 1, 1]))
     assert found is not None
     assert found.figures[2].recall is None
     assert found.figures[2].precision is None
     assert found.figures[1].precision is None
     assert found.figures[1].recall is not None
-    assert by_class(np.full((2, MOST + 1), 1 / (MOST + 1)), np.array([0, 1])) is None
+    assert by_class(example_scores(np.full((2, MOST + 1), -np.log(MOST + 1)), [0, 1])) is None
 
 
 def test_a_report_shows_them_and_reads_them_back(simulate: Any) -> None:

@@ -64,5 +64,9 @@ def test_what_can_not_be_used_is_refused():
         predictions(20, 0).conformal(lambda data: data, alpha=0.1, method="aps")
     with pytest.raises(ConfigError, match="was predicted with 3 labels, and validation data with 4"):
         predictions(20, 0).conformal(lambda data: data, alpha=0.1).sets(predictions(20, 1, labels=3))
+    without = predictions(20, 0)
+    without.labels.zero_()
+    with pytest.raises(ConfigError, match="alpha is 7"):
+        ConformalLabels.fit(without, lambda data: data, alpha=7, per="class")
     with pytest.raises(ConfigError, match="fitted on a prediction of labels"):
         ConformalLabels.fit(None, lambda data: data)

@@ -11,7 +11,7 @@ from bayespeft.errors import DataError
 from bayespeft.report.language import LanguageReport
 
 
-def test_numbers_by_hand():
+def test_figures_are_those_by_hand():
     report = LanguageReport.from_log_likelihood([-2.0, -6.0], [1, 3], method="MLE", name="two")
     assert (report.nll.value, report.nll_per_token.value, report.n, report.tokens) == (4.0, 2.0, 2, 4)
     assert report.perplexity.value == pytest.approx(math.exp(2))
@@ -45,7 +45,7 @@ def test_the_interval_of_the_ratio_covers_it():
         ([-1.0, -1.0], [1, math.inf], "example 1 .* over inf tokens"),
     ],
 )
-def test_refuses(log_likelihood, tokens, message):
+def test_unusable_input_is_refused(log_likelihood, tokens, message):
     with pytest.raises(DataError, match=message):
         LanguageReport.from_log_likelihood(log_likelihood, tokens)
 

@@ -170,7 +170,10 @@ def _gaps(tally: Tally) -> dict[str, Floats]:
 
 
 def folded_mean(mean: Floats, std: Floats) -> Floats:
-    """Return E|N(mean, std^2)|, element by element; |mean| where std is 0."""
+    """Return E|N(mean, std^2)| = 2 std phi(z) + mean (2 Phi(z) - 1), z = mean / std; |mean| where std is 0.
+
+    Both are of one shape.
+    """
     z = np.divide(mean, std, out=np.zeros_like(mean), where=std > 0)
     spread = std * np.sqrt(2 / np.pi) * np.exp(-0.5 * z**2) + mean * (2 * ndtr(z) - 1)
     result: Floats = np.where(std > 0, spread, np.abs(mean))

@@ -20,6 +20,7 @@ validation examples gives it for each class (Mondrian: Vovk et al. 2005, section
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +34,7 @@ FREE, PENALTY = 5, 0.01
 """Settings of "raps": the k_reg and lambda of the paper's experiments with fixed ones."""
 
 IMPOSSIBLE = -1e4
-"""A class of no more log probability is none that the example may have, as one beyond the choices of its question."""
+"""An example can't have a class whose log-probability is no larger, such as a choice that its question does not offer."""
 
 
 def class_scores(probs: Floats, method: str, uniforms: Floats) -> Floats:
@@ -60,25 +61,16 @@ def class_scores(probs: Floats, method: str, uniforms: Floats) -> Floats:
     return scores
 
 
-def class_quantiles(scores: npt.ArrayLike, labels: npt.NDArray[np.int64], classes: int, alpha: float) -> Floats:
-    """Return the `quantile` of each class's own scores, (K,); infinity for a class of which there is none.
-
-    Args:
-        scores: (n,) of the labels.
-        labels: (n,).
-        classes: K.
-        alpha: as for `quantile`, as are the errors.
-    """
-    values = np.asarray(scores, dtype=np.float64)
-    quantile(values, alpha)
-    own = [values[labels == k] for k in range(classes)]
-    return np.array([quantile(found, alpha) if len(found) else math.inf for found in own])
+def group_quantiles(groups: Iterable[Floats], alpha: float) -> Floats:
+    """Return the `quantile` of each group's scores, (groups,); infinity for a group without any. Errors as `quantile`."""
+    check_alpha(alpha)
+    return np.array([quantile(scores, alpha) if len(scores) else math.inf for scores in groups])
 
 
 def check_method(method: str) -> None:
     """Check that there is such a score; `ConfigError` otherwise."""
     if not isinstance(method, str) or method not in METHODS:
-        raise ConfigError(f"method={method!r}: {', '.join(METHODS)}.")
+        raise ConfigError(f"method={method!r} is none of {', '.join(METHODS)}.")
 
 
 def check_alpha(alpha: float) -> None:

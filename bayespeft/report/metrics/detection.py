@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from bayespeft.errors import DataError
 from bayespeft.report.binning import Floats, tie_ends
+from bayespeft.report.metrics.examples import as_array
 
 RECALL = 0.95
 
@@ -25,7 +26,7 @@ def auroc(negatives: npt.ArrayLike, positives: npt.ArrayLike) -> float:
         positives: (m,) scores.
 
     Raises:
-        DataError: one of them is empty, or holds NaN.
+        DataError: one of them is no array, is empty, or holds NaN.
     """
     return float(ranked(*_groups(negatives, positives))[0][0])
 
@@ -76,9 +77,10 @@ def order(negatives: npt.ArrayLike, positives: npt.ArrayLike) -> tuple[npt.NDArr
     Raises:
         DataError: see `auroc`.
     """
-    parts = [np.asarray(scores, dtype=np.float64).ravel() for scores in (negatives, positives)]
-    for name, scores in zip(("negative", "positive"), parts, strict=True):
-        if not len(scores) or np.isnan(scores).any():
+    parts = []
+    for name, values in {"negative": negatives, "positive": positives}.items():
+        parts.append(as_array(values, f"scores of the {name} examples", np.float64).ravel())
+        if not len(parts[-1]) or np.isnan(parts[-1]).any():
             raise DataError(f"scores of the {name} examples: at least one is needed, and none may be NaN.")
     scores = np.concatenate(parts)
     found = np.argsort(-scores, kind="stable")

@@ -139,7 +139,7 @@ def validate(log_probs: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floats, I
 
 
 def _labels(labels: npt.ArrayLike, n: int, classes: int) -> Ints:
-    y = _array(labels, "labels")
+    y = as_array(labels, "labels")
     if y.shape != (n,):
         raise DataError(f"labels has shape {y.shape}, but log_probs has {n} rows: pass one label for each row.")
     if y.dtype.kind not in "iu":
@@ -167,9 +167,9 @@ def validate_log_probs(log_probs: npt.ArrayLike) -> Floats:
 
 def _checked(log_probs: npt.ArrayLike) -> tuple[npt.NDArray[Any], Floats]:
     """Check natural-log probabilities and return them in the precision of their floats, and the sums of rows; see above."""
-    p = _array(log_probs, "log_probs")
+    p = as_array(log_probs, "log_probs")
     if p.dtype.kind != "f" or p.dtype.itemsize > 8:
-        p = _array(p, "log_probs", np.float64)
+        p = as_array(p, "log_probs", np.float64)
     if p.ndim != 2 or 0 in p.shape:
         raise DataError(f"log_probs has shape {p.shape}; (examples, classes) with at least one of each is expected.")
     sums = np.empty(len(p))
@@ -238,7 +238,12 @@ def _row_blocks(logs: npt.NDArray[Any]) -> Iterator[slice]:
         yield slice(start, min(start + step, len(logs)))
 
 
-def _array(values: npt.ArrayLike, name: str, dtype: type[np.float64] | None = None) -> npt.NDArray[Any]:
+def as_array(values: npt.ArrayLike, name: str, dtype: type[np.float64] | None = None) -> npt.NDArray[Any]:
+    """Return values as an array, of a type or their own.
+
+    Raises:
+        DataError: they are no array; the message names them by `name`.
+    """
     try:
         return np.asarray(values, dtype=dtype)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from bayespeft import registry
 from bayespeft.errors import ConfigError
 from bayespeft.report.binning import Floats
-from bayespeft.report.metric import UNKNOWN, Figure, Metric, value_of
+from bayespeft.report.metric import Figure, cells
 from bayespeft.report.metrics.examples import Scores
 from bayespeft.report.metrics.intervals import Interval
 from bayespeft.report.metrics.tally import Function, Tally
@@ -101,11 +101,7 @@ class MetricSpec:
 
     def cells(self, figure: Figure) -> tuple[str, str]:
         """Return value and interval as they are shown, without a unit; of what is unknown a dash."""
-        value = value_of(figure)
-        if value is None:
-            return UNKNOWN, ""
-        ends = f"[{self.number(figure.low)}, {self.number(figure.high)}]" if isinstance(figure, Metric) else ""
-        return self.number(value), ends
+        return cells(figure, self.number)
 
 
 def table(files: Sequence[str] | None = None) -> tuple[MetricSpec, ...]:

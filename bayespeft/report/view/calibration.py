@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bayespeft.report.calibration import CalibrationReport
+from bayespeft.report.classes import ClassFigures
+from bayespeft.report.metric import counted
 from bayespeft.report.metrics.selective import COVERAGES
 from bayespeft.report.metrics.spec import table
 from bayespeft.report.view import calibration_charts as charts
-from bayespeft.report.view.page import Figure, Picture, Section, Table, interval_below, share
+from bayespeft.report.view.page import Figure, Picture, Section, Table, interval_below, quoted, share
 from bayespeft.report.view.table import capital, percent_cells, plain_cells
 from bayespeft.report.view.view import Row, View
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 # At most this many other sets have a picture; the table has all.
 PICTURED = 8
 SCORES = {"max_probability": "maximum probability", "entropy": "entropy", "mutual_information": "mutual information"}
-
 
 COVERED = (
     "An interval holds the figure that endlessly many such rows would give, in 95 of 100 test sets: of shares by Clopper and "
@@ -55,14 +56,14 @@ def rows(report: CalibrationReport) -> Iterator[Row]:
 
 def examples(report: CalibrationReport) -> str:
     """Return how many there are."""
-    return f"{report.n:,} in {report.classes:,} class{'es' * (report.classes > 1)}"
+    return f"{report.n:,} in {counted(report.classes, 'class')}"
 
 
 def lede(report: CalibrationReport) -> Iterator[str]:
     """Yield what the verdict rests on."""
     yield (
         f"It claims {100 * report.confidence:.1f} % on average, and is right in {share(report.accuracy)} of "
-        f"{report.n:,} example{'s' * (report.n != 1)} in {report.classes:,} class{'es' * (report.classes != 1)}."
+        f"{counted(report.n, 'example')} in {counted(report.classes, 'class')}."
     )
     yield f"{capital(report.trivial)}: a skill of 0 % is no better than knowing each class's frequency, 100 % is perfect."
     yield f"{capital(report.refusing)}."
@@ -73,21 +74,12 @@ def sections(report: CalibrationReport) -> Iterator[Section]:
     yield _trust(report)
     yield from _ood(report)
     yield from _classes(report)
-    yield from _quotes(report)
+    yield from quoted(report.quotes, ("The most confident mistakes", "Wrong labels are often here, too."))
     yield from _draws(report)
 
 
 def _trust(report: CalibrationReport) -> Section:
-    reliability = Picture(
-        "reliability",
-        charts.reliability(report.bins, report.headline),
-        {
-            "over": "over-confident",
-            "under": "under-confident",
-            "ideal": "perfect calibration",
-            "band": "where dots of a calibrated model fall, 95 %",
-        },
-    )
+    reliability = Picture("reliability", charts.reliability(report.bins, report.headline), charts.KEY)
     refusing = Picture(
         "risk_coverage",
         charts.risk_coverage(report),
@@ -148,7 +140,7 @@ def _ood(report: CalibrationReport) -> Iterator[Section]:
     rows = tuple(
         (
             f"{s.data}, by {SCORES.get(s.score, s.score)}",
-            f"{s.n:,} example{'s' * (s.n != 1)}",
+            counted(s.n, "example"),
             tuple(interval_below(plain_cells(metric)) for metric in (s.auroc, s.aupr, s.fpr95)),
         )
         for s in report.ood
@@ -163,21 +155,32 @@ def _ood(report: CalibrationReport) -> Iterator[Section]:
     )
 
 
-def _classes(report: CalibrationReport) -> Iterator[Section]:
-    if report.by_class is None or report.classes < 2:
-        return
-    figures, confusion = report.by_class.figures, report.by_class.confusion
+def class_table(figures: Sequence[ClassFigures], n: int, what: str) -> Table:
+    """Return the recall, the precision and the mean probability of each class.
+
+    Args:
+        figures: of the classes.
+        n: examples of all classes.
+        what: they are, such as "row".
+    """
     rows = tuple(
         (
             own.name,
-            f"{own.n:,} row{'s' * (own.n != 1)}, {own.predicted:,} taken for it",
+            f"{counted(own.n, what)}, {own.predicted:,} taken for it",
             (
-                *(interval_below(percent_cells(m)) for m in (own.recall, own.precision)),
-                f"{100 * own.claimed:.1f} % of {100 * own.n / report.n:.1f} %",
+                *(interval_below(percent_cells(metric)) for metric in (own.recall, own.precision)),
+                f"{100 * own.claimed:.1f} % of {100 * own.n / n:.1f} %",
             ),
         )
         for own in figures
     )
+    return Table(("class", "recall", "precision", "claimed"), rows)
+
+
+def _classes(report: CalibrationReport) -> Iterator[Section]:
+    if report.by_class is None or report.classes < 2:
+        return
+    figures, confusion = report.by_class.figures, report.by_class.confusion
     taken = tuple(
         (own.name, "", tuple(f"{count:,}" for count in row)) for own, row in zip(figures, confusion, strict=True)
     )
@@ -187,19 +190,10 @@ def _classes(report: CalibrationReport) -> Iterator[Section]:
         "claimed is the mean probability it gets, against the share of rows that are of it. Below, rows of each class (down) "
         "by the class they were taken for (across).",
         tables=(
-            Table(("class", "recall", "precision", "claimed"), rows),
+            class_table(figures, report.n, "row"),
             Table(("", *(own.name for own in figures)), taken, square=True),
         ),
     )
-
-
-def _quotes(report: CalibrationReport) -> Iterator[Section]:
-    if report.quotes is None:
-        return
-    if report.quotes.mistakes:
-        yield Section("The most confident mistakes", "Wrong labels are often here, too.", quotes=report.quotes.mistakes)
-    if report.quotes.uncertain:
-        yield Section("The least certain rows", "Those of the highest entropy.", quotes=report.quotes.uncertain)
 
 
 def _draws(report: CalibrationReport) -> Iterator[Section]:
@@ -207,10 +201,7 @@ def _draws(report: CalibrationReport) -> Iterator[Section]:
     if over is None or len(over.by_draws) < 2:
         return
     figures = tuple(
-        Figure(
-            capital(spec.title),
-            (Picture(f"draws.{spec.name}", charts.by_draws(over.by_draws, spec), {}),),
-        )
+        Figure(capital(spec.title), (Picture(f"draws.{spec.name}", charts.by_draws(over.by_draws, spec), {}),))
         for spec in table()
         if spec.by_draws
     )

@@ -8,14 +8,22 @@ from markupsafe import Markup
 
 from bayespeft.report.binning import Bin
 from bayespeft.report.calibration import CalibrationReport
+from bayespeft.report.metric import counted
 from bayespeft.report.metrics.spec import MetricSpec
 from bayespeft.report.ood import Separation
 from bayespeft.report.over_draws import ByDraws
 from bayespeft.report.series import dots
-from bayespeft.report.view.svg import Chart, percent, ticks
+from bayespeft.report.view.svg import SHARES, Chart, percent_ticks
 from bayespeft.report.view.table import short_count
 
-SHARES = percent((0, 0.2, 0.4, 0.6, 0.8, 1))
+KEY = {
+    "over": "over-confident",
+    "under": "under-confident",
+    "ideal": "perfect calibration",
+    "band": "where dots of a calibrated model fall, 95 %",
+}
+"""The meaning of the colours of `reliability`, class -> words."""
+
 SCORES = {
     "max_probability": "negative maximum probability",
     "entropy": "entropy, nats",
@@ -53,7 +61,7 @@ def reliability(
         chart.line([(dot.confidence, low), (dot.confidence, high)], "whisker")
         tip = (
             f"{claimed} {100 * dot.confidence:.1f} %, {kept} {100 * dot.accuracy:.1f} % [{100 * low:.1f}, "
-            f"{100 * high:.1f}], {dot.count:,} {what}{'s' * (dot.count != 1)}"
+            f"{100 * high:.1f}], {counted(dot.count, what)}"
         )
         chart.dot(dot.confidence, dot.accuracy, dot.kind, tip, 2.5 + 2.5 * size)
     return chart.svg()
@@ -83,7 +91,7 @@ def risk_coverage(report: CalibrationReport) -> Markup:
     top = max(*curve.high, 0.01) * 1.08
     chart = Chart(
         (0, 1), (0, top), x_label="answered, most confident first", y_label="errors among answers",
-        x_ticks=SHARES, y_ticks=_percent_ticks(top), description=f"Risk-coverage curve: {report.refusing}",
+        x_ticks=SHARES, y_ticks=percent_ticks(top), description=f"Risk-coverage curve: {report.refusing}",
     )  # fmt: skip
     chart.band(list(zip(curve.coverage, curve.low, curve.high, strict=True)))
     chart.line([(0, overall), (1, overall)], "ideal")
@@ -107,7 +115,7 @@ def overlap(separation: Separation) -> Markup:
     left = 0.0 if 0 <= found.low < 0.1 * found.high else found.low
     chart = Chart(
         (left, found.high), (0, top), x_label=SCORES.get(separation.score, separation.score),
-        y_label="share of the set", y_ticks=_percent_ticks(top), height=220,
+        y_label="share of the set", y_ticks=percent_ticks(top), height=220,
         description=f"{separation.data} against the test set: AUROC {separation.auroc}",
     )  # fmt: skip
     for shares, kind in ((found.inside, "inside"), (found.outside, "outside")):
@@ -127,15 +135,11 @@ def by_draws(rows: Sequence[ByDraws], spec: MetricSpec) -> Markup:
     y = (low - spread if low < 0 else max(0.0, low - spread), high + spread)
     chart = Chart(
         (-0.3, len(rows) - 0.7), y, x_label="draws", y_label=label, height=210,
-        x_ticks={i: f"{row.draws:,}" for i, row in enumerate(rows)}, y_ticks=_percent_ticks(y[1], y[0]) if share else None,
+        x_ticks={i: f"{row.draws:,}" for i, row in enumerate(rows)}, y_ticks=percent_ticks(y[1], y[0]) if share else None,
         description=f"{spec.title} from {values[0]:.4g} at {rows[0].draws} to {values[-1]:.4g} at {rows[-1].draws} draws",
     )  # fmt: skip
     chart.line(list(enumerate(values)), "under")
     for i, (row, value) in enumerate(zip(rows, values, strict=True)):
         told = f"{100 * value:.2f} %" if share else f"{value:.4f}"
-        chart.dot(i, value, "under", f"{row.draws:,} draw{'s' * (row.draws != 1)}: {told}")
+        chart.dot(i, value, "under", f"{counted(row.draws, 'draw')}: {told}")
     return chart.svg()
-
-
-def _percent_ticks(high: float, low: float = 0.0) -> dict[float, str]:
-    return {value / 100: f"{label} %" for value, label in ticks((100 * low, 100 * high)).items()}

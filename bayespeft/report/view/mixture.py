@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bayespeft.report.metric import counted
 from bayespeft.report.mixture import MixtureReport
 from bayespeft.report.view.table import measured_cells, plain_cells
 from bayespeft.report.view.view import Row, View
@@ -18,7 +19,7 @@ def rows(report: MixtureReport) -> Iterator[Row]:
 
 def examples(report: MixtureReport) -> str:
     """Return how many there are."""
-    return f"{report.n:,} with {report.outputs:,} number{'s' * (report.outputs != 1)}"
+    return f"{report.n:,} with {counted(report.outputs, 'number')}"
 
 
 VIEW = View(rows=rows, examples=examples)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bayespeft.report.metric import counted
 from bayespeft.report.multi_label import LabelFigures, MultiLabelReport
 from bayespeft.report.view import calibration_charts as charts
-from bayespeft.report.view.page import LEAST_PROBABLE, Figure, Picture, Section, Table, interval_below, quoted, share
+from bayespeft.report.view.page import SURPRISING, Figure, Picture, Section, Table, interval_below, quoted, share
 from bayespeft.report.view.table import percent_cells, plain_cells
 from bayespeft.report.view.view import Row, View
 
@@ -14,12 +15,7 @@ MOST = 100
 """Labels that the page tells apart: the most frequent ones."""
 
 COVERED = "Each row is resampled with all its labels, which err together. Shares of rows have intervals of Clopper and Pearson."
-KEY = {
-    "over": "claimed too often",
-    "under": "claimed too rarely",
-    "ideal": "perfect calibration",
-    "band": "where dots of a calibrated model fall, 95 %",
-}
+KEY = {**charts.KEY, "over": "claimed too often", "under": "claimed too rarely"}
 
 
 def rows(report: MultiLabelReport) -> Iterator[Row]:
@@ -56,14 +52,13 @@ def rows(report: MultiLabelReport) -> Iterator[Row]:
 
 def examples(report: MultiLabelReport) -> str:
     """Return how many there are."""
-    labels = f"{report.labels:,} label{'s' * (report.labels != 1)}"
-    return f"{report.n:,} with {labels}, {report.cardinality:.2f} on at a time"
+    return f"{report.n:,} with {counted(report.labels, 'label')}, {report.cardinality:.2f} on at a time"
 
 
 def lede(report: MultiLabelReport) -> Iterator[str]:
     """Yield what the verdict rests on."""
     yield (
-        f"Of {report.n:,} example{'s' * (report.n != 1)} with {report.labels:,} label{'s' * (report.labels != 1)} each, "
+        f"Of {counted(report.n, 'example')} with {counted(report.labels, 'label')} each, "
         f"{report.cardinality:.2f} of them on at a time, all labels are right in {share(report.subset_accuracy)}."
     )
 
@@ -72,7 +67,7 @@ def sections(report: MultiLabelReport) -> Iterator[Section]:
     """Yield calibration of all labels together, then label by label."""
     yield _trust(report)
     yield _labels(report)
-    yield from quoted(report.quotes, LEAST_PROBABLE)
+    yield from quoted(report.quotes, SURPRISING)
 
 
 def _trust(report: MultiLabelReport) -> Section:
@@ -102,7 +97,7 @@ def _labels(report: MultiLabelReport) -> Section:
 def _row(own: LabelFigures, n: int) -> tuple[str, str, tuple[str, ...]]:
     return (
         own.name,
-        f"{own.n:,} row{'s' * (own.n != 1)} have it, predicted for {own.predicted:,}",
+        f"{counted(own.n, 'row')} have it, predicted for {own.predicted:,}",
         (
             *(interval_below(percent_cells(figure)) for figure in (own.f1, own.precision, own.recall)),
             f"{100 * own.claimed:.1f} % of {100 * own.n / n:.1f} %",

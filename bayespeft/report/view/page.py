@@ -12,7 +12,7 @@ from bayespeft.report.context import Quote, Quotes, Setup, Training
 from bayespeft.report.metric import UNKNOWN, Metric
 from bayespeft.report.view.pages import render
 from bayespeft.report.view.svg import Chart
-from bayespeft.report.view.table import draw_text, memory_text, parameter_text
+from bayespeft.report.view.table import draw_text, memory_text, parameter_text, time_text
 
 if TYPE_CHECKING:
     from bayespeft.report.base import Report
@@ -114,26 +114,22 @@ def interval_below(cells: tuple[str, ...]) -> str:
     return "\n".join(filter(None, cells))
 
 
-def title(report: Report) -> str:
-    """Return data and method."""
-    return ", ".join(filter(None, (report.name, report.method)))
-
-
 def share(metric: Metric) -> str:
     """Return a share with its interval in words."""
     return f"{100 * metric.value:.1f} % (95 % interval {100 * metric.low:.1f} to {100 * metric.high:.1f})"
 
 
-LEAST_PROBABLE = (
-    "Those whose labels have the least probability, as far as any is wrong. Wrong labels are often here, too."
+SURPRISING = (
+    "The most surprising rows",
+    "Those whose labels have the least probability, as far as any is wrong. Wrong labels are often here, too.",
 )
-"""What `quoted` says of the most surprising rows where a row has several labels."""
+"""The mistakes that `quoted` shows where a row has several labels."""
 
 
-def quoted(quotes: Quotes | None, surprising: str) -> Iterator[Section]:
-    """Yield the rows of data that are quoted: those that `surprising` says of, and those of the highest entropy."""
+def quoted(quotes: Quotes | None, mistakes: tuple[str, str]) -> Iterator[Section]:
+    """Yield the rows of data that are quoted: mistakes, under a title and an introduction, and rows of the highest entropy."""
     if quotes is not None and quotes.mistakes:
-        yield Section("The most surprising rows", surprising, quotes=quotes.mistakes)
+        yield Section(*mistakes, quotes=quotes.mistakes)
     if quotes is not None and quotes.uncertain:
         yield Section("The least certain rows", "Those of the highest entropy.", quotes=quotes.uncertain)
 
@@ -154,15 +150,14 @@ def _curves(training: Training) -> Iterator[Figure]:
         "nll": "NLL, training",
         "validation nll": "NLL, validation",
     }
-    caption = "A gap that opens between training and validation NLL is overfitting."
-    key = {CURVES[name]: words[name] for name in per_example}
-    yield Figure(
-        "NLL and objective",
-        (Picture("training.nll", _curve(training.steps, per_example, "nats per example"), key),),
-        caption
+    caption = (
+        "A gap that opens between training and validation NLL is overfitting."
         if "validation nll" in per_example
-        else "The objective is what training lowers, averaged between records.",
+        else "The objective is what training lowers, averaged between records."
     )
+    key = {CURVES[name]: words[name] for name in per_example}
+    curve = Picture("training.nll", _curve(training.steps, per_example, "nats per example"), key)
+    yield Figure("NLL and objective", (curve,), caption)
     kl = training.curves.get("kl", ())
     if any(kl):
         caption = "How far the posterior has moved from the prior: it should come to rest."
@@ -200,14 +195,14 @@ def _cost(report: Report) -> Table:
     training = report.training
     rows = [
         ("Draws", "", (draw_text(report),)),
-        ("Time of the prediction", "", (_seconds(report.seconds),)),
+        ("Time of the prediction", "", (time_text(report.seconds),)),
         ("Parameters", "", (parameter_text(report.trainable_parameters, report.total_parameters),)),
         ("Peak memory of the prediction", "", (memory_text(report.peak_memory_bytes),)),
     ]
     if training is not None:
         rows += [
             ("Optimiser steps", training.ended, (f"{training.steps[-1]:,}",)),
-            ("Time of the training", "", (_seconds(training.seconds),)),
+            ("Time of the training", "", (time_text(training.seconds),)),
             ("Peak memory of the training", "", (memory_text(training.peak_memory_bytes),)),
         ]
     return Table((), tuple(rows))
@@ -228,9 +223,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
             yield name, ", ".join(map(str, value)) or UNKNOWN
         else:
             yield name, UNKNOWN if value in (None, "", {}) else str(value)
-
-
-def _seconds(seconds: float | None) -> str:
-    if seconds is None:
-        return UNKNOWN
-    return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.1f} min"

@@ -25,7 +25,7 @@ from matplotlib.ticker import MaxNLocator
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.report.metrics.spec import table
 from bayespeft.report.series import dots
-from bayespeft.report.view.table import capital, short_count
+from bayespeft.report.view.table import capital, percent_cells, short_count
 from bayespeft.utils.checks import checked
 from bayespeft.utils.files import write_atomic
 
@@ -139,7 +139,9 @@ def draw_reliability(ax: Axes, report: CalibrationReport) -> Figure:
 
 def _head(ax: Axes, title: str, report: CalibrationReport) -> None:
     """Title, verdict and numbers above the axes, where they can't hide a bar."""
-    numbers = f"{_percent(report.accuracy)}\n{_percent(report.ece)}\n{report.nll} nats"
+    numbers = "\n".join(
+        [*(" ".join(percent_cells(share)) for share in (report.accuracy, report.ece)), f"{report.nll} nats"]
+    )
     above: dict[str, Any] = {**ABOVE, "xy": (0, 1), "xycoords": "axes fraction", "ha": "left", "va": "bottom"}
     ax.annotate("Accuracy\nECE\nNLL", xytext=(0, 6), fontsize=8, linespacing=1.3, **above)
     ax.annotate(numbers, xytext=(48, 6), fontsize=8, linespacing=1.3, **above)
@@ -172,11 +174,7 @@ def comparison(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("acc
     methods, seeds = _check(rows, metrics)
     # A seed has the same small offset everywhere: equal values stay visible, and seeds can be followed across methods.
     offsets = {seed: 0.24 * ((i + 0.5) / len(seeds) - 0.5) for i, seed in enumerate(seeds)}
-    figure = Figure(
-        figsize=(1.6 + 2.7 * len(metrics), 1.5 + 0.45 * len(methods)),
-        layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06),
-        facecolor="white",
-    )
+    figure = Figure(figsize=(1.6 + 2.7 * len(metrics), 1.5 + 0.45 * len(methods)), **style())
     panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     known = {spec.name: spec for spec in table()}
     for ax, metric in zip(panels, metrics, strict=True):
@@ -205,9 +203,7 @@ def comparison(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("acc
     panels[0].set_ylim(len(methods) - 0.5, -0.65)
     handles = [
         Line2D([], [], marker="o", linestyle="", color=BLUE, markersize=4, label="one seed"),
-        Line2D(
-            [], [], marker="D", linestyle="", color=VERMILION, markersize=8, markeredgewidth=0, label="mean over seeds"
-        ),
+        Line2D([], [], linestyle="", label="mean over seeds", **MEAN),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return figure
@@ -237,10 +233,6 @@ def _check(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> tuple[l
                 )
     methods, seeds = (list(dict.fromkeys(str(row[key]) for row in rows)) for key in ("method", "seed"))
     return methods, seeds
-
-
-def _percent(metric: Any) -> str:
-    return f"{100 * metric.value:.1f} % [{100 * metric.low:.1f}, {100 * metric.high:.1f}]"
 
 
 def style() -> dict[str, Any]:

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from bayespeft.report.metric import measured
+from bayespeft.report.metric import counted, measured
 from bayespeft.report.regression import RegressionReport
 from bayespeft.report.series import pit, quantiles
 from bayespeft.report.view.page import Figure, Picture, Section
-from bayespeft.report.view.svg import Chart, percent, ticks
+from bayespeft.report.view.svg import SHARES, Chart, percent_ticks
 from bayespeft.report.view.table import measured_cells, percent_cells, plain_cells
 from bayespeft.report.view.view import Row, View
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
-SHARES = percent((0, 0.2, 0.4, 0.6, 0.8, 1))
 KEY = {"band": "sampling noise, 95 %", "ideal": "perfect calibration"}
 
 
@@ -46,15 +45,14 @@ def rows(report: RegressionReport) -> Iterator[Row]:
 
 def examples(report: RegressionReport) -> str:
     """Return how many there are."""
-    return f"{report.n:,} with {report.outputs:,} output{'s' * (report.outputs > 1)}"
+    return f"{report.n:,} with {counted(report.outputs, 'output')}"
 
 
 def lede(report: RegressionReport) -> Iterator[str]:
     """Yield what the verdict rests on."""
     yield (
-        f"On {report.n:,} example{'s' * (report.n != 1)} with {report.outputs:,} output{'s' * (report.outputs != 1)}: "
-        f"calibration error {100 * report.calibration_error:.1f} %; noise alone reaches "
-        f"{100 * report.calibration_noise:.1f} %."
+        f"On {counted(report.n, 'example')} with {counted(report.outputs, 'output')}: calibration error "
+        f"{100 * report.calibration_error:.1f} %; noise alone reaches {100 * report.calibration_noise:.1f} %."
     )
 
 
@@ -84,7 +82,7 @@ def histogram(report: RegressionReport) -> Markup:
     top = 1.1 * max(high, *found.y)
     chart = Chart(
         (0, 1), (0, top), x_label="place of the target in its law (PIT)", y_label="share of targets", x_ticks=SHARES,
-        y_ticks={y / 100: f"{label} %" for y, label in ticks((0, 100 * top)).items()},
+        y_ticks=percent_ticks(top),
         description=f"Histogram of PIT values: {report.verdict}",
     )  # fmt: skip
     chart.band([(0, low, high), (1, low, high)])

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bayespeft.report.series import pit, quantiles
 from bayespeft.report.view.plots import ABOVE, BARS, BLUE, GREY, INK, VERMILION, style, tidy
+from bayespeft.report.view.table import title
 
 if TYPE_CHECKING:
     from bayespeft.report.regression import RegressionReport
@@ -25,11 +26,10 @@ def calibration(report: RegressionReport) -> Figure:
     """
     figure = Figure(figsize=(7.6, 4.4), **style())
     left, right = figure.subplots(1, 2)
-    title = ", ".join(filter(None, (report.name, report.method)))
     above = {**ABOVE, "ha": "left", "va": "bottom", "xycoords": "axes fraction"}
     # The title makes room above; neither may widen the left panel's share.
     left.annotate(str(report.verdict), (0, 1), (0, 6), fontsize=8.5, **above).set_in_layout(False)
-    left.set_title(title or "regression", loc="left", fontsize=11, fontweight="bold", color=INK, pad=22)
+    left.set_title(title(report) or "regression", loc="left", fontsize=11, fontweight="bold", color=INK, pad=22)
     _histogram(left, report)
     _curve(right, report)
     return figure

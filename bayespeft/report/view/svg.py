@@ -58,12 +58,12 @@ class Chart:
         low, high = self.y
         return self.height - BOTTOM - (y - low) / (high - low) * (self.height - TOP - BOTTOM)
 
-    def bar(self, x: Range, y: Range, kind: str, tip: str = "") -> None:
+    def bar(self, x: Range, y: Range, kind: str, tip: str) -> None:
         """Draw a rectangle of a class, with a tip that shows when it is pointed at."""
         left, right, low, high = self.at_x(x[0]), self.at_x(x[1]), self.at_y(min(y)), self.at_y(max(y))
         self._add(
-            '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}">{}</rect>',
-            kind, left, high, right - left, low - high, _tip(tip),
+            '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>',
+            kind, left, high, right - left, low - high, tip,
         )  # fmt: skip
 
     def line(self, points: Sequence[tuple[float, float | None]], kind: str, width: float | None = None) -> None:
@@ -78,25 +78,22 @@ class Chart:
         style = Markup() if width is None else Markup(' style="stroke-width:{:.1f}"').format(width)
         self._add('<path class="line {}"{} d="{}"/>', kind, style, " ".join(path))
 
-    def band(self, points: Sequence[tuple[float, float, float]], kind: str = "band") -> None:
+    def band(self, points: Sequence[tuple[float, float, float]]) -> None:
         """Fill between low and high of points (x, low, high)."""
         edge = [(x, high) for x, _, high in points] + [(x, low) for x, low, _ in reversed(points)]
         path = " ".join(f"{self.at_x(x):.1f},{self.at_y(y):.1f}" for x, y in edge)
-        self._add('<polygon class="{}" points="{}"/>', kind, path)
+        self._add('<polygon class="band" points="{}"/>', path)
 
-    def dot(self, x: float, y: float, kind: str, tip: str = "", radius: float = 4) -> None:
-        """Draw a dot of a class."""
+    def dot(self, x: float, y: float, kind: str, tip: str, radius: float = 4) -> None:
+        """Draw a dot of a class, with a tip that shows when it is pointed at."""
         self._add(
-            '<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{:.1f}">{}</circle>',
-            kind, self.at_x(x), self.at_y(y), radius, _tip(tip),
+            '<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"><title>{}</title></circle>',
+            kind, self.at_x(x), self.at_y(y), radius, tip,
         )  # fmt: skip
 
-    def text(self, x: float, y: float, text: str, kind: str = "tick", anchor: str = "middle", lift: float = 4) -> None:
-        """Write a text, its foot `lift` above the point."""
-        self._add(
-            '<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>',
-            kind, self.at_x(x), self.at_y(y) - lift, anchor, text,
-        )  # fmt: skip
+    def text(self, x: float, y: float, text: str, kind: str) -> None:
+        """Write a text of a class, centred just above a point."""
+        self._label(self.at_x(x), self.at_y(y) - 4, text, "middle", kind)
 
     def svg(self) -> Markup:
         """Return the element."""
@@ -127,10 +124,10 @@ class Chart:
         self._parts.append(Markup(template).format(*values))
 
 
-def ticks(span: Range, most: int = 6) -> dict[float, str]:
-    """Return `most` round numbers at most within a range, with their labels."""
+def ticks(span: Range) -> dict[float, str]:
+    """Return six round numbers at most within a range, with their labels."""
     low, high = span
-    raw = (high - low) / max(most - 1, 1)
+    raw = (high - low) / 5
     scale = 10.0 ** math.floor(math.log10(raw))
     step = scale * next((s for s in (1, 2, 5) if s * scale >= raw * (1 - 1e-9)), 10)
     first = math.ceil(low / step - 1e-9)
@@ -145,10 +142,15 @@ def percent(values: Sequence[float]) -> dict[float, str]:
     return {value: f"{100 * value:g} %" for value in values}
 
 
+def percent_ticks(high: float, low: float = 0.0) -> dict[float, str]:
+    """Return round shares within a range, with their labels in percent."""
+    return {value / 100: f"{label} %" for value, label in ticks((100 * low, 100 * high)).items()}
+
+
+SHARES = percent((0, 0.2, 0.4, 0.6, 0.8, 1))
+"""Ticks of an axis from 0 to 100 %."""
+
+
 def _wide(span: Range) -> Range:
     low, high = span
     return (low, high) if high - low > 1e-12 * max(abs(low), abs(high), 1e-300) else (low - 0.5, low + 0.5)
-
-
-def _tip(text: str) -> Markup:
-    return Markup("<title>{}</title>").format(text) if text else Markup()

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bayespeft.report.metric import counted
 from bayespeft.report.tokens import TokenReport
 from bayespeft.report.view import calibration_charts as charts
-from bayespeft.report.view.page import LEAST_PROBABLE, Figure, Picture, Section, Table, interval_below, quoted, share
+from bayespeft.report.view.calibration import class_table
+from bayespeft.report.view.page import SURPRISING, Figure, Picture, Section, Table, interval_below, quoted, share
 from bayespeft.report.view.table import percent_cells, plain_cells
 from bayespeft.report.view.view import Row, View
 
 COVERED = "Each row is resampled with all its tokens, which err together. Tokens without a label are left out."
-KEY = {
-    "over": "over-confident",
-    "under": "under-confident",
-    "ideal": "perfect calibration",
-    "band": "where dots of a calibrated model fall, 95 %",
-}
 
 
 def rows(report: TokenReport) -> Iterator[Row]:
@@ -58,9 +54,8 @@ def examples(report: TokenReport) -> str:
 def lede(report: TokenReport) -> Iterator[str]:
     """Yield what the verdict rests on."""
     yield (
-        f"Of {report.tokens:,} labelled token{'s' * (report.tokens != 1)} in {report.n:,} row{'s' * (report.n != 1)} it is "
-        f"right about {share(report.accuracy)}; always answering with the most frequent class is in "
-        f"{100 * report.base_accuracy:.1f} %."
+        f"Of {counted(report.tokens, 'labelled token')} in {counted(report.n, 'row')} it is right about "
+        f"{share(report.accuracy)}; always answering with the most frequent class is in {100 * report.base_accuracy:.1f} %."
     )
 
 
@@ -69,7 +64,7 @@ def sections(report: TokenReport) -> Iterator[Section]:
     yield _trust(report)
     yield from _entities(report)
     yield from _classes(report)
-    yield from quoted(report.quotes, LEAST_PROBABLE)
+    yield from quoted(report.quotes, SURPRISING)
 
 
 def _trust(report: TokenReport) -> Section:
@@ -77,7 +72,7 @@ def _trust(report: TokenReport) -> Section:
         "All labelled tokens, a dot for each of 15 bins of confidence: below the diagonal it claims more than it keeps. "
         "Whiskers are 95 % intervals, as if tokens were independent."
     )
-    picture = Picture("reliability", charts.reliability(report.bins, report.headline, what="token"), KEY)
+    picture = Picture("reliability", charts.reliability(report.bins, report.headline, what="token"), charts.KEY)
     return Section("Can it be trusted?", figures=(Figure("Does it keep its word?", (picture,), caption),))
 
 
@@ -89,11 +84,8 @@ def _entities(report: TokenReport) -> Iterator[Section]:
         (
             own.name,
             f"{own.n:,} there, {own.predicted:,} predicted",
-            (
-                *(
-                    interval_below(percent_cells(figure))
-                    for figure in (own.f1, own.precision, own.recall, own.probability)
-                ),
+            tuple(
+                interval_below(percent_cells(figure)) for figure in (own.f1, own.precision, own.recall, own.probability)
             ),
         )
         for own in found.by_type
@@ -111,24 +103,12 @@ def _entities(report: TokenReport) -> Iterator[Section]:
 def _classes(report: TokenReport) -> Iterator[Section]:
     if report.by_class is None:
         return
-    rows = tuple(
-        (
-            own.name,
-            f"{own.n:,} token{'s' * (own.n != 1)}, {own.predicted:,} taken for it",
-            (
-                interval_below(percent_cells(own.recall)),
-                interval_below(percent_cells(own.precision)),
-                f"{100 * own.claimed:.1f} % of {100 * own.n / report.tokens:.1f} %",
-            ),
-        )
-        for own in report.by_class.figures
-    )
     yield Section(
         "Class by class",
         "Recall is the share of a class's tokens that are found, precision the share of right ones among those taken for it; "
         "claimed is the mean probability it gets, against the share of tokens that are of it. Intervals are those of "
         "independent tokens.",
-        tables=(Table(("class", "recall", "precision", "claimed"), rows),),
+        tables=(class_table(report.by_class.figures, report.tokens, "token"),),
     )
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bayespeft.errors import ConfigError
 from bayespeft.report.view.figure_file import figure_file
-from bayespeft.report.view.page import Page, Section, Table, Tile, closing, interval_below, title
-from bayespeft.report.view.table import Cells, capital, lay_out, percent_cells, plain_cells
+from bayespeft.report.view.page import Page, Section, Table, Tile, closing, interval_below
+from bayespeft.report.view.table import Cells, capital, lay_out, percent_cells, plain_cells, title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

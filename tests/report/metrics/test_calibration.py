@@ -45,7 +45,7 @@ def test_one_class_has_no_error() -> None:
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_one_example(label: int) -> None:
+def test_one_example_has_the_gap_of_its_confidence(label: int) -> None:
     data = logs([[0.7, 0.3]]), [label]
     gap = 0.7 - (label == 0)
     assert metrics.confidence_gap(*data) == pytest.approx(gap)
@@ -56,7 +56,7 @@ def test_one_example(label: int) -> None:
     assert metrics.ece_classwise(*data) == pytest.approx(abs(gap))
 
 
-def test_two_bins_by_hand() -> None:
+def test_errors_of_two_bins_are_those_by_hand() -> None:
     data = grouped((0.9, 30, 21), (0.6, 10, 9))
     assert metrics.confidence_gap(*data) == pytest.approx((30 * 0.9 + 10 * 0.6 - 30) / 40)
     assert metrics.mce(*data) == pytest.approx(0.3)

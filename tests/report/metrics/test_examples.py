@@ -12,7 +12,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import entropy
 
 from bayespeft.errors import DataError
-from bayespeft.report import metrics
+from bayespeft.report import MixtureReport, MultiLabelReport, RegressionReport, TokenReport, metrics
+from bayespeft.report.language import LanguageReport
 from tests.report.metrics.by_hand import ALL, GOOD, logs
 
 
@@ -160,6 +161,24 @@ def test_unusable_data_is_an_error_that_says_where(log_probs: Any, labels: Any, 
     for metric in ALL:
         with pytest.raises(DataError, match=message):
             metric(log_probs, labels)
+
+
+RAGGED = [[0.0], [0.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        (lambda: LanguageReport.from_log_likelihood(RAGGED, [1, 1]), "log_likelihood"),
+        (lambda: MixtureReport.from_log_likelihood([-1.0, -1.0], RAGGED, [0.0, 0.0]), "mean"),
+        (lambda: MultiLabelReport.from_log_probs(GOOD, GOOD, RAGGED), "labels"),
+        (lambda: RegressionReport.from_mixture(np.zeros((1, 2, 1)), RAGGED, np.zeros((2, 1))), "stds"),
+        (lambda: TokenReport.from_log_probs(GOOD, [0, 1], RAGGED, 2), "owner"),
+    ],
+)
+def test_what_is_no_array_is_refused_by_its_name(made: Any, name: str) -> None:
+    with pytest.raises(DataError, match=f"^{name} can't be read as an array"):
+        made()
 
 
 def test_the_nll_of_a_report_is_the_cross_entropy_however_large_the_logits() -> None:

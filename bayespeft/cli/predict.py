@@ -88,13 +88,13 @@ def predict(
                 f"rows of one class each are written, and likelihood '{posterior.likelihood.kind}' predicts a {kind.__name__}: "
                 "call posterior.predict(rows) in Python."
             )
-        promises = None if validation is None else Promises(posterior, validation, said, alpha, risk, settings)
-        count = write(stream, out, posterior, said, settings, promises)
+        calibrated = None if validation is None else Calibrated(posterior, validation, said, alpha, risk, settings)
+        count = write(stream, out, posterior, said, settings, calibrated)
     typer.echo(f"{count:,} rows: {out}")
 
 
-class Promises:
-    """What validation data makes good: a rule that abstains, and sets of classes.
+class Calibrated:
+    """Decisions and sets of classes for predicted rows, by a rule and a threshold that are fitted on validation data.
 
     Args:
         posterior: that predicts.
@@ -110,7 +110,7 @@ class Promises:
     ) -> None:
         self._posterior, self._risk, self._seed = posterior, risk, settings["seed"]
         self._known: Predictive = posterior.predict(str(file), columns=said or None, **settings)
-        # Fitted once; what comes later is a prediction already.
+        # The threshold is fitted once, for all parts of the file.
         self._sets: Conformal = posterior.conformal(self._known, alpha, seed=self._seed)
 
     def columns(self, found: Predictive, names: Sequence[str]) -> Iterator[dict[str, str]]:
@@ -129,7 +129,7 @@ def write(
     posterior: Posterior,
     said: Columns,
     settings: Mapping[str, Any],
-    promises: Promises | None = None,
+    calibrated: Calibrated | None = None,
 ) -> int:
     """Predict the rows of a file, and write them with what is predicted of each; return their number.
 
@@ -141,14 +141,14 @@ def write(
         posterior: one of classes.
         said: our names of columns -> theirs.
         settings: of `Posterior.predict`.
-        promises: decisions and sets.
+        calibrated: adds decisions and sets.
 
     Raises:
         DataError: a row can't be used, or has other columns than the first, or a column has the name of one that is written.
     """
     names = posterior.likelihood.class_names or tuple(map(str, range(posterior.classes)))
     own = ["predicted", "probability", "entropy", "mutual_information"]
-    own += ["decision", "set"] if promises else []
+    own += ["decision", "set"] if calibrated else []
     own += [f"prob_{name}" for name in names]
     taken = next((name for name in own if name in stream.columns), None)
     if taken is not None:
@@ -164,9 +164,9 @@ def write(
             while chunk := list(islice(rows, CHUNK)):
                 _check_columns(chunk, stream, count)
                 found = _predicted(chunk, posterior, said, settings, f"'{stream.path}', rows from {count} on")
-                more = promises.columns(found, names) if promises else iter([{}] * len(chunk))
-                for row, figures, promised in zip(chunk, _figures(found, names), more, strict=True):
-                    writer.writerow({**row, **figures, **promised})
+                more = calibrated.columns(found, names) if calibrated else iter([{}] * len(chunk))
+                for row, figures, added in zip(chunk, _figures(found, names), more, strict=True):
+                    writer.writerow({**row, **figures, **added})
                 count += len(chunk)
                 advance()
         os.replace(fresh, out)
@@ -196,7 +196,7 @@ def _check_columns(rows: Sequence[Mapping[str, Any]], stream: RowStream, start: 
 def _predicted(
     rows: list[dict[str, Any]], posterior: Posterior, said: Columns, settings: Mapping[str, Any], where: str
 ) -> Predictive:
-    """Predict rows, whose labels are nobody's business here, and may be of classes that nobody knows."""
+    """Predict rows without a look at their labels, which may be of classes that the posterior does not know."""
     try:
         source = source_of(rows, columns=said, remembered=posterior.columns).without_labels()
         found: Predictive = posterior.predict(source, **settings)

@@ -16,7 +16,7 @@ from bayespeft.config import Targets, TrainConfig
 from bayespeft.data.columns import Row
 from bayespeft.errors import ConfigError
 from bayespeft.methods.base import Method
-from bayespeft.utils import annotations
+from bayespeft.utils.annotations import Draws as CountOfDraws
 from bayespeft.utils.annotations import Seed
 from bayespeft.utils.checks import check
 
@@ -88,7 +88,7 @@ class Study:
                 each = "each name once" if what == "methods" else "each once"
                 raise ConfigError(f"{what} is {list(found)}: at least one, and {each}.")
         object.__setattr__(self, "seeds", tuple(check("seeds", self.seeds, Sequence[Seed])))
-        object.__setattr__(self, "draws", check("draws", self.draws, annotations.Draws | Literal["auto"]))
+        object.__setattr__(self, "draws", check("draws", self.draws, CountOfDraws | Literal["auto"]))
 
     @classmethod
     def of(

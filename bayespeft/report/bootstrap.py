@@ -145,14 +145,14 @@ def mean_intervals(
     }
 
 
-def explained(
+def skill_score(
     losses: Floats, base: Floats, *, level: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> Metric | None:
-    """Return 1 - mean loss / mean base loss, averaged over columns, with its studentised interval.
+    """Return the skill score, 1 - mean loss / mean base loss, averaged over columns, with its studentised interval.
 
     Args:
         losses: (n, d) of each example.
-        base: (n, d) of a simpler answer. Columns whose mean is 0 are left out; None where all are.
+        base: (n, d) of the answer that it is compared with. Columns whose mean is 0 are left out; None where all are.
         level: coverage that the interval aims at.
         resamples: number of bootstrap samples.
         seed: the result is a function of the losses and of this.
@@ -165,18 +165,18 @@ def explained(
     losses, base = losses[:, defined], base[:, defined]
     if not defined.any():
         return None
-    value, error = _explained(losses, base, np.ones((1, len(losses))))
+    value, error = _skill_score(losses, base, np.ones((1, len(losses))))
 
     def deviation(drawn: Floats) -> Floats:
-        return deviates(*_explained(losses, base, drawn), float(value[0]), float(error[0]))
+        return deviates(*_skill_score(losses, base, drawn), float(value[0]), float(error[0]))
 
     draws = on_resamples(len(losses), deviation, resamples, seed)
     size = max(1.0, abs(1 - float(value[0])))
     return studentised(float(value[0]), float(error[0]), draws, level, len(losses), most=1.0, size=size)
 
 
-def _explained(losses: Floats, base: Floats, drawn: Floats) -> tuple[Floats, Floats]:
-    """The figure of `explained` on resamples, and its standard error, by the influence (loss - ratio base) / mean base.
+def _skill_score(losses: Floats, base: Floats, drawn: Floats) -> tuple[Floats, Floats]:
+    """The figure of `skill_score` on resamples, and its standard error, by the influence (loss - ratio base) / mean base.
 
     Resamples without any base loss define no figure: NaN.
     """

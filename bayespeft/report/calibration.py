@@ -24,7 +24,7 @@ from bayespeft.report.metrics.selective import Curve, curve
 from bayespeft.report.metrics.spec import FIRST, table
 from bayespeft.report.ood import Separation
 from bayespeft.report.over_draws import OverDraws
-from bayespeft.report.verdict import POINTS, Verdict, kept, one_sided, two_sided
+from bayespeft.report.verdict import POINTS, Verdict, one_sided, two_sided, within_noise
 from bayespeft.utils.annotations import MAYBE_NAN, Resamples, Seed
 from bayespeft.utils.checks import checked_methods
 
@@ -212,7 +212,7 @@ class CalibrationReport(DrawnReport):
             return one_sided(gap, ece, "It is") or two_sided(ece, "rows")
         skill = self.metrics["skill"]
         skill = skill if isinstance(skill, Metric) else None
-        return kept(self.n, self.ece_noise, self.power, skill, f"every row the base rates ({self.trivial})")
+        return within_noise(self.n, self.ece_noise, self.power, skill, f"every row the base rates ({self.trivial})")
 
     @property
     def trivial(self) -> str:

@@ -30,31 +30,31 @@ class Ratio:
     """Two sums over the same rows.
 
     Attributes:
-        part: (n,) what each row adds above.
-        whole: (n,) what each adds below, not negative.
+        numerator: (n,) what each row adds to it.
+        denominator: (n,) what each adds to that, not negative.
         least, most: ends of the ratio of a row; left out, 0 where none here is negative, and none.
     """
 
-    part: Floats
-    whole: Floats
+    numerator: Floats
+    denominator: Floats
     least: float | None = None
     most: float = math.inf
 
     @property
     def value(self) -> float | None:
-        """The ratio of the sums; None where there is nothing below."""
-        below = float(self.whole.sum())
-        return float(self.part.sum()) / below if below > 0 else None
+        """The ratio of the sums; None where the denominator is 0."""
+        below = float(self.denominator.sum())
+        return float(self.numerator.sum()) / below if below > 0 else None
 
     @property
     def ends(self) -> tuple[float, float]:
         """Between which the ratio of any row lies."""
-        free = 0.0 if self.part.min() >= 0 else -math.inf
+        free = 0.0 if self.numerator.min() >= 0 else -math.inf
         return free if self.least is None else self.least, self.most
 
 
 def fraction(ratio: Ratio, level: float = 0.95) -> Metric | None:
-    """Return a ratio whose parts are no larger than their wholes, with its interval; None where there is nothing below.
+    """Return a ratio of rows' ratios in [0, 1], with its interval; None where the denominator is 0.
 
     Args:
         ratio: the sums.
@@ -63,9 +63,9 @@ def fraction(ratio: Ratio, level: float = 0.95) -> Metric | None:
     value = ratio.value
     if value is None:
         return None
-    below = float(ratio.whole.sum())
-    variance = float(((ratio.part - value * ratio.whole) ** 2).sum()) / below**2
-    return fraction_of_variance(value, variance, int((ratio.whole > 0).sum()), below, level)
+    below = float(ratio.denominator.sum())
+    variance = float(((ratio.numerator - value * ratio.denominator) ** 2).sum()) / below**2
+    return fraction_of_variance(value, variance, int((ratio.denominator > 0).sum()), below, level)
 
 
 def fraction_of_variance(value: float, variance: float, rows: int, most: float, level: float = 0.95) -> Metric:
@@ -73,7 +73,7 @@ def fraction_of_variance(value: float, variance: float, rows: int, most: float, 
 
     Args:
         value: in [0, 1].
-        variance: of it, as a sum over rows that knows nothing of the degree of freedom that the value takes.
+        variance: of the value, summed over rows without a correction for the degree of freedom that the value takes.
         rows: independent ones; one alone says nothing of the spread, and its interval is [0, 1].
         most: observations that it counts for at most, and rows in the place of the variance's where that is zero.
         level: coverage that the interval aims at.
@@ -96,7 +96,7 @@ def ratios(
     """Return ratios with studentised intervals, by name, from the same resamples of rows.
 
     Args:
-        columns: the sums, each with something below.
+        columns: the sums, whose denominators are above 0.
         level: coverage that each interval aims at.
         resamples: bootstrap samples, fewer of very many rows.
         seed: the result is a function of the sums and of this.
@@ -106,7 +106,7 @@ def ratios(
     """
     part, whole = (
         np.stack([np.asarray(values, dtype=np.float64) for values in found], axis=1)
-        for found in zip(*((ratio.part, ratio.whole) for ratio in columns.values()), strict=True)
+        for found in zip(*((ratio.numerator, ratio.denominator) for ratio in columns.values()), strict=True)
     )
     # In units of the largest of each: a spread is then told from rounding whatever is measured.
     units = np.abs(part).max(axis=0), whole.max(axis=0)
@@ -131,7 +131,7 @@ def ratios(
         return deviations
 
     draws = on_resamples(len(part), deviation, resamples, seed)
-    # A row with nothing below adds nothing to the ratio, and a row that was not seen may be as long as the longest.
+    # A row whose denominator is 0 adds nothing to the ratio, and a row that was not seen may be as long as the longest.
     counted = (whole > 0).sum(axis=0)
     longest = whole.max(axis=0) * counted / whole.sum(axis=0)
     return {

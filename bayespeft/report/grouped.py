@@ -1,4 +1,4 @@
-"""Whether the probabilities of labels are kept of which an example has several: examples are resampled, with all their labels.
+"""Calibration of probabilities of which an example has several, of labels or tokens: examples are resampled, with all of them.
 
 Labels of one example err together, so that it is the examples which are independent (Efron & Tibshirani 1993, section 8.4, with
 examples as the units).
@@ -14,15 +14,15 @@ from bayespeft.report.binning import N_BINS, Bin, Floats, Ints, bin_index, score
 from bayespeft.report.bootstrap import ece_noise, ece_power, resampled_counts
 from bayespeft.report.deviation import deviation
 from bayespeft.report.metric import Metric
-from bayespeft.report.verdict import POINTS, Verdict, kept
+from bayespeft.report.verdict import POINTS, Verdict, within_noise
 
 # At most WORK labels times resamples are simulated, but never fewer than FEWEST resamples.
 WORK, FEWEST = 100_000_000, 50
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
-    """Whether probabilities of labels are kept: what is claimed, against the share that comes true.
+class Calibration:
+    """Calibration of probabilities of labels: what they claim, against the share that comes true.
 
     Attributes:
         ece: expected calibration error over 15 bins of equal width, as a fraction, with the interval of the population's.
@@ -38,38 +38,40 @@ class Promise:
     bins: tuple[Bin, ...]
 
     @property
-    def broken(self) -> bool:
-        """Whether it is shown not to be kept: beyond noise of independent labels, and of labels that come by the example."""
+    def rejected(self) -> bool:
+        """Whether the error is beyond noise of independent labels, and of labels that err together within an example."""
         return self.ece.value > self.noise + 1e-9 and self.ece.low > 0
 
-    def kept(self, n: int, skill: Metric | None, trivial: str) -> Verdict:
-        """Return the verdict of `n` rows where it is not broken; arguments as `verdict.kept`."""
-        return kept(n, self.noise, self.power, skill, trivial)
+    def within_noise(self, n: int, skill: Metric | None, trivial: str) -> Verdict:
+        """Return the verdict where calibration is not rejected; arguments as `verdict.within_noise`."""
+        return within_noise(n, self.noise, self.power, skill, trivial)
 
 
-class Promised:
-    """A report whose probabilities are one `promise` together."""
+class Pooled:
+    """A report with the `calibration` of all its probabilities together."""
 
     __slots__ = ()
-    promise: Promise
+    calibration: Calibration
 
     @property
     def ece(self) -> Metric:
-        """Expected calibration error of the probabilities that `promise` is of."""
-        return self.promise.ece
+        """Expected calibration error of all probabilities together."""
+        return self.calibration.ece
 
     @property
     def bins(self) -> tuple[Bin, ...]:
         """Bins of these probabilities."""
-        return self.promise.bins
+        return self.calibration.bins
 
 
-def promise(claimed: Floats, came: Floats, owner: Ints, n: int, *, resamples: int = 1000, seed: int = 0) -> Promise:
-    """Compare claimed probabilities with what came true.
+def pooled_calibration(
+    probs: Floats, outcomes: Floats, owner: Ints, n: int, *, resamples: int = 1000, seed: int = 0
+) -> Calibration:
+    """Compare probabilities with outcomes.
 
     Args:
-        claimed: (m,) probabilities of labels.
-        came: (m,) 1.0 where the label came true, else 0.0.
+        probs: (m,) probabilities of labels.
+        outcomes: (m,) 1.0 where the label came true, else 0.0.
         owner: (m,) which example each label is of.
         n: examples.
         resamples: bootstrap samples of examples, and simulated samples, of which there are fewer where labels are very many.
@@ -78,21 +80,21 @@ def promise(claimed: Floats, came: Floats, owner: Ints, n: int, *, resamples: in
     Raises:
         ConfigError: `resamples` is below 1.
     """
-    m = len(claimed)
+    m = len(probs)
     gaps = np.zeros((n, N_BINS))
-    np.add.at(gaps, (owner, bin_index(claimed)), (came - claimed) / m)
+    np.add.at(gaps, (owner, bin_index(probs)), (outcomes - probs) / m)
     found = gaps.sum(axis=0)
     distances = [
         np.abs(drawn @ gaps - found).sum(axis=1)
         for _, drawn in resampled_counts(n, resamples, np.random.default_rng(seed))
     ]
     # The error is n times a mean over examples, of which one adds no more than the distances of all its labels.
-    square = float(((n / m * np.bincount(owner, np.abs(came - claimed), n)) ** 2).mean())
+    square = float(((n / m * np.bincount(owner, np.abs(outcomes - probs), n)) ** 2).mean())
     simulated = min(resamples, max(WORK // m, FEWEST))
-    noise = ece_noise(claimed, resamples=simulated, seed=seed)
-    return Promise(
+    noise = ece_noise(probs, resamples=simulated, seed=seed)
+    return Calibration(
         ece=deviation(float(np.abs(found).sum()), np.concatenate(distances), square, n),
         noise=noise,
-        power=ece_power(claimed, noise, POINTS, resamples=simulated, seed=seed),
-        bins=score_bins(claimed, came),
+        power=ece_power(probs, noise, POINTS, resamples=simulated, seed=seed),
+        bins=score_bins(probs, outcomes),
     )

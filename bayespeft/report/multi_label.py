@@ -16,10 +16,10 @@ import numpy.typing as npt
 from bayespeft.errors import DataError
 from bayespeft.report.base import Report
 from bayespeft.report.binning import N_BINS, Floats, bin_index
-from bayespeft.report.bootstrap import ece_noise, explained
+from bayespeft.report.bootstrap import ece_noise, skill_score
 from bayespeft.report.clustered import Ratio, fraction, ratios
 from bayespeft.report.context import Quotes
-from bayespeft.report.grouped import FEWEST, WORK, Promise, Promised, promise
+from bayespeft.report.grouped import FEWEST, WORK, Calibration, Pooled, pooled_calibration
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.examples import LOG_ZERO, SUM_TOLERANCE, as_array
 from bayespeft.report.proportions import proportion
@@ -57,7 +57,7 @@ class LabelFigures:
 
 @checked_methods
 @dataclass(frozen=True, slots=True)
-class MultiLabelReport(Promised, Report):
+class MultiLabelReport(Pooled, Report):
     """Metrics of predicted probabilities of labels with 95 % intervals, and what the prediction cost.
 
     Attributes:
@@ -67,7 +67,7 @@ class MultiLabelReport(Promised, Report):
         subset_accuracy: share of examples of which every label is right.
         label_accuracy: share of single labels that are right.
         brier: mean squared error of the probabilities, over labels, in [0, 1].
-        promise: calibration of all labels' probabilities together.
+        calibration: of all labels' probabilities together.
         confidence_gap: mean probability of what is predicted of a label, on or off, less `label_accuracy`: positive is
             over-confident.
         excess: mean probability less the share of labels that are on: positive claims labels too often.
@@ -91,7 +91,7 @@ class MultiLabelReport(Promised, Report):
     subset_accuracy: Metric
     label_accuracy: Metric
     brier: Metric
-    promise: Promise
+    calibration: Calibration
     confidence_gap: Metric
     excess: Metric
     base_nll: float
@@ -163,11 +163,11 @@ class MultiLabelReport(Promised, Report):
             subset_accuracy=proportion(float(right.all(axis=1).mean()), n),
             label_accuracy=accuracy,
             brier=found["brier"],
-            promise=promise(p.ravel(), y.ravel(), np.repeat(np.arange(n), k), n, **options),
+            calibration=pooled_calibration(p.ravel(), y.ravel(), np.repeat(np.arange(n), k), n, **options),
             confidence_gap=found["gap"],
             excess=found["excess"],
             base_nll=max(float(base.sum(axis=1).mean()), 0.0),
-            skill=explained(nll.sum(axis=1)[:, None], base.sum(axis=1)[:, None], **options),
+            skill=skill_score(nll.sum(axis=1)[:, None], base.sum(axis=1)[:, None], **options),
             labels=k,
             cardinality=float(y.sum(axis=1).mean()),
             by_label=tuple(
@@ -184,11 +184,11 @@ class MultiLabelReport(Promised, Report):
     def verdict(self) -> Verdict:
         """What the figures say; see `verdict.Verdict` for its kinds.
 
-        Where claims are shown to be broken, it is "over" or "under" if the confidence in what is predicted of single labels is
+        Where calibration is rejected, it is "over" or "under" if the confidence in what is predicted of single labels is
         off by at least half of the calibration error; "high" or "low" if the share of labels is; else "both".
         """
         error = self.ece.value
-        if self.promise.broken:
+        if self.calibration.rejected:
             excess = self.excess.value
             if (found := one_sided(self.confidence_gap.value, error, "Single labels are")) is not None:
                 return found
@@ -200,7 +200,7 @@ class MultiLabelReport(Promised, Report):
                     kind, f"probabilities are too {kind} by {100 * abs(excess):.1f} points", reason, abs(excess)
                 )
             return two_sided(error, "labels")
-        return self.promise.kept(self.n, self.skill, "every row the base rate of each label")
+        return self.calibration.within_noise(self.n, self.skill, "every row the base rate of each label")
 
     @property
     def headline(self) -> str:

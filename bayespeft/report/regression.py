@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from bayespeft.report import regression_metrics as metrics
 from bayespeft.report.base import DrawnReport
-from bayespeft.report.bootstrap import explained, mean_intervals
+from bayespeft.report.bootstrap import mean_intervals, skill_score
 from bayespeft.report.metric import Metric, counted, measured
 from bayespeft.report.proportions import proportion
 from bayespeft.report.verdict import LEAST_POWER, POINTS, Kind, Verdict, too_few
@@ -137,7 +137,7 @@ class RegressionReport(DrawnReport):
             calibration_error=metrics.calibration_error(metrics.calibration_curve(pits)),
             calibration_noise=noise,
             power=metrics.calibration_power(len(y), noise, POINTS, resamples=resamples, seed=seed),
-            skill=explained((m.mean(0) - y) ** 2, (y - y.mean(0)) ** 2, resamples=resamples, seed=seed),
+            skill=skill_score((m.mean(0) - y) ** 2, (y - y.mean(0)) ** 2, resamples=resamples, seed=seed),
             pit=tuple(int(count) for count in metrics.pit_counts(pits)),
             n=len(y),
             outputs=y.shape[1],

@@ -127,7 +127,8 @@ def controlled(certainty: npt.ArrayLike, wrong: npt.ArrayLike, *, risk: float, d
 
 def _finite(certainty: npt.ArrayLike) -> Floats:
     """Return certainties with the least finite number for minus infinity, so that the threshold minus infinity answers all."""
-    return np.maximum(as_array(certainty, "certainty", np.float64), -np.finfo(np.float64).max)
+    found: Floats = np.maximum(as_array(certainty, "certainty", np.float64), -np.finfo(np.float64).max)
+    return found
 
 
 def fewest(risk: float, delta: float) -> int:

@@ -16,12 +16,12 @@ import numpy.typing as npt
 from bayespeft.errors import DataError
 from bayespeft.report.base import Report
 from bayespeft.report.binning import Floats
-from bayespeft.report.bootstrap import explained
+from bayespeft.report.bootstrap import skill_score
 from bayespeft.report.classes import Classes, by_class
 from bayespeft.report.clustered import Ratio, fraction, ratios
 from bayespeft.report.context import Quotes
 from bayespeft.report.entities import Entities, entities
-from bayespeft.report.grouped import Promise, Promised, promise
+from bayespeft.report.grouped import Calibration, Pooled, pooled_calibration
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.examples import as_array, example_scores
 from bayespeft.report.verdict import Verdict, one_sided, two_sided
@@ -31,7 +31,7 @@ from bayespeft.utils.checks import checked_methods
 
 @checked_methods
 @dataclass(frozen=True, slots=True)
-class TokenReport(Promised, Report):
+class TokenReport(Pooled, Report):
     """Metrics of predicted probabilities of tokens' classes with 95 % intervals, and what the prediction cost.
 
     Attributes:
@@ -39,7 +39,7 @@ class TokenReport(Promised, Report):
         nll_per_token: that of all rows over all their tokens, nats per token.
         accuracy: share of tokens whose most probable class is the label.
         brier: mean squared error of the probabilities, summed over classes, in [0, 2].
-        promise: calibration of the most probable class's probability, over tokens.
+        calibration: of the most probable class's probability, over tokens.
         confidence_gap: mean confidence less accuracy: positive is over-confident.
         base_nll: NLL of the classes' frequencies among these tokens, nats per token.
         base_accuracy: frequency of the most frequent class.
@@ -61,7 +61,7 @@ class TokenReport(Promised, Report):
     nll_per_token: Metric
     accuracy: Metric
     brier: Metric
-    promise: Promise
+    calibration: Calibration
     confidence_gap: Metric
     base_nll: float
     base_accuracy: float
@@ -141,11 +141,11 @@ class TokenReport(Promised, Report):
             nll_per_token=found["each"],
             accuracy=accuracy,
             brier=found["brier"],
-            promise=promise(scores.confidence, scores.correct, of, rows, **options),
+            calibration=pooled_calibration(scores.confidence, scores.correct, of, rows, **options),
             confidence_gap=found["gap"],
             base_nll=max(float(base.mean()), 0.0),
             base_accuracy=float(shares.max()),
-            skill=explained(by_row["nll"][:, None], by_row["base"][:, None], **options),
+            skill=skill_score(by_row["nll"][:, None], by_row["base"][:, None], **options),
             tokens=len(y),
             classes=scores.classes,
             entities=entities(scores.predicted, y, np.log(scores.confidence), of, rows, named),
@@ -160,8 +160,8 @@ class TokenReport(Promised, Report):
     @property
     def verdict(self) -> Verdict:
         """What the figures say; see `verdict.Verdict` for its kinds, and `CalibrationReport.verdict` for the rule."""
-        if not self.promise.broken:
-            return self.promise.kept(self.n, self.skill, "tokens the frequencies of the classes")
+        if not self.calibration.rejected:
+            return self.calibration.within_noise(self.n, self.skill, "tokens the frequencies of the classes")
         error = self.ece.value
         return one_sided(self.confidence_gap.value, error, "Its tokens are") or two_sided(error, "tokens")
 

@@ -1,7 +1,7 @@
 """The interval of a mean to which all examples contribute the same: it is of what may have gone unseen.
 
-Such a sample has no spread, so that neither resamples nor a t-distribution tell how far its mean may be off. Examples that are
-otherwise may still be as large a share of the population as is the upper end of Clopper's and Pearson's interval of none
+Such a sample has no spread, so that neither resamples nor a t-distribution tell how far its mean may be off. Examples that
+contribute something else may still be a share of the population up to the upper end of Clopper's and Pearson's interval of none
 among n, and each moves the mean by as much as its range allows: without an end, where the range has none.
 """
 

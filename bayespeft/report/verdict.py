@@ -2,8 +2,8 @@
 
 The test of calibration is one-sided, at 5 %: is the calibration error larger than what sampling noise alone reaches in 95 of
 100 samples of a calibrated model? Where it is not, that says something only if an error of 5 points would have been noticed:
-the power against it is simulated, and where it is below one half there are too few rows to tell. A model that keeps its word
-is called calibrated only if it is also better than the trivial answer, which gives every row the base rates.
+the power against it is simulated, and where it is below one half there are too few rows to tell. A model whose error is within
+noise is called calibrated only if it is also better than the trivial answer, which gives every row the base rates.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def two_sided(error: float, what: str) -> Verdict:
     return Verdict("both", text, f"It claims too much for some {what} and too little for others.", error)
 
 
-def kept(n: int, noise: float, power: float, skill: Metric | None, trivial: str) -> Verdict:
-    """Return the verdict where claims are not shown to be broken.
+def within_noise(n: int, noise: float, power: float, skill: Metric | None, trivial: str) -> Verdict:
+    """Return the verdict where the calibration error is within noise.
 
     Args:
         n: rows.

@@ -27,8 +27,11 @@ class TooLarge(Exception):
 class Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Within its `with` block no operation makes, or works on, a tensor of more than so many numbers.
 
+    Args:
+        numbers: the largest number of elements that is allowed.
+
     Raises:
-        TooLarge: one would.
+        TooLarge: an operation would need more.
     """
 
     def __init__(self, numbers: int) -> None:

@@ -174,7 +174,7 @@ def test_rows_of_tokens_are_rows_of_words(tagger, tokenizer, tagged):
     known, _ = tokens.known()
     torch.testing.assert_close(known.log_probs, words.each.log_probs)
     reports = [p.report(data, draws=3, resamples=10, quotes=0) for p, data in ((own, tagged), (other, rows))]
-    for name in ("nll", "nll_per_token", "accuracy", "promise", "entities", "brier", "skill"):
+    for name in ("nll", "nll_per_token", "accuracy", "calibration", "entities", "brier", "skill"):
         assert repr(getattr(reports[0], name)) == repr(getattr(reports[1], name)) or getattr(
             reports[0], name
         ) == pytest.approx(getattr(reports[1], name))

@@ -10,7 +10,7 @@ from scipy.stats import binom
 
 from bayespeft.errors import ConfigError
 from bayespeft.report import bootstrap, metrics
-from bayespeft.report.bootstrap import ece_noise, ece_power, explained, replicates
+from bayespeft.report.bootstrap import ece_noise, ece_power, replicates, skill_score
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics import example_scores
 from bayespeft.report.metrics.tally import Ordered
@@ -148,7 +148,7 @@ def test_unusable_settings_are_errors(settings: dict[str, Any], message: str) ->
 def test_the_share_that_is_explained_is_a_ratio_of_means() -> None:
     rng = np.random.default_rng(0)
     losses, base = rng.exponential(size=(500, 2)), 2 * rng.exponential(size=(500, 2))
-    found = explained(losses, base)
+    found = skill_score(losses, base)
     assert found is not None
     assert found.value == pytest.approx((1 - losses.mean(0) / base.mean(0)).mean())
     # Delta method: the ratio's influence is (loss - ratio base) / mean base.
@@ -156,10 +156,10 @@ def test_the_share_that_is_explained_is_a_ratio_of_means() -> None:
     half = 1.96 * influence.std() / 500**0.5
     assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.15)
     constant = np.concatenate([base[:, :1], np.zeros((500, 1))], axis=1)
-    one = explained(losses, constant)
+    one = skill_score(losses, constant)
     assert one is not None
     assert one.value == pytest.approx(1 - losses[:, 0].mean() / base[:, 0].mean())
-    assert explained(losses, np.zeros((500, 2))) is None
+    assert skill_score(losses, np.zeros((500, 2))) is None
 
 
 def test_very_many_examples_take_fewer_resamples_and_never_less_than_a_hundred(monkeypatch: pytest.MonkeyPatch) -> None:

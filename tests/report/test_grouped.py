@@ -1,4 +1,4 @@
-"""Sums and promises over examples with several labels."""
+"""Calibration over examples with several labels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bayespeft.report import MultiLabelReport
-from bayespeft.report.grouped import promise
+from bayespeft.report.grouped import pooled_calibration
 from bayespeft.report.metrics import ece
 from tests.report.labelled import OPTIONS, law
 
@@ -15,14 +15,16 @@ def test_the_pooled_error_is_that_of_the_probabilities_as_they_are():
     """The ECE of one label's probability, told from that of the more probable answer."""
     on, off, y = law(300, 1)
     p = np.exp(on[:, 0])
-    found = promise(p, y[:, 0].astype(float), np.arange(300), 300, **OPTIONS)
+    found = pooled_calibration(p, y[:, 0].astype(float), np.arange(300), 300, **OPTIONS)
     edges = np.minimum((p * 15).astype(int), 14)
     own = sum(abs((y[edges == b, 0] - p[edges == b]).sum()) for b in range(15)) / 300
     assert found.ece.value == pytest.approx(own)
     assert MultiLabelReport.from_log_probs(on, off, y, **OPTIONS).ece.value == pytest.approx(own)
     certain = p >= 0.5  # there both are the same
     both = np.stack([off[certain, 0], on[certain, 0]], 1)
-    part = promise(p[certain], y[certain, 0].astype(float), np.arange(certain.sum()), int(certain.sum()), **OPTIONS)
+    part = pooled_calibration(
+        p[certain], y[certain, 0].astype(float), np.arange(certain.sum()), int(certain.sum()), **OPTIONS
+    )
     assert part.ece.value == pytest.approx(ece(both, y[certain, 0]))
 
 

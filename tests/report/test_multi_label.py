@@ -85,4 +85,4 @@ def test_a_probability_of_zero_costs_no_infinity():
     report = MultiLabelReport.from_log_probs(np.array([[-np.inf], [0.0]]), np.array([[0.0], [-np.inf]]), [[1], [1]])
     assert report.nll.value == pytest.approx(1074 * np.log(2) / 2)
     assert MultiLabelReport.from_json(report.to_json()) == report
-    assert "promise.ece" in report.to_csv()
+    assert "calibration.ece" in report.to_csv()

@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 from scipy.stats import binom
 
 from bayespeft.report import RegressionReport
-from bayespeft.report.bootstrap import explained, intervals, mean_intervals
+from bayespeft.report.bootstrap import intervals, mean_intervals, skill_score
 from bayespeft.report.clustered import Ratio, ratios
 from bayespeft.report.deviation import deviation
 from bayespeft.report.language import LanguageReport
@@ -75,7 +75,7 @@ def test_shares_that_are_explained_hold_although_most_samples_have_no_spread(n: 
     found = []
     for _ in range(SAMPLES):
         losses = np.where(rng.random((n, 1)) < 0.1, 10.0, 0.5)
-        metric = explained(losses, np.ones((n, 1)), resamples=40)
+        metric = skill_score(losses, np.ones((n, 1)), resamples=40)
         assert metric is not None
         assert metric.low < metric.value < metric.high
         found.append(metric)
@@ -97,7 +97,7 @@ def test_a_spread_is_told_from_rounding_in_any_unit(unit: float) -> None:
     rounded = unit * (0.1 + 1e-8 * rng.normal(size=30))
     assert mean_intervals({"a": rounded}, resamples=50)["a"].high == math.inf
     assert ratios({"a": Ratio(tokens * rounded, tokens)}, resamples=50)["a"].high == math.inf
-    assert explained(rounded[:, None], np.full((30, 1), unit), resamples=50).low == -math.inf
+    assert skill_score(rounded[:, None], np.full((30, 1), unit), resamples=50).low == -math.inf
 
 
 def test_reports_whose_rows_are_all_alike_promise_nothing() -> None:

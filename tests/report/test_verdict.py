@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bayespeft.report.metric import Metric
-from bayespeft.report.verdict import kept, one_sided, two_sided
+from bayespeft.report.verdict import one_sided, two_sided, within_noise
 
 CLEAR, UNCLEAR = Metric(0.3, 0.1, 0.5), Metric(0.3, -0.1, 0.5)
 
@@ -38,12 +38,12 @@ def test_what_is_on_both_sides_counts_whole():
     ],
 )
 def test_few_rows_come_before_no_skill_and_both_before_praise(power, skill, kind, tone):
-    found = kept(200, 0.04, power, skill, "every row the base rates")
+    found = within_noise(200, 0.04, power, skill, "every row the base rates")
     assert (found.kind, found.tone, found.points) == (kind, tone, None)
     if kind == "no_skill":
         assert found.reason.endswith("better than giving every row the base rates.")
 
 
 def test_one_row_is_one_row():
-    assert kept(1, 0.04, 0.9, CLEAR, "x").text == "well calibrated, as far as 1 row shows"
-    assert kept(1200, 0.04, 0.9, CLEAR, "x").text == "well calibrated, as far as 1,200 rows show"
+    assert within_noise(1, 0.04, 0.9, CLEAR, "x").text == "well calibrated, as far as 1 row shows"
+    assert within_noise(1200, 0.04, 0.9, CLEAR, "x").text == "well calibrated, as far as 1,200 rows show"

@@ -32,7 +32,7 @@ def rows(report: MultiLabelReport) -> Iterator[Row]:
         "every label of a row is right",
     )  # fmt: skip
     yield Row("Label accuracy", percent_cells(report.label_accuracy), "of single labels", "of single labels")
-    noise = f"noise alone reaches {100 * report.promise.noise:.1f} %"
+    noise = f"noise alone reaches {100 * report.calibration.noise:.1f} %"
     claims = "of all labels' probabilities"
     yield Row(
         "ECE", percent_cells(report.ece), f"{claims}; sampling {noise}", f"{claims}, 15 bins of equal width", noise
@@ -40,7 +40,7 @@ def rows(report: MultiLabelReport) -> Iterator[Row]:
     gap, excess = "of single labels; positive is over-confident", "of single labels; positive claims labels too often"
     yield Row("Confidence less accuracy", percent_cells(report.confidence_gap), None, gap)
     yield Row("Probability less share", percent_cells(report.excess), None, excess)
-    yield Row.explained(report)
+    yield Row.skill(report)
     summed = "nats per row, summed over labels"
     yield Row("NLL", plain_cells(report.nll), "nats, summed over the labels of an example", summed, summed)
     yield Row("NLL of the base rates", plain_cells(report.base_nll), None, "nats per row")

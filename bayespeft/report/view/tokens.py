@@ -27,9 +27,9 @@ def rows(report: TokenReport) -> Iterator[Row]:
     yield Row(
         "NLL", plain_cells(report.nll), "nats, summed over the tokens of a row", "nats per row, summed over its tokens"
     )
-    yield Row.explained(report, " per token")
+    yield Row.skill(report, " per token")
     yield Row("NLL of the base rates", plain_cells(report.base_nll), None, "nats per token")
-    noise, top = f"noise alone reaches {100 * report.promise.noise:.1f} %", "of the most probable class"
+    noise, top = f"noise alone reaches {100 * report.calibration.noise:.1f} %", "of the most probable class"
     width = f"{top}, over tokens, 15 bins of equal width"
     yield Row("ECE", percent_cells(report.ece), f"{top}; sampling {noise}", width, f"over tokens; {noise}")
     gap = "over tokens; positive is over-confident"

@@ -46,7 +46,7 @@ class Row(NamedTuple):
         return cls("Mutual information", plain_cells(report.mutual_information), words, tile=tile)
 
     @classmethod
-    def explained(cls, report: Any, each: str = "") -> Row:
+    def skill(cls, report: Any, each: str = "") -> Row:
         """Return the skill of a report over its base rates, which is a tile where some could be beaten.
 
         Args:

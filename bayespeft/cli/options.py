@@ -25,13 +25,14 @@ DataName = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A built-in name (newsgroups, sst2, ...), a folder of files SPLIT.jsonl, or owner/name on the hub.",
+        help="A built-in name (newsgroups, sst2, ...), a file of rows (JSON lines, CSV, TSV or Parquet), a folder with one for "
+        "each split, as SPLIT.jsonl, or owner/name on the hub.",
         show_default=False,
     ),
 ]
 DataDir = Annotated[
     str | None,
-    typer.Option(metavar="DIR", help="Read DIR/DATA/SPLIT.jsonl, one JSON object per line.", rich_help_panel=DATA),
+    typer.Option(metavar="DIR", help="Read DATA here: DIR/DATA/SPLIT.jsonl, or another ending.", rich_help_panel=DATA),
 ]
 DataOption = Annotated[
     list[str] | None,

@@ -50,8 +50,8 @@ class DataSet(Config):
     """A data set of a study, and how much of it is used.
 
     Attributes:
-        source: a built-in name, a folder of JSON lines, or a name on the hub, with a test split.
-        data_dir: a folder of data sets, each a folder of files `<split>.jsonl`.
+        source: a built-in name, a folder with a file of rows for each split, or a name on the hub, with a test split.
+        data_dir: a folder of data sets, each a folder of files `<split>.jsonl` or of another ending.
         options: the data set's own, such as groups of newsgroups.
         columns: which of its columns is which, where they have names of their own: see `bayespeft.fit`.
         kind: of the task, as for `bayespeft.Task`; None goes by the columns.

@@ -56,7 +56,7 @@ def compare(
 
     Args:
         model: a registered name, a local folder, or a name on the hub; or several.
-        data: a built-in name, a folder of JSON lines, or a name on the hub, with a test split; or several.
+        data: a built-in name, a folder with a file of rows for each split, or a name on the hub, with a test split; or several.
         methods: names, or `Method`s, whose names must differ.
         seeds: which seeds.
         out: a folder for results, tables and plots: see `Comparison.save`. None writes nothing.
@@ -100,7 +100,7 @@ def compare_study(
 
     Args:
         study: what is compared.
-        execution: where and how; left out, here and without a folder.
+        execution: where and how; left out, in this process, or one for each GPU, and without a folder.
         out: a folder, in the place of the execution's.
         again, progress: see `compare`.
 

@@ -135,8 +135,8 @@ class Report(JsonReport, ABC):
         """Return the numbers as CSV, and write them to `path` if given.
 
         Columns are figure, value, low and high (of the 95 % interval, where there is one); parts of parts are named
-        "selective.aurc", "bins.14.accuracy", and those on other data "ood.<data>.<score>.auroc". Numbers have all their
-        digits. Texts are left out.
+        "calibration.ece", "bins.14.accuracy", and those on other data "ood.<data>.<score>.auroc". Numbers have all their
+        digits. Texts, quotes, settings and versions are left out.
         """
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")

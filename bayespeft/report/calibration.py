@@ -103,7 +103,7 @@ class CalibrationReport(DrawnReport):
             mutual_information, information_is_low: see the class.
             ood: from `ood.separations`.
             over_draws: from `over_draws.over_draws`.
-            quotes: from `context.quotes`.
+            quotes: from `quotes.quoted`.
             class_names: what classes are called; numbers where there are none.
             seed: of the bootstrap. The report is a function of the arguments.
             resamples: bootstrap samples, and simulated samples for `ece_noise`; fewer where rows are more than 30,000

@@ -125,7 +125,7 @@ class MultiLabelReport(Pooled, Report):
             labels: (n, K), 1 where it has it, else 0.
             names: of the labels; numbers where there are none.
             mutual_information: see the class.
-            quotes: from `bayespeft.report.quotes`.
+            quotes: from `quotes.chosen`.
             seed: of the bootstrap. The report is a function of the arguments.
             resamples: bootstrap samples, and simulated samples.
             facts: the attributes of `Report` from `draws` on.

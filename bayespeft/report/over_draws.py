@@ -57,7 +57,7 @@ def of_prediction(prediction: ClassPrediction, unit: int) -> OverDraws:
 def over_draws(draw_log_probs: npt.ArrayLike, labels: npt.ArrayLike, unit: int | None = 1) -> OverDraws:
     """Measure averages over subsets of draws.
 
-    Takes 4 (S + 15) n K bytes beyond the draws themselves, and about three evaluations of the figures for each draw.
+    Takes about 8 S n K bytes beyond the draws themselves, and about three evaluations of the figures for each draw.
 
     Args:
         draw_log_probs: (S, n, K), log-probabilities under each draw.
@@ -95,7 +95,7 @@ def _jackknife(probs: npt.NDArray[np.float32], labels: npt.ArrayLike, units: int
 
 
 def _values(probs: npt.NDArray[np.float32], labels: npt.ArrayLike, specs: Sequence[MetricSpec]) -> Floats:
-    """The metrics of averaged probabilities, (metrics,)."""
+    """Return the metrics of averaged probabilities, (metrics,)."""
     with np.errstate(divide="ignore"):
         tally = Tally.whole(example_scores(np.log(probs), labels))
     return np.array([spec(tally)[0] for spec in specs])

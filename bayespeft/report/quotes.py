@@ -24,43 +24,13 @@ _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 def quoted(
     prediction: ClassPrediction, rows: Sequence[Mapping[str, Any]] | None, names: Sequence[str], count: int
 ) -> Quotes:
-    """Return the rows of a labelled prediction that are to be looked at.
-
-    Args:
-        prediction: of the rows, in their order.
-        rows: the data as texts, or None where it is something else.
-        names: what classes are called, unless rows have choices; numbers where there are none.
-        count: most of either kind.
-    """
-
-    def text(row: int) -> str | None:
-        return None if rows is None else row_text(rows[row])
-
-    def name(row: int, number: int) -> str:
-        choices = rows[row].get(CHOICES) if rows is not None else None
-        own = names if choices is None else choices
-        return str(own[number]) if number < len(own) else str(number)
-
-    return quotes(prediction, count, text, name)
-
-
-def row_text(row: Mapping[str, Any]) -> str | None:
-    """Return what is read of a row: its texts, and a question's choices below it; None where it has no text."""
-    parts = [str(row[column]) for column in READ if column in row]
-    parts += [f"({chr(ord('A') + i)}) {choice}" for i, choice in enumerate(row.get(CHOICES) or ())]
-    return "\n".join(parts) if parts else None
-
-
-def quotes(
-    prediction: ClassPrediction, count: int, text: Callable[[int], str | None], name: Callable[[int, int], str]
-) -> Quotes:
-    """Choose rows of a labelled prediction; of equal ones the first.
+    """Choose the most confident mistakes of a labelled prediction, and the rows of the highest entropy.
 
     Args:
         prediction: with labels.
+        rows: what was predicted, as texts, in the prediction's order; None where it is something else.
+        names: what classes are called, unless rows have choices; numbers where there are none.
         count: most of either kind.
-        text: the text of a row, or None.
-        name: of a class, given a row and the class's number.
 
     Raises:
         ConfigError: count is negative.
@@ -71,6 +41,12 @@ def quotes(
     # NumPy's is the first of equal ones, as in the accuracy.
     predicted = torch.from_numpy(prediction.log_probs.numpy().argmax(axis=1))
     top = prediction.log_probs.amax(-1)
+
+    def name(row: int, number: int) -> str:
+        choices = rows[row].get(CHOICES) if rows is not None else None
+        own = names if choices is None else choices
+        return str(own[number]) if number < len(own) else str(number)
+
     return chosen(
         count,
         wrong=predicted != labels,
@@ -79,10 +55,17 @@ def quotes(
         label_probability=likelihood,
         entropy=prediction.entropy,
         mutual_information=prediction.mutual_information if prediction.draws > 1 else None,
-        text=text,
+        text=lambda row: None if rows is None else row_text(rows[row]),
         label=lambda row: name(row, int(labels[row])),
         predicted=lambda row: name(row, int(predicted[row])),
     )
+
+
+def row_text(row: Mapping[str, Any]) -> str | None:
+    """Return what is read of a row: its texts, and a question's choices below it; None where it has no text."""
+    parts = [str(row[column]) for column in READ if column in row]
+    parts += [f"({chr(ord('A') + i)}) {choice}" for i, choice in enumerate(row.get(CHOICES) or ())]
+    return "\n".join(parts) if parts else None
 
 
 def chosen(

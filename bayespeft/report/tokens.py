@@ -99,7 +99,7 @@ class TokenReport(Pooled, Report):
             rows: n; some may have no token.
             names: of the classes; B-..., I-... and O are those of entities. Numbers where there are none.
             mutual_information: see the class.
-            quotes: from `bayespeft.report.quotes`.
+            quotes: from `quotes.chosen`.
             seed: of the bootstrap. The report is a function of the arguments.
             resamples: bootstrap samples, and simulated samples.
             facts: the attributes of `Report` from `draws` on.

@@ -14,7 +14,6 @@ from bayespeft.config import TrainConfig
 from bayespeft.errors import ConfigError
 from bayespeft.posterior.account import POINTS, training
 from bayespeft.report.language import LanguageReport
-from bayespeft.report.quotes import row_text
 from bayespeft.training.history import History, Record
 
 QUICK = TrainConfig(epochs=2, batch_size=8)
@@ -107,8 +106,3 @@ def test_curves_are_bounded_and_keep_their_ends():
 def test_validation_is_told_where_there_was_one():
     found = training(History([record(1), record(2, {"nll": 0.5, "accuracy": 1.0})], 2, 1.0))
     assert found.curves["validation nll"] == (None, 0.5)
-
-
-def test_the_text_of_a_row():
-    assert row_text({"text": "a", "text_pair": "b", "label": 1}) == "a\nb"
-    assert row_text({"input_ids": [1, 2]}) is None

@@ -16,7 +16,7 @@ from bayespeft.report.context import Setup, Training
 from bayespeft.report.language import LanguageReport
 from bayespeft.report.ood import separate
 from bayespeft.report.over_draws import of_prediction
-from bayespeft.report.quotes import quotes
+from bayespeft.report.quotes import quoted
 
 EVIL = """<script>alert('x')</script><img src=x onerror="alert(1)"> & "quotes" {{ 7 * 7 }} </svg></title>"""
 
@@ -50,10 +50,11 @@ SETUP = Setup({"method": {"name": EVIL, "lr": 0.1, "none": None, "list": [1, 2]}
 
 
 def parts(prediction: Predictive, text: str = EVIL) -> dict[str, Any]:
+    rows = [{"text": f"{text} {row}"} for row in range(len(prediction.log_probs))]
     return {
         "ood": separate(prediction, {EVIL: predictive(50, 1, scale=0.3)}),
         "over_draws": of_prediction(prediction, 1),
-        "quotes": quotes(prediction, 3, lambda row: f"{text} {row}", lambda row, number: f'class "{number}" <b>'),
+        "quotes": quoted(prediction, rows, [f'class "{number}" <b>' for number in range(9)], 3),
         "training": TRAINING,
         "setup": SETUP,
         "mutual_information": float(prediction.mutual_information.mean()),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bayespeft.report import CalibrationReport
-from bayespeft.report.quotes import quotes
+from bayespeft.report.quotes import quoted
 from tests.report.view.evil import (
     EVIL,
     TRAINING,
@@ -75,7 +75,7 @@ def test_extremes_have_pages() -> None:
 
 def test_a_page_of_many_examples_is_small() -> None:
     prediction = predictive(100_000, classes=3, draws=1)
-    chosen = quotes(prediction, 10, lambda row: "long " * 10_000, lambda row, number: "name " * 1000)
+    chosen = quoted(prediction, [{"text": "long " * 10_000}] * 100_000, ["name " * 1000] * 3, 10)
     assert prediction.labels is not None
     report = CalibrationReport.from_log_probs(
         prediction.log_probs.numpy(), prediction.labels.numpy(), resamples=2, quotes=chosen, training=TRAINING
@@ -109,18 +109,6 @@ def test_what_was_taken_for_itself_stands_out(full: CalibrationReport) -> None:
     assert full.by_class is not None
     own = re.findall(r'<td class="own">([\d,]+)</td>', full.to_html())
     assert own == [f"{row[k]:,}" for k, row in enumerate(full.by_class.confusion)]
-
-
-# Rows
-
-
-# Other forms
-
-
-# Charts
-
-
-# In a browser
 
 
 @pytest.fixture(scope="module")

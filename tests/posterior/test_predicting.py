@@ -196,7 +196,7 @@ def test_a_score_that_is_none_is_refused_before_anything_is_predicted(
     posterior: Any, xy: Any, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(bayespeft.Posterior, "predict", lambda *_, **__: pytest.fail("predicted first"))
-    with pytest.raises(ConfigError, match="method='saps': lac, aps, raps"):
+    with pytest.raises(ConfigError, match="method='saps' is none of lac, aps, raps"):
         posterior.conformal(xy, method="saps")
 
 

@@ -53,7 +53,7 @@ def test_scores_by_hand() -> None:
     penalties = np.array([[0.01, 0, 0.02, 0, 0, 0, 0]])
     assert class_scores(many, "raps", half) == pytest.approx(class_scores(many, "aps", half) + penalties)
     assert class_scores(probs, "raps", half) == pytest.approx(class_scores(probs, "aps", half))
-    with pytest.raises(ConfigError, match="method='saps': lac, aps, raps"):
+    with pytest.raises(ConfigError, match="method='saps' is none of lac, aps, raps"):
         class_scores(probs, "saps", half)
 
 

@@ -30,8 +30,8 @@ class Ratio:
     """Two sums over the same rows.
 
     Attributes:
-        numerator: (n,) what each row adds to it.
-        denominator: (n,) what each adds to that, not negative.
+        numerator: (n,) what each row adds to the numerator.
+        denominator: (n,) what each row adds to the denominator, not negative.
         least, most: ends of the ratio of a row; left out, 0 where none here is negative, and none.
     """
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from bayespeft.errors import DataError
 from bayespeft.report.base import Report
-from bayespeft.report.binning import N_BINS, Floats, bin_index
+from bayespeft.report.binning import Floats, equal_width_error
 from bayespeft.report.bootstrap import ece_noise, skill_score
 from bayespeft.report.clustered import Ratio, fraction, ratios
 from bayespeft.report.context import Quotes
@@ -266,6 +266,6 @@ def _figures(name: str, p: Floats, y: Floats, *, resamples: int, seed: int) -> L
         recall=proportion(hits / own, own) if own else None,
         f1=2 * hits / (given + own) if given + own else None,
         claimed=float(p.mean()),
-        ece=float(np.abs(np.bincount(bin_index(p), y - p, N_BINS)).sum() / len(y)),
+        ece=equal_width_error(p, y),
         noise=ece_noise(p, resamples=resamples, seed=seed),
     )

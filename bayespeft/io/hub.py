@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from huggingface_hub import EvalResult, HfApi, ModelCardData, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -24,9 +25,16 @@ _TASKS = {
 }
 
 
+class Savable(Protocol):
+    """A posterior, as far as it is known here."""
+
+    def save(self, directory: Path) -> None:
+        """Write it into a directory that is not there yet."""
+
+
 def push(
     repo_id: str,
-    write: Callable[[Path], None],
+    posterior: Savable,
     card: str,
     *,
     private: bool | None = None,
@@ -37,7 +45,7 @@ def push(
 
     Args:
         repo_id: "owner/name", which is made if it is not there.
-        write: writes the posterior into a directory that is not there yet.
+        posterior: what is uploaded.
         card: the card's text.
         private: whether a new repository is; None: as the owner's are.
         token: of the hub.
@@ -53,7 +61,7 @@ def push(
         raise CheckpointError(f"'{repo_id}' can't be pushed to the hub: {error}") from error
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "posterior"
-        write(folder)
+        posterior.save(folder)
         (folder / "README.md").write_text(card, encoding="utf-8")
         try:
             api.create_repo(repo_id, private=private, exist_ok=True)

@@ -68,7 +68,7 @@ class Exported(Fitted):
             "bayespeft": __version__,
         }
         card = model_card(repo_id, self._base_name, facts, self.likelihood.kind, report)
-        return push(repo_id, self.save, card, private=private, token=token, revision=revision)
+        return push(repo_id, self, card, private=private, token=token, revision=revision)
 
     @alone()
     def merged_model(self, draw: Draw = "mean", seed: Seed = 0) -> nn.Module:

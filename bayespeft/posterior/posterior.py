@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Annotated, Any
 
 from bayespeft.analysis.pruning import prune
 from bayespeft.analysis.summary import Summary, summarise
 from bayespeft.analysis.weight_covariance import WeightCovariance, weight_covariance
 from bayespeft.data.layout import Columns
-from bayespeft.data.source import Source
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.generation.result import Generation
+from bayespeft.posterior.calibration import Calibration
 from bayespeft.posterior.exported import Exported
 from bayespeft.posterior.predicting import Predicting
 from bayespeft.posterior.writing import Writing
@@ -75,10 +74,8 @@ class Posterior(Predicting, Exported, Writing):
             raise ConfigError(
                 f"method={method!r} and per={per!r} are for classes; quantities have one kind of interval."
             )
-        settings: dict[str, Any] = {"draws": draws, "seed": seed, "batch_size": batch_size}
-        known = self._calibration(validation, columns)
-        predict = partial(self._predicted_beside, known, columns=columns, **settings)
-        return self._predicted(known, **settings).conformal(predict, alpha=alpha, method=method, per=per, seed=seed)
+        calibration = self._calibration(validation, columns, draws, seed, batch_size)
+        return calibration.predicted().conformal(calibration, alpha=alpha, method=method, per=per, seed=seed)
 
     def decide(
         self,
@@ -145,12 +142,8 @@ class Posterior(Predicting, Exported, Writing):
             own, known = (written.normalised_log_probs.numpy() for written in (data, validation))
             return decide_texts(data.texts, own, known, correct, **common)
         self._check_use("decide")
-        settings: dict[str, Any] = {"draws": draws, "seed": seed, "batch_size": batch_size}
-        calibration = self._calibration(validation, columns)
-        found, seen = (
-            self._predicted_beside(calibration, data, columns, **settings),
-            self._predicted(calibration, **settings),
-        )
+        calibration = self._calibration(validation, columns, draws, seed, batch_size)
+        found, seen = calibration.predict(data), calibration.predicted()
         decision: Decision = found.decide(seen, **common, **({"tolerance": tolerance} if quantities else {"per": per}))
         return decision
 
@@ -160,26 +153,12 @@ class Posterior(Predicting, Exported, Writing):
         if use not in kind.uses:
             raise ConfigError(f"{use}: predictions of likelihood '{self.likelihood.kind}' ({kind.__name__}) have none.")
 
-    def _calibration(self, validation: Any, columns: Columns | None) -> Source | Prediction:
+    def _calibration(
+        self, validation: Any, columns: Columns | None, draws: int, seed: int, batch_size: int
+    ) -> Calibration:
         """Return data that something is calibrated on: a name means its validation split."""
-        return validation if isinstance(validation, Prediction) else self._source(validation, "validation", columns)
-
-    def _predicted_beside(self, known: Source | Prediction, data: Any, columns: Columns | None, **settings: Any) -> Any:
-        """Predict data to which a promise is made that was calibrated on other data.
-
-        Raises:
-            DataError: it is the same split of the same named data set, so that nothing can be promised.
-        """
-        if isinstance(data, Prediction):
-            return data
-        source = self._source(data, columns=columns)
-        if isinstance(known, Source) and source.same_split(known):
-            raise DataError(
-                f"the rows of {source.name!r} that are meant for a test are those that validation= takes, so that the promise "
-                "would be judged on the rows that it was fitted to: pass other rows for one of the two, such as some that are "
-                "held out of training."
-            )
-        return self._predicted(source, **settings)
+        known = validation if isinstance(validation, Prediction) else self._source(validation, "validation", columns)
+        return Calibration(self, known, columns, {"draws": draws, "seed": seed, "batch_size": batch_size})
 
     def weight_covariance(self, layer: str) -> WeightCovariance:
         """Return the covariance of vec(delta W), columns stacked, at one adapted layer.

@@ -7,7 +7,7 @@ is to say of it: no list of them is kept anywhere.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from bayespeft.data.columns import missing_labels
 from bayespeft.errors import ConfigError
 from bayespeft.report.base import Report
+from bayespeft.report.predictions import Predictor
 from bayespeft.utils.checks import checked_methods
 
 P = TypeVar("P", bound="Prediction")
@@ -130,11 +131,11 @@ class Prediction(ABC):
         """
         raise ConfigError(f"a temperature divides logits of classes, and a {type(self).__name__} has none.")
 
-    def conformal(self, predict: Callable[[Any], Any], *, alpha: float, **settings: Any) -> Any:
+    def conformal(self, predictor: Predictor, *, alpha: float, **settings: Any) -> Any:
         """Return sets or intervals that hold the label with a probability of at least 1 - alpha, fitted on this prediction.
 
         Args:
-            predict: data -> a prediction of the same kind, made with the same settings.
+            predictor: predicts other data, with the settings of this prediction.
             alpha: the probability that a label is missed, at most.
             settings: as `Posterior.conformal`.
 

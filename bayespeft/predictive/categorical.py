@@ -20,6 +20,7 @@ from bayespeft.report.decision import Decision, decide
 from bayespeft.report.metrics.proper import accuracy, nll
 from bayespeft.report.ood import separate
 from bayespeft.report.over_draws import of_prediction
+from bayespeft.report.predictions import Predictor
 from bayespeft.report.quotes import quoted
 from bayespeft.utils.checks import checked_methods
 
@@ -128,9 +129,9 @@ class Predictive(Prediction):
         scaled = log_likelihood(torch.log_softmax(self.draw_log_probs.double() / temperature, -1), self.labels)
         return float(math.log(len(scaled)) - torch.logsumexp(scaled, 0).mean())
 
-    def conformal(self, predict: Callable[[Any], Any], *, alpha: float, **settings: Any) -> Conformal:
+    def conformal(self, predictor: Predictor, *, alpha: float, **settings: Any) -> Conformal:
         """Return sets of classes; see `Conformal.fit`."""
-        return Conformal.fit(self, predict, alpha=alpha, **settings)
+        return Conformal.fit(self, predictor, alpha=alpha, **settings)
 
     def decide(self, validation: Any, *, risk: float, delta: float, **settings: Any) -> Decision:
         """Answer with the most probable class; see `bayespeft.report.decision.decide`."""

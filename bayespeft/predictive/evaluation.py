@@ -91,7 +91,7 @@ class Evaluation:
             names=self.class_names,
             rows=self.rows,
             quotes=quotes,
-            others={title: self._read(other) for title, other in (ood or {}).items()},
+            others={title: self.predict(other) for title, other in (ood or {}).items()},
             unit=1 if draws_error else None,
         )
         return self.prediction.report(details, name=name, method=method, resamples=resamples, seed=seed)
@@ -116,7 +116,7 @@ class Evaluation:
         """
         check_alpha(alpha)
         check_method(method)
-        return Conformal.fit(self.prediction, self._read, alpha=alpha, method=method, per=per, seed=seed)
+        return Conformal.fit(self.prediction, self, alpha=alpha, method=method, per=per, seed=seed)
 
     def decide(
         self,
@@ -138,9 +138,9 @@ class Evaluation:
                 names differ.
         """
         check_guarantee(risk, delta)
-        return decide(self.prediction, self._read(validation), risk=risk, delta=delta, per=per, seed=seed)
+        return decide(self.prediction, self.predict(validation), risk=risk, delta=delta, per=per, seed=seed)
 
-    def _read(self, data: Any) -> Predictive:
+    def predict(self, data: Any) -> Predictive:
         """Return other probabilities, in any form, as a prediction, with classes in our order where both sides name them."""
         if isinstance(data, Predictive):
             return data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,6 +16,7 @@ from bayespeft.predictive.several import SeveralAverage, SeveralPredictive
 from bayespeft.report.conformal_labels import ConformalLabels
 from bayespeft.report.context import Quotes
 from bayespeft.report.multi_label import MultiLabelReport
+from bayespeft.report.predictions import Predictor
 from bayespeft.report.quotes import chosen, row_text
 from bayespeft.utils.checks import checked_methods
 
@@ -79,13 +80,13 @@ class MultiLabelPredictive(SeveralPredictive):
         right = (self.predicted == self._labelled().bool()).all(1)
         return {**super().validation_metrics(), "subset_accuracy": float(right.double().mean())}
 
-    def conformal(self, predict: Callable[[Any], Any], *, alpha: float, **settings: Any) -> ConformalLabels:
+    def conformal(self, predictor: Predictor, *, alpha: float, **settings: Any) -> ConformalLabels:
         """Return sets of labels, by one kind of score; see `ConformalLabels.fit`."""
         if (method := settings.get("method", "lac")) != "lac":
             raise ConfigError(
                 f"method={method!r} is for classes of which one is right; sets of labels are made by 'lac'."
             )
-        return ConformalLabels.fit(self, predict, alpha=alpha, per=settings.get("per", "all"))
+        return ConformalLabels.fit(self, predictor, alpha=alpha, per=settings.get("per", "all"))
 
     def _quotes(self, rows: Sequence[Mapping[str, Any]] | None, names: Sequence[str], count: int) -> Quotes:
         labels, likelihood = self.labels, self.log_likelihood

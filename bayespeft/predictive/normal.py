@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,6 +15,7 @@ from bayespeft.predictive.base import FIGURES_ALONE, Details, Prediction, Use
 from bayespeft.predictive.moments import Moments
 from bayespeft.report.conformal_intervals import ConformalIntervals
 from bayespeft.report.decision import Decision, decide_quantities
+from bayespeft.report.predictions import Predictor
 from bayespeft.report.regression import RegressionReport
 from bayespeft.utils.checks import checked_methods
 
@@ -98,9 +98,9 @@ class RegressionPredictive(Prediction):
         error = (self.mean - self._labelled()).square().mean().sqrt()
         return {**super().validation_metrics(), "rmse": float(error)}
 
-    def conformal(self, predict: Callable[[Any], Any], *, alpha: float, **settings: Any) -> ConformalIntervals:
+    def conformal(self, predictor: Predictor, *, alpha: float, **settings: Any) -> ConformalIntervals:
         """Return intervals, of which there is one kind; see `ConformalIntervals.fit`."""
-        return ConformalIntervals.fit(self, predict, alpha=alpha)
+        return ConformalIntervals.fit(self, predictor, alpha=alpha)
 
     def decide(self, validation: Any, *, risk: float, delta: float, **settings: Any) -> Decision:
         """Answer with the mean; see `bayespeft.report.decision.decide_quantities`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -18,7 +17,7 @@ from bayespeft.report.json_report import JsonReport
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.conformal import IMPOSSIBLE, class_scores, group_quantiles, quantile
 from bayespeft.report.metrics.examples import validate
-from bayespeft.report.predictions import ClassPrediction, check_alike, probabilities
+from bayespeft.report.predictions import ClassPrediction, Predictor, check_alike, probabilities
 from bayespeft.report.proportions import proportion
 from bayespeft.utils.annotations import ELSEWHERE, Resamples, Seed
 from bayespeft.utils.checks import checked_methods
@@ -87,7 +86,7 @@ class Conformal:
         seed: of the uniforms of "aps" and "raps".
         draws: of the validation data's prediction.
         classes: of the same.
-        predict: data -> prediction, with the settings that the validation data was predicted with.
+        predictor: predicts other data, with the settings that the validation data was predicted with.
     """
 
     alpha: float
@@ -97,20 +96,20 @@ class Conformal:
     seed: int
     draws: int
     classes: int
-    predict: Callable[[Any], ClassPrediction] = field(repr=False)
+    predictor: Predictor = field(repr=False)
 
     @classmethod
     def fit(
         cls,
         prediction: ClassPrediction,
-        predict: Callable[[Any], ClassPrediction],
+        predictor: Predictor,
         *,
         alpha: Annotated[float, ELSEWHERE] = 0.1,
         method: Annotated[ConformalMethod, ELSEWHERE] = "lac",
         per: Per = "all",
         seed: Seed = 0,
     ) -> Conformal:
-        """Fit the threshold on a labelled prediction; `predict` has the same draws, seed and sampling.
+        """Fit the threshold on a labelled prediction; `predictor` has the same draws, seed and sampling.
 
         Raises:
             ConfigError: alpha, the method or per can't be used. DataError: there are no labels, or log-probabilities are NaN or
@@ -127,7 +126,7 @@ class Conformal:
         classes = scores.shape[1]
         groups = (own[labels == k] for k in range(classes))
         threshold = quantile(own, alpha) if per == "all" else group_quantiles(groups, alpha)
-        return cls(alpha, threshold, method, len(labels), seed, prediction.draws, classes, predict)
+        return cls(alpha, threshold, method, len(labels), seed, prediction.draws, classes, predictor)
 
     def sets(self, data: Any) -> npt.NDArray[np.bool_]:
         """Return which classes are in each example's set, (n, K); never one that the example does not offer.
@@ -177,7 +176,7 @@ class Conformal:
         )
 
     def _prediction(self, data: Any) -> ClassPrediction:
-        found = data if isinstance(data, ClassPrediction) else self.predict(data)
+        found = data if isinstance(data, ClassPrediction) else self.predictor.predict(data)
         check_alike(
             "data", "validation data", draws=(found.draws, self.draws), classes=(found.log_probs.shape[-1], self.classes),
             consequence="sets keep their promise for predictions of the same classes with the same draws, seed and sampling.",

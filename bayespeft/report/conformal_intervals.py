@@ -12,7 +12,6 @@ their intervals together with a probability of at least 1 - alpha, whatever the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -23,7 +22,7 @@ from bayespeft.report.binning import Floats
 from bayespeft.report.json_report import JsonReport
 from bayespeft.report.metric import Metric, measured
 from bayespeft.report.metrics.conformal import check_alpha, quantile
-from bayespeft.report.predictions import QuantityPrediction, check_alike
+from bayespeft.report.predictions import Predictor, QuantityPrediction, check_alike
 from bayespeft.report.proportions import proportion
 from bayespeft.report.regression_metrics import quantile as law_quantile
 
@@ -70,7 +69,7 @@ class ConformalIntervals:
         validation: number of examples it was fitted on.
         draws: of the validation data's prediction.
         outputs: d.
-        predict: data -> prediction that kept its draws, with the settings that the validation data was predicted with.
+        predictor: predicts other data that kept its draws, with the settings that the validation data was predicted with.
     """
 
     alpha: float
@@ -78,17 +77,17 @@ class ConformalIntervals:
     validation: int
     draws: int
     outputs: int
-    predict: Callable[[Any], QuantityPrediction] = field(repr=False)
+    predictor: Predictor = field(repr=False)
 
     @classmethod
     def fit(
         cls,
         prediction: QuantityPrediction,
-        predict: Callable[[Any], QuantityPrediction],
+        predictor: Predictor,
         *,
         alpha: float = 0.1,
     ) -> ConformalIntervals:
-        """Fit the margin on a labelled prediction that kept its draws; `predict` has the same draws, seed and sampling.
+        """Fit the margin on a labelled prediction that kept its draws; `predictor` has the same draws, seed and sampling.
 
         Raises:
             ConfigError: alpha can't be used, or draws were not kept. DataError: there are no labels.
@@ -98,7 +97,7 @@ class ConformalIntervals:
         labels = _labels(prediction)
         scores = (np.maximum(low - labels, labels - high) / (high - low)).max(axis=1)
         outputs = labels.shape[1]
-        return cls(alpha, quantile(scores, alpha), len(labels), prediction.draws, outputs, predict)
+        return cls(alpha, quantile(scores, alpha), len(labels), prediction.draws, outputs, predictor)
 
     def intervals(self, data: Any) -> tuple[Floats, Floats]:
         """Return the lower and the upper ends, (n, d) each.
@@ -132,7 +131,7 @@ class ConformalIntervals:
         return IntervalReport(covered, unadjusted, float((high - low).mean()), 1 - self.alpha, n, self.validation)
 
     def _prediction(self, data: Any) -> QuantityPrediction:
-        found = data if isinstance(data, QuantityPrediction) else self.predict(data)
+        found = data if isinstance(data, QuantityPrediction) else self.predictor.predict(data)
         check_alike(
             "data", "validation data", draws=(found.draws, self.draws), outputs=(found.mean.shape[-1], self.outputs),
             consequence="intervals keep their promise for predictions with the same draws, seed and sampling.",

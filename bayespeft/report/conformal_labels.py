@@ -8,7 +8,6 @@ quantile for each label, of the examples that have it, promises that for each la
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -23,7 +22,7 @@ from bayespeft.report.conformal import Per, check_per
 from bayespeft.report.json_report import JsonReport
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.conformal import group_quantiles, quantile
-from bayespeft.report.predictions import LabelsPrediction, check_alike
+from bayespeft.report.predictions import LabelsPrediction, Predictor, check_alike
 from bayespeft.report.proportions import proportion
 from bayespeft.utils.annotations import ELSEWHERE, Resamples
 from bayespeft.utils.checks import checked_methods
@@ -74,7 +73,7 @@ class ConformalLabels:
         validation: number of examples it was fitted on.
         draws: of the validation data's prediction.
         labels: K.
-        predict: data -> prediction, with the settings that the validation data was predicted with.
+        predictor: predicts other data, with the settings that the validation data was predicted with.
     """
 
     alpha: float
@@ -82,18 +81,18 @@ class ConformalLabels:
     validation: int
     draws: int
     labels: int
-    predict: Callable[[Any], LabelsPrediction] = field(repr=False)
+    predictor: Predictor = field(repr=False)
 
     @classmethod
     def fit(
         cls,
         prediction: LabelsPrediction,
-        predict: Callable[[Any], LabelsPrediction],
+        predictor: Predictor,
         *,
         alpha: Annotated[float, ELSEWHERE] = 0.1,
         per: Per = "all",
     ) -> ConformalLabels:
-        """Fit the threshold on a labelled prediction; `predict` has the same draws, seed and sampling.
+        """Fit the threshold on a labelled prediction; `predictor` has the same draws, seed and sampling.
 
         Raises:
             ConfigError: alpha or per can't be used, or it is no prediction of labels. DataError: there are no labels.
@@ -109,7 +108,7 @@ class ConformalLabels:
             threshold = quantile(np.where(y, misfit, 0.0).max(axis=1), alpha)
         else:
             threshold = group_quantiles((misfit[y[:, k], k] for k in range(y.shape[1])), alpha)
-        return cls(alpha, threshold, len(y), prediction.draws, y.shape[1], predict)
+        return cls(alpha, threshold, len(y), prediction.draws, y.shape[1], predictor)
 
     def sets(self, data: Any) -> npt.NDArray[np.bool_]:
         """Return which labels are in each example's set, (n, K).
@@ -152,7 +151,7 @@ class ConformalLabels:
         )
 
     def _prediction(self, data: Any) -> LabelsPrediction:
-        found = data if isinstance(data, LabelsPrediction) else self.predict(data)
+        found = data if isinstance(data, LabelsPrediction) else self.predictor.predict(data)
         check_alike(
             "data", "validation data", draws=(found.draws, self.draws), labels=(found.probs.shape[-1], self.labels),
             consequence="sets keep their promise for predictions of the same labels with the same draws, seed and sampling.",

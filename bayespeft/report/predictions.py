@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -96,6 +96,13 @@ class LabelsPrediction(Protocol):
     @property
     def predicted(self) -> Tensor:
         """(n, K) bool."""
+
+
+class Predictor(Protocol):
+    """Predicts data as those were that a promise is calibrated on: by the same posterior, with the same draws and seed."""
+
+    def predict(self, data: Any) -> Any:
+        """Return the prediction of data, in any form that `Posterior.predict` takes."""
 
 
 def probabilities(prediction: ClassPrediction) -> Floats:

@@ -1,11 +1,11 @@
-"""No lower room calls what was made above it: neither in a fit, nor in a prediction, nor in a report, whatever the method."""
+"""No lower room calls what was made above it, whatever a posterior is used for and whatever the method."""
 
 from __future__ import annotations
 
 import pytest
 
 from bayespeft.testing import networks
-from paper_repro.house.walk import DATA, GUIDE, Walk, fitted, use, walked
+from paper_repro.house.walk import DATA, GUIDE, HONEST, USES, Walk, fitted, use, walked
 
 METHODS = [
     "melora",
@@ -27,6 +27,22 @@ def test_nothing_climbs(method):
     climbs = walked(lambda: use(method, data))
     assert climbs.climbs == climbs.through == set()
     assert climbs.interface, "guides are asked for by an interface of the rooms below"
+
+
+@pytest.mark.parametrize("method", ["melora", "laplace_lora"])
+@pytest.mark.parametrize("name", [name for name in USES if name != "predict"])
+def test_nothing_climbs_in_what_comes_after(name, method):
+    data = networks.sentences()
+    climbs = walked(lambda: USES[name](method, data))
+    assert climbs.climbs == climbs.through == set()
+
+
+def test_honest_climbs_are_called_and_have_a_reason(monkeypatch):
+    data, reasons = networks.sentences(), dict(HONEST)
+    monkeypatch.setattr("paper_repro.house.walk.HONEST", {})
+    climbs = walked(lambda: USES["keep"]("melora", data))
+    assert {called for _, called in climbs.climbs | climbs.through} == set(reasons)
+    assert all(len(reason.split()) > 5 for reason in reasons.values())
 
 
 def test_walks_of_guide_and_data_enter_the_rooms_that_work_with_them():

@@ -8,18 +8,13 @@ import numpy as np
 import pytest
 
 from bayespeft.errors import ConfigError, DataError
-from bayespeft.predictive.categorical import Predictive
 from bayespeft.report.conformal import Conformal, ConformalReport, _uniforms
 from bayespeft.report.metrics.conformal import METHODS
-from tests.report.predictions import predictive
-
-
-def never(_: Any) -> Predictive:
-    raise AssertionError("a prediction is not predicted again")
+from tests.report.predictions import Always, Never, predictive
 
 
 def fit(log_probs: Any, labels: Any, **settings: Any) -> Conformal:
-    return Conformal.fit(predictive(log_probs, labels), never, **settings)
+    return Conformal.fit(predictive(log_probs, labels), Never(), **settings)
 
 
 # The quantile
@@ -108,7 +103,7 @@ def test_coverage_of_one_prediction_for_all_is_at_least_as_promised() -> None:
 def test_predictions_with_other_draws_are_refused(simulate: Any) -> None:
     data = predictive(*simulate(30, 3))
     other = replace(data, draws=3)
-    found = Conformal.fit(data, lambda _: other)
+    found = Conformal.fit(data, Always(other))
     for new in (other, "data"):
         with pytest.raises(ConfigError, match="data was predicted with 3 draws, and validation data with 1"):
             found.sets(new)
@@ -177,8 +172,10 @@ def test_report_measures_prints_and_reads_itself(simulate: Any) -> None:
 
 def test_sets_predict_data_that_is_no_prediction(simulate: Any) -> None:
     data = predictive(*simulate(30, 3))
-    found = Conformal.fit(data, lambda name: {"test": data}[name])
+    predictor = Always(data)
+    found = Conformal.fit(data, predictor)
     assert (found.sets("test") == found.sets(data)).all()
+    assert predictor.asked == ["test"]
 
 
 def test_labels_are_needed(simulate: Any) -> None:

@@ -11,6 +11,7 @@ import torch
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.predictive.normal import RegressionPredictive
 from bayespeft.report.conformal_intervals import ConformalIntervals, IntervalReport
+from tests.report.predictions import Always, Never
 
 
 def predicted(draws: Any, labels: Any = None, noise: float = 0.5) -> RegressionPredictive:
@@ -20,10 +21,6 @@ def predicted(draws: Any, labels: Any = None, noise: float = 0.5) -> RegressionP
         labels=None if labels is None else torch.as_tensor(labels).float(), draws=len(means), forward_passes=len(means),
         seconds=0.0, mean=means.mean(0), epistemic=means.var(0, unbiased=False), noise=noise, draw_means=means.float(),
     )  # fmt: skip
-
-
-def never(_: Any) -> RegressionPredictive:
-    raise AssertionError("a prediction is not predicted again")
 
 
 def sample(n: int, rng: np.random.Generator, d: int = 1) -> tuple[Any, Any]:
@@ -40,7 +37,7 @@ def test_intervals_hold_as_promised_whatever_the_law(d: int, n: int, alpha: floa
     held, own = [], []
     for _ in range(150):
         means, labels = sample(n + 40, rng, d)
-        found = ConformalIntervals.fit(predicted(means[:, :n], labels[:n]), never, alpha=alpha)
+        found = ConformalIntervals.fit(predicted(means[:, :n], labels[:n]), Never(), alpha=alpha)
         report = found.report(predicted(means[:, n:], labels[n:]))
         held.append(report.coverage.value)
         own.append(report.unadjusted.value)
@@ -52,7 +49,7 @@ def test_intervals_hold_as_promised_whatever_the_law(d: int, n: int, alpha: floa
 def test_an_interval_is_the_laws_own_with_a_margin_in_its_width() -> None:
     means, labels = sample(50, np.random.default_rng(1))
     data = predicted(means, labels)
-    found = ConformalIntervals.fit(data, never, alpha=0.2)
+    found = ConformalIntervals.fit(data, Never(), alpha=0.2)
     low, high = found.intervals(data)
     narrow = replace(found, margin=0.0).intervals(data)
     width = narrow[1] - narrow[0]
@@ -65,7 +62,7 @@ def test_an_interval_is_the_laws_own_with_a_margin_in_its_width() -> None:
 
 def test_too_few_examples_promise_by_intervals_without_end() -> None:
     means, labels = sample(5, np.random.default_rng(2))
-    found = ConformalIntervals.fit(predicted(means, labels), never, alpha=0.1)
+    found = ConformalIntervals.fit(predicted(means, labels), Never(), alpha=0.1)
     low, high = found.intervals(predicted(means))
     assert found.margin == math.inf
     assert np.isneginf(low).all()
@@ -74,7 +71,7 @@ def test_too_few_examples_promise_by_intervals_without_end() -> None:
 
 def test_report_prints_and_reads_itself() -> None:
     means, labels = sample(200, np.random.default_rng(3))
-    found = ConformalIntervals.fit(predicted(means, labels), lambda _: predicted(means, labels), alpha=0.1)
+    found = ConformalIntervals.fit(predicted(means, labels), Always(predicted(means, labels)), alpha=0.1)
     report = found.report("data")
     assert report.coverage.low < report.coverage.value < report.coverage.high
     assert IntervalReport.from_json(report.to_json()) == report
@@ -84,11 +81,11 @@ def test_report_prints_and_reads_itself() -> None:
 def test_what_can_not_be_used_is_an_error() -> None:
     means, labels = sample(30, np.random.default_rng(4))
     data = predicted(means, labels)
-    found = ConformalIntervals.fit(data, never)
+    found = ConformalIntervals.fit(data, Never())
     with pytest.raises(DataError, match="a conformal interval needs labels"):
-        ConformalIntervals.fit(predicted(means), never)
+        ConformalIntervals.fit(predicted(means), Never())
     with pytest.raises(ConfigError, match="alpha is 1"):
-        ConformalIntervals.fit(data, never, alpha=1)
+        ConformalIntervals.fit(data, Never(), alpha=1)
     with pytest.raises(ConfigError, match="data was predicted with 2 draws, and validation data with 4"):
         found.intervals(predicted(means[:2]))
     with pytest.raises(ConfigError, match="averaged and not kept"):

@@ -10,6 +10,7 @@ from bayespeft.errors import ConfigError, DataError
 from bayespeft.predictive.average import Cost, Rows
 from bayespeft.predictive.multi_label import MultiLabelAverage, MultiLabelPredictive
 from bayespeft.report import ConformalLabels, LabelSetsReport
+from tests.report.predictions import Never
 
 
 def predictions(n: int, seed: int, labelled: bool = True, labels: int = 4) -> MultiLabelPredictive:
@@ -29,7 +30,7 @@ def test_the_promise_is_kept_over_validation_sets_and_new_examples(per):
     """Coverage over repeated worlds: at least 1 - alpha, and at most 1 / (n + 1) more."""
     held = []
     for seed in range(300):
-        sets = ConformalLabels.fit(predictions(79, 2 * seed), lambda data: data, alpha=0.1, per=per)
+        sets = ConformalLabels.fit(predictions(79, 2 * seed), Never(), alpha=0.1, per=per)
         new = predictions(50, 2 * seed + 1)
         inside, y = sets.sets(new), new.labels.numpy() == 1
         held.append((inside | ~y).all(1).mean() if per == "all" else inside[y].mean())
@@ -39,7 +40,7 @@ def test_the_promise_is_kept_over_validation_sets_and_new_examples(per):
 
 
 def test_a_report_says_what_sets_did():
-    sets = ConformalLabels.fit(predictions(500, 0), lambda data: data, alpha=0.2)
+    sets = ConformalLabels.fit(predictions(500, 0), Never(), alpha=0.2)
     new = predictions(400, 1)
     report = sets.report(new, resamples=50)
     inside, y = sets.sets(new), new.labels.numpy() == 1
@@ -48,25 +49,25 @@ def test_a_report_says_what_sets_did():
     assert report.by_label[2].value == pytest.approx(inside[y[:, 2], 2].mean())
     assert "hold all labels of" in str(report)
     assert LabelSetsReport.from_json(report.to_json()) == report
-    nested = ConformalLabels.fit(predictions(500, 0), lambda data: data, alpha=0.05).sets(new)
+    nested = ConformalLabels.fit(predictions(500, 0), Never(), alpha=0.05).sets(new)
     assert (nested >= inside).all()
 
 
 def test_few_examples_leave_nothing_out():
-    sets = ConformalLabels.fit(predictions(5, 0), lambda data: data, alpha=0.05)
+    sets = ConformalLabels.fit(predictions(5, 0), Never(), alpha=0.05)
     assert sets.sets(predictions(7, 1)).all()
 
 
 def test_what_can_not_be_used_is_refused():
     with pytest.raises(DataError, match="a conformal set needs labels"):
-        ConformalLabels.fit(predictions(20, 0, labelled=False), lambda data: data)
+        ConformalLabels.fit(predictions(20, 0, labelled=False), Never())
     with pytest.raises(ConfigError, match="sets of labels are made by 'lac'"):
-        predictions(20, 0).conformal(lambda data: data, alpha=0.1, method="aps")
+        predictions(20, 0).conformal(Never(), alpha=0.1, method="aps")
     with pytest.raises(ConfigError, match="was predicted with 3 labels, and validation data with 4"):
-        predictions(20, 0).conformal(lambda data: data, alpha=0.1).sets(predictions(20, 1, labels=3))
+        predictions(20, 0).conformal(Never(), alpha=0.1).sets(predictions(20, 1, labels=3))
     without = predictions(20, 0)
     without.labels.zero_()
     with pytest.raises(ConfigError, match="alpha is 7"):
-        ConformalLabels.fit(without, lambda data: data, alpha=7, per="class")
+        ConformalLabels.fit(without, Never(), alpha=7, per="class")
     with pytest.raises(ConfigError, match="fitted on a prediction of labels"):
-        ConformalLabels.fit(None, lambda data: data)
+        ConformalLabels.fit(None, Never())

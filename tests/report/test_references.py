@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from bayespeft.predictive.categorical import Predictive
 from bayespeft.report import metrics
 from bayespeft.report import regression_metrics as laws
 from bayespeft.report.conformal import Conformal
 from bayespeft.report.metrics.conformal import class_scores, quantile
 from tests.references.agreement import agree
-from tests.report.predictions import predictive
+from tests.report.predictions import Never, predictive
 
 CALIBRATION, UNCERTAINTY, MAPIE = "uncertainty-calibration 0.1.4", "torch-uncertainty 0.13.0", "MAPIE 1.6.0"
 
@@ -95,10 +94,6 @@ def test_points_of_the_risk_coverage_curve(data: Any) -> None:
         agree("risk at a coverage", UNCERTAINTY, 1 - metrics.accuracy_at_coverage(*data, coverage), risk, atol=1e-6)
 
 
-def never(_: Any) -> Predictive:
-    raise AssertionError("a prediction is not predicted again")
-
-
 # MAPIE 1.6.0: SplitConformalClassifier fitted on the first 300: level -> threshold, classes in the sets of the others.
 LAC = {0.8: (0.8306405805210186, 486), 0.9: (0.9295238527272772, 642), 0.95: (0.9630317170025793, 751)}
 APS = {0.8: 0.8882704073829019, 0.9: 0.9515983743153715, 0.95: 0.9753449133505969}
@@ -108,7 +103,7 @@ APS = {0.8: 0.8882704073829019, 0.9: 0.9515983743153715, 0.95: 0.975344913350596
 def test_conformal_sets(level: float, data: Any) -> None:
     """Those of "lac" were the same sets, class by class."""
     logs, labels = data
-    found = Conformal.fit(predictive(logs[:300], labels[:300]), never, alpha=1 - level, method="lac")
+    found = Conformal.fit(predictive(logs[:300], labels[:300]), Never(), alpha=1 - level, method="lac")
     threshold, size = LAC[level]
     agree("conformal threshold, LAC", MAPIE, found.threshold, threshold, atol=1e-12)
     agree("classes in conformal sets, LAC", MAPIE, found.sets(predictive(logs[300:])).sum(), size, atol=0)

@@ -34,8 +34,6 @@ class Generation(Protocol):
     pieces: tuple[tuple[str, ...], ...] | None
     prompts: tuple[str, ...] | None
 
-    def __len__(self) -> int: ...
-
 
 @dataclass(frozen=True)
 class Texts:
@@ -52,7 +50,9 @@ class Texts:
     def card(self) -> str:
         """Return what a notebook shows: the first texts, and how many more there are."""
         shown = max(1, int((self.generation.lengths.cumsum(0) <= TOKENS).sum()))
-        return render("tokens_card", more=len(self.generation) - shown, **_view(self.generation, self.color, shown))
+        return render(
+            "tokens_card", more=len(self.generation.lengths) - shown, **_view(self.generation, self.color, shown)
+        )
 
 
 def _view(generation: Generation, color: str | None, shown: int | None = None) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _view(generation: Generation, color: str | None, shown: int | None = None) -
         raise ConfigError("each draw wrote a text of its own, so tokens have no mutual information: color='entropy'.")
     real = torch.arange(values.shape[1]) < generation.lengths[:, None]
     top = max(float(torch.quantile(values[real].double(), QUANTILE)), 1e-6)
-    texts = [_text(generation, i, values[i] / top) for i in range(len(generation))[:shown]]
+    texts = [_text(generation, i, values[i] / top) for i in range(len(generation.lengths))[:shown]]
     return {"color": NAMES[color], "top": top, "texts": texts, "draws": generation.draws}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from operator import itemgetter
 
@@ -31,10 +31,9 @@ class Batch:
     def __len__(self) -> int:
         return len(self.index)
 
-    def _map_inputs(self, function: object) -> Inputs:
-        assert callable(function)
+    def _map_inputs(self, function: Callable[[Tensor], Tensor]) -> Inputs:
         if isinstance(self.inputs, Tensor):
-            return function(self.inputs)  # type: ignore[no-any-return]
+            return function(self.inputs)
         return {name: function(value) for name, value in self.inputs.items()}
 
     def to(self, device: torch.device | str) -> Batch:
@@ -42,8 +41,8 @@ class Batch:
         labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
         return replace(self, inputs=self._map_inputs(lambda t: t.to(device, non_blocking=True)), labels=labels)
 
-    def rows(self, index: Tensor) -> Batch:
-        """Return some examples of the batch, by (k,) positions in it."""
+    def rows(self, index: Tensor | slice) -> Batch:
+        """Return some examples of the batch, by (k,) positions in it, or by a slice, which copies nothing."""
         labels = None if self.labels is None else self.labels[index]
         return Batch(self._map_inputs(itemgetter(index)), labels, self.index[index])
 
@@ -59,9 +58,7 @@ class Batch:
     def parts(self, rows: int) -> Iterator[Batch]:
         """Yield batches of at most so many examples each, in order."""
         for first in range(0, len(self), rows):
-            some = slice(first, first + rows)
-            labels = None if self.labels is None else self.labels[some]
-            yield Batch(self._map_inputs(itemgetter(some)), labels, self.index[some])
+            yield self.rows(slice(first, first + rows))
 
     def repeat(self, draws: int) -> Batch:
         """Fold `draws` copies of the inputs into the batch axis, draw-major: (n, ...) -> (draws * n, ...).

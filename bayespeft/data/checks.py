@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -70,6 +71,19 @@ def label_values(values: Sequence[object], column: str) -> Tensor:
     if all(isinstance(number, int) for number in numbers):
         return torch.tensor(numbers, dtype=torch.int64)
     return torch.tensor(numbers, dtype=torch.float32)
+
+
+def number_tensor(value: object, row: int, column: str) -> Tensor:
+    """Return an array as a tensor of its shape: integers as int64, fractions as float32.
+
+    Raises:
+        DataError: it is no array of numbers.
+    """
+    try:
+        found = value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"column {column!r} of row {row} is no array of numbers: {error}.") from None
+    return found.to(torch.float32 if found.is_floating_point() else torch.int64)
 
 
 def check_label_given(value: object, row: int, column: str) -> None:

@@ -1,7 +1,4 @@
-"""The columns of rows: their names, what may stand in them, and what is said where labels are missing.
-
-No other module spells these names out where it could import them.
-"""
+"""The columns of rows: their names, what may stand in them, and what is said where labels are missing."""
 
 from __future__ import annotations
 
@@ -18,23 +15,24 @@ WORDS = "tokens"
 TAGS = ("labels", "ner_tags", "tags")
 TOKENS = "input_ids"
 MASK = "attention_mask"
-TOKENISED = (TOKENS, MASK, "token_type_ids")
-# A network reads these columns of a row, in this order.
-READ = ("text", "text_pair", "question", "source")
-TEXTS = (*READ, "target")
+TOKEN_TYPES = "token_type_ids"
+TOKENISED = (TOKENS, MASK, TOKEN_TYPES)
+# A network reads these columns of a row as text, in this order.
+INPUT_TEXTS = ("text", "text_pair", "question", "source")
+TEXTS = (*INPUT_TEXTS, "target")
 # These columns hold texts, or lists of messages.
-SPOKEN = ("prompt", "completion", "messages")
+CONVERSATIONAL = ("prompt", "completion", "messages")
 CHOICES = "choices"
-# One of these columns says that a row's answer is to be written, not chosen among others.
-WRITTEN = ("source", "prompt", "messages")
+# A row with one of these columns has an answer that is generated, not chosen among others.
+GENERATED = ("source", "prompt", "messages")
 # An image or a sound, which a processor reads; and what a processor makes of them.
 IMAGE, AUDIO = "image", "audio"
 MEDIA = (IMAGE, AUDIO)
 PROCESSED = ("pixel_values", "input_values", "input_features")
-KNOWN = tuple(dict.fromkeys((*TEXTS, CHOICES, *SPOKEN, WORDS, *TOKENISED, *MEDIA, *PROCESSED, *LABELS, *TAGS)))
+KNOWN = tuple(dict.fromkeys((*TEXTS, CHOICES, *CONVERSATIONAL, WORDS, *TOKENISED, *MEDIA, *PROCESSED, *LABELS, *TAGS)))
 
 
-class Written(int):
+class TableInteger(int):
     """A whole number that was written into a cell of a table, where all are texts: it may be the name of a class."""
 
 
@@ -93,7 +91,7 @@ def expected_in(column: str, value: object) -> str | None:
         return "a string"
     if column in (CHOICES, WORDS) and not _is_texts(value):
         return "a list of strings"
-    if column in SPOKEN and not (is_conversation(value) or (column != "messages" and isinstance(value, str))):
+    if column in CONVERSATIONAL and not (is_conversation(value) or (column != "messages" and isinstance(value, str))):
         return "a list of messages" if column == "messages" else "a string or a list of messages"
     return None
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bayespeft.data.columns import LABELS, Written
+from bayespeft.data.columns import LABELS, TableInteger
 from bayespeft.data.layout import ANSWERS
 from bayespeft.errors import DataError
 
@@ -73,12 +73,21 @@ def lines_of(file: Iterable[str], path: Path) -> Iterator[dict[str, Any]]:
 
 def _row(line: str, where: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists in lists without an end
         raise DataError(f"{where}: no JSON that can be read ({error}).") from None
     if not isinstance(row, dict):
         raise DataError(f"{where}: a JSON object is expected, got {type(row).__name__}.")
     return row
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; `ValueError` if a name comes twice, of which Python would keep the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name {max(names, key=names.count)!r} comes twice in one object")
+    return found
 
 
 def table_of(file: Iterable[str], path: Path, delimiter: str) -> Iterator[dict[str, Any]]:
@@ -129,7 +138,7 @@ def _numbers(cells: list[str]) -> list[Any]:
     if all(number is None for number in found):
         return [cell or None for cell in cells]
     if all(number is None or str(int(number)) == cell for cell, number in zip(cells, found, strict=True)):
-        return [None if number is None else Written(number) for number in found]
+        return [None if number is None else TableInteger(number) for number in found]
     return found
 
 

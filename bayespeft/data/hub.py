@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub: the only file that calls `datasets`."""
+"""Data sets of the Hugging Face hub."""
 
 from __future__ import annotations
 

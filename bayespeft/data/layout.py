@@ -11,6 +11,7 @@ from typing import Any
 from bayespeft.data.columns import (
     CHOICES,
     FORMS,
+    GENERATED,
     IMAGE,
     KNOWN,
     LABELS,
@@ -19,7 +20,6 @@ from bayespeft.data.columns import (
     TAGS,
     TOKENS,
     WORDS,
-    WRITTEN,
     Row,
     label_columns,
 )
@@ -111,7 +111,7 @@ def _texts(first: Row, have: set[str]) -> dict[str, str]:
     """Return which usual columns are the texts of rows that have none under our names."""
     if CHOICES in have:
         return {} if "question" in have else _one("question", QUESTIONS, first)
-    if {"text", TOKENS, WORDS, *WRITTEN, *MEDIA, *PROCESSED} & have:
+    if {"text", TOKENS, WORDS, *GENERATED, *MEDIA, *PROCESSED} & have:
         return {}
     texts = {name for name, value in first.items() if isinstance(value, str)}
     pairs = [pair for pair in PAIRS if texts.issuperset(pair)]

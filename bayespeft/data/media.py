@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bayespeft.data.batch import Batch
-from bayespeft.data.checks import check_batch_size, check_finite, check_label_given, label_values
+from bayespeft.data.checks import check_batch_size, check_finite, check_label_given, label_values, number_tensor
 from bayespeft.data.columns import AUDIO, IMAGE, MASK, MEDIA, PROCESSED, TEXTS, TOKENS, Row, label_columns, label_of
 from bayespeft.data.examples import Examples
 from bayespeft.data.image import as_image
@@ -132,7 +132,8 @@ class MediaExamples(Examples):
         wanted = getattr(self._processor, "sampling_rate", None)
         sounds = [as_sound(value, number, wanted) for value, number in zip(values, numbers, strict=True)]
         lengths = [len(sound) for sound in sounds]
-        self._warn_if_cut(sounds[int(np.argmax(lengths))], numbers[int(np.argmax(lengths))], wanted)
+        longest = int(np.argmax(lengths))
+        self._warn_if_cut(sounds[longest], numbers[longest], wanted)
         options = {"padding": True} if _pads_nothing(self._processor) else {}
         found = self._processed(numbers, sounds, sampling_rate=wanted, **options)
         if options and MASK not in found and len(set(lengths)) > 1:
@@ -190,11 +191,7 @@ def stacked(values: Sequence[Any], numbers: Sequence[int], column: str) -> Tenso
     """
     found = []
     for value, number in zip(values, numbers, strict=True):
-        try:
-            tensor = value if isinstance(value, Tensor) else torch.from_numpy(np.asarray(value))
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise DataError(f"column {column!r} of row {number} is no array of numbers: {error}.") from None
-        found.append(tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64))
+        found.append(number_tensor(value, number, column))
         if found[-1].shape != found[0].shape or not found[-1].dim():
             raise DataError(
                 f"column {column!r} has the shape {tuple(found[-1].shape)} in row {number} and {tuple(found[0].shape)} in row "
@@ -216,7 +213,7 @@ def _processor_for(medium: str, processor: Any) -> Any:
         raise DataError(
             f"the rows have {medium!r}, and nothing to read it with was passed: pass tokenizer=, {kind} of the network."
         )
-    found = getattr(processor, "image_processor", processor) if medium == IMAGE else _extractor(processor)
+    found = getattr(processor, "image_processor" if medium == IMAGE else "feature_extractor", processor)
     gives = "pixel_values" if medium == IMAGE else "input_"
     if not any(str(name).startswith(gives) for name in getattr(found, "model_input_names", None) or ()):
         raise DataError(
@@ -224,10 +221,6 @@ def _processor_for(medium: str, processor: Any) -> Any:
             "of the network."
         )
     return found
-
-
-def _extractor(processor: Any) -> Any:
-    return getattr(processor, "feature_extractor", processor)
 
 
 def _pads_nothing(processor: Any) -> bool:

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from bayespeft.data.checks import check_finite
+from bayespeft.data.checks import check_finite, number_tensor
 from bayespeft.errors import ConfigError, DataError
 
 
@@ -71,11 +70,11 @@ class Ragged:
 
     def lengths(self) -> Tensor:
         """(N,) int64, number of integers in each sequence."""
-        return torch.frombuffer(self._ends, dtype=torch.int64).diff()
+        return self.flat()[1].diff()
 
     def all_ones(self) -> bool:
         """Whether every number is 1, as in the attention mask of sequences without padding."""
-        return bool((torch.frombuffer(self._values, dtype=torch.int32) == 1).all())
+        return bool((self.flat()[0] == 1).all())
 
     def flat(self) -> tuple[Tensor, Tensor]:
         """Return all numbers one after another, int32, and (N + 1,) int64 where each sequence ends."""
@@ -92,14 +91,13 @@ class Ragged:
         Returns:
             (n, longest) int64.
         """
-        ends = torch.frombuffer(self._ends, dtype=torch.int64)
+        values, ends = self.flat()
         start, length = ends[index], ends[index + 1] - ends[index]
         width = int(length.max())
         column = torch.arange(width).expand(len(index), width)
         if side == "left":
             column = column - (width - length)[:, None]
         inside = (column >= 0) & (column < length[:, None])
-        values = torch.frombuffer(self._values, dtype=torch.int32)
         return torch.where(inside, values[(start[:, None] + column).masked_fill(~inside, 0)].long(), fill)
 
 
@@ -119,11 +117,7 @@ class Arrays:
     def append(self, value: Any) -> None:
         """Add one array; `DataError` names the row if it is none, not finite, or of a shape that goes with no other row's."""
         row = len(self._values)
-        try:
-            found = value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise DataError(f"column {self.name!r} of row {row} is no array of numbers: {error}.") from None
-        found = found.to(torch.float32 if found.is_floating_point() else torch.int64)
+        found = number_tensor(value, row, self.name)
         check_finite(found[None], f"column {self.name!r}", torch.tensor([row]))
         if self._values and found.shape != self._values[0].shape:
             self.uniform = False

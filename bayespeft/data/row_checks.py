@@ -8,9 +8,9 @@ from typing import Any
 from bayespeft.data.checks import check_label_given
 from bayespeft.data.columns import (
     CHOICES,
+    CONVERSATIONAL,
     FORMS,
     LABELS,
-    SPOKEN,
     TAGS,
     TEXTS,
     TOKENISED,
@@ -54,7 +54,7 @@ def checked(rows: Iterable[Row]) -> Iterator[Row]:
         tokenised = TOKENS in row if tokenised is None else tokenised
         labels = label_columns(row)
         words = (WORDS,) if labels is TAGS else ()
-        known = (*(TOKENISED if tokenised else (*TEXTS, *SPOKEN, CHOICES, *words)), *labels)
+        known = (*(TOKENISED if tokenised else (*TEXTS, *CONVERSATIONAL, CHOICES, *words)), *labels)
         columns = [column for column in known if column in row]
         if number == 0:
             expected = columns
@@ -108,7 +108,7 @@ def token_columns(rows: Iterable[Row], takes: Takes) -> Iterator[dict[str, Any]]
 def no_tokenizer(row: Row) -> DataError:
     """Return the error that says that raw rows can't be read without a tokenizer, or not at all."""
     found = ", ".join(map(str, row))
-    if {*TEXTS, *SPOKEN, WORDS} & set(row):
+    if {*TEXTS, *CONVERSATIONAL, WORDS} & set(row):
         return DataError(
             f"the rows are raw text (columns {found}) and there is no tokenizer to read them with: pass tokenizer=."
         )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from bayespeft.data.batch import Batch
-from bayespeft.data.columns import TOKENISED, TOKENS
-from bayespeft.data.examples import Examples
+from bayespeft.data.columns import TOKEN_TYPES, TOKENISED, TOKENS
 from bayespeft.data.rows import RowExamples
+from bayespeft.data.wrapped import WrappedExamples
 from bayespeft.errors import DataError
 
 # Tokenizers add these columns unasked, whether or not the network takes them.
@@ -68,7 +67,7 @@ class Takes:
         kept = {
             name: self._cast(value)
             for name, value in inputs.items()
-            if name != "token_type_ids" or known is None or name in known
+            if name != TOKEN_TYPES or known is None or name in known
         }
         self.check(kept, batch.index)
         return replace(batch, inputs=kept)
@@ -79,14 +78,14 @@ class Takes:
         Raises:
             DataError: the network's tables have no row for one; the message names the example.
         """
-        ids, types = inputs.get(TOKENS), inputs.get("token_type_ids")
+        ids, types = inputs.get(TOKENS), inputs.get(TOKEN_TYPES)
         if ids is None or ids.dim() != 2 or ids.is_floating_point():
             return
         if self.positions is not None and ids.shape[1] > self.positions:
             raise DataError(self._too_long(int(index[0]), ids.shape[1]))
         self.check_range(TOKENS, self.vocabulary, ids, index)
         if types is not None:
-            self.check_range("token_type_ids", self.token_types, types, index)
+            self.check_range(TOKEN_TYPES, self.token_types, types, index)
         if self.end is not None:
             self.check_ends((ids == self.end).sum(1), index)
 
@@ -148,61 +147,26 @@ ANYTHING = Takes()
 
 
 @dataclass(frozen=True)
-class FittingExamples(Examples):
-    """Examples as a network takes them.
+class FittingExamples(WrappedExamples):
+    """Examples as a network takes them: see `Takes.fit`.
 
     Raises:
         DataError: while reading, or at once for rows of tokens, as `Takes.fit`.
     """
 
-    examples: Examples
     takes: Takes
 
     def __post_init__(self) -> None:
         if isinstance(self.examples, RowExamples):
             _check_rows(self.examples, self.takes)
 
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def batches(self, batch_size: int, shuffle: torch.Generator | None = None) -> Iterator[Batch]:
-        """As the base, each batch fitted."""
-        return map(self.takes.fit, self.examples.batches(batch_size, shuffle))
-
-    def batch_count(self, batch_size: int) -> int:
-        """As the base."""
-        return self.examples.batch_count(batch_size)
-
-    def rows_per_batch(self, batch_size: int) -> float:
-        """As the base."""
-        return self.examples.rows_per_batch(batch_size)
-
-    def labels(self) -> Tensor | None:
-        """As the base."""
-        return self.examples.labels()
+    def changed(self, batch: Batch) -> Batch:
+        """Return a batch as the network takes it."""
+        return self.takes.fit(batch)
 
     def digest(self) -> str:
-        """As the base."""
+        """Return that of the wrapped examples, whatever type the network's numbers have."""
         return self.examples.digest()
-
-    def subset(self, index: Tensor) -> Examples | None:
-        """As the base, fitted."""
-        found = self.examples.subset(index)
-        return None if found is None else replace(self, examples=found)
-
-    def uneven(self) -> Batch | None:
-        """As the base, fitted."""
-        found = self.examples.uneven()
-        return None if found is None else self.takes.fit(found)
-
-    @property
-    def side(self) -> Literal["left", "right"] | None:
-        """As the base."""
-        return self.examples.side
-
-    def sides(self) -> Iterator[Examples]:
-        """As the base, fitted."""
-        return (replace(self, examples=other) for other in self.examples.sides())
 
 
 def _check_rows(rows: RowExamples, takes: Takes) -> None:
@@ -211,8 +175,8 @@ def _check_rows(rows: RowExamples, takes: Takes) -> None:
     takes.check_lengths(ends.diff())
     example = torch.arange(len(rows)).repeat_interleave(ends.diff())
     takes.check_range(TOKENS, takes.vocabulary, numbers, example)
-    if rows.has("token_type_ids"):
-        takes.check_range("token_type_ids", takes.token_types, rows.flat("token_type_ids")[0], example)
+    if rows.has(TOKEN_TYPES):
+        takes.check_range(TOKEN_TYPES, takes.token_types, rows.flat(TOKEN_TYPES)[0], example)
     if takes.end is not None:
         counts = torch.zeros(len(rows), dtype=torch.int64).index_add_(0, example, (numbers == takes.end).long())
         takes.check_ends(counts, torch.arange(len(rows)))

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import torch
-
 from bayespeft.data.batch import Batch
-from bayespeft.data.examples import Examples
+from bayespeft.data.wrapped import WrappedExamples
 
 
 @dataclass(frozen=True)
-class UnlabelledExamples(Examples):
+class UnlabelledExamples(WrappedExamples):
     """Examples whose labels are not read: they may be of other classes than the network's."""
 
-    examples: Examples
+    def changed(self, batch: Batch) -> Batch:
+        """Return a batch without its labels."""
+        return replace(batch, labels=None)
 
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def batches(self, batch_size: int, shuffle: torch.Generator | None = None) -> Iterator[Batch]:
-        """As the base, with no labels."""
-        return (replace(batch, labels=None) for batch in self.examples.batches(batch_size, shuffle))
-
-    def batch_count(self, batch_size: int) -> int:
-        """As the base."""
-        return self.examples.batch_count(batch_size)
-
-    def uneven(self) -> Batch | None:
-        """As the base, with no labels."""
-        found = self.examples.uneven()
-        return None if found is None else replace(found, labels=None)
+    def labels(self) -> None:
+        """None."""

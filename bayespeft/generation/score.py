@@ -27,10 +27,11 @@ from bayespeft.generation.prompts import (
     token_rows,
 )
 from bayespeft.likelihoods.language_modelling import LanguageModelling
-from bayespeft.likelihoods.language_rows import Written
+from bayespeft.likelihoods.language_rows import TokenisedPair
 from bayespeft.likelihoods.tokens import added
 from bayespeft.networks.tokens import IGNORED, padding_tokens
 from bayespeft.prediction.predictor import Predictor
+from bayespeft.predictive.average import log_mean
 from bayespeft.predictive.categorical import entropy, information_bias, log_likelihood
 from bayespeft.utils.annotations import ELSEWHERE
 from bayespeft.utils.randomness import seeded
@@ -63,7 +64,7 @@ class Score:
     @property
     def log_probs(self) -> Tensor:
         """(n,) float64, log of the mean over draws of p(target | prompt), nats: an average of products."""
-        return torch.logsumexp(self.draw_log_probs, 0) - math.log(len(self.draw_log_probs))
+        return log_mean(self.draw_log_probs)
 
     @property
     def normalised_log_probs(self) -> Tensor:
@@ -122,7 +123,7 @@ def score(
 
 def _pairs(
     prompts: Prompts, sources: list[list[int]], targets: Targets, language: LanguageModelling, tokenizer: Any
-) -> list[Written]:
+) -> list[TokenisedPair]:
     """Return the tokens of prompts, which are given, and of their targets."""
     texts = texts_of(targets, "target", tokenizer)
     rows = [] if texts else _target_tokens(targets, language)
@@ -138,7 +139,7 @@ def _pairs(
         said = [] if isinstance(prompts, Mapping) else texts_of(prompts, "prompt", tokenizer)
         filled = list(map(reader.filled, said)) or tokenizer.batch_decode(sources, skip_special_tokens=True)
         rows = reader.targets(filled, sources, texts)
-    return [Written(source, target, target) for source, target in zip(sources, rows, strict=True)]
+    return [TokenisedPair(source, target, target) for source, target in zip(sources, rows, strict=True)]
 
 
 def _target_tokens(targets: Targets, language: LanguageModelling) -> list[list[int]]:

@@ -132,7 +132,7 @@ class LabelTokens(Categorical):
         return logits.masked_fill(labels >= offered.to(logits.device)[:, None], ABSENT)
 
     def logits_behind(self, model: nn.Module, batch: Batch, cache: Mapping[str, Any]) -> Tensor:
-        """Return the same of rows whose beginning is in a key-value cache already.
+        """Return the logits of the label tokens (n, K), as `logits`, of rows whose beginning is in a key-value cache already.
 
         Args:
             model: the network.

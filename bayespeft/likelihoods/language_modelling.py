@@ -19,7 +19,7 @@ from bayespeft.data.batch import Batch
 from bayespeft.data.columns import Row
 from bayespeft.errors import AttachError, ConfigError, DataError
 from bayespeft.likelihoods.base import Likelihood
-from bayespeft.likelihoods.language_rows import COLUMNS, Reader
+from bayespeft.likelihoods.language_rows import COLUMNS, LanguageReader
 from bayespeft.likelihoods.tokens import added, ending
 from bayespeft.networks.configuration import is_encoder_decoder, setting
 from bayespeft.networks.embeddings import output_embedding
@@ -89,7 +89,7 @@ class LanguageModelling(Likelihood):
         )
 
     def encode(self, rows: Sequence[Row], tokenizer: Any) -> list[dict[str, Any]]:
-        """Tokenize rows of texts or of conversations; see `language_rows`.
+        """Tokenize rows of texts or of conversations; see `bayespeft.likelihoods.language_rows`.
 
         Warnings say what a length limit cuts off, and which targets don't read behind their sources as their texts do.
         """
@@ -102,20 +102,16 @@ class LanguageModelling(Likelihood):
             front,
         )
 
-    def reader(self, tokenizer: Any) -> Reader:
+    def reader(self, tokenizer: Any) -> LanguageReader:
         """Return what reads texts and conversations with a tokenizer."""
         template = self.template if self.template is not None else "{source}"
         own = tokenizer.eos_token_id
         ends = dict.fromkeys((*([] if own is None else [own]), *self.end_tokens))
-        return Reader(tokenizer, template, self.encoder_decoder, tuple(ends))
+        return LanguageReader(tokenizer, template, self.encoder_decoder, tuple(ends))
 
     def prompts(self, sources: Sequence[str], tokenizer: Any) -> list[list[int]]:
         """Return the tokens of each source in its template; a causal model's prompt ends where its text ends."""
         return self.reader(tokenizer).prompts(sources)
-
-    def target(self, text: str, tokenizer: Any) -> list[int]:
-        """Return the tokens of a target by itself, with the end token."""
-        return self.reader(tokenizer).target(text)
 
     def joined(
         self,

@@ -21,8 +21,8 @@ from bayespeft.networks.tokens import IGNORED
 COLUMNS = "source, target | prompt, completion | messages"
 
 
-class Written(NamedTuple):
-    """Tokens of an example.
+class TokenisedPair(NamedTuple):
+    """Tokens of a source and its target.
 
     Attributes:
         source: what comes before the target.
@@ -36,7 +36,7 @@ class Written(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Reader:
+class LanguageReader:
     """Reads texts and conversations with one tokenizer.
 
     Attributes:
@@ -51,7 +51,7 @@ class Reader:
     encoder_decoder: bool
     ends: tuple[int, ...]
 
-    def rows(self, rows: Sequence[Row], what: str = "row") -> list[Written]:
+    def rows(self, rows: Sequence[Row], what: str = "row") -> list[TokenisedPair]:
         """Return the tokens of each row; `what` it is, for messages.
 
         Raises:
@@ -100,14 +100,14 @@ class Reader:
         """Return the tokens of a target by itself, with the end token."""
         return self._ended(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
-    def _texts(self, pairs: Sequence[tuple[str, str | None]]) -> list[Written]:
+    def _texts(self, pairs: Sequence[tuple[str, str | None]]) -> list[TokenisedPair]:
         prompts = self.prompts([source for source, _ in pairs])
         given = [(i, self.filled(source), target) for i, (source, target) in enumerate(pairs) if target is not None]
         targets = self.targets([s for _, s, _ in given], [prompts[i] for i, _, _ in given], [t for _, _, t in given])
         found = {i: ids for (i, _, _), ids in zip(given, targets, strict=True)}
-        return [Written(prompt, found.get(i), found.get(i)) for i, prompt in enumerate(prompts)]
+        return [TokenisedPair(prompt, found.get(i), found.get(i)) for i, prompt in enumerate(prompts)]
 
-    def _conversation(self, row: Row, what: str) -> Written:
+    def _conversation(self, row: Row, what: str) -> TokenisedPair:
         if self.encoder_decoder:
             raise DataError(
                 f"{what} is a conversation, which chat templates write for causal language models, and this network has an "
@@ -119,7 +119,7 @@ class Reader:
         else:
             whole, given = row["prompt"], len(row["prompt"])
             if "completion" not in row:
-                return Written(prompt_tokens(self.tokenizer, whole, what, tools))
+                return TokenisedPair(prompt_tokens(self.tokenizer, whole, what, tools))
             answer = row["completion"]
             answer = [{"role": "assistant", "content": answer}] if isinstance(answer, str) else answer
             if not is_conversation(answer):
@@ -130,7 +130,7 @@ class Reader:
         ids, scored = scored_tokens(self.tokenizer, whole, what, given=given, ends=self.ends, tools=tools)
         first = scored.index(True)
         labels = [token if on else IGNORED for token, on in zip(ids, scored, strict=True)]
-        return Written(ids[:first], ids[first:], labels[first:])
+        return TokenisedPair(ids[:first], ids[first:], labels[first:])
 
     def _ended(self, tokens: list[int]) -> list[int]:
         """Return a target with its end token, which one that a chat template wrote has already."""

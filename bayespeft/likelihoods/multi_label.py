@@ -16,18 +16,17 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from bayespeft.data.class_names import given
 from bayespeft.data.columns import Row, label_of
 from bayespeft.errors import DataError
+from bayespeft.likelihoods.named_classes import NamedClasses
 from bayespeft.likelihoods.sequence_classification import number_of
-from bayespeft.likelihoods.text import TextLikelihood
 from bayespeft.networks.configuration import names_of_outputs, setting
 from bayespeft.predictive.multi_label import MultiLabelAverage, MultiLabelPredictive
 
 Form = Literal["vectors", "lists"]
 
 
-class MultiLabel(TextLikelihood):
+class MultiLabel(NamedClasses):
     """Independent Bernoullis around the network's K logits; labels are (n, K) of zeros and ones.
 
     Attributes:
@@ -40,7 +39,6 @@ class MultiLabel(TextLikelihood):
     columns: ClassVar[str] = "text, [text_pair], label (a list of names or numbers, or one 0 or 1 for each label)"
     several: ClassVar[bool] = True
     tempers: ClassVar[bool] = True
-    label_names: tuple[str, ...] = ()
     form: Form | None = None
     classes: int | None = None
 
@@ -54,23 +52,12 @@ class MultiLabel(TextLikelihood):
         labels = [label for i, row in enumerate(rows) if (label := label_of(row, i)) is not None]
         return found.replace(form=form_of(labels, count)) if labels else found
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """As the base; LABEL_0, LABEL_1, ... are no names."""
-        return given(self.label_names)
-
-    def named(self, names: Sequence[str]) -> MultiLabel:
-        """As the base; names of another number of labels than the network's are left to the check of labels."""
-        wanted = not self.class_names and names and len(names) == (len(self.label_names) or len(names))
-        return self.replace(label_names=tuple(names)) if wanted else self
-
     def label(self, label: Any, row: int) -> list[int]:
         """Return a row's labels as K zeros and ones."""
         if isinstance(label, (str, Real)) or not hasattr(label, "__len__"):
             raise DataError(
                 f"row {row}: column 'label' is {label!r:.80}, and {self.kind} reads a list: names or numbers of the "
-                "labels that "
-                "are on (an empty list where none is), or a 0 or 1 for each label."
+                "labels that are on (an empty list where none is), or a 0 or 1 for each label."
             )
         values = list(label.tolist() if hasattr(label, "tolist") else label)
         if self.classes is None:
@@ -117,8 +104,7 @@ class MultiLabel(TextLikelihood):
         if labels.dim() != 2 or labels.shape[1] != classes:
             raise DataError(
                 f"labels have the shape {tuple(labels.shape)}, but the network has {classes} outputs: {self.kind} needs "
-                "a 0 or 1 "
-                f"for each label, ({len(labels)}, {classes}). For one class an example take "
+                f"a 0 or 1 for each label, ({len(labels)}, {classes}). For one class an example take "
                 "likelihood='sequence_classification'."
             )
         wrong = ((labels != 0) & (labels != 1)).any(1)
@@ -126,8 +112,7 @@ class MultiLabel(TextLikelihood):
             row = int(wrong.nonzero()[0, 0])
             raise DataError(
                 f"row {row} has the labels {labels[row].tolist()!s:.80}: each must be 0 or 1. Round shares of "
-                "annotators to one of "
-                "these, or leave the row out."
+                "annotators to one of these, or leave the row out."
             )
 
     def observed(self, labels: Tensor) -> Tensor:

@@ -13,14 +13,14 @@ from typing import Any, ClassVar
 from torch import nn
 
 from bayespeft.data.class_names import given, in_order, told
-from bayespeft.data.columns import Row, Written, label_of
+from bayespeft.data.columns import Row, TableInteger, label_of
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.categorical import Categorical
-from bayespeft.likelihoods.text import TextLikelihood
+from bayespeft.likelihoods.named_classes import NamedClasses
 from bayespeft.networks.configuration import names_of_outputs
 
 
-class SequenceClassification(TextLikelihood, Categorical):
+class SequenceClassification(NamedClasses, Categorical):
     """Categorical over the network's K logits.
 
     Attributes:
@@ -30,7 +30,6 @@ class SequenceClassification(TextLikelihood, Categorical):
     """
 
     outputs: ClassVar[str] = "logits of shape (examples, classes)"
-    label_names: tuple[str, ...] = ()
     named_by_labels: bool = False
 
     def resolve(self, model: nn.Module, tokenizer: Any, rows: Sequence[Row] | None) -> SequenceClassification:
@@ -45,16 +44,6 @@ class SequenceClassification(TextLikelihood, Categorical):
             by_labels = names != own
         return super().resolve(model, tokenizer, rows).replace(label_names=names, named_by_labels=by_labels)
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """As the base; LABEL_0, LABEL_1, ... are no names."""
-        return given(self.label_names)
-
-    def named(self, names: Sequence[str]) -> SequenceClassification:
-        """As the base; names of another number of classes than the network's are left to the check of labels."""
-        wanted = not self.class_names and names and len(names) == (len(self.label_names) or len(names))
-        return self.replace(label_names=tuple(names)) if wanted else self
-
     def label(self, label: Any, row: int) -> Any:
         """Return the class's number: that of its name, where labels are strings.
 
@@ -63,7 +52,7 @@ class SequenceClassification(TextLikelihood, Categorical):
         """
         if isinstance(label, str):
             return number_of(label, self.label_names, row)
-        a_name = isinstance(label, Written) or (self.named_by_labels and isinstance(label, Integral))
+        a_name = isinstance(label, TableInteger) or (self.named_by_labels and isinstance(label, Integral))
         if a_name and any(name.isdecimal() for name in self.class_names):
             return number_of(str(int(label)), self.label_names, row)
         return label

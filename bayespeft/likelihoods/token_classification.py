@@ -14,19 +14,18 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from bayespeft.data.batch import Batch
-from bayespeft.data.class_names import given
 from bayespeft.data.columns import TAGS, Row, label_of
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.categorical import softmax_root
+from bayespeft.likelihoods.named_classes import NamedClasses
 from bayespeft.likelihoods.sequence_classification import number_of
-from bayespeft.likelihoods.text import TextLikelihood
 from bayespeft.likelihoods.words import words_to_tokens
 from bayespeft.networks.configuration import names_of_outputs
 from bayespeft.networks.tokens import IGNORED
 from bayespeft.predictive.tokens import TokenAverage, TokenLaw, TokenPredictive
 
 
-class TokenClassification(TextLikelihood):
+class TokenClassification(NamedClasses):
     """Categorical over the network's K logits at each token; labels are (n, T) integers in [0, K), or -100.
 
     Attributes:
@@ -41,22 +40,11 @@ class TokenClassification(TextLikelihood):
     tempers: ClassVar[bool] = True
     # A word is labelled, and its output read, at the token where it begins.
     reads: ClassVar[tuple[str, ...]] = ("word_starts",)
-    label_names: tuple[str, ...] = ()
 
     def resolve(self, model: nn.Module, tokenizer: Any, rows: Sequence[Row] | None) -> TokenClassification:
         """Take the class names and the length limit from the network; errors as the base."""
         names = self.label_names or names_of_outputs(model)
         return super().resolve(model, tokenizer, rows).replace(label_names=names)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """As the base; LABEL_0, LABEL_1, ... are no names."""
-        return given(self.label_names)
-
-    def named(self, names: Sequence[str]) -> TokenClassification:
-        """As the base; names of another number of classes than the network's are left to the check of labels."""
-        wanted = not self.class_names and names and len(names) == (len(self.label_names) or len(names))
-        return self.replace(label_names=tuple(names)) if wanted else self
 
     def encode(self, rows: Sequence[Row], tokenizer: Any) -> list[dict[str, Any]]:
         """Tokenize `tokens`, word by word; words beyond the length limit are cut off."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bayespeft.data.columns import CHOICES, READ
+from bayespeft.data.columns import CHOICES, INPUT_TEXTS
 from bayespeft.errors import ConfigError
 from bayespeft.report.context import Quote, Quotes
 from bayespeft.report.predictions import ClassPrediction
@@ -63,7 +63,7 @@ def quoted(
 
 def row_text(row: Mapping[str, Any]) -> str | None:
     """Return what is read of a row: its texts, and a question's choices below it; None where it has no text."""
-    parts = [str(row[column]) for column in READ if column in row]
+    parts = [str(row[column]) for column in INPUT_TEXTS if column in row]
     parts += [f"({chr(ord('A') + i)}) {choice}" for i, choice in enumerate(row.get(CHOICES) or ())]
     return "\n".join(parts) if parts else None
 

@@ -153,3 +153,10 @@ def test_json_without_an_end_is_our_error(tmp_path, line):
     (tmp_path / "d.jsonl").write_text(line)
     with pytest.raises(DataError, match="no JSON that can be read"):
         read_file(tmp_path / "d.jsonl")
+
+
+def test_a_name_that_comes_twice_in_a_row_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"text": "a", "label": 0}\n{"text": "b", "label": 0, "label": 1}\n')
+    with pytest.raises(DataError, match=r"line 2: no JSON that can be read.*'label' comes twice"):
+        read_file(file)

@@ -20,7 +20,7 @@ def test_scores_are_those_of_each_pair_alone(posterior):
     language, tokenizer = posterior.likelihood, posterior.tokenizer
     close = {"atol": 2e-5, "rtol": 2e-4, "check_dtype": False}
     for i, prompt in enumerate(language.prompts(PROMPTS, tokenizer)):
-        target = language.target(TARGETS[i], tokenizer)
+        target = language.reader(tokenizer).target(TARGETS[i])
         by_draw = laws(posterior, prompt, target, DRAWS)
         probs, own = (
             by_draw.exp().mean(0),
@@ -69,7 +69,7 @@ def test_a_point_knows_nothing_of_draws(llama, tokenizer, pairs):
 def test_one_prompt_and_target(posterior):
     one = posterior.score(PROMPTS[0], TARGETS[0], draws=2)
     torch.testing.assert_close(one.log_probs, posterior.score(list(PROMPTS), list(TARGETS), draws=2).log_probs[:1])
-    tokens = posterior.likelihood.target(TARGETS[0], posterior.tokenizer)
+    tokens = posterior.likelihood.reader(posterior.tokenizer).target(TARGETS[0])
     prompt = torch.tensor(posterior.likelihood.prompts(PROMPTS[:1], posterior.tokenizer)[0])
     for form in (tokens, torch.tensor(tokens), [torch.tensor(tokens)]):
         found = posterior.score({"input_ids": prompt}, form, draws=2)

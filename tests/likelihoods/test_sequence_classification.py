@@ -8,7 +8,7 @@ import transformers
 
 import bayespeft
 from bayespeft.data.batch import Batch
-from bayespeft.data.columns import Written
+from bayespeft.data.columns import TableInteger
 from bayespeft.data.files import read_file
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.likelihoods.sequence_classification import SequenceClassification
@@ -152,4 +152,4 @@ def test_the_cells_of_a_table_mean_the_same_whichever_of_them_occur(bert, tmp_pa
     ]  # whoever numbers labels in code follows the network
     assert [SequenceClassification().label(label, 0) for label in cells] == [1, 2]
     with pytest.raises(DataError, match="label '0' is not among"):
-        likelihood.label(Written(0), 0)
+        likelihood.label(TableInteger(0), 0)

@@ -1,20 +1,19 @@
-"""What a built-in data set is; and the data sets of the hub, whose columns get the names that `prepare` knows."""
+"""What a built-in data set is; and data sets of the hub, whose columns get the names of `bayespeft.data.columns`."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bayespeft.data.builtin.named import NamedRows
+from bayespeft.data.columns import Row
 from bayespeft.data.folder import find_folder, read_folder, resolve_split
 from bayespeft.data.hub import read_hub
 from bayespeft.data.layout import layout_of
 from bayespeft.errors import ConfigError
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +32,7 @@ class BuiltinDataset(ABC):
     splits: tuple[str, ...]
     labels: tuple[str, ...] | None = None
 
-    def load(self, split: str, *, data_dir: str | Path | None = None, **options: Any) -> Sequence[Mapping[str, Any]]:
+    def load(self, split: str, *, data_dir: str | Path | None = None, **options: Any) -> Sequence[Row]:
         """Return the rows of one split, which know the names of their classes unless they are a folder's.
 
         Args:
@@ -55,7 +54,7 @@ class BuiltinDataset(ABC):
             raise ConfigError(
                 f"{self.name}: {', '.join(options)} can't be used with data_dir: rows of a folder come as they are."
             )
-        rows: Sequence[Mapping[str, Any]] = read_folder(find_folder(data_dir, self.name), split)
+        rows: Sequence[Row] = read_folder(find_folder(data_dir, self.name), split)
         return rows
 
     def class_names(self, **options: Any) -> tuple[str, ...]:
@@ -79,24 +78,24 @@ class HubDataset(BuiltinDataset):
 
     path: str
     config: str | None = None
-    convert: Callable[[Mapping[str, Any]], Row]
+    convert: Callable[[Row], Row]
 
     def read(self, split: str, **options: Any) -> list[Row]:
         """Download (once; `datasets` caches) and return the rows of one split."""
         return [self.convert(row) for row in read_hub(self.path, self.config, split, **options)]
 
 
-def texts(text: str, text_pair: str | None = None, label: str = "label") -> Callable[[Mapping[str, Any]], Row]:
+def texts(text: str, text_pair: str | None = None, label: str = "label") -> Callable[[Row], Row]:
     """Return a conversion of rows that have texts in these columns, and a class number."""
 
-    def convert(row: Mapping[str, Any]) -> Row:
+    def convert(row: Row) -> Row:
         pair = {} if text_pair is None else {"text_pair": row[text_pair]}
         return {"text": row[text], **pair, "label": int(row[label])}
 
     return convert
 
 
-def choices(row: Mapping[str, Any]) -> Row:
+def choices(row: Row) -> Row:
     """Convert AI2's rows: `choices` as texts and letters, `answerKey` one of the letters."""
     found = layout_of(row, {}, {}, labelled=True).read(row)
     return {name: found[name] for name in ("question", "choices", "answer")}

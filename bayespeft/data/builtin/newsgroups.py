@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bayespeft.data.builtin.base import BuiltinDataset, Row
+from bayespeft.data.builtin.base import BuiltinDataset
+from bayespeft.data.columns import Row
 from bayespeft.data.packages import package_folder
 from bayespeft.errors import ConfigError, DataError
 

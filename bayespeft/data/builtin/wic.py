@@ -1,12 +1,10 @@
 """WiC: does a word have the same meaning in two sentences? The word comes first: "place: Do you want to come ..."."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from bayespeft.data.builtin.base import HubDataset, Row
+from bayespeft.data.builtin.base import HubDataset
+from bayespeft.data.columns import Row
 
 
-def _convert(row: Mapping[str, Any]) -> Row:
+def _convert(row: Row) -> Row:
     return {"text": f"{row['word']}: {row['sentence1']}", "text_pair": row["sentence2"], "label": int(row["label"])}
 
 

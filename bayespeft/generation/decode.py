@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from bayespeft.generation.constraints import Constraints
 from bayespeft.generation.settings import Decoding
 from bayespeft.generation.stops import Stops
 from bayespeft.generation.stream import Stream
+from bayespeft.predictive.average import log_mean
 from bayespeft.predictive.categorical import entropy, information_bias, log_likelihood
 
 # The weights of some draws, and the stream whose rows are run with them.
@@ -23,7 +23,7 @@ Voice = tuple[LayerWeights, Stream]
 
 
 @dataclass
-class Written:
+class GeneratedTexts:
     """Texts as they grow. All are (texts, steps so far) lists of columns, 0 after a text's end.
 
     Attributes:
@@ -59,7 +59,7 @@ def decode(
     *,
     fill: int,
     members: int | None,
-) -> Written:
+) -> GeneratedTexts:
     """Write texts.
 
     Args:
@@ -81,7 +81,7 @@ def decode(
     rows = texts if averaged else draws * texts
     logits = _logits(voices, bind, None)
     device = logits.device
-    written = Written(
+    written = GeneratedTexts(
         [], [], [], [],
         torch.zeros(draws if averaged else 1, rows, dtype=torch.float64, device=device),
         torch.zeros(rows, dtype=torch.int64, device=device),
@@ -91,7 +91,7 @@ def decode(
     for step in range(settings.max_new_tokens):
         logits = logits.reshape(-1, rows, logits.shape[-1])
         by_draw = torch.log_softmax(logits, -1)
-        law = torch.logsumexp(by_draw, 0) - math.log(len(by_draw))
+        law = log_mean(by_draw)
         if not torch.isfinite(law.amax(-1)).all():
             raise FitError(
                 "the network's output is not a number while it writes; run it in float32, or check the prompts."

@@ -13,7 +13,7 @@ from bayespeft.adapters.attach import MixedRowsError, mode
 from bayespeft.errors import ConfigError
 from bayespeft.generation.choice import Choice
 from bayespeft.generation.constraints import Constraints
-from bayespeft.generation.decode import Voice, Written, decode
+from bayespeft.generation.decode import GeneratedTexts, Voice, decode
 from bayespeft.generation.prompts import Prompts, as_tokens, check_length, language_of, padded
 from bayespeft.generation.result import Generation
 from bayespeft.generation.settings import Decoding
@@ -64,7 +64,7 @@ def _generate(predictor: Predictor, prompts: Prompts, draws: int, settings: Deco
     voices_of = max(count, 1)
     own = voices_of if settings.mode == "per_draw" else 1
     prompt_of = torch.arange(len(rows)).repeat_interleave(settings.num_return_sequences)
-    pieces: list[tuple[Written, int]] = []
+    pieces: list[tuple[GeneratedTexts, int]] = []
     begin = time.perf_counter()
     with mode(model), seeded(settings.seed):
         for part in torch.split(prompt_of, settings.batch_size):
@@ -111,7 +111,7 @@ def filler(model: Any, tokenizer: Any) -> int:
 
 
 def _together(
-    pieces: list[tuple[Written, int]],
+    pieces: list[tuple[GeneratedTexts, int]],
     prompt_of: Tensor,
     own: int,
     settings: Decoding,

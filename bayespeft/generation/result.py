@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +12,7 @@ from torch import Tensor
 from bayespeft import registry
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.generation.agreement import Embed, mean_cosine, mean_rouge_l, pairs_across
+from bayespeft.predictive.average import log_mean
 from bayespeft.utils.checks import checked_methods
 from bayespeft.utils.files import write_atomic
 
@@ -72,7 +72,7 @@ class Generation:
     @property
     def log_probs(self) -> Tensor:
         """(m,) float64, log of the mean over draws of p(text | prompt), nats: an average of products of tokens."""
-        return torch.logsumexp(self.draw_log_probs, 0) - math.log(len(self.draw_log_probs))
+        return log_mean(self.draw_log_probs)
 
     @property
     def normalised_log_probs(self) -> Tensor:

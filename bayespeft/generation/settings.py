@@ -11,7 +11,7 @@ from bayespeft.config import Config
 from bayespeft.errors import ConfigError
 
 # Settings that other libraries have, and what takes their place here.
-ELSEWHERE = {
+INSTEAD = {
     **dict.fromkeys(
         ("num_beams", "num_beam_groups", "length_penalty", "early_stopping", "diversity_penalty"),
         "a beam is a search for the most probable text of one network, and here the law of a text is an average over many; "
@@ -78,7 +78,7 @@ class Decoding(Config):
     @field_validator("stop", "eos_token_id", mode="before")
     @classmethod
     def _several(cls, value: Any) -> Any:
-        """One is several of one."""
+        """Return one string or token as a tuple of one."""
         return (value,) if isinstance(value, (str, int)) else value
 
     @model_validator(mode="after")
@@ -101,7 +101,7 @@ def refuse(names: Iterable[str]) -> None:
         ConfigError: there is a name.
     """
     for name in names:
-        instead = f": {ELSEWHERE[name]}" if name in ELSEWHERE else ""
+        instead = f": {INSTEAD[name]}" if name in INSTEAD else ""
         raise ConfigError(
             f"generate has no option {name!r}{instead}. Options: draws, {', '.join(Decoding.model_fields)}."
         )

@@ -19,7 +19,7 @@ anything at 5 %: the best bet on differences in [-1, 1] doubles its stake with e
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import torch
@@ -28,6 +28,7 @@ from torch import Tensor
 
 from bayespeft.data.batch import Batch
 from bayespeft.data.examples import Examples
+from bayespeft.prediction.rounds import SameRounds
 from bayespeft.predictive.average import Cost, Rows, refuse_broken
 from bayespeft.predictive.categorical import CategoricalAverage, Predictive, information_bias
 
@@ -116,17 +117,17 @@ class Undecided:
     Attributes:
         examples: all of them.
         open: (n,) bool.
-        check: is given the number of each batch, and the whole of it.
+        rounds: compares each whole batch with that of the rounds before.
     """
 
     examples: Examples
     open: Tensor
-    check: Callable[[int, Batch], None]
+    rounds: SameRounds
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Yield what is open of each batch of so many examples; nothing of a batch of which nothing is."""
         for number, batch in enumerate(self.examples.batches(size)):
-            self.check(number, batch)
+            self.rounds.check(number, batch)
             wanted = self.open[batch.index.cpu()]
             if wanted.all():
                 yield batch

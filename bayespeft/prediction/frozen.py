@@ -7,7 +7,6 @@ one module. Weights of the network are shared with the one that was fitted, not 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from bayespeft.errors import ConfigError, DataError
 from bayespeft.layers.layer import Layer, all_layers
 from bayespeft.layers.weights import Grouped, Shared, Weight
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.predictive.average import log_mean
 
 
 class FrozenAdapter(nn.Module):
@@ -119,7 +119,7 @@ class Frozen(nn.Module):
         log_probs = self._likelihood.class_log_probs(logits)
         assert log_probs is not None
         log_probs = log_probs.reshape(self.draws, rows, log_probs.shape[-1])
-        return (torch.logsumexp(log_probs, 0) - math.log(self.draws)).exp().float()
+        return log_mean(log_probs).exp().float()
 
 
 def sharing_copy(model: nn.Module) -> nn.Module:

@@ -82,8 +82,7 @@ def jacobians(adapted: Adapted, examples: Examples, batch_size: int) -> Iterator
 
 
 def jacobian(adapted: Adapted, batch: Batch, bytes_each: int) -> Iterator[Jacobian]:
-    """Differentiate the outputs of a batch: one forward pass, and a backward pass for each output of an example, or for several
-    where the network is small.
+    """Differentiate the outputs of a batch: one forward pass, and a backward pass for each output, or for several at once.
 
     The network must be frozen and in evaluation mode, and its hooks switched on.
 

@@ -137,7 +137,7 @@ class Predictor:
             for before, after in pairwise((0, *LOOKS)):
                 values = latent.transform(noise.take(after - before).to(self.adapted.device))
                 average.begin(after - before)
-                open_ones = Undecided(examples, waiting, rounds.check)
+                open_ones = Undecided(examples, waiting, rounds)
                 self._passes.run(open_ones.batches(batch_size), values, after - before, folding, average)
                 passes += (after - before) * int(waiting.sum())
                 rows = waiting.nonzero()[:, 0]

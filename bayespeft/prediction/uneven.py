@@ -1,5 +1,4 @@
-"""What the network says of an example must not depend on how long its neighbours are: shown by running two rows, together
-and alone."""
+"""Whether padding changes what a network says of an example: shown by running two rows, together and alone."""
 
 from __future__ import annotations
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from bayespeft.adapters.attach import mode
 from bayespeft.data.batch import Batch
+from bayespeft.data.columns import MASK
 from bayespeft.data.examples import Examples
 from bayespeft.errors import AttachError
 from bayespeft.likelihoods.base import Likelihood
@@ -24,7 +24,7 @@ SEQUENCES = ("inputs_embeds", "input_values", "input_features")
 def alone(pair: Batch, row: int) -> Batch:
     """Return one row of a batch without its padding, as `attention_mask` (n, T) tells it."""
     assert isinstance(pair.inputs, Mapping)
-    mask = pair.inputs["attention_mask"]
+    mask = _mask(pair)
     real = mask[row].bool()
 
     def cut(name: str, value: Tensor) -> Tensor:
@@ -99,4 +99,4 @@ def settled_for(model: nn.Module, likelihood: Likelihood, examples: Examples, de
 
 def _mask(pair: Batch) -> Tensor:
     assert isinstance(pair.inputs, Mapping)
-    return pair.inputs["attention_mask"]
+    return pair.inputs[MASK]

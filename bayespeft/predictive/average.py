@@ -165,9 +165,14 @@ class Average(ABC):
         """
 
 
+def log_mean(log_probs: Tensor) -> Tensor:
+    """Return the log of the mean over draws of probabilities, of log-probabilities (draws, ...): (...)."""
+    return torch.logsumexp(log_probs, 0) - math.log(len(log_probs))
+
+
 def relative(scores: Tensor) -> Tensor:
     """Return p_sn / mean_s p_sn of log-probabilities (draws, n)."""
-    return torch.exp(scores - (torch.logsumexp(scores, 0) - math.log(len(scores))))
+    return torch.exp(scores - log_mean(scores))
 
 
 class GaussianAverage(ABC):

@@ -124,10 +124,18 @@ class Predictive(Prediction):
 
     def tempered_nll(self, temperature: Temperature) -> float:
         """As the base: -mean ln mean_draws softmax(logits / T)[label], of the draws' log-probabilities."""
+        scaled = self.tempered_log_likelihood(temperature)
+        return float(math.log(len(scaled)) - torch.logsumexp(scaled, 0).mean())
+
+    def tempered_log_likelihood(self, temperature: Temperature) -> Tensor:
+        """Return ln softmax(logits / T)[label] of each draw, nats, (draws, n); 0 where a label is `IGNORED`.
+
+        Raises:
+            ConfigError: there are no labels, or the draws were not kept.
+        """
         if self.draw_log_probs is None or self.labels is None:
             raise ConfigError("a temperature needs labels, and what each draw says: predict with keep_draws=True.")
-        scaled = log_likelihood(torch.log_softmax(self.draw_log_probs.double() / temperature, -1), self.labels)
-        return float(math.log(len(scaled)) - torch.logsumexp(scaled, 0).mean())
+        return log_likelihood(torch.log_softmax(self.draw_log_probs.double() / temperature, -1), self.labels)
 
     def conformal(self, predictor: Predictor, *, alpha: float, **settings: Any) -> Conformal:
         """Return sets of classes; see `Conformal.fit`."""

@@ -94,7 +94,7 @@ class LanguageAverage(Average):
         self._note(outputs, rows, first)
         self._score(scores, rows, first)
 
-    def result(self, cost: Cost, unit: int | None = None, members: int | None = None) -> LanguagePredictive:
+    def result(self, cost: Cost, unit: int | None = None) -> LanguagePredictive:
         """Return the averaged probabilities; arguments and errors as the base."""
         refuse_broken(~torch.isfinite(self._log_sum))
         return LanguagePredictive(

@@ -139,7 +139,7 @@ class NormalAverage(Average):
             self._log_sum[index] = torch.logaddexp(self._log_sum[index], torch.logsumexp(scores, 0))
             self._score(scores, rows, first)
 
-    def result(self, cost: Cost, unit: int | None = None, members: int | None = None) -> RegressionPredictive:
+    def result(self, cost: Cost, unit: int | None = None) -> RegressionPredictive:
         """Return the mixture; arguments and errors as the base."""
         mean = self._moments.mean
         refuse_broken(~torch.isfinite(mean).all(-1))

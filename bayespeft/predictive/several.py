@@ -14,11 +14,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from bayespeft.errors import ConfigError
 from bayespeft.networks.tokens import IGNORED
 from bayespeft.predictive.average import ALONE, Average, Cost, Groups, Rows, refuse_broken, relative
 from bayespeft.predictive.base import Prediction, Temperature
-from bayespeft.predictive.categorical import CategoricalAverage, Predictive, log_likelihood
+from bayespeft.predictive.categorical import CategoricalAverage, Predictive
 from bayespeft.utils.checks import checked_methods
 
 
@@ -58,10 +57,7 @@ class SeveralPredictive(Prediction):
 
     def tempered_nll(self, temperature: Temperature) -> float:
         """As the base, with each label averaged by itself."""
-        each = self.each
-        if each.draw_log_probs is None or each.labels is None:
-            raise ConfigError("a temperature needs labels, and what each draw says: predict with keep_draws=True.")
-        scaled = log_likelihood(torch.log_softmax(each.draw_log_probs.double() / temperature, -1), each.labels)
+        scaled = self.each.tempered_log_likelihood(temperature)
         return float((math.log(len(scaled)) - torch.logsumexp(scaled, 0)).sum() / len(self))
 
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.regression import Regression
+from bayespeft.predictive.average import log_mean
 from bayespeft.predictive.base import Prediction
 from bayespeft.predictive.normal import RegressionPredictive, log_likelihood
 
 # The noise is searched between these parts of the targets' spread: a network in single precision can't tell less from none.
 LOWEST, HIGHEST = 1e-3, 10.0
-DRAWS = 3
 
 
 def learns_noise(likelihood: Likelihood) -> bool:
@@ -57,7 +56,7 @@ def at_best_noise(prediction: Prediction) -> RegressionPredictive:
     labels = prediction.labels
 
     def by_row(noise: float) -> Tensor:
-        return torch.logsumexp(log_likelihood(means, noise, labels), 0) - math.log(len(means))
+        return log_mean(log_likelihood(means, noise, labels))
 
     ends = tuple(math.log(part * prediction.noise) for part in (LOWEST, HIGHEST))
     found = minimize_scalar(lambda log_noise: -float(by_row(math.exp(log_noise)).mean()), bounds=ends, method="bounded")

@@ -22,14 +22,15 @@ ONE, CORE, FACTORS, LAST, LAPLACE, SAMPLES, OTHER = (
     "Members, snapshots, dropout, no training",
     "Sparse values, subspaces, whole weights",
 )
-# What a method's adapter has to be latent in for a place among the small ones.
+# Methods with these adapters stand under `CORE`: what is random is a small core, or scales.
 _SMALL = ("core", "orthonormal_core", "scaled_rows", "rank_one")
-_ELSEWHERE = ("sparse_low_rank", "random_subspace", "subspace_core", "intrinsic", "full")
+# Methods with these stand under `OTHER`, whatever their guide.
+_UNUSUAL = ("sparse_low_rank", "random_subspace", "subspace_core", "intrinsic", "full")
 
 
 def family(method: Method) -> str:
     """Return the heading that a method stands under, by its adapter and guide."""
-    if method.adapter.kind in _ELSEWHERE:
+    if method.adapter.kind in _UNUSUAL:
         return OTHER
     if not method.guide.stochastic:
         return ONE

@@ -36,7 +36,7 @@ class FitError(BayesPeftError, RuntimeError):
 
 
 class CheckpointError(BayesPeftError, ValueError):
-    """A saved posterior can't be read, or does not belong to this network."""
+    """A saved posterior, or a state of a training, can't be read or written, or belongs to another network or fit."""
 
 
 class MissingPackageError(BayesPeftError, ImportError):

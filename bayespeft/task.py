@@ -19,8 +19,7 @@ from bayespeft.errors import ConfigError, DataError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.multi_label import form_of
 from bayespeft.networks.configuration import name_outputs, names_of_outputs
-from bayespeft.pretrained.load import LIKELIHOODS
-from bayespeft.pretrained.load import Task as Kind
+from bayespeft.pretrained.load import LIKELIHOODS, TaskKind
 from bayespeft.pretrained.load import load as load_network
 from bayespeft.utils.device import find_device
 
@@ -47,7 +46,7 @@ class Task:
     data_dir: str | None = None
     data_options: Mapping[str, Any] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
-    kind: Kind | None = None
+    kind: TaskKind | None = None
     max_length: int | None = None
     device: str = "auto"
 
@@ -77,7 +76,7 @@ class Task:
         return source_of(self.rows(split, limit=limit, seed=seed), split, self.columns)
 
     @cached_property
-    def resolved_kind(self) -> Kind:
+    def resolved_kind(self) -> TaskKind:
         """`kind`, or what the columns of the training data say.
 
         Raises:

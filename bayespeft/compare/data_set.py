@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from bayespeft.config import Config
 from bayespeft.data.load import load
 from bayespeft.data.source import Source, source_of
-from bayespeft.pretrained.load import Task as Kind
+from bayespeft.pretrained.load import TaskKind
 from bayespeft.task import Task
 
 
@@ -65,7 +65,7 @@ class DataSet(Config):
     data_dir: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     columns: dict[str, str] = Field(default_factory=dict)
-    kind: Kind | None = None
+    kind: TaskKind | None = None
     max_length: int | None = Field(default=None, ge=1)
     limit: int | None = Field(default=None, ge=1)
     test_limit: int | None = Field(default=None, ge=1)

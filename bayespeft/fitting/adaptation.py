@@ -164,7 +164,7 @@ class Adaptation:
                 if read.labels is None:
                     raise missing_labels("the objective")
                 with seeded(problem.seed), torch.autocast(kind, enabled=False):
-                    return problem.loss(read.to(problem.device), steps.joint, rows)[0] + steps.offset
+                    return problem.loss(read.to(problem.device), steps.loss_weight, rows)[0] + steps.offset
             # Pyro's checks of shapes and of model against guide cost time; once is enough.
             first = self._taken == 0
             with self._stream().continued(), torch.autocast(kind, enabled=False), pyro.validation_enabled(first):

@@ -19,7 +19,7 @@ from bayespeft.adapters.base import Adapter
 from bayespeft.adapters.head import Head
 from bayespeft.adapters.subspace import Subspace
 from bayespeft.config import Targets, TrainConfig
-from bayespeft.data.columns import WRITTEN, Row, missing_labels
+from bayespeft.data.columns import GENERATED, Row, missing_labels
 from bayespeft.data.examples import Examples
 from bayespeft.data.sample import Sample
 from bayespeft.data.source import Source
@@ -137,7 +137,7 @@ def assemble(
         classes = probe(model, attachment, stacks, chosen, first, apart)
         check_labels(examples, chosen, classes)
         if method.guide.curved:
-            # Beforehand: it is asked for after the training.
+            # A likelihood without it is refused now, because the guide asks for it only after the training.
             chosen.curvature_root(torch.zeros(1, classes), None, torch.zeros(1, classes, 1))
         problem = Problem(
             model,
@@ -202,7 +202,7 @@ def _usual(model: nn.Module, rows: Sequence[Row] | None) -> str:
     """Return the name of the likelihood that a network's type and the columns of rows ask for."""
     problem = setting(model, "problem_type")
     if output_embedding(model) is not None:
-        writes = rows is not None and any(name in rows[0] for name in WRITTEN)
+        writes = rows is not None and any(name in rows[0] for name in GENERATED)
         return "language_modelling" if writes else "label_tokens"
     if "ForTokenClassification" in type(model).__name__:
         return "token_classification"

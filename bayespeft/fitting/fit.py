@@ -1,4 +1,4 @@
-"""`fit` and `load`: resolve what the user named, attach, infer, hand back a `Posterior`. No mathematics here."""
+"""`fit`: resolve what the user named, attach, infer, hand back a `Posterior`. No mathematics here."""
 
 from __future__ import annotations
 
@@ -44,8 +44,6 @@ from bayespeft.utils.memory import PeakMemory
 from bayespeft.utils.processes import rank, world_size
 from bayespeft.utils.randomness import seeded
 from bayespeft.utils.threads import alone
-
-VALIDATION_DRAWS = 5
 
 
 @checked
@@ -168,7 +166,7 @@ def fit(
             ) as assembly,
         ):
             problem = assembly.problem
-            _warn_of_loss(assembly)
+            _warn_if_unsavable(assembly)
             merged = problem.attachment.merged
             if merged is not None:
                 safe.enter_context(merged.undone_on_error())
@@ -221,7 +219,7 @@ def _claimed(directory: str | os.PathLike[str]) -> Iterator[None]:
         yield
 
 
-def _warn_of_loss(assembly: Assembly) -> None:
+def _warn_if_unsavable(assembly: Assembly) -> None:
     """Say before training, not after it, that what comes of it can't be saved."""
     try:
         check_savable(assembly.method, assembly.problem.likelihood, [p.adapter for p in assembly.placements])

@@ -13,8 +13,7 @@ from bayespeft.fitting.load import load
 from bayespeft.io import checkpoint
 from bayespeft.io.saved import Saved
 from bayespeft.posterior.posterior import Posterior
-from bayespeft.pretrained.load import LIKELIHOODS
-from bayespeft.pretrained.load import Task as Kind
+from bayespeft.pretrained.load import LIKELIHOODS, TaskKind
 from bayespeft.pretrained.load import load as load_network
 from bayespeft.utils.annotations import ELSEWHERE, Reader
 from bayespeft.utils.checks import checked
@@ -52,7 +51,9 @@ def from_pretrained(
         return load(directory, model, tokenizer=tokenizer)
     _, settings = checkpoint.read(directory)
     saved = Saved.of(settings, directory)
-    kind: Kind = next((kind for kind, name in LIKELIHOODS.items() if name == saved.likelihood.kind), "classification")
+    kind: TaskKind = next(
+        (kind for kind, name in LIKELIHOODS.items() if name == saved.likelihood.kind), "classification"
+    )
     labels = None if kind == "causal" else saved.classes
     try:
         network, own = load_network(saved.base.name if model is None else model, kind, labels)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -100,14 +99,8 @@ def import_lora(
     values = {name: {"A": pair.A, "B": pair.B} for name, pair in lora.pairs.items()} | lora.whole
     method: Method = registry.get("methods", "mle").replace(adapter=common)
     generator = torch.Generator().manual_seed(0)
-    stacks = [
-        # A point guide starts at the initial values, and stays there.
-        replace(
-            stack,
-            init=torch.stack([values.get(s, {}).get(stack.factor, stack.init[i]) for i, s in enumerate(stack.owners)]),
-        )
-        for stack in make_stacks(placements, method, generator)
-    ]
+    # A point guide starts at the initial values, and stays there.
+    stacks = [stack.starting_at(values) for stack in make_stacks(placements, method, generator)]
     joint_guide = JointGuide(stacks, method.guide, generator, next(model.parameters()).device)
     return Posterior(
         model, method, placements, joint_guide, chosen, History(), classes, 0, tokenizer, imported=lora.files

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from bayespeft.data.batch import Batch
-from bayespeft.data.columns import MASK
+from bayespeft.data.columns import MASK, PROCESSED, TOKENS
 from bayespeft.layers.rows import MIXED, Order
 from bayespeft.layers.watched import Call, calls_of
 
 # Part of a layer's largest input that a row must change by: what rounds differently beside another example changes by less.
 CHANGED, CHANGED_IN_HALF = 1e-3, 0.05
-# What a network reads of an example; other inputs say where that stands and which of it counts.
-READ = ("input_ids", "inputs_embeds", "pixel_values", "input_values", "input_features")
+# These inputs hold what a network reads of an example; others say where that stands and which of it counts.
+CONTENT = (TOKENS, "inputs_embeds", *PROCESSED)
 
 
 def orders(modules: Mapping[str, nn.Module], run: Callable[[Batch], object], batch: Batch) -> dict[str, Order]:
@@ -53,7 +53,7 @@ def _pair(batch: Batch) -> Batch:
     """Return two examples that are not alike."""
     pair = batch.rows(torch.tensor([0, min(1, len(batch) - 1)], device=batch.index.device))
     inputs = {"": pair.inputs} if isinstance(pair.inputs, Tensor) else dict(pair.inputs)
-    read = [name for name in inputs if name in ("", *READ)]
+    read = [name for name in inputs if name in ("", *CONTENT)]
     if not all(torch.equal(inputs[name][0], inputs[name][1]) for name in read):
         return pair
     for name in read:
@@ -74,7 +74,7 @@ def _parts(pair: Batch) -> Batch:
         return replace(pair, inputs=parts(pair.inputs) if pair.inputs.dim() > 1 else pair.inputs)
     first = pair.rows(torch.tensor([0, 0], device=pair.index.device))
     assert not isinstance(first.inputs, Tensor)
-    own = {name: parts(value) for name, value in pair.inputs.items() if name in READ and value.dim() > 1}
+    own = {name: parts(value) for name, value in pair.inputs.items() if name in CONTENT and value.dim() > 1}
     mask = first.inputs.get(MASK)
     if mask is not None and mask.dim() == 2:
         # Rows that are packed without their padding become fewer.

@@ -7,7 +7,7 @@ that all layers share is stacked as one row, whatever their number: it has one p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -65,6 +65,11 @@ class StackedFactor:
     def rows(self) -> dict[str, int]:
         """Which row of the first dimension each layer uses."""
         return {layer: 0 if self.shared else row for row, layer in enumerate(self.layers)}
+
+    def starting_at(self, values: Mapping[str, Mapping[str, Tensor]]) -> StackedFactor:
+        """Return the stack with other initial values where there are some, by layer and name of the factor."""
+        rows = [values.get(layer, {}).get(self.factor, own) for layer, own in zip(self.owners, self.init, strict=True)]
+        return replace(self, init=torch.stack([row.to(self.init) for row in rows]))
 
     @property
     def owners(self) -> tuple[str, ...]:

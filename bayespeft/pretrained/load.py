@@ -14,9 +14,9 @@ from bayespeft.errors import ConfigError, UnknownNameError
 from bayespeft.pretrained.base import Pretrained, quiet
 from bayespeft.utils.threads import alone
 
-Task = Literal["classification", "multi_label", "tokens", "causal"]
+TaskKind = Literal["classification", "multi_label", "tokens", "causal"]
 # What a network of each kind is for.
-LIKELIHOODS: dict[Task, str] = {
+LIKELIHOODS: dict[TaskKind, str] = {
     "classification": "sequence_classification",
     "multi_label": "multi_label",
     "tokens": "token_classification",
@@ -28,7 +28,7 @@ _SHARED = ("revision", "token", "cache_dir", "local_files_only", "subfolder", "t
 
 
 def load(
-    name: str, task: Task, num_labels: int | None = None, *, seed: int = 0, **kwargs: Any
+    name: str, task: TaskKind, num_labels: int | None = None, *, seed: int = 0, **kwargs: Any
 ) -> tuple[torch.nn.Module, Any]:
     """Load a pretrained network and its tokenizer.
 
@@ -52,8 +52,8 @@ def load(
         UnknownNameError: there is no such network.
         MissingPackageError: the package that carries it is not installed.
     """
-    if task not in get_args(Task):
-        raise ConfigError(f"task is {task!r}, expected {' or '.join(map(repr, get_args(Task)))}.")
+    if task not in get_args(TaskKind):
+        raise ConfigError(f"task is {task!r}, expected {' or '.join(map(repr, get_args(TaskKind)))}.")
     if num_labels is not None and task == "causal":
         raise ConfigError(f"num_labels={num_labels} is for a classifier: a language model has no such head.")
     if num_labels is not None and num_labels < 1:
@@ -88,7 +88,7 @@ def load(
     return model, tokenizer
 
 
-def _locate(name: str, task: Task) -> tuple[str, str]:
+def _locate(name: str, task: TaskKind) -> tuple[str, str]:
     """Return what to give to `from_pretrained`, and what to say if it does not find it."""
     try:
         pretrained: Pretrained = registry.get("pretrained", name)
@@ -118,7 +118,7 @@ def _seeded(seed: int, kwargs: dict[str, Any]) -> Iterator[None]:
         yield
 
 
-def _check_complete(name: str, task: Task, prefix: str, missing: Any) -> None:
+def _check_complete(name: str, task: TaskKind, prefix: str, missing: Any) -> None:
     """Refuse a checkpoint of another kind of network, of which weights would silently stay random.
 
     A classifier's head is missing from any base checkpoint, and so is the pooling layer from many.

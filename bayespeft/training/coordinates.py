@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 
 import torch
@@ -42,12 +41,7 @@ def measured(
         return list(stacks)
     inputs = _inputs({name: p.layer.module for name, p in asking.items()}, model, likelihood, examples, seed)
     found = {name: asking[name].adapter.measured(asking[name].layer, x) for name, x in inputs.items()}
-
-    def values(stack: StackedFactor) -> Tensor:
-        rows = [found.get(layer, {}).get(stack.factor, stack.init[row]) for row, layer in enumerate(stack.owners)]
-        return torch.stack([row.to(stack.init) for row in rows])
-
-    return [replace(stack, init=values(stack)) for stack in stacks]
+    return [stack.starting_at(found) for stack in stacks]
 
 
 def _inputs(

@@ -18,7 +18,7 @@ from bayespeft.training.problem import Problem
 
 
 class Refresher:
-    """Merges and re-splits the layers of a problem, every so many steps.
+    """Merges what layers have learned and gives them new factors, every so many steps.
 
     Attributes:
         seconds: spent so far.

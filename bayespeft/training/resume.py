@@ -27,7 +27,6 @@ from bayespeft.methods.base import Method
 from bayespeft.training.problem import Problem
 from bayespeft.training.usable import usable
 from bayespeft.utils import files
-from bayespeft.utils.files import write_atomic
 
 MARK = b"bayespeft training state 3\n"
 
@@ -79,9 +78,8 @@ class Checkpoint:
         content = io.BytesIO()
         torch.save({"key": self.key, **state}, content)
         try:
-            write_atomic(
-                self.path, b"".join((MARK, files.digest(content.getvalue()).encode(), b"\n", content.getvalue()))
-            )
+            whole = b"".join((MARK, files.digest(content.getvalue()).encode(), b"\n", content.getvalue()))
+            files.write_atomic(self.path, whole)
         except FileError as error:
             raise CheckpointError(f"the state after step {state['done']}: {error}") from None
 

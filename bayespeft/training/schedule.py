@@ -20,9 +20,9 @@ def lr_factor(train: TrainConfig, step: int, total: int) -> float:
     return min(1.0, (total - step) / (total - rise)) if total > rise else 1.0
 
 
-def blob_cycle(examples: int, batch: int, gamma: float = 8.0) -> int:
-    """Return M, the length in steps of a cycle of official BLoB's reweighting: 100 N^(pi / gamma) / batch."""
-    return max(1, int(100 * examples ** (math.pi / gamma) / batch))
+def blob_cycle(examples: int, batch: int) -> int:
+    """Return M, the length in steps of a cycle of official BLoB's reweighting: 100 N^(pi / gamma) / batch, with gamma = 8."""
+    return max(1, int(100 * examples ** (math.pi / 8.0) / batch))
 
 
 def blob_weight(step: int, cycle: int) -> float:

@@ -74,14 +74,14 @@ class Steps:
         return kl_weight(self.problem.train, self.done, self.total, len(self.problem.examples))
 
     @property
-    def joint(self) -> float:
-        """The same as it is in the loss: 0 where the prior has steps of its own."""
+    def loss_weight(self) -> float:
+        """Weight of KL / N in the loss of that step: 0 where the prior has steps of its own."""
         return self.weight if self.problem.train.kl_lr is None else 0.0
 
     @property
     def offset(self) -> float:
         """What is added to the loss, nats per example, so that it is one as it is in records: the points' constants."""
-        return self.joint * self._constant / len(self.problem.examples)
+        return self.loss_weight * self._constant / len(self.problem.examples)
 
     def loss(self, batch: Batch, rows: float | None = None) -> Tensor:
         """Return the objective on one batch, in nats per example, for a backward pass; arguments as `Problem.loss`.
@@ -98,7 +98,7 @@ class Steps:
                 problem.likelihood.check_labels(batch.labels, problem.classes)
             except DataError as error:
                 raise DataError(f"in a batch of the training data, whose rows are counted within it: {error}") from None
-        loss, nll = problem.loss(batch.to(problem.device), self.joint, rows)
+        loss, nll = problem.loss(batch.to(problem.device), self.loss_weight, rows)
         prior = loss.detach() - nll * len(batch) / (len(batch) if rows is None else rows)
         self._parts.append(Terms(prior, nll * len(batch), len(batch)))
         return loss

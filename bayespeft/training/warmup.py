@@ -1,23 +1,20 @@
 """The warm-up of adapters that want to see gradients of the dense weight before they know what to train.
 
-Point factors and heads train by maximum likelihood for some steps, none where there is nothing to train, and for some more, in
-whose backward passes each layer's dense gradient G = dy^T x is computed, one layer at a time, added up (itself, its absolute
-value, or its square), and dropped. Then the adapter chooses, and all that was trained is thrown away. Needs no layer's weight,
-so a frozen quantised base will do. One accumulator, 4 m n bytes, for each layer that asks, and one gradient of the same size
-at a time.
+Point factors and heads train by maximum likelihood for some steps, or none where there is nothing to train. In the steps that
+follow, each layer's dense gradient G = dy^T x is computed in the backward pass, one layer at a time, added up (itself, its
+absolute value, or its square), and dropped. Then the adapter chooses, and all that was trained is thrown away. No weight of a
+layer is read, so that the base may be frozen and quantised. It takes an accumulator of 4 m n bytes for each layer that asks,
+and one gradient of that size at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from bayespeft.guides.base import GuideSpec
 from bayespeft.guides.point import Point
-from bayespeft.layers.factors import StackedFactor
 from bayespeft.layers.watched import Counted, DenseGradients
 from bayespeft.priors.flat import Flat
 from bayespeft.training.loop import run
@@ -60,21 +57,13 @@ def warmed_up(problem: Problem, guide: GuideSpec) -> Problem:
         run(replace(problem, joint_guide=point, train=train), make=_optimiser, after=recording.after)
         totals = recording.totals
     chosen = {name: placements[name].adapter.warmed_up(placements[name].layer, totals.pop(name)) for name in asked}
-    final = [_chosen(stack, chosen) for stack in stacks]
+    final = [stack.starting_at(chosen) if stack.role == "fixed" and not stack.shared else stack for stack in stacks]
     joint_guide = JointGuide(final, guide, torch.Generator().manual_seed(problem.seed), problem.device)
     return replace(problem, joint_guide=joint_guide)
 
 
-def _chosen(stack: StackedFactor, chosen: Mapping[str, Mapping[str, Tensor]]) -> StackedFactor:
-    """Return the stack with those of its rows that were chosen."""
-    rows = [chosen.get(layer, {}).get(stack.factor, stack.init[row]) for layer, row in stack.rows.items()]
-    if stack.role != "fixed" or stack.shared:
-        return stack
-    return replace(stack, init=torch.stack([row.cpu() for row in rows]))
-
-
 def _optimiser(problem: Problem) -> torch.optim.Optimizer:
-    """Where nothing trains (no low-rank part, no head) gradients are those of the base."""
+    """Return the optimiser of the warm-up; one that does nothing where nothing trains (no low-rank part, no head)."""
     if any(True for _ in problem.joint_guide.parameters()):
         return make_optimiser(problem)
     return torch.optim.SGD([torch.zeros(())], lr=0.0)

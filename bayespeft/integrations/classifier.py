@@ -215,6 +215,13 @@ def _rows(X: Any) -> list[Any] | None:
         return [{"text": text} for text in items]
     if isinstance(first, Mapping):
         return [dict(row) for row in items]
-    if isinstance(first, (tuple, list)) and all(isinstance(part, str) for part in first) and len(first) in (1, 2):
-        return [dict(zip(("text", "text_pair"), parts, strict=False)) for parts in items]
-    return None
+    if not _is_texts(first) or len(first) > 2:
+        return None
+    odd = next((row for row, parts in enumerate(items) if not _is_texts(parts) or len(parts) != len(first)), None)
+    if odd is not None:
+        raise DataError(f"row {odd} of X is {items[odd]!r:.80}, and row 0 has {len(first)} texts: give each as many.")
+    return [dict(zip(("text", "text_pair"), parts, strict=False)) for parts in items]
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and bool(value) and all(isinstance(part, str) for part in value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,15 +27,12 @@ from bayespeft.predictive.base import Prediction
 from bayespeft.utils.annotations import Draws
 from bayespeft.utils.checks import check
 
-if TYPE_CHECKING:
-    _Trainer: Any = object
-else:
-    _Trainer = object
+# Type checkers look for the trainer's own attributes in whatever it is mixed into.
+_Trainer: Any = object
 
 STATE, NOISE = "adaptation.pt", "noise_{}.pt"
 # Layers are tried out on this many rows of the training data, and heads take their units from these.
 ROWS = 512
-ELSEWHERE = "resume from another checkpoint, or start anew without one."
 
 
 class BayesTraining(_Trainer):  # type: ignore[misc]
@@ -258,7 +255,9 @@ def _read(path: str) -> Any:
     # What a damaged archive raises depends on where it is damaged.
     except Exception as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())
-        raise CheckpointError(f"'{path}' is damaged ({why:.200}): {ELSEWHERE}") from None
+        raise CheckpointError(
+            f"'{path}' is damaged ({why:.200}): resume from another checkpoint, or start anew."
+        ) from None
 
 
 def _length(data: Any) -> int:

@@ -181,3 +181,9 @@ def test_what_can_not_be_is_told(bert, tokenizer, texts, blobs):
         model.fit([], y)
     with pytest.raises(ConfigError, match="a function of the number of classes"):
         BayesClassifier(3).fit(*blobs)
+
+
+@pytest.mark.parametrize("odd", ["cd", ("c",), ("c", "d", "e"), ("c", 1)])
+def test_pairs_of_texts_are_pairs_in_every_row(odd):
+    with pytest.raises(DataError, match=r"row 1 of X is .*, and row 0 has 2 texts"):
+        BayesClassifier(nn.Linear(1, 2)).fit([("a", "b"), odd], [0, 1])

@@ -180,11 +180,7 @@ def source_of(
             "column is which, as in columns={'text': ..., 'label': ...}."
         )
     return Source(
-        rows=rows,
-        tokenised=TOKENS in read,
-        class_names=names_in(items, layout.label),
-        name=name,
-        columns=said,
+        rows=rows, tokenised=TOKENS in read, class_names=names_in(items, layout.label), name=name, columns=said
     )
 
 

@@ -61,8 +61,9 @@ def _generate(predictor: Predictor, prompts: Prompts, draws: int, settings: Deco
     stops = Stops(model, tokenizer, settings.stop, settings.eos_token_id)
     fill, begin_with = filler(model, tokenizer), start_token(model) if language.encoder_decoder else None
     kind = EncoderDecoderStream if language.encoder_decoder else CausalStream
-    voices_of = max(count, 1)
-    own = voices_of if settings.mode == "per_draw" else 1
+    # The mean is one network, and so is each draw; every prompt gets so many texts at a time.
+    networks = max(count, 1)
+    each = networks if settings.mode == "per_draw" else 1
     prompt_of = torch.arange(len(rows)).repeat_interleave(settings.num_return_sequences)
     pieces: list[tuple[GeneratedTexts, int]] = []
     begin = time.perf_counter()
@@ -71,24 +72,26 @@ def _generate(predictor: Predictor, prompts: Prompts, draws: int, settings: Deco
             asked = [rows[i] for i in part.tolist()]
             ids, mask = padded(asked, fill, device, encoder_decoder=language.encoder_decoder)
             voices: list[Voice] = []
-            for first in range(0, voices_of, settings.draws_per_pass or voices_of):
-                size = min(settings.draws_per_pass or voices_of, voices_of - first)
+            for first in range(0, networks, settings.draws_per_pass or networks):
+                size = min(settings.draws_per_pass or networks, networks - first)
                 chunk = {name: value[first : first + size] for name, value in values.items()}
                 weights = predictor.adapted.joint_guide.folded_weights(chunk, len(part))
                 voices.append((weights, kind(model, ids.repeat(size, 1), mask.repeat(size, 1))))
             # Text (prompt, draw) has the random numbers of its number, prompt-major; rows are draw-major.
             start = sum(texts for _, texts in pieces)
-            numbers = (torch.arange(start, start + len(part)) * own + torch.arange(own)[:, None]).flatten()
+            numbers = (torch.arange(start, start + len(part)) * each + torch.arange(each)[:, None]).flatten()
             choice = Choice(settings, numbers, device)
-            constraints = Constraints(model, settings, asked * own, stops.tokens, begin_with, device)
+            constraints = Constraints(model, settings, asked * each, stops.tokens, begin_with, device)
             written = decode(
-                voices, predictor.adapted.attachment.bind, len(part), voices_of, settings, constraints, choice, stops,
+                voices, predictor.adapted.attachment.bind, len(part), networks, settings, constraints, choice, stops,
                 fill=fill, members=predictor.adapted.joint_guide.latent.members,
             )  # fmt: skip
             predictor.adapted.attachment.check_ran()
             pieces.append((written, len(part)))
         predictor.adapted.attachment.bind({})
-    return _together(pieces, prompt_of, own, settings, stops, rows, count, fill, tokenizer, time.perf_counter() - begin)
+    return _together(
+        pieces, prompt_of, each, settings, stops, rows, count, fill, tokenizer, time.perf_counter() - begin
+    )
 
 
 def weight_draws(predictor: Predictor, draws: int, seed: int) -> tuple[dict[str, Tensor], int]:
@@ -113,7 +116,7 @@ def filler(model: Any, tokenizer: Any) -> int:
 def _together(
     pieces: list[tuple[GeneratedTexts, int]],
     prompt_of: Tensor,
-    own: int,
+    each: int,
     settings: Decoding,
     stops: Stops,
     prompts: list[list[int]],
@@ -125,8 +128,8 @@ def _together(
     """Bring texts of all batches into one order, prompt-major and then by draw, and to one width."""
 
     def in_order(rows: Tensor, texts: int) -> Tensor:
-        """(own * texts, ...), draw-major -> prompt-major."""
-        return rows.reshape(own, texts, *rows.shape[1:]).transpose(0, 1).flatten(0, 1)
+        """(each * texts, ...), draw-major -> prompt-major."""
+        return rows.reshape(each, texts, *rows.shape[1:]).transpose(0, 1).flatten(0, 1)
 
     def padded(name: str, fill: int) -> Tensor:
         rows = [row for w, n in pieces for row in in_order(torch.stack(getattr(w, name), 1), n)]
@@ -142,8 +145,8 @@ def _together(
         sequences=sequences,
         lengths=lengths,
         ended=ended,
-        prompt=prompt_of.repeat_interleave(own),
-        draw=torch.arange(own).repeat(len(prompt_of)) if settings.mode == "per_draw" else None,
+        prompt=prompt_of.repeat_interleave(each),
+        draw=torch.arange(each).repeat(len(prompt_of)) if settings.mode == "per_draw" else None,
         token_log_probs=padded("log_probs", 0),
         entropy=padded("entropy", 0),
         mutual_information=padded("mutual_information", 0) if settings.mode == "averaged" else None,

@@ -13,9 +13,4 @@ if TYPE_CHECKING:
     from bayespeft.likelihoods.sequence_classification import SequenceClassification as SequenceClassification
     from bayespeft.likelihoods.token_classification import TokenClassification as TokenClassification
 else:
-    __getattr__, __dir__ = registry.exports(
-        "likelihoods",
-        {
-            "Likelihood": "bayespeft.likelihoods.base",
-        },
-    )
+    __getattr__, __dir__ = registry.exports("likelihoods", {"Likelihood": "bayespeft.likelihoods.base"})

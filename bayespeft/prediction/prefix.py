@@ -8,7 +8,7 @@ layers remember anything but all keys and values, everything is read in every ro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -21,16 +21,13 @@ from bayespeft.likelihoods.label_tokens import OFFERED, LabelTokens
 from bayespeft.networks.configuration import remembers_everything
 from bayespeft.networks.forward import cache_name, cache_of, last_logits, takes
 from bayespeft.prediction.folding import fitting
+from bayespeft.prediction.trunk import Bind, same_outputs
 from bayespeft.utils.memory import free_memory
 from bayespeft.variational.adapted import Adapted
 
 # A second pass costs what starting it costs: it is worth its while where so many tokens less are read in all.
 SAVED = {"cpu": 64}
 SAVED_ELSEWHERE = 4096
-# Outputs may differ by so much times the largest.
-NEAR = 1e-4
-
-Bind = Callable[[int, int], None]
 
 
 class Prefix:
@@ -57,7 +54,7 @@ class Prefix:
         Args:
             batch: on the device.
             draws: of this pass, at least 1.
-            bind: gives the adapters the weights of so many of the pass's draws, folded over so many rows.
+            bind: binds weights to the adapters.
         """
         inputs = batch.inputs
         if (
@@ -89,9 +86,7 @@ class Prefix:
             found = self._run(ids[some], mask[some], shared, draws, bind)
         except Exception:  # whatever a network does with a cache that it didn't expect: it is run without one
             return False
-        if found is None or found.shape != wanted.shape:
-            return False
-        return torch.allclose(found, wanted, rtol=0.0, atol=NEAR * float(wanted.abs().max().clamp_min(1)))
+        return found is not None and same_outputs(found, wanted)
 
     def _run(self, ids: Tensor, mask: Tensor, shared: int, draws: int, bind: Bind) -> Tensor | None:
         """Read the first `shared` tokens once for each draw, then what is left of each row; (draws * rows, K) outputs."""

@@ -24,8 +24,19 @@ from bayespeft.networks.configuration import is_encoder_decoder
 from bayespeft.networks.forward import forwards_as_they_were
 from bayespeft.variational.adapted import Adapted
 
-# The network is tried on two batches of these sizes, whose outputs may differ by NEAR times the largest.
-SIZES, NEAR = (2, 3), 1e-4
+# The network is tried on two batches of these sizes.
+SIZES = (2, 3)
+NEAR = 1e-4
+
+
+# Gives the adapters the weights of so many of a pass's draws, folded over so many rows.
+Bind = Callable[[int, int], None]
+
+
+def same_outputs(found: Tensor, wanted: Tensor) -> bool:
+    """Whether outputs, (rows, ...) each, differ by rounding alone: by no more than `NEAR` times the largest of at least 1."""
+    size = float(wanted.abs().max().clamp_min(1))
+    return found.shape == wanted.shape and torch.allclose(found, wanted, rtol=0.0, atol=NEAR * size)
 
 
 class _Unknown(Exception):
@@ -60,13 +71,13 @@ class Trunk:
         self._batch: Batch | None = None
         self._output: Any = None
 
-    def logits(self, batch: Batch, draws: int, bind: Callable[[int, int], None]) -> Tensor | None:
+    def logits(self, batch: Batch, draws: int, bind: Bind) -> Tensor | None:
         """Run several draws on a batch, the trunk at most once; None where that can't be done, or saves nothing.
 
         Args:
             batch: on the device.
             draws: of this pass, at least 1.
-            bind: gives the adapters the weights of so many of the pass's draws, folded over so many rows.
+            bind: binds weights to the adapters.
         """
         if not self._blocks or (draws == 1 and batch is not self._batch):
             return None
@@ -96,7 +107,7 @@ class Trunk:
         key = (len(self._blocks), type(self._adapted.likelihood), names)
         return self._known.setdefault(self._adapted.model, {}).setdefault(key, _Plan())
 
-    def _proved(self, batch: Batch, bind: Callable[[int, int], None]) -> dict[object, list[bool]] | None:
+    def _proved(self, batch: Batch, bind: Bind) -> dict[object, list[bool]] | None:
         """Return which tensors of a call follow the examples; None if that can't be told, or changes what comes out."""
         some = [torch.linspace(0, len(batch) - 1, n).long().to(batch.index.device) for n in SIZES]
         found = []
@@ -119,10 +130,7 @@ class Trunk:
             return None
         finally:
             self._output = kept
-        near = logits.shape == wanted.shape and torch.allclose(
-            logits, wanted, rtol=0.0, atol=NEAR * float(wanted.abs().max().clamp_min(1))
-        )
-        return follows if near else None
+        return follows if same_outputs(logits, wanted) else None
 
     def _calls(self, batch: Batch) -> dict[object, list[torch.Size]]:
         """Return the shapes of all tensors that each block is called with and gives, by block and kind of call."""

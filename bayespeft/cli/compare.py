@@ -24,7 +24,7 @@ def compare(
     targets: opt.TargetNames = None,
     layers: opt.Layers = None,
     exclude: opt.Exclude = None,
-    task: opt.TaskKind = None,
+    task: opt.NetworkTask = None,
     device: what.Device = None,
     data_dir: opt.DataDir = None,
     data_option: opt.DataOption = None,

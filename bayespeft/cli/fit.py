@@ -31,7 +31,7 @@ def fit(
     targets: opt.TargetNames = None,
     layers: opt.Layers = None,
     exclude: opt.Exclude = None,
-    task: opt.TaskKind = None,
+    task: opt.NetworkTask = None,
     device: opt.Device = "auto",
     data_dir: opt.DataDir = None,
     data_option: opt.DataOption = None,

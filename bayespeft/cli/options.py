@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bayespeft.cli import parsing
-from bayespeft.pretrained.load import Task
+from bayespeft.pretrained.load import TaskKind
 
 DATA, NETWORK, TRAINING, OUTPUT = "Data", "Network", "Training", "Output"
 
@@ -54,8 +54,8 @@ Limit = Annotated[
     typer.Option(min=1, help="Train on so many rows, after a shuffle by the seed.", rich_help_panel=DATA),
 ]
 MaxLength = Annotated[int | None, typer.Option(min=1, help="Cut inputs to so many tokens.", rich_help_panel=DATA)]
-TaskKind = Annotated[
-    Task | None,
+NetworkTask = Annotated[
+    TaskKind | None,
     typer.Option(
         help="Classify texts (by one label or several) or their words, or answer with a causal language model. "
         "By default the data's columns say which.",

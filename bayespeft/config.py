@@ -91,7 +91,7 @@ class Targets(Config):
             names or their last parts, as in peft), or one regular expression that must match a module's whole name.
         layers: keep only modules inside these blocks, as (first, last), both included, counted from 0, or, where negative,
             from the end: (-3, -1) are the last three, whose draws share all that lies below them. A module's block is the
-            first number in its dotted name.
+            first number in its dotted name. A block that the network lacks is an error.
         exclude: leave these out of what `modules` selects: names (whole names or their last parts) or regular expressions
             that must match a whole name. One that matches nothing is an error.
     """

@@ -79,7 +79,9 @@ class Predicting(Fitted):
             texts, and so on.
 
         Raises:
-            ConfigError: draws < 0. DataError: the data can't be used.
+            ConfigError: draws, sampling or tolerance is out of range, "decision" has no sense here, an ensemble is asked for
+                its mean, or a posterior that is no Gaussian for a linearised prediction. DataError: the data can't be used,
+                or has no labels, which draws="auto" needs. AttachError: the network is in use, or has been merged into since.
         """
         source = self._source(data, columns=columns)
         examples = as_examples(source, self.likelihood, self.tokenizer, self.model)

@@ -66,19 +66,24 @@ def checked(rows: Iterable[Row]) -> Iterator[Row]:
             elif (wanted := expected_in(column, row[column])) is not None:
                 raise DataError(f"column {column!r} of row {number} is {row[column]!r:.80}: {wanted} is expected.")
             else:
-                _check_unicode(row[column], column, number)
+                check_unicode(row[column], f"column {column!r} of row {number}")
         yield row
 
 
-def _check_unicode(value: object, column: str, number: int) -> None:
-    """Raise `DataError` for a text, or one of several, with half of a pair of surrogates: no tokenizer can read it."""
+def check_unicode(value: object, where: str) -> None:
+    """Raise `DataError` for a text, or one of several, with half of a pair of surrogates: no tokenizer can read it.
+
+    Args:
+        value: anything; what is no text, or list of texts, passes.
+        where: what it is, for the message.
+    """
     for text in value if isinstance(value, (list, tuple)) else [value]:
         if isinstance(text, str) and not text.isascii():
             try:
                 text.encode()
             except UnicodeEncodeError as error:
                 raise DataError(
-                    f"column {column!r} of row {number} has a character that is none, {text[error.start]!r} at position "
+                    f"{where} has a character that is none, {text[error.start]!r} at position "
                     f"{error.start}: decode the text again, or drop it by text.encode('utf-8', 'ignore').decode()."
                 ) from None
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bayespeft.data.columns import is_conversation
+from bayespeft.data.row_checks import check_unicode
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.chat import Message
@@ -61,6 +62,8 @@ def as_tokens(
     """
     talks = conversations_of(prompts, tokenizer)
     texts = None if talks or isinstance(prompts, Mapping) else texts_of(prompts, "prompt", tokenizer)
+    for number, talk in enumerate(talks):
+        check_unicode([message.get("content") for message in talk], f"prompt {number}")
     if talks:
         rows = [row.source for row in language.reader(tokenizer).rows([{"prompt": talk} for talk in talks], "prompt")]
     elif texts:
@@ -120,7 +123,8 @@ def texts_of(given: Any, what: str, tokenizer: Any) -> list[str]:
     """Return texts, one or several; none where tokens are given.
 
     Raises:
-        DataError: some are texts and others are tokens, or there is no tokenizer to read them with, or no list.
+        DataError: some are texts and others are tokens, or there is no tokenizer to read them with, or no list; or a text has
+            a character that is none.
     """
     listed = [given] if isinstance(given, str) else _listed(given, what)
     texts = [one for one in listed if isinstance(one, str)]
@@ -130,6 +134,8 @@ def texts_of(given: Any, what: str, tokenizer: Any) -> list[str]:
         raise DataError(
             f"the {what}s are text and there is no tokenizer to read them with: pass tokenizer= to fit or load."
         )
+    for number, text in enumerate(texts):
+        check_unicode(text, f"{what} {number}")
     return texts
 
 

@@ -87,6 +87,8 @@ class Conformal:
         draws: of the validation data's prediction.
         classes: of the same.
         predictor: predicts other data, with the settings that the validation data was predicted with.
+        closed: sets leave out classes without any probability, as an example does not offer them. Not where the label of a
+            validation example was one: it was then offered.
     """
 
     alpha: float
@@ -97,6 +99,7 @@ class Conformal:
     draws: int
     classes: int
     predictor: Predictor = field(repr=False)
+    closed: bool = field(default=True, repr=False)
 
     @classmethod
     def fit(
@@ -126,7 +129,8 @@ class Conformal:
         classes = scores.shape[1]
         groups = (own[labels == k] for k in range(classes))
         threshold = quantile(own, alpha) if per == "all" else group_quantiles(groups, alpha)
-        return cls(alpha, threshold, method, len(labels), seed, prediction.draws, classes, predictor)
+        closed = bool((prediction.log_probs.numpy()[np.arange(len(labels)), labels] > IMPOSSIBLE).all())
+        return cls(alpha, threshold, method, len(labels), seed, prediction.draws, classes, predictor, closed)
 
     def sets(self, data: Any) -> npt.NDArray[np.bool_]:
         """Return which classes are in each example's set, (n, K); never one that the example does not offer.
@@ -141,7 +145,8 @@ class Conformal:
         prediction = self._prediction(data)
         probs = probabilities(prediction)
         scores = class_scores(probs, self.method, _uniforms(probs, self.seed))
-        return (scores <= self.threshold) & (prediction.log_probs.numpy() > IMPOSSIBLE)
+        found = scores <= self.threshold
+        return found & (prediction.log_probs.numpy() > IMPOSSIBLE) if self.closed else found
 
     def report(self, data: Any, *, resamples: Resamples = 1000) -> ConformalReport:
         """Measure coverage and size on labelled data.

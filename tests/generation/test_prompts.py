@@ -79,6 +79,8 @@ def test_label_tokens_posteriors_write_after_prompts_as_they_are(llama, tokenize
         ({"input_ids": [[4], [5]], "attention_mask": [[1]]}, "attention_mask has 1 rows for 2 prompts"),
         ({"input_ids": [[4], [5]], "attention_mask": [[1], [0]]}, "prompt 1 has no token"),
         ({"ids": [1]}, "needs input_ids"),
+        (["the cat", "\ud83d cat"], r"prompt 1 has a character that is none, '\\ud83d' at position 0"),
+        ([{"role": "user", "content": "\ud83d"}], "prompt 0 has a character that is none"),
         ([[5] * 60], "prompt 0 has 60 tokens, and max_new_tokens=64, but the network knows 64 positions"),
     ],
 )

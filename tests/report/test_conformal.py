@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import bayespeft
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.report.conformal import Conformal, ConformalReport, _uniforms
 from bayespeft.report.metrics.conformal import METHODS
@@ -197,3 +198,13 @@ def test_the_numbers_of_aps_are_uniform_on_the_whole_interval() -> None:
     assert found.min() < 0.01
     assert found.max() > 0.99
     assert (found != _uniforms(probs, 8)).all()
+
+
+def test_probabilities_of_zero_that_were_wrong_do_not_break_the_promise():
+    """A hard classifier that errs on a fifth of the rows promises nine tenths only by sets of all classes."""
+    rng = np.random.default_rng(0)
+    top = rng.integers(0, 4, 200)
+    labels = np.where(np.arange(200) % 5 == 0, (top + 1) % 4, top)
+    hard = np.eye(4)[top]
+    assert bayespeft.evaluate(hard, labels).conformal(alpha=0.1).sets(hard).all()
+    assert (bayespeft.evaluate(hard, top).conformal(alpha=0.1).sets(hard).sum(1) == 1).all()

@@ -96,6 +96,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "methods: site": lambda: bayespeft.methods().markdown().replace("<details>", '<details markdown="1">'),
     "results: defaults": defaults.summary,
     "results: defaults by task": defaults.defaults,
+    "results: defaults on networks": lambda: defaults.defaults("networks"),
     "results: held": held.held,
     "results: held: ROSA": held.expressive,
     "results: report example": example,

@@ -49,6 +49,7 @@ def measure(posterior: Posterior, test: Any, **facts: Any) -> None:
         ended=str(ended),
         steps=posterior.history.steps,
         search_steps=ended.search_steps if ended else 0,
+        kl_weight=ended.kl_weight if ended else None,
         fit_seconds=round(posterior.history.seconds, 1),
         predict_seconds=round(report.seconds, 2),
         trained=posterior.joint_guide.trainable(),
@@ -56,9 +57,11 @@ def measure(posterior: Posterior, test: Any, **facts: Any) -> None:
     )
 
 
-def maximum_likelihood(network: Any, train: Any, test: Any, options: dict[str, Any], /, **facts: Any) -> None:
-    """Fit the reference, and append it with and without its temperature."""
-    rest, held = held_out(train, options["seed"])
+def maximum_likelihood(
+    network: Any, train: Any, parts: tuple[Any, Any], test: Any, options: dict[str, Any], /, **facts: Any
+) -> None:
+    """Fit the reference, and append it with and without its temperature; `parts` are four fifths of `train`, and the last."""
+    rest, held = parts
     tried = {rate: bayespeft.fit(network, rest, "mle", train=TrainConfig(lr=rate), **options) for rate in RATES}
     accuracies = {rate: fit.report(held, quotes=0, resamples=10).accuracy.value for rate, fit in tried.items()}
     best = max(RATES, key=lambda rate: accuracies[rate])
@@ -107,7 +110,8 @@ def main() -> None:
                         "progress": False,
                     }
                     if method == "mle":
-                        maximum_likelihood(model, train, test, options, **facts)
+                        parts = held_out(train, seed)
+                        maximum_likelihood(model, train, parts, test, options, **facts)
                     else:
                         measure(bayespeft.fit(model, train, method, **options), test, method=method, **facts)
 

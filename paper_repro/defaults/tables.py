@@ -9,30 +9,31 @@ from typing import Any
 from paper_repro.results import read
 from paper_repro.text import TITLES
 
-ORDER = ("mle", "mle_temperature", "melora", "map", "blob", "laplace_lora")
+ORDER = ("mle", "mle_temperature", "melora", "melora_elbo", "map", "blob", "laplace_lora")
 NAMES = {"newswire": "Newswire (8)", "newsgroups": "Newsgroups (5)", "newsgroups20": "Newsgroups (20)", "wic": "WiC"}
 
 
-def newest() -> list[dict[str, Any]]:
-    """Return the newest record of each run; a name that tells other networks than MiniLM is part of the task."""
+def newest(part: str = "report") -> list[dict[str, Any]]:
+    """Return the newest record of each run of a part; a name that tells other networks than MiniLM is part of the task."""
     found = {}
     for record in read("defaults"):
-        if record["part"] == "report":
+        if record["part"] == part:
             named = record | {"task": record["task"] + (f", {record['model']}" if record.get("model") else "")}
             found[tuple(named[k] for k in ("task", "n", "seed", "method"))] = named
     return list(found.values())
 
 
-def defaults() -> str:
+def defaults(part: str = "report") -> str:
     """Each task and size: accuracy, NLL, ECE beside what noise reaches, steps and seconds.
 
     They are means over the seeds that all methods of a task and size have: means over different rows would compare nothing.
     """
-    records = newest()
+    records = newest(part)
     lines = [
-        "| task | rows | seeds | method | accuracy, % | NLL, nats | ECE, % (noise) | temperature | steps (of the search) "
+        "| task | rows | seeds | method | accuracy, % | NLL, nats | ECE, % (noise) | temperature | prior's weight "
+        "| steps (of the search) "
         "| fit, s | measured |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     cells = sorted({(r["task"], r["n"]) for r in records}, key=lambda cell: (cell[1], cell[0]))
     for task, n in cells:
@@ -48,11 +49,17 @@ def defaults() -> str:
                     f"| {name} | {n} | {len(shared)} | `{method}` | "
                     f"{100 * mean(runs, 'accuracy'):.1f} | {mean(runs, 'nll'):.3f} | "
                     f"{100 * mean(runs, 'ece'):.1f} ({100 * mean(runs, 'ece_noise'):.1f}) | "
-                    f"{mean(runs, 'temperature'):.2f} | {mean(runs, 'steps'):.0f} ({mean(runs, 'search_steps'):.0f}) | "
+                    f"{mean(runs, 'temperature'):.2f} | {weights(runs)} | "
+                    f"{mean(runs, 'steps'):.0f} ({mean(runs, 'search_steps'):.0f}) | "
                     f"{mean(runs, 'fit_seconds'):.0f}{f' ({kinds(runs)})' if mixed else ''} | "
                     f"{', '.join(sorted({run['date'] for run in runs}))} |"
                 )
     return "\n".join(lines)
+
+
+def weights(runs: list[dict[str, Any]]) -> str:
+    """Return the weights of the prior that held-out rows chose in these runs; "-" where nobody asked them."""
+    return ", ".join(sorted({f"{run['kl_weight']:g}" for run in runs if run.get("kl_weight") is not None})) or "-"
 
 
 def summary() -> str:

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, constraints, kl_divergence, register_kl
 
 from bayespeft.errors import GuideError
+from bayespeft.gaussians.outer import FeatureJacobian, OuterJacobian, StackJacobian
 
 _EMPTY = torch.Size()
 
@@ -57,6 +58,23 @@ class PackedGaussian(TorchDistribution, ABC):  # type: ignore[misc]
     @abstractmethod
     def sqrt_rmatvec(self, gradient: Tensor) -> Tensor:
         """Return S^T g, (..., layers, width), of g (..., layers, *shape): the adjoint of `sqrt_matvec`."""
+
+    def output_covariance(self, jacobian: StackJacobian) -> Tensor:
+        """Return J Sigma J^T, the covariance of C outputs that are linear in the stack: (rows, C, C).
+
+        Args:
+            jacobian: J (rows, C, layers, *shape), or its factors.
+        """
+        if isinstance(jacobian, FeatureJacobian):
+            return jacobian.outer(self.output_covariance(jacobian.by_feature))
+        if isinstance(jacobian, OuterJacobian):
+            return self._outer_covariance(jacobian)
+        root = self.sqrt_rmatvec(jacobian).flatten(-2)
+        return root @ root.mT
+
+    def _outer_covariance(self, jacobian: OuterJacobian) -> Tensor:
+        """Return it from the factors; families that know a shorter way than through J override this."""
+        return self.output_covariance(jacobian.dense())
 
     @property
     @abstractmethod

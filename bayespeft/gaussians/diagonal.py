@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from bayespeft.gaussians.base import PackedGaussian, check_shape
+from bayespeft.gaussians.outer import OuterJacobian
 
 
 class Diagonal(PackedGaussian):
@@ -44,6 +45,11 @@ class Diagonal(PackedGaussian):
     def sqrt_rmatvec(self, gradient: Tensor) -> Tensor:
         """Return std * g."""
         return self._flat(self.std * gradient)
+
+    def _outer_covariance(self, jacobian: OuterJacobian) -> Tensor:
+        """Var y_k = sum_j std_kj^2 x_j^2, independent over k."""
+        variance = self.std.square().reshape(len(self.std[0]), -1)
+        return jacobian.covariance(jacobian.right.square() @ variance.mT)
 
     @property
     def marginal_variance(self) -> Tensor:

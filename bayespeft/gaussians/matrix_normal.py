@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from bayespeft.gaussians.base import PackedGaussian, check_shape
+from bayespeft.gaussians.outer import OuterJacobian
 from bayespeft.gaussians.triangular import multiply, solve
 
 
@@ -64,6 +65,11 @@ class MatrixNormal(PackedGaussian):
     def sqrt_rmatvec(self, gradient: Tensor) -> Tensor:
         """Return L_U^T G L_V."""
         return self._both(multiply, self.row_tril.mT, self.column_tril.mT, self._flat(gradient))
+
+    def _outer_covariance(self, jacobian: OuterJacobian) -> Tensor:
+        """(x^T V x) U."""
+        scale = (jacobian.right @ self.column_tril[0]).square().sum(-1)
+        return scale[:, None, None] * jacobian.between(self.row_tril[0] @ self.row_tril[0].mT)
 
     @property
     def marginal_variance(self) -> Tensor:

@@ -14,6 +14,7 @@ from torch.distributions import constraints
 
 from bayespeft.gaussians.base import PackedGaussian, check_shape
 from bayespeft.gaussians.matrix_normal import as_matrix
+from bayespeft.gaussians.outer import OuterJacobian
 
 
 class Rotated(PackedGaussian):
@@ -56,6 +57,11 @@ class Rotated(PackedGaussian):
     def sqrt_rmatvec(self, gradient: Tensor) -> Tensor:
         """Return std * (Q_U^T G Q_V)."""
         return (self.std * self._turned(gradient)).flatten(-2)
+
+    def _outer_covariance(self, jacobian: OuterJacobian) -> Tensor:
+        """Q_U diag(v) Q_U^T with v = std^2 (Q_V^T x)^2: in the eigenbasis elements are independent."""
+        turned = jacobian.turned(self.rows[0], self.columns[0])
+        return turned.covariance(turned.right.square() @ self.std[0].square().mT)
 
     @property
     def marginal_variance(self) -> Tensor:

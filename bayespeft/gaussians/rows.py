@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 from torch.distributions import constraints
 
 from bayespeft.gaussians.base import PackedGaussian, check_shape
+from bayespeft.gaussians.outer import OuterJacobian
 from bayespeft.gaussians.triangular import multiply, solve
 
 
@@ -56,6 +58,14 @@ class Rows(PackedGaussian):
         """Return L^T g of each row."""
         moved = multiply(self._matrices.mT, self._apart(gradient, self.loc.dim()))
         return moved.reshape(*gradient.shape[: gradient.dim() - self.loc.dim()], len(self.loc), self.size)
+
+    def _outer_covariance(self, jacobian: OuterJacobian) -> Tensor:
+        """Var y_k = |L_k^T x|^2 for row k, independent over k; a vector is one row."""
+        if len(jacobian.shape) < 2:
+            root = self.scale_tril[0]
+            return jacobian.between(root @ root.mT).expand(len(jacobian.right), -1, -1)
+        moved = torch.einsum("ij,mjk->imk", jacobian.right, self.scale_tril[0])
+        return jacobian.covariance(moved.square().sum(-1))
 
     @property
     def marginal_variance(self) -> Tensor:

@@ -15,6 +15,7 @@ from torch.distributions import Distribution
 from bayespeft.config import Plugin, TrainConfig
 from bayespeft.data.examples import Examples
 from bayespeft.errors import ConfigError, GuideError
+from bayespeft.gaussians.outer import OuterCurvature
 from bayespeft.layers.factors import Role, StackedFactor
 from bayespeft.layers.weights import Weight
 from bayespeft.predictive.base import Prediction
@@ -34,8 +35,11 @@ class Derivative(Protocol):
     def log_likelihood(self) -> Tensor:
         """Return log p(label | output), (rows,) float64, nats."""
 
-    def roots(self) -> dict[str, Tensor]:
-        """Return columns of a root of each example's Gauss-Newton matrix, (rows, K, layers, ...) by stack."""
+    def roots(self) -> dict[str, Tensor | OuterCurvature]:
+        """Return columns of a root of each example's Gauss-Newton matrix, (rows, K, layers, ...) by stack.
+
+        Where stacks are separate: of the stack's own block, or the factors of that.
+        """
 
 
 class Problem(Protocol):
@@ -70,8 +74,12 @@ class Problem(Protocol):
     def predict(self, draws: int, seed: int = 0) -> Prediction:
         """Return the averaged prediction of the training data."""
 
-    def jacobians(self) -> Iterator[Derivative]:
-        """Yield logits and Jacobians at the guide's mean over the training data, some examples at a time."""
+    def jacobians(self, separate: bool = False) -> Iterator[Derivative]:
+        """Yield logits and Jacobians at the guide's mean over the training data, some examples at a time.
+
+        Args:
+            separate: each stack's own block of the curvature is all that is asked for.
+        """
 
 
 class History(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from pydantic import model_validator
@@ -12,6 +13,7 @@ from torch.distributions import Distribution
 
 from bayespeft import gaussians
 from bayespeft.gaussians import PackedGaussian
+from bayespeft.gaussians.outer import StackJacobian
 from bayespeft.guides.base import Guide, GuideSpec, Noise, parameters_of
 from bayespeft.layers.factors import StackedFactor
 
@@ -26,7 +28,11 @@ class GaussianGuide(Guide):
 
     Attributes:
         loc: the means, by stack: (layers, ...).
+        separate: what belongs to different stacks is independent. False: S is one for all stacks, and stacks have families of
+            their own at best.
     """
+
+    separate: ClassVar[bool] = True
 
     def __init__(self, stacks: Sequence[StackedFactor]) -> None:
         super().__init__(stacks)
@@ -84,6 +90,19 @@ class GaussianGuide(Guide):
             (..., noise_size).
         """
         return torch.cat([self.family(name).sqrt_rmatvec(gradients[name]).flatten(-2) for name in self.loc], dim=-1)
+
+    def output_covariance(self, jacobians: Mapping[str, StackJacobian]) -> Tensor:
+        """Return J Sigma J^T, the covariance of C outputs that are linear in the stacks: (rows, C, C).
+
+        Args:
+            jacobians: J of every stack, by name: (rows, C, layers, *shape), or its factors where stacks are separate.
+        """
+        if self.separate:
+            parts = [self.family(name).output_covariance(jacobians[name]) for name in self.loc]
+            return sum(parts[1:], parts[0])
+        dense = {name: own for name, own in jacobians.items() if isinstance(own, Tensor)}
+        root = self.sqrt_rmatvec(dense)
+        return root @ root.mT
 
     def kl_by_layer(self, name: str, prior: Distribution) -> Tensor:
         """Return KL(q || prior) of each layer of a stack in nats: (layers,).

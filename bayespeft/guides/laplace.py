@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from bayespeft.errors import FitError
 from bayespeft.gaussians.evidence import best_precision, log_evidence
+from bayespeft.gaussians.outer import OuterCurvature
 from bayespeft.guides.base import Derivative, GuideSpec, Trainer, Values
 from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.layers.factors import StackedFactor
@@ -52,12 +53,13 @@ class LaplaceGuide(GaussianGuide):
         """Return zeros, float64, to add the curvature up in."""
 
     @abstractmethod
-    def add(self, totals: Values, roots: Values) -> None:
+    def add(self, totals: Values, roots: Mapping[str, Tensor | OuterCurvature]) -> None:
         """Add a batch's curvature to the totals.
 
         Args:
             totals: as `totals` made them.
-            roots: columns of a root of each example's H, by stack: (rows, K, layers, *shape).
+            roots: columns of a root of each example's H, by stack: (rows, K, layers, *shape); where stacks are separate, also
+                the factors of a stack's own block.
         """
 
     @abstractmethod
@@ -78,7 +80,7 @@ class LaplaceGuide(GaussianGuide):
             for name, loc in self.loc.items():
                 loc.copy_(values[name])
             totals, log_likelihood = self.totals(), 0.0
-            for local in problem.jacobians():
+            for local in problem.jacobians(self.separate):
                 log_likelihood += self._log_likelihood(local)
                 self.add(totals, local.roots())
             if not all(bool(total.isfinite().all()) for total in totals.values()):

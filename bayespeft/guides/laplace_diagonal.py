@@ -5,13 +5,14 @@ The exact diagonal of the Gauss-Newton matrix (not that of a Kronecker approxima
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from bayespeft.gaussians import Diagonal
+from bayespeft.gaussians.outer import OuterCurvature
 from bayespeft.guides.base import Covers, Values
 from bayespeft.guides.laplace import LaplaceGuide, LaplaceSpec
 from bayespeft.layers.factors import StackedFactor
@@ -33,10 +34,12 @@ class LaplaceDiagonalGuide(LaplaceGuide):
         """Return zeros in the shape of each stack."""
         return {name: torch.zeros_like(loc, dtype=torch.double) for name, loc in self.loc.items()}
 
-    def add(self, totals: Values, roots: Values) -> None:
+    def add(self, totals: Values, roots: Mapping[str, Tensor | OuterCurvature]) -> None:
         """Add squares of the roots."""
         for name, root in roots.items():
-            totals[name] += root.square().sum((0, 1)).double()
+            total = totals[name]
+            squares = root.square().sum((0, 1)) if isinstance(root, Tensor) else root.diagonal().reshape(total.shape)
+            total += squares.double()
 
     def keep(self, totals: Values) -> Tensor:
         """Keep the diagonal, which is its own eigenvalues."""

@@ -7,7 +7,7 @@ Computation 4(3); Daxberger et al. 2021, arXiv 2010.14689, on Laplace over part 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ class LaplaceFullGuide(LaplaceGuide):
         curvature: h (P,), its eigenvalues.
     """
 
+    separate: ClassVar[bool] = False
     vectors: Tensor
     curvature: Tensor
 
@@ -70,7 +71,7 @@ class LaplaceFullGuide(LaplaceGuide):
         """Return H = 0."""
         return {"joint": torch.zeros_like(self.vectors, dtype=torch.double)}
 
-    def add(self, totals: Values, roots: Values) -> None:
+    def add(self, totals: Values, roots: Mapping[str, Any]) -> None:
         """Add outer products of the roots."""
         columns = self._joined(roots).flatten(0, 1).double()
         totals["joint"].addmm_(columns.T, columns)

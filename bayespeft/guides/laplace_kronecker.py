@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bayespeft.gaussians import Rotated
 from bayespeft.gaussians.matrix_normal import as_matrix
+from bayespeft.gaussians.outer import OuterCurvature
 from bayespeft.guides.base import Covers, Values
 from bayespeft.guides.laplace import BYTES, LaplaceGuide, LaplaceSpec
 from bayespeft.layers.factors import StackedFactor
@@ -46,9 +47,13 @@ class LaplaceKroneckerGuide(LaplaceGuide):
             for side in ("rows", "columns")
         }
 
-    def add(self, totals: Values, roots: Values) -> None:
-        """Add G G^T and G^T G."""
+    def add(self, totals: Values, roots: Mapping[str, Tensor | OuterCurvature]) -> None:
+        """Add G G^T and G^T G, which are the partial traces of the block."""
         for name, root in roots.items():
+            if isinstance(root, OuterCurvature):
+                for side, trace in zip(("rows", "columns"), root.partial_traces(), strict=True):
+                    totals[f"{side}_{name}"] += trace.double()
+                continue
             layers, r1, r2 = self.get_buffer(f"curvature_{name}").shape
             matrices = root.movedim(2, 0).reshape(layers, -1, r1, r2)
             wide = matrices.transpose(1, 2).reshape(layers, r1, -1)

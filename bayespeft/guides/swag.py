@@ -72,6 +72,8 @@ class SwagGuide(GaussianGuide):
     Noise: the elements of all stacks first, then the common directions.
     """
 
+    separate: ClassVar[bool] = False
+
     def __init__(self, stacks: Sequence[StackedFactor], spec: Swag) -> None:
         super().__init__(stacks)
         self.spec = spec

@@ -184,6 +184,12 @@ class Likelihood(Plugin, ABC):
             )
         return root
 
+    def curvature(self, logits: Tensor, labels: Tensor | None) -> Tensor:
+        """Return the Hessian that `curvature_root` has a root of, (n, K, K), for outputs (n, K); errors as there."""
+        columns = torch.eye(logits.shape[-1]).to(logits).expand(len(logits), -1, -1)
+        root = self.curvature_root(logits, labels, columns)
+        return root.mT @ root
+
     def average(self, n: int, keep: bool) -> Average:
         """Return what averages draws of the network into a predictive law for n examples, keeping them if `keep`."""
         return LawAverage(n, keep, self.distribution)

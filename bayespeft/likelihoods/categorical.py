@@ -54,6 +54,15 @@ class Categorical(Likelihood):
         """Return `softmax_root`, of which labels are no part."""
         return softmax_root(logits, by_output)
 
+    def curvature(self, logits: Tensor, labels: Tensor | None) -> Tensor:
+        """Return diag p - p p^T, (n, K, K)."""
+        exact = torch.softmax(logits.double(), -1)
+        probs = exact.to(logits)
+        found: Tensor = probs.unsqueeze(-1) * -probs.unsqueeze(-2)
+        # p (1 - p) of a p near 1 would have few digits left in float32.
+        found.diagonal(dim1=-2, dim2=-1).copy_(exact * (1 - exact))
+        return found
+
     def average(self, n: int, keep: bool) -> CategoricalAverage:
         """Average probabilities."""
         return CategoricalAverage(n, keep)

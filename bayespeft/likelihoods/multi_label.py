@@ -124,6 +124,10 @@ class MultiLabel(NamedClasses):
         scale = (torch.sigmoid(logits) * torch.sigmoid(-logits)).sqrt()
         return scale.reshape(*scale.shape, *[1] * (by_output.dim() - 2)).to(by_output) * by_output
 
+    def curvature(self, logits: Tensor, labels: Tensor | None) -> Tensor:
+        """Return diag p (1 - p), (n, K, K)."""
+        return torch.diag_embed(torch.sigmoid(logits) * torch.sigmoid(-logits))
+
     def average(self, n: int, keep: bool) -> MultiLabelAverage:
         """Average the probabilities of each label."""
         return MultiLabelAverage(n, keep)

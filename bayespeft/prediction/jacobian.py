@@ -1,6 +1,9 @@
 """Jacobians of logits by latents, example by example.
 
-Each example gets a copy of the mean as its own leaf, so one backward pass gives every example's gradient.
+Each example gets a copy of the mean as its own leaf, so one backward pass gives every example's gradient. An output layer that
+meets one vector of each example gets none: its gradients are outer products with that vector, and never laid out; and where
+these vectors have fewer numbers than there are outputs, they are what is differentiated by all other factors. For many classes
+that is most of the time and the memory.
 """
 
 from __future__ import annotations
@@ -15,8 +18,11 @@ from torch import Tensor
 from bayespeft.data.batch import Batch
 from bayespeft.data.columns import missing_labels
 from bayespeft.data.examples import Examples
+from bayespeft.gaussians.outer import FeatureJacobian, OuterCurvature, OuterJacobian, StackJacobian
+from bayespeft.layers.once import NotOnceError, Once
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.prediction.folding import fitting
+from bayespeft.prediction.output_layer import OutputLayer, output_layer, unless_identity
 from bayespeft.utils.memory import free_memory
 from bayespeft.variational.adapted import Adapted
 
@@ -33,7 +39,8 @@ class Jacobian:
 
     Attributes:
         logits: (rows, K) float32, or (rows, positions, K) of some of the positions of an example.
-        by_stack: stack -> d logits / d stack, (rows, outputs, layers, ...), with all axes of an example's outputs as one.
+        by_stack: stack -> d logits / d stack, (rows, outputs, layers, ...), with all axes of an example's outputs as one; or
+            its factors, where they were asked for.
         labels: of the rows (at these positions), on the device, or None where the data has none.
         batch: the rows, on the device.
         likelihood: what the logits say of the labels.
@@ -41,7 +48,7 @@ class Jacobian:
     """
 
     logits: Tensor
-    by_stack: dict[str, Tensor]
+    by_stack: dict[str, StackJacobian]
     labels: Tensor | None
     batch: Batch
     likelihood: Likelihood
@@ -58,30 +65,105 @@ class Jacobian:
         self.likelihood.check_labels(self.labels, self.logits.shape[-1])
         return self.likelihood.log_likelihood(self.logits, self.labels)
 
-    def roots(self) -> dict[str, Tensor]:
-        """Return C columns of a root of each example's Gauss-Newton matrix, (rows, C, layers, ...) by stack."""
-        shape = self.logits.shape
+    def by_position(self) -> dict[str, StackJacobian]:
+        """Return `by_stack` with a row for each position of each example, (rows * positions, K, layers, ...)."""
+        classes = self.logits.shape[-1]
         return {
-            name: self.likelihood.curvature_root(self.logits, self.labels, value.reshape(*shape, *value.shape[2:]))
+            name: value.reshape(-1, classes, *value.shape[2:]) if isinstance(value, Tensor) else value
             for name, value in self.by_stack.items()
         }
 
+    def roots(self) -> dict[str, Tensor | OuterCurvature]:
+        """Return C columns of a root of each example's Gauss-Newton matrix, (rows, C, layers, ...) by stack.
 
-def jacobians(adapted: Adapted, examples: Examples, batch_size: int) -> Iterator[Jacobian]:
+        Of a stack whose Jacobian is in factors: the factors of its own block.
+        """
+        shape = self.logits.shape
+        found: dict[str, Tensor | OuterCurvature] = {}
+        curvature = None
+        for name, value in self.by_stack.items():
+            if isinstance(value, Tensor):
+                by_output = value.reshape(*shape, *value.shape[2:])
+                found[name] = self.likelihood.curvature_root(self.logits, self.labels, by_output)
+                continue
+            curvature = self.likelihood.curvature(self.logits, self.labels) if curvature is None else curvature
+            found[name] = value.root(curvature) if isinstance(value, FeatureJacobian) else value.curvature(curvature)
+        return found
+
+
+def jacobians(adapted: Adapted, examples: Examples, batch_size: int, separate: bool = False) -> Iterator[Jacobian]:
     """Differentiate the outputs of all examples, batch by batch or, where that wouldn't fit into memory, in parts of one.
 
     A point that took hours to train must not be lost to them.
+
+    Args:
+        adapted: the network.
+        examples: the data.
+        batch_size: examples of a pass.
+        separate: what is made of the Jacobians goes stack by stack, so that those of output layers may come as factors.
     """
-    numbers = sum(value.numel() for value in adapted.joint_guide.latent.mean().values())
-    # A copy of the numbers and its gradient; K rows of a Jacobian and of a root, both once more in double precision.
-    bytes_each = torch.float32.itemsize * numbers * (2 + 6 * (adapted.classes or 1))
+    once: frozenset[str] | None = None if separate else frozenset()
+    mean, classes = adapted.joint_guide.latent.mean(), adapted.classes or 1
+    features = classes
     for batch in examples.batches(batch_size):
+        if once is None:
+            once, features = _met_once(adapted, next(batch.parts(1)), classes)
+        # Of an output layer that meets one vector, the derivatives by what it gives are kept, and not those by its weights.
+        of_heads = sum(len(mean[name][0]) for name in once)
+        numbers = sum(value.numel() for name, value in mean.items() if name not in once)
+        # A copy of the numbers and its gradient; K rows of a Jacobian and of a root, both once more in double precision.
+        bytes_each = torch.float32.itemsize * (numbers * (2 + 6 * features) + of_heads * (2 + 6 * classes))
         rows = fitting(len(batch), bytes_each, free_memory(adapted.device))
         for part in batch.parts(rows):
-            yield from jacobian(adapted, part, bytes_each * len(part))
+            yield from jacobian(adapted, part, bytes_each * len(part), once)
 
 
-def jacobian(adapted: Adapted, batch: Batch, bytes_each: int) -> Iterator[Jacobian]:
+def _met_once(adapted: Adapted, batch: Batch, classes: int) -> tuple[frozenset[str], int]:
+    """Return the stacks of output layers that meet one vector of each example, as those of this batch show.
+
+    And how many numbers are differentiated by the other factors: those of such a vector, or K outputs.
+    """
+    once = _heads(adapted)
+    while once:
+        try:
+            with torch.enable_grad():
+                _, weights, logits = _bound(adapted, batch.to(adapted.device), once)
+        except NotOnceError as error:
+            once -= {error.name}
+            continue
+        finally:
+            adapted.attachment.bind({})
+        if logits.dim() > 2:  # an example has outputs at several positions
+            return frozenset(), classes
+        last = output_layer(logits, weights)
+        met = frozenset(name for name, weight in weights.items() if weight.met is not None)
+        return met, classes if last is None else last.features.shape[1]
+    return once, classes
+
+
+def _heads(adapted: Adapted) -> frozenset[str]:
+    """Return the stacks of one matrix or vector that belong to output layers."""
+    stacks = adapted.joint_guide.latent.stacks
+    return frozenset(p.name for p in stacks if p.role == "head" and len(p.init) == 1 < p.init.dim() < 4)
+
+
+def _bound(adapted: Adapted, moved: Batch, once: frozenset[str]) -> tuple[dict[str, Tensor], dict[str, Once], Tensor]:
+    """Run a batch; return the leaves of the examples, by stack, the weights that meet one vector each, and the outputs."""
+    rows, mean = len(moved), adapted.joint_guide.latent.mean()
+    leaves, weights = {}, {}
+    for name, value in mean.items():
+        own = value.detach()
+        if name in once:
+            leaf = torch.zeros(rows, len(own[0]), device=own.device)
+            weights[name] = Once(name, own[0], leaf, rows)
+        else:
+            leaf = own.expand(rows, *own.shape).clone()
+        leaves[name] = leaf.requires_grad_()
+    adapted.attachment.bind(adapted.joint_guide.example_weights(leaves, weights))
+    return leaves, weights, adapted.likelihood.among(adapted.likelihood.logits(adapted.model, moved), moved)
+
+
+def jacobian(adapted: Adapted, batch: Batch, bytes_each: int, once: frozenset[str] = frozenset()) -> Iterator[Jacobian]:
     """Differentiate the outputs of a batch: one forward pass, and a backward pass for each output, or for several at once.
 
     The network must be frozen and in evaluation mode, and its hooks switched on.
@@ -91,21 +173,26 @@ def jacobian(adapted: Adapted, batch: Batch, bytes_each: int) -> Iterator[Jacobi
         batch: examples.
         bytes_each: what K outputs of each take; where an example has K at each of several positions, the Jacobian comes for as
             many positions at a time as fit.
+        once: stacks whose Jacobian is wanted in factors; where this batch shows that they have none, it is dense.
     """
     moved = batch.to(adapted.device)
-    joint_guide, rows = adapted.joint_guide, len(batch)
     with torch.enable_grad():
-        leaves = {
-            name: value.detach().expand(rows, *value.shape).clone().requires_grad_()
-            for name, value in joint_guide.latent.mean().items()
-        }
-        adapted.attachment.bind(joint_guide.example_weights(leaves))
-        logits = adapted.likelihood.among(adapted.likelihood.logits(adapted.model, moved), moved)
+        try:
+            leaves, weights, logits = _bound(adapted, moved, once)
+        except NotOnceError:
+            leaves, weights, logits = _bound(adapted, moved, frozenset())
+    last = output_layer(logits, weights)
+    at_once = min(AT_ONCE, SMALL // max(sum(value.numel() for value in adapted.model.parameters()), 1))
+    if last is not None:
+        with torch.enable_grad():
+            by_feature = _by_features(last, leaves, weights, at_once)
+        yield Jacobian(logits.detach(), by_feature, moved.labels, moved, adapted.likelihood)
+        adapted.attachment.bind({})
+        return
     counted = adapted.likelihood.counted(moved)
     spread = logits.dim() > 2
     positions = logits.shape[1] if spread else 1
     step = fitting(positions, bytes_each, free_memory(adapted.device))
-    at_once = min(AT_ONCE, SMALL // max(sum(value.numel() for value in adapted.model.parameters()), 1))
     for start in range(0, positions, step):
         some = slice(start, start + step)
         used = None if counted is None else counted[:, some].any(0).repeat_interleave(logits.shape[-1]).tolist()
@@ -114,8 +201,34 @@ def jacobian(adapted: Adapted, batch: Batch, bytes_each: int) -> Iterator[Jacobi
             part = logits[:, some] if spread else logits
             by_stack = _by_stack(part.flatten(1), leaves, used, ends, at_once)
         labels = moved.labels[:, some] if spread and moved.labels is not None else moved.labels
-        yield Jacobian(part.detach(), by_stack, labels, moved, adapted.likelihood, ends)
+        found: dict[str, StackJacobian] = {
+            name: OuterJacobian(unless_identity(value), weights[name].right, weights[name].value.shape)
+            if name in weights
+            else value
+            for name, value in by_stack.items()
+        }
+        yield Jacobian(part.detach(), found, labels, moved, adapted.likelihood, ends)
     adapted.attachment.bind({})
+
+
+def _by_features(
+    last: OutputLayer, leaves: dict[str, Tensor], weights: dict[str, Once], at_once: int
+) -> dict[str, StackJacobian]:
+    """Return the derivatives of outputs W x + b by all stacks: those of x (rows, n) by all but W and b, and W."""
+    others = {name: leaf for name, leaf in leaves.items() if name not in last.names}
+    if others and last.features.requires_grad:
+        by_stack = _by_stack(last.features, others, None, True, at_once)
+    else:
+        count = last.features.shape[1]
+        by_stack = {name: leaf.new_zeros(len(leaf), count, *leaf.shape[1:]) for name, leaf in others.items()}
+    found: dict[str, StackJacobian] = {}
+    for name in leaves:
+        if name in weights:
+            left = None if name in last.names else last.weight @ by_stack[name].float()
+            found[name] = OuterJacobian(left, weights[name].right, weights[name].value.shape)
+        else:
+            found[name] = FeatureJacobian(by_stack[name].float(), last.weight)
+    return found
 
 
 def _by_stack(

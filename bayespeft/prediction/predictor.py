@@ -175,12 +175,11 @@ class Predictor:
         average = self.adapted.likelihood.gaussian_average(len(examples), keep_draws, Replicates(seed, draws))
         with self._measured(seed) as cost, frozen(self.adapted.model):
             parts: list[tuple[Tensor, Tensor]] = []
-            for local in jacobians(self.adapted, examples, batch_size):
+            for local in jacobians(self.adapted, examples, batch_size, latent.separate):
                 with torch.no_grad():
-                    root = latent.sqrt_rmatvec(local.by_stack) / self.temperature
-                    root = root.reshape(*local.logits.shape, root.shape[-1])
                     mean = (local.logits.double() / self.temperature).cpu()
-                    covariance = torch.einsum("...kp,...lp->...kl", root, root).double().cpu()
+                    covariance = latent.output_covariance(local.by_position()).double().cpu() / self.temperature**2
+                    covariance = covariance.reshape(*mean.shape, mean.shape[-1])
                     # This is checked beforehand, because a covariance that is not finite has no eigenvalues.
                     broken = ~torch.isfinite(mean + covariance.sum(-1)).flatten(1).all(-1)
                     refuse_broken(broken, local.batch.index.cpu())

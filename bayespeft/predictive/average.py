@@ -16,6 +16,9 @@ from torch import Tensor
 from bayespeft.errors import FitError
 from bayespeft.predictive.base import Prediction
 
+# With more outputs than these a Cholesky factor is tried before the symmetric root: it takes a tenth of the time.
+WIDE = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -232,10 +235,15 @@ class DrawnGaussianAverage(GaussianAverage):
 
 
 def _root(covariance: Tensor) -> Tensor:
-    """Return the symmetric R with R R = covariance (..., K, K), which may be singular.
+    """Return R with R R^T = covariance (..., K, K), which may be singular.
 
-    It is the one root that moves little when the covariance does: eigenvectors may turn, and with them every draw.
+    The symmetric root is the one that moves little when the covariance does: eigenvectors may turn, and with them every draw.
+    Of many outputs it takes ten times as long as a Cholesky factor, which serves where there is one.
     """
+    if covariance.shape[-1] > WIDE:
+        factor, failed = torch.linalg.cholesky_ex(covariance)
+        if not failed.any():
+            return torch.as_tensor(factor)
     values, vectors = torch.linalg.eigh(covariance)
     root: Tensor = (vectors * values.clamp_min(0).sqrt().unsqueeze(-2)) @ vectors.mT
     return root

@@ -110,10 +110,14 @@ class Problem(Adapted):
         """Return the averaged prediction of the training data under the joint guide as it is now."""
         return Predictor(self).run(self.examples, draws, seed)
 
-    def jacobians(self) -> Iterator[Jacobian]:
-        """Yield logits and their Jacobian by the random stacks at the mean, over the training data, in parts that fit."""
+    def jacobians(self, separate: bool = False) -> Iterator[Jacobian]:
+        """Yield logits and their Jacobian by the random stacks at the mean, over the training data, in parts that fit.
+
+        Args:
+            separate: what is made of it goes stack by stack, so that some may come as factors.
+        """
         with frozen(self.model), mode(self.model):
-            yield from jacobians(self, self.examples, self.train.batch_size)
+            yield from jacobians(self, self.examples, self.train.batch_size, separate)
 
     @property
     def autocast_dtype(self) -> torch.dtype | None:

@@ -242,11 +242,18 @@ class JointGuide(nn.Module):
 
         return self._per_layer(weight)
 
-    def example_weights(self, values: dict[str, Tensor]) -> LayerWeights:
-        """Bind values of the random stacks that differ by example, (batch, layers, ...); all others from the mean."""
+    def example_weights(self, values: dict[str, Tensor], once: Mapping[str, Weight] = {}) -> LayerWeights:
+        """Bind values of the random stacks that differ by example, (batch, layers, ...); all others from the mean.
+
+        Args:
+            values: by stack.
+            once: weights of stacks of one layer that are bound as they are, by stack.
+        """
         mean = self.mean()
 
         def weight(stack: StackedFactor, row: int) -> Weight:
+            if stack.name in once:
+                return once[stack.name]
             if stack.name in values:
                 value = values[stack.name]
                 return Grouped(value[:, row], rows=len(value))

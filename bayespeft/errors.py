@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
+# C0 but for tab and line feed, DEL and C1, which steer terminals; marks, embeddings, overrides and isolates, which turn the
+# direction of what follows; separators of lines.
+OBEYED = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
 
 class BayesPeftError(Exception):
-    """Root of every error that this package raises on purpose."""
+    """Root of every error that this package raises on purpose. Characters that a terminal would obey are shown in its words."""
+
+    def __str__(self) -> str:
+        return OBEYED.sub(escaped, super().__str__())
 
 
 class ConfigError(BayesPeftError, ValueError):
@@ -49,3 +58,8 @@ class FileError(BayesPeftError, OSError):
 
 class RunError(BayesPeftError, RuntimeError):
     """Every run of a comparison failed."""
+
+
+def escaped(found: re.Match[str]) -> str:
+    """Return a character as Python writes it."""
+    return found[0].encode("unicode_escape").decode()

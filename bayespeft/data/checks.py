@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bayespeft.errors import DataError
+from bayespeft.utils.described import layout_of
 
 # How many numbers are checked at a time, so that checking a large (or memory-mapped) tensor needs no second copy of it.
 _CHUNK = 1 << 22
@@ -21,14 +22,23 @@ def check_batch_size(batch_size: int) -> None:
         raise DataError(f"batch_size is {batch_size}, but a batch needs at least 1 example.")
 
 
+def check_layout(values: Tensor, what: str) -> None:
+    """Raise `DataError` unless a tensor has its numbers side by side: not sparse, not nested."""
+    if values.layout != torch.strided or values.is_nested:
+        raise DataError(
+            f"{what} is a {layout_of(values)} tensor; rows are read from plain ones: make it dense (to_dense(), padding)."
+        )
+
+
 def check_finite(values: Tensor, what: str, index: Tensor | None = None) -> None:
-    """Raise `DataError` if a floating-point tensor (n, ...) has NaN or infinite numbers.
+    """Raise `DataError` if a floating-point tensor (n, ...) has NaN or infinite numbers, or any is no plain one.
 
     Args:
         values: any dtype; integers always pass.
         what: the name of the tensor in the message.
         index: (n,) positions of the examples in the data; None if `values` holds the data from position 0 on.
     """
+    check_layout(values, what)
     if not (values.is_floating_point() or values.is_complex()):
         return
     rows = max(1, _CHUNK // max(1, math.prod(values.shape[1:])))
@@ -50,8 +60,9 @@ def label_tensor(labels: Tensor, index: Tensor | None = None) -> Tensor:
         index: positions of the examples in the data, for messages; None if they start at 0.
 
     Raises:
-        DataError: complex labels, NaN or infinity.
+        DataError: complex or sparse labels, NaN or infinity.
     """
+    check_layout(labels, "the label")
     if labels.is_complex():
         raise DataError(f"labels have dtype {labels.dtype}; integers (classes) or floats (regression) are expected.")
     if labels.is_floating_point():

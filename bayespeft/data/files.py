@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -43,7 +44,7 @@ def read_file(path: str | Path, labels: Collection[str] = (), texts: Collection[
         DataError: there is no such file, it can't be read, or it has no rows; the message names the line.
     """
     file = Path(path).expanduser()
-    if not file.is_file():
+    if not os.path.isfile(file):  # unlike `Path.is_file` it takes names that no file can have
         raise DataError(f"there is no file {str(path)!r} to read rows from.")
     suffix = file.suffix.lower()
     if suffix == ".parquet":

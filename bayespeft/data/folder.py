@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ def folder_splits(folder: Path) -> tuple[str, ...]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if is_file(file.name)) if folder.is_dir() else []
+    # `os.path.isdir`, unlike `Path.is_dir`, takes names that no folder can have.
+    return sorted(file for file in folder.iterdir() if is_file(file.name)) if os.path.isdir(folder) else []
 
 
 def find_folder(data_dir: str | Path, name: str) -> Path:

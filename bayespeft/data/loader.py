@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader
 
 from bayespeft.data.batch import Batch, Inputs
-from bayespeft.data.checks import check_finite, label_tensor
+from bayespeft.data.checks import check_finite, check_layout, label_tensor
 from bayespeft.data.columns import LABELS, MASK, TOKENS
 from bayespeft.data.examples import Examples
 from bayespeft.data.passes import batch_sizes, pass_seed, private, read
@@ -152,6 +152,7 @@ def _split_columns(batch: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor 
             raise DataError(
                 f"column {name!r} of a DataLoader's batch is a {type(value).__name__}; a tensor is expected."
             )
+        check_layout(value, name)
     labels: Any = next(iter(found.values()), None)
     if any(value.shape != labels.shape or bool((value != labels).any()) for value in found.values()):
         raise DataError(
@@ -170,6 +171,8 @@ def _split_columns(batch: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor 
 
 
 def _count(tensors: Mapping[str, Tensor]) -> int:
+    for name, tensor in tensors.items():
+        check_layout(tensor, name)
     sizes = {len(tensor) if tensor.dim() else 0 for tensor in tensors.values()}
     if len(sizes) != 1:
         shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items())

@@ -63,6 +63,7 @@ def checked(rows: Iterable[Row]) -> Iterator[Row]:
         for column in columns:
             if column in labels:
                 check_label_given(row[column], number, column)
+                check_unicode(row[column], f"column {column!r} of row {number}", name=True)
             elif (wanted := expected_in(column, row[column])) is not None:
                 raise DataError(f"column {column!r} of row {number} is {row[column]!r:.80}: {wanted} is expected.")
             else:
@@ -70,14 +71,17 @@ def checked(rows: Iterable[Row]) -> Iterator[Row]:
         yield row
 
 
-def check_unicode(value: object, where: str) -> None:
+def check_unicode(value: object, where: str, name: bool = False) -> None:
     """Raise `DataError` for a text, or one of several, with half of a pair of surrogates: no tokenizer can read it.
 
     Args:
         value: anything; what is no text, or list of texts, passes.
         where: what it is, for the message.
+        name: texts are names of classes, which can't hold NUL either, as no file can.
     """
     for text in value if isinstance(value, (list, tuple)) else [value]:
+        if name and isinstance(text, str) and "\0" in text:
+            raise DataError(f"{where} is {text!r:.80}, with the character NUL: leave it out.")
         if isinstance(text, str) and not text.isascii():
             try:
                 text.encode()

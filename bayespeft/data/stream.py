@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from io import TextIOWrapper
 from itertools import chain
@@ -35,7 +36,7 @@ class RowStream:
             raise DataError(
                 f"'{path}' is none of .jsonl, {', '.join(DELIMITERS)}: rows are read one by one from these."
             )
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise DataError(f"there is no file '{path}' to read rows from.")
         self.path, self.size = path, path.stat().st_size
         self._bytes = path.open("rb")

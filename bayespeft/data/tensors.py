@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bayespeft.data.batch import Batch
-from bayespeft.data.checks import check_batch_size, check_finite, label_tensor
+from bayespeft.data.checks import check_batch_size, check_finite, check_layout, label_tensor
 from bayespeft.data.examples import Examples
 from bayespeft.data.order import batch_indices
 from bayespeft.data.passes import pass_seed, read
@@ -40,8 +40,10 @@ class TensorExamples(Examples):
 
     def __init__(self, inputs: Tensor, labels: Tensor | None = None) -> None:
         for name, tensor in (("X", inputs), ("Y", labels)):
-            if tensor is not None and tensor.dim() == 0:
-                raise DataError(f"{name} has no axis of examples: it is a single number.")
+            if tensor is not None:
+                check_layout(tensor, name)
+                if tensor.dim() == 0:
+                    raise DataError(f"{name} has no axis of examples: it is a single number.")
         if len(inputs) == 0:
             raise DataError(f"the data is empty: X has the shape {tuple(inputs.shape)}.")
         if labels is not None and len(labels) != len(inputs):
@@ -138,6 +140,7 @@ def _stack(values: Sequence[object], numbers: Sequence[int], what: str) -> Tenso
                 f"the {what} of item {number} is {value!r:.80}, a {type(value).__name__}: a tensor is expected "
                 f"({error}). Convert it in the data set, for example by a transform."
             ) from None
+        check_layout(tensors[-1], f"the {what} of item {number}")
     odd = next((k for k, tensor in enumerate(tensors) if tensor.shape != tensors[0].shape), None)
     if odd is not None:
         raise DataError(

@@ -71,6 +71,8 @@ def assemble(
 
     With `size` the data are some of so many examples, the rest of which somebody else reads.
     """
+    if torch.is_inference_mode_enabled():
+        raise ConfigError("fitting needs gradients, and torch.inference_mode() is on: call it outside of that block.")
     named = start.likelihood if likelihood is None and start is not None else likelihood
     rows = source.raw_rows
     likely = choose_likelihood(named, model, rows)

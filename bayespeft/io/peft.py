@@ -112,13 +112,14 @@ def read_lora(directory: str | os.PathLike[str], model: nn.Module) -> PeftLora:
 
 def _read_files(source: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, str]]:
     """Return configuration, tensors, and the SHA-256 of the files that they are read from."""
-    if (source / PICKLE).is_file() and not (source / TENSORS).is_file():
+    # `os.path.isfile`, unlike `Path.is_file`, takes names that no file can have.
+    if os.path.isfile(source / PICKLE) and not os.path.isfile(source / TENSORS):
         raise CheckpointError(
             f"'{source}' holds {PICKLE}, a pickle, which can run any code when it is read; write it anew with "
             f"safe_serialization=True, so that it holds {TENSORS}."
         )
     for name in (CONFIG, TENSORS):
-        if not (source / name).is_file():
+        if not os.path.isfile(source / name):
             raise CheckpointError(f"'{source}' holds no LoRA of peft: {name} is missing.")
     try:
         # Read once, so that the digests are of what is used.

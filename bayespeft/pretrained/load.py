@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,9 +95,9 @@ def _locate(name: str, task: TaskKind) -> tuple[str, str]:
         pretrained: Pretrained = registry.get("pretrained", name)
     except UnknownNameError as error:
         folder = Path(name).expanduser()
-        return (
-            (str(folder), "") if folder.is_dir() else (name, f"{error} Nor is {name!r} a folder, or a name on the hub.")
-        )
+        if os.path.isdir(folder):  # unlike `Path.is_dir` it takes names that no folder can have
+            return str(folder), ""
+        return name, f"{error} Nor is {name!r} a folder, or a name on the hub."
     if task == "causal" and pretrained.architecture != "causal":
         raise ConfigError(f"{name!r} is an encoder: it can't be loaded with task='causal'. Use task='classification'.")
     return pretrained.path(), ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import operator
+import os
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, wraps
@@ -16,15 +17,18 @@ from math import isfinite
 from numbers import Real
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import torch
 from torch import Tensor
 
 from bayespeft.errors import ConfigError
 from bayespeft.utils.annotations import BOUNDS, ELSEWHERE, MAYBE_NAN, Must
-from bayespeft.utils.described import described, shown
+from bayespeft.utils.described import described, layout_of, shown
 
 P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C")
+# Bytes that the name of a file or folder has at most, on every usual file system.
+LONGEST_NAME = 255
 
 
 class _Misfit(Exception):
@@ -75,6 +79,8 @@ def check(what: str, value: Any, hint: Any) -> Any:
     """
     if isinstance(value, Tensor) and value.is_meta:
         raise ConfigError(f"{what} is on the device 'meta', and so holds no numbers: load it onto another one.")
+    if isinstance(value, Tensor) and (value.layout != torch.strided or value.is_nested):
+        raise ConfigError(f"{what} is a {layout_of(value)} tensor: pass a plain one (to_dense(), or padded).")
     try:
         return _fitted(value, hint)
     except _Misfit as misfit:
@@ -100,6 +106,8 @@ def _fitted(value: Any, hint: Any) -> Any:
             return _that(value, isinstance(value, Real) and not isinstance(value, bool))
         return _bounded(_fitted(value, arguments[0]), arguments[1:])
     if origin in (Union, types.UnionType):
+        if isinstance(value, (str, os.PathLike)) and any(get_origin(one) is os.PathLike for one in arguments):
+            return _path(value)
         return _either(value, arguments)
     if origin is Literal:
         same = [one for one in arguments if isinstance(value, type(one)) and value == one]
@@ -119,6 +127,16 @@ def _single(value: Any, hint: Any) -> Any:
     if hint in (Any, object) or not isinstance(hint, type) or getattr(hint, "_is_protocol", False):
         return value
     return _that(value, isinstance(value, hint))
+
+
+def _path(value: str | os.PathLike[str]) -> Any:
+    """Return the path of a file or folder, or a text in its place that is no name: JSON itself, which begins with a brace."""
+    found = os.fspath(value)
+    text = _single(_that(found, isinstance(found, str)), str)
+    inline = isinstance(value, str) and text.lstrip().startswith("{")
+    if not inline and any(len(os.fsencode(part)) > LONGEST_NAME for part in text.split(os.sep)):
+        raise _Misfit(f"has a part of more than {LONGEST_NAME} bytes, which no file's name can have")
+    return value
 
 
 def _writable(text: str) -> bool:

@@ -51,6 +51,11 @@ def described(hint: Any) -> str:
     return NAMES.get(hint, f"a {getattr(hint, '__name__', hint)}")
 
 
+def layout_of(tensor: Tensor) -> str:
+    """Return what a tensor is that does not have its numbers side by side."""
+    return "nested" if tensor.is_nested else f"sparse ({tensor.layout})"
+
+
 def shown(value: Any) -> str:
     """Return a short text of any value, in one line; of tensors and arrays the shape."""
     if hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, type):

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+import bayespeft
 from bayespeft.data import checks
-from bayespeft.data.tensors import TensorExamples
-from bayespeft.errors import DataError
+from bayespeft.data.loader import batch_of
+from bayespeft.data.tensors import PairExamples, TensorExamples
+from bayespeft.errors import ConfigError, DataError
 
 
 def test_nan_is_found_in_any_chunk(monkeypatch):
@@ -85,3 +87,30 @@ def test_a_batch_has_an_example():
     checks.check_batch_size(1)
     with pytest.raises(DataError, match="batch_size is 0"):
         checks.check_batch_size(0)
+
+
+LAYOUTS = {
+    "coo": lambda: torch.eye(4).to_sparse(),
+    "csr": lambda: torch.eye(4).to_sparse_csr(),
+    "nested": lambda: torch.nested.nested_tensor([torch.ones(3), torch.ones(2)]),
+    "jagged": lambda: torch.nested.nested_tensor([torch.ones(3), torch.ones(2)], layout=torch.jagged),
+}
+
+
+@pytest.mark.parametrize("make", LAYOUTS.values(), ids=LAYOUTS.keys())
+@pytest.mark.filterwarnings("ignore:.*(in beta state|in prototype stage)")
+def test_tensors_that_are_not_plain_are_refused_wherever_data_are_read(make):
+    plain, values = torch.ones(4, 3), make()
+    reads = [
+        lambda: TensorExamples(values),
+        lambda: TensorExamples(plain, values),
+        lambda: next(iter(PairExamples([(values, 0)]).batches(1))),
+        lambda: next(iter(PairExamples([(plain, values)]).batches(1))),
+        lambda: batch_of((values, torch.zeros(4, dtype=torch.long))),
+        lambda: batch_of({"x": plain, "labels": values}),
+    ]
+    for read in reads:
+        with pytest.raises(DataError, match=r"is a (nested|sparse .*) tensor; rows are read from plain ones"):
+            read()
+    with pytest.raises(ConfigError, match=r"evaluate: probs is a (nested|sparse .*) tensor: pass a plain one"):
+        bayespeft.evaluate(values, [0, 1, 2, 3])

@@ -32,3 +32,12 @@ def test_raw_rows_without_a_tokenizer() -> None:
 def test_half_of_a_pair_of_surrogates_is_named():
     with pytest.raises(DataError, match=r"column 'text' of row 1 has a character that is none.* at position 2"):
         list(checked([{"text": "ä"}, {"text": "x \ud800"}]))
+
+
+def test_the_name_of_a_class_is_one_that_a_file_can_hold():
+    for name, said in (("\ud800", "has a character that is none"), ("a\0b", "with the character NUL: leave it out")):
+        for label in (name, ["x", name]):
+            with pytest.raises(DataError, match=rf"column 'label' of row 1 .*{said}"):
+                list(checked([{"text": "a", "label": "x"}, {"text": "b", "label": label}]))
+    rows = [{"text": "a\0b", "label": "x\u202e"}]  # a text may hold what its tokenizer reads
+    assert list(checked(rows)) == rows

@@ -266,3 +266,9 @@ def test_a_decoder_classifier_does_not_depend_on_the_batch(tokenizer, sentences)
     alone = posterior.predict(sentences, draws=2, batch_size=1)
     together = posterior.predict(sentences, draws=2, batch_size=8)
     torch.testing.assert_close(alone.probs, together.probs, atol=1e-5, rtol=1e-4)
+
+
+def test_inference_mode_is_told_as_what_it_is(mlp, xy):
+    with torch.inference_mode(), pytest.raises(ConfigError, match=r"inference_mode\(\) is on: call it outside"):
+        quick(mlp, xy)
+    assert quick(mlp, xy).predict(xy, draws=2).probs.shape == (60, 3)

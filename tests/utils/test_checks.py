@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -85,9 +86,17 @@ def test_what_does_not_fit_is_told_with_what_must_be(name, wrong, must):
 
 
 def test_a_text_that_no_file_can_hold_is_told_as_that():
-    for value in ("\ud800", "a\0b"):
+    for value in ("\ud800", "a\0b", Path("a\0b")):
         with pytest.raises(ConfigError, match=r"path=.* holds a character that can't be written"):
             everything(path=value)
+
+
+def test_a_name_that_no_file_can_have_is_told_as_that():
+    for value in ("x" * 256, Path("here") / ("x" * 300), "é" * 128):
+        with pytest.raises(ConfigError, match=r"path=.* has a part of more than 255 bytes"):
+            everything(path=value)
+    for value in ("/".join(["x" * 255] * 3), "é" * 127, '{"json": "' + "x" * 300 + '"}'):
+        assert everything(path=value)["path"] == value
 
 
 def test_pythons_own_words_for_names_that_there_are_not():

@@ -15,6 +15,9 @@ from bayespeft.testing import networks
 
 METHODS = ("melora", "blob", "swag", "laplace_lora", "tfb", "ensemble", "map", "mc_dropout")
 PARTS = 10
+# Bytes by which memory may grow after a tenth of the work: the allocator keeps some megabytes more or less; a leak of one small
+# tensor a step would take more.
+SLACK = 16 << 20
 
 
 def soak(steps: int, predictions: int, fits: int, generations: int) -> list[dict[str, Any]]:
@@ -51,6 +54,11 @@ def soak(steps: int, predictions: int, fits: int, generations: int) -> list[dict
             _flat("fits", fits, fit),
             _flat("generations", generations, generate),
         ]
+
+
+def flat(record: dict[str, Any]) -> bool:
+    """Whether memory, descriptors and objects stayed where they were."""
+    return record["grown"] < SLACK and record["descriptors"] <= 0 and record["objects"] < record["count"]
 
 
 def _speaker() -> Any:

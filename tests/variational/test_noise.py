@@ -39,6 +39,15 @@ def test_flipout_gives_each_example_signs_of_its_own_at_both_ends():
         assert (signs.mean(0).abs() < 5 / 400**0.5).all()
 
 
+def test_flipout_signs_fit_the_two_ends_of_a_matrix_that_is_not_square_and_the_one_of_a_vector():
+    wide = spread("flipout", torch.ones(1, 2, 5), torch.zeros(1, 2, 5), 0, BATCH)
+    assert wide.sign_out.shape == (BATCH, 2)
+    assert wide.sign_in.shape == (BATCH, 5)
+    vector = spread("flipout", torch.ones(1, 5), torch.zeros(1, 5), 0, BATCH)
+    assert vector.sign_out is None
+    assert vector.sign_in.shape == (BATCH, 5)
+
+
 @pytest.fixture(scope="module", params=["batch", "example", "flipout", "token"])
 def sampled(request) -> tuple[str, torch.Tensor]:
     return request.param, outputs(request.param)

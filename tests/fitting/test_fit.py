@@ -271,4 +271,4 @@ def test_a_decoder_classifier_does_not_depend_on_the_batch(tokenizer, sentences)
 def test_inference_mode_is_told_as_what_it_is(mlp, xy):
     with torch.inference_mode(), pytest.raises(ConfigError, match=r"inference_mode\(\) is on: call it outside"):
         quick(mlp, xy)
-    assert quick(mlp, xy).predict(xy, draws=2).probs.shape == (60, 3)
+    assert quick(mlp, xy, targets="all-linear").predict(xy, draws=2).probs.shape == (60, 3)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bayespeft
-from paper_repro import held, paper_tables
+from paper_repro import active_learning, held, paper_tables
 from paper_repro.architectures import tables as architectures
 from paper_repro.defaults import choice, vera_rate
 from paper_repro.defaults import tables as defaults
@@ -95,6 +95,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     # What stands within HTML is Markdown to GitHub, and to MkDocs only where it is said.
     "methods: site": lambda: bayespeft.methods().markdown().replace("<details>", '<details markdown="1">'),
     "results: defaults": defaults.summary,
+    "results: active learning": active_learning.table,
     "results: defaults by task": defaults.defaults,
     "results: defaults on networks": lambda: defaults.defaults("networks"),
     "results: held": held.held,

@@ -16,12 +16,15 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import bayespeft
 from bayespeft import TrainConfig
+from bayespeft.compare import Comparison, compare
 from bayespeft.errors import BayesPeftError
+from tests.compare.conftest import made_up
 
 WRONG = [
-    None, "", "x", "\ud800", 3, 0, -1, 3.5, float("nan"), float("inf"), True, 10**30, b"x", [], [1], ["x", None], {}, {"a": 1},
-    (), (1, 2, 3), object(), int, lambda: 0, np.int64(3), np.float32(0.5), np.bool_(True), np.zeros(3), np.zeros(()),
-    torch.zeros(3), torch.tensor(3), torch.zeros(2, device="meta"), nn.Identity(), 1j, range(3), iter([1]),
+    None, "", "x", "\ud800", "x" * 5000, Path("a\0b"), 3, 0, -1, 3.5, float("nan"), float("inf"), True, 10**30, b"x",
+    [], [1], ["x", None], {}, {"a": 1}, (), (1, 2, 3), object(), int, lambda: 0,
+    np.int64(3), np.float32(0.5), np.bool_(True), np.zeros(3), np.zeros(()), torch.zeros(3), torch.zeros(3).to_sparse(),
+    torch.tensor(3), torch.zeros(2, device="meta"), nn.Identity(), 1j, range(3), iter([1]),
 ]  # fmt: skip
 ONE_STEP = TrainConfig(steps=1, batch_size=8)
 
@@ -52,6 +55,10 @@ class World:
             self.language, rows, likelihood="language_modelling", train=ONE_STEP, progress=False
         )  # fmt: skip
         self.sparse = bayespeft.fit(self.network, self.data, "bayes_rosa", **self.fit)
+        self.flags = bayespeft.fit(
+            self.network, (self.x, (self.x[:, :2] > 0).float()), likelihood="multi_label", **self.fit
+        )  # fmt: skip
+        self.dialogue = rows
         self.quantities = bayespeft.fit(
             self.network, (self.x, self.x[:, :2].clone()), likelihood="regression", **self.fit
         )  # fmt: skip
@@ -94,6 +101,7 @@ class World:
             if not callable(thing) or (inspect.isclass(thing) and name not in given):
                 continue  # results are made by functions
             yield name, thing, given[name]
+        yield "compare", compare, {"model": "no network", "data": "no data", "progress": False}
         special = {"export_peft": self.point, "pruned": self.sparse, "generate": self.speaker, "score": self.speaker}
         for name, posterior in special.items():
             yield from (entry for entry in self._methods(posterior) if entry[0] == name)
@@ -103,6 +111,13 @@ class World:
             "RegressionPredictive": self.quantities.predict(self.x),
             "CalibrationReport": self.posterior.report(self.data, resamples=2),
             "RegressionReport": self.quantities.report((self.x, self.x[:, :2]), resamples=2),
+            "MultiLabelPredictive": self.flags.predict(self.x),
+            "MultiLabelReport": self.flags.report((self.x, self.x[:, :2] > 0), resamples=2),
+            "ConformalLabels": self.flags.conformal((self.x, self.x[:, :2] > 0)),
+            "LanguagePredictive": self.speaker.predict(self.dialogue, draws=1),
+            "LanguageReport": self.speaker.report(self.dialogue, draws=1, resamples=2),
+            "Evaluation": bayespeft.evaluate(np.full((4, 2), 0.5), [0, 1, 1, 0]),
+            "Comparison": Comparison((made_up("a"),)),
             "Conformal": self.posterior.conformal(self.data),
             "Decision": self.posterior.decide(self.data, validation=self.data),
             "Summary": self.posterior.summary(),
@@ -125,6 +140,9 @@ class World:
             "prediction": self.posterior.predict(self.data), "predict": self.posterior.predict,
             "batch": self.data, "optimizer": self.optimizer, "steps": 3, "state": self.adaptation.state_dict(),
             "repo_id": "no name of a repository", "alpha": 0.1, "risk": 0.2, "delta": 0.1, "temperature": 1.0,
+            "predictor": self.posterior, "on": np.log(np.full((4, 2), 0.5)), "off": np.log(np.full((4, 2), 0.5)),
+            "log_likelihood": np.full(4, -1.0), "tokens": np.ones(4, dtype=int),
+            "out": self.folder / "compared", "test": self.posterior.report(self.data, resamples=2),
             "log_probs": np.log(np.full((4, 2), 0.5)), "labels": np.zeros(4, dtype=int),
         }  # fmt: skip
         for name in dir(type(thing)):

@@ -17,8 +17,9 @@ from pydantic import Field, field_validator
 
 from bayespeft.config import Config
 from bayespeft.data.columns import LABELS, Row
-from bayespeft.errors import FitError
+from bayespeft.errors import ConfigError, FitError
 from bayespeft.methods.base import Method
+from bayespeft.utils.described import shown
 
 FIFTH = 0.2
 
@@ -48,7 +49,12 @@ def as_tuning(tune: Sequence[float] | Tuning | None) -> Tuning | None:
     Raises:
         ConfigError: they can't be used.
     """
-    return tune if tune is None or isinstance(tune, Tuning) else Tuning(multiples=tuple(tune))
+    if tune is None or isinstance(tune, Tuning):
+        return tune
+    try:
+        return Tuning(multiples=tuple(tune))
+    except TypeError:
+        raise ConfigError(f"tune={shown(tune)} must be multiples, such as (0.5, 1, 2), or a Tuning.") from None
 
 
 @dataclass(frozen=True, slots=True)

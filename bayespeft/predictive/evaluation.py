@@ -65,7 +65,7 @@ class Evaluation:
         method: str = "",
         ood: Mapping[str, Any] | None = None,
         draws_error: bool = False,
-        quotes: Annotated[int, ELSEWHERE] = 10,
+        quotes: int = 10,
         resamples: Resamples = 1000,
         seed: Seed = 0,
     ) -> CalibrationReport:

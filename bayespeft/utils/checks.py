@@ -196,7 +196,12 @@ def _container(value: Any, origin: Any, arguments: tuple[Any, ...]) -> Any:
     if issubclass(origin, (Sequence, set, frozenset)):
         each = arguments[:1] * len(value) if arguments[-1] is ... or origin is not tuple else arguments
         parts = [_fitted(one, hint) for one, hint in zip(value, _that(each, len(each) == len(value)), strict=True)]
-        return value if all(map(operator.is_, parts, value)) else type(value)(parts)
+        # A range of converted numbers is none any more.
+        return (
+            value
+            if all(map(operator.is_, parts, value))
+            else (list if isinstance(value, range) else type(value))(parts)
+        )
     return value
 
 

@@ -122,6 +122,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "results: reports": efficiency.reports,
     "results: decisions": efficiency.decisions,
     "results: prediction": efficiency.prediction,
+    "results: processes": efficiency.processes,
     "results: plan": efficiency.plans,
     "results: projection": efficiency.projection,
     "results: sparse step": sparse.steps,

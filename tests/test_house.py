@@ -103,7 +103,9 @@ TESTED_ELSEWHERE = {
     "predictive/test_law.py": ("report/mixture",),
     "training/test_held_out.py": ("data/subset",),
     "training/test_loop.py": ("fitting/units",),
+    "training/test_gradients.py": ("training/differences", "training/path"),
     "training/test_problem.py": ("data/passes",),
+    "layers/test_network.py": ("utils/sharded",),
 }  # fmt: skip
 """Modules without a test file of their own -> the test file that calls them."""
 

@@ -65,13 +65,14 @@ class _Hook:
         if self.weights is None:
             return output
         x = args[0] if args else next(iter(kwargs.values()))
-        if not isinstance(output, Tensor):
-            raise AttachError(
-                f"layer '{self.placement.layer.name}' gives a {type(output).__name__} and no tensor (it is a router, whose "
-                f"class {type(self.placement.layer.module).__name__} stems from a linear layer): leave it out of targets=, as "
-                "with exclude=."
-            )
         adapter, layer, order = self.placement.adapter, self.placement.layer, self.placement.order
+        if not layer.fits(x, output):
+            got, gave = (getattr(some, "shape", type(some).__name__) for some in (x, output))
+            raise AttachError(
+                f"layer '{layer.name}' ({type(layer.module).__name__}) makes {gave} of {got}, and is no map of "
+                f"{layer.in_features} numbers to {layer.out_features} (a router to experts is none, though its class may stem "
+                "from a linear layer): leave it out of targets=, as with exclude=."
+            )
         examples = next((weight.rows for weight in self.weights.values() if weight.rows is not None), None)
         if examples is None:
             return adapter.apply(self.weights, x, output, layer)

@@ -61,7 +61,7 @@ class Dora(Lora):
     def _norm(self, factors: Mapping[str, Tensor], layer: Layer) -> Tensor:
         """|V| (m,), without V itself: |W0|^2 + 2 s B . W0 A^T + s^2 |B A|^2, row by row."""
         a, b, scale = factors["A"], factors["B"], self.scaling
-        own = layer.stored.detach().to(a)
+        own = layer.matrix().to(a)
         change = (b * (2 * scale * own @ a.mT + scale**2 * b @ (a @ a.mT))).sum(-1)
         norm: Tensor = (own.norm(dim=-1).square() + change).clamp_min(torch.finfo(a.dtype).tiny).sqrt()
         return norm.detach() if self.constant_norm else norm

@@ -48,6 +48,10 @@ def load(
         options: the data set's own, such as groups of newsgroups; of the hub: config, and those of
             `datasets.load_dataset`.
 
+    Returns:
+        The rows. Those of a built-in data set know what their classes are called; `to_dataset()` makes them a `Dataset` of the
+        hub's that does, too.
+
     Raises:
         UnknownNameError: there is no such data set, or no such split.
         ConfigError: the limit is below 1, or an option is unknown.

@@ -69,7 +69,7 @@ def adapt(
     Raises:
         ConfigError: the method needs `fit`'s own loop, or a setting can't be used. And what `fit` raises.
     """
-    model = bare(model)
+    model = bare(model, sharded=True)
     method = choose_method(guide, adapter, train)
     check_start(start, adapter)
     _check_own_loop(method, started=start is not None)

@@ -48,7 +48,7 @@ def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Reader
     Raises:
         CheckpointError: files are missing or damaged, or the network is another one.
     """
-    model = bare(model)
+    model = bare(model, sharded=True)
     tensors, settings = checkpoint.read(directory)
     saved = Saved.of(settings, directory)
     layers = all_layers(model)

@@ -72,6 +72,7 @@ def in_use(layers: Sequence[Layer], run: Callable[[], Tensor]) -> list[Layer]:
 
 def _used_directly(layers: Sequence[Layer], run: Callable[[], Tensor]) -> str | None:
     """Return the first of these layers whose weight the output depends on."""
+    layers = [layer for layer in layers if not layer.packed]
     if not layers:
         return None
     switches = [layer.parameter.requires_grad for layer in layers]

@@ -18,6 +18,7 @@ from bayespeft.io.directory import replacing
 from bayespeft.layers.layer import all_layers
 from bayespeft.layers.merged import Merged, as_base, check_untied
 from bayespeft.layers.weights import plain
+from bayespeft.utils.sharded import is_sharded
 
 
 @torch.no_grad()
@@ -38,7 +39,7 @@ def merged_copy(
     """
     check_untied(model, [p.layer for p in placements])
     for placement in placements:
-        if not isinstance(placement.adapter, Full):
+        if placement.layer.packed or is_sharded(placement.layer.parameter) or not isinstance(placement.adapter, Full):
             placement.layer.check_mergeable()
     if merged is None:
         network = copy.deepcopy(model)

@@ -38,7 +38,6 @@ def query_and_value(model: nn.Module) -> list[str]:
     """Return the names of the layers that give queries and values in each block of attention, in the network's order.
 
     Where one layer gives several of them, that one. Where values are made of keys (SwiftFormer), those of queries and keys.
-    What calls itself a linear layer is returned, too, though no adapter may be able to follow it (layers quantised by GPTQ).
     """
     found: list[str] = []
     for name, module in model.named_modules():
@@ -50,7 +49,7 @@ def query_and_value(model: nn.Module) -> list[str]:
 def _linear(module: nn.Module) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield the linear layers among a module's parts, each with the numbers that it reads and gives."""
     for name, part in module.named_children():
-        if (own := sides_of(part)) is not None and not any(sides_of(child) for child in part.children()):
+        if (own := sides_of(part)) is not None:
             yield name, own
             continue
         # A part around one layer (a clipped layer, one with its norm) is that layer.

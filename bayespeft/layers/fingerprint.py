@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from bayespeft.errors import CheckpointError
+from bayespeft.utils.sharded import is_sharded, whole
 
 # So many numbers of a tensor are on their way from a device, or cast, at once.
 CHUNK = 1 << 24
@@ -27,7 +29,8 @@ def digest(tensor: Tensor, dtype: torch.dtype | None = None) -> str:
     """
     dtype = dtype or tensor.dtype
     found = hashlib.sha256(f"{tuple(tensor.shape)} {dtype}".encode())
-    flat = _plain(tensor.detach()).reshape(-1)
+    tensor = whole(tensor)
+    flat = _plain(tensor).reshape(-1)
     for begin in range(0, flat.numel(), CHUNK):
         part = flat[begin : begin + CHUNK].to(flat.dtype if tensor.is_quantized else dtype).cpu().contiguous()
         found.update(part.view(torch.uint8).numpy().data)
@@ -49,19 +52,25 @@ def fingerprint(model: nn.Module, exclude: Iterable[str] = ()) -> dict[str, str]
     """
     prefixes = tuple(f"{name}." for name in exclude)
     tensors = {name: tensor for name, tensor in tensors_of(model).items() if not name.startswith(prefixes or ("\0",))}
+    if any(map(is_sharded, tensors.values())):
+        # All processes gather the same tensor at a time.
+        return {name: _entry(tensor) for name, tensor in tensors.items()}
     with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as threads:
         return dict(zip(tensors, threads.map(_entry, tensors.values()), strict=True))
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of a network's state by name, those in tuples (packed parameters of quantised layers) numbered.
+    """Return the tensors of a network's state by name, those that a quantised tensor or a tuple is made of one by one.
 
     What modules add to it of their own (`get_extra_state`) is no tensor, and does not count.
     """
     found: dict[str, Tensor] = {}
 
     def add(name: str, value: object) -> None:
-        if isinstance(value, Tensor):
+        if is_traceable_wrapper_subclass(value) and not is_sharded(value):
+            for part in value.__tensor_flatten__()[0]:
+                add(f"{name}.{part}", getattr(value, part))
+        elif isinstance(value, Tensor):
             found[name] = value
         elif isinstance(value, (tuple, list)):
             for number, part in enumerate(value):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bayespeft.layers.layer import Layer, all_layers
 from bayespeft.networks.bodies import body_of, came_from_checkpoint, initial_spread, pretrained
+from bayespeft.utils.sharded import whole
 
 # Two spreads are the same up to this part of them.
 _NEAR = 0.1
@@ -40,7 +41,7 @@ def find_fresh(model: nn.Module) -> list[Layer]:
     return [
         layer
         for layer in all_layers(model).values()
-        if layer.name in head or (f"{layer.name}.weight" in fresh and layer.parameter.is_floating_point())
+        if layer.name in head or (f"{layer.name}.weight" in fresh and not layer.packed)
     ]
 
 
@@ -93,20 +94,23 @@ def _untouched(network: nn.Module) -> set[str]:
     with_bias = {
         name: layer
         for name, layer in all_layers(network).items()
-        if isinstance(layer.module.bias, Tensor) and layer.parameter.is_floating_point()
+        if not layer.packed and isinstance(layer.module.bias, Tensor)
     }
-    zero = {name for name, layer in with_bias.items() if not layer.module.bias.any()}  # type: ignore[operator]
+    zero = {name for name, layer in with_bias.items() if (bias := layer.bias()) is not None and not bias.any()}
     if not spread or 2 * len(zero) >= len(with_bias):
         return set()
     return {
         f"{name}.{part}"
         for name in zero
         for part in ("weight", "bias")
-        if abs(with_bias[name].parameter.float().std().item() / spread - 1) < _NEAR
+        if abs(whole(with_bias[name].parameter).float().std().item() / spread - 1) < _NEAR
     }
 
 
 @torch.no_grad()
 def _constant(value: Tensor) -> bool:
     """Whether all numbers are the same, as scales and biases are made."""
-    return not value.numel() or value.is_meta or bool((value == value.reshape(-1)[0]).all())
+    if not value.numel() or value.is_meta:
+        return True
+    flat = whole(value).reshape(-1)
+    return bool((flat == flat[0]).all())

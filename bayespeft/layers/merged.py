@@ -215,7 +215,7 @@ def tied(model: nn.Module, layers: Iterable[Layer]) -> dict[str, str]:
     owners: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         owners.setdefault(id(parameter), []).append(name)
-    shared = {layer.name: owners.get(id(layer.module.weight), []) for layer in layers}
+    shared = {layer.name: owners.get(id(getattr(layer.module, "weight", None)), []) for layer in layers}
     return {
         name: next(other for other in names if other != f"{name}.weight")
         for name, names in shared.items()

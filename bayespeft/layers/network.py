@@ -17,6 +17,7 @@ from torch import nn
 
 from bayespeft import registry
 from bayespeft.errors import AttachError, ConfigError
+from bayespeft.utils.sharded import is_sharded
 
 # These wrappers call the module that they hold, on other devices or as a graph, and return what it returns.
 _INNER = {
@@ -27,11 +28,15 @@ _INNER = {
 _DISTRIBUTED = "torch.nn.parallel.distributed.DistributedDataParallel"
 
 
-def bare(model: Any) -> nn.Module:
+def bare(model: Any, sharded: bool = False) -> nn.Module:
     """Return the network itself: what `torch.compile`, `DataParallel` or `DistributedDataParallel` wraps, or as it is.
 
     A `DistributedDataParallel` is unwrapped in a group of one process only: in several, each would fit a posterior of its
     own to its own share of the data.
+
+    Args:
+        model: what was handed over.
+        sharded: whether parameters may be shards (FSDP2's): what is done next is done by all processes alike.
 
     Raises:
         ConfigError: it is no network. AttachError: adapters can't act on it; the message says what to hand over instead.
@@ -51,7 +56,7 @@ def bare(model: Any) -> nn.Module:
             f"model={type(model).__name__} has no parameters, so there is nothing to adapt: pass a network."
         )
     _check_foreign(model)
-    _check_weights(model)
+    _check_weights(model, sharded)
     return model
 
 
@@ -99,8 +104,14 @@ def _check_foreign(model: nn.Module) -> None:
             )
 
 
-def _check_weights(model: nn.Module) -> None:
-    """Refuse weights that are not there: offloaded, sharded, or not yet made."""
+def _check_weights(model: nn.Module, sharded: bool) -> None:
+    """Refuse weights that are not there: offloaded, sharded, compressed, or not yet made."""
+    for name, module in model.named_modules():
+        if getattr(getattr(module, "quantization_status", None), "value", None) == "compressed":
+            raise AttachError(
+                f"layer '{name}' has compressed weights, which the first pass turns into others (compressed-tensors): run the "
+                "network once, on any input, or load it with CompressedTensorsConfig(dequantize=True)."
+            )
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if isinstance(tensor, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)):
             raise AttachError(f"'{name}' has no shape yet: run the network once, so that its lazy layers are made.")
@@ -110,10 +121,10 @@ def _check_weights(model: nn.Module) -> None:
                 "network without offloading (no device_map that says 'cpu' or 'disk' beside a GPU, no cpu_offload); where it "
                 "does not fit, load it quantised (BitsAndBytesConfig), or take a smaller one."
             )
-        if type(tensor).__name__ == "DTensor" or type(getattr(tensor, "data", None)).__name__ == "DTensor":
+        if is_sharded(tensor) and not sharded:
             raise AttachError(
-                f"'{name}' is a DTensor, sharded over processes. Take bayespeft.adapt on the network as it was, shard it with "
-                "fully_shard after that, and wrap adaptation.module in DistributedDataParallel; or fit in one process."
+                f"'{name}' is a DTensor, sharded over processes, each of which would go its own way. Take bayespeft.adapt, in "
+                "all of them, and wrap adaptation.module in DistributedDataParallel; or fit in one process, on a whole network."
             )
 
 

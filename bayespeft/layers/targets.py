@@ -6,61 +6,18 @@ import difflib
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from torch import nn
 
 from bayespeft.config import Targets
 from bayespeft.errors import ConfigError, TargetError
 from bayespeft.layers.attention import query_and_value
-from bayespeft.layers.layer import Layer, all_layers, as_layer, block_of, sides_of
+from bayespeft.layers.layer import Layer, all_layers, block_of
 from bayespeft.networks.embeddings import output_embedding
 
 
-def _alike(model: nn.Module) -> dict[str, nn.Module]:
-    """Return modules that call themselves linear maps and are none that we know, such as layers quantised by GPTQ, AWQ, HQQ."""
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if as_layer(name, module) is None
-        # What wraps a linear layer (torch.compile in place, say) speaks for the one inside, which is adapted.
-        and all(as_layer(name, child) is None for child in module.children())
-        and sides_of(module) is not None
-    }
-
-
-class _Others(NamedTuple):
-    """What a network has besides linear layers that a user might take for some.
-
-    Attributes:
-        alike: modules that call themselves linear maps and are none that we know.
-        stacks: what is in stacks of matrices, in words.
-    """
-
-    alike: Mapping[str, nn.Module]
-    stacks: str
-
-    @property
-    def said(self) -> str:
-        """Sentences about them, each with a space before it; nothing where there are none."""
-        return "".join(f" {text}" for text in (_refused(self.alike), self.stacks) if text)
-
-
-def _refused(alike: Mapping[str, nn.Module]) -> str:
-    """Say which layers can't be adapted, and what to do; nothing where there are none."""
-    if not alike:
-        return ""
-    name, module = next(iter(alike.items()))
-    more = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
-    return (
-        f"'{name}'{more} can't be adapted: {type(module).__module__}.{type(module).__name__} is no torch.nn.Linear "
-        "(quantised by GPTQ, AWQ, HQQ or the like?). Load the network unquantised, or quantised by bitsandbytes "
-        "(BitsAndBytesConfig)."
-    )
-
-
 def _stacked(model: nn.Module) -> str:
-    """Say how much of a network is in stacks of matrices, as experts of a mixture are stored; nothing if it is little."""
+    """Say after a space how much of a network is in stacks of matrices, as experts are stored; nothing if it is little."""
     stacks = {
         f"{name}.{part}".lstrip("."): (parameter, module)
         for name, module in model.named_modules()
@@ -72,7 +29,7 @@ def _stacked(model: nn.Module) -> str:
         return ""
     name, (parameter, module) = next(iter(stacks.items()))
     return (
-        f"{share:.0%} of the network's numbers are in {len(stacks)} stacks of matrices, such as '{name}' "
+        f" {share:.0%} of the network's numbers are in {len(stacks)} stacks of matrices, such as '{name}' "
         f"{tuple(parameter.shape)} of {type(module).__name__}, as experts of a mixture are stored: adapters are for linear "
         "layers and leave them as they are."
     )
@@ -103,24 +60,20 @@ def _blocks(wanted: tuple[int, int] | None, layers: Mapping[str, Layer], network
     return range(first, last + 1)
 
 
-def _by_names(names: Sequence[str], layers: dict[str, Layer], others: _Others) -> dict[str, Layer]:
+def _by_names(names: Sequence[str], layers: dict[str, Layer], stacks: str) -> dict[str, Layer]:
     found: dict[str, Layer] = {}
     for wanted in names:
-        if same := {name: module for name, module in others.alike.items() if f".{name}".endswith(f".{wanted}")}:
-            raise TargetError(f"layer {_refused(same)}")
         matches = {name: layer for name, layer in layers.items() if name == wanted or name.endswith(f".{wanted}")}
         if not matches:
             raise TargetError(
-                f"no linear layer is called {wanted!r}. Linear layers of this network: {_summary(layers)}.{others.said}"
+                f"no linear layer is called {wanted!r}. Linear layers of this network: {_summary(layers)}.{stacks}"
             )
         found |= matches
     return {name: layer for name, layer in layers.items() if name in found}
 
 
-def _by_structure(model: nn.Module, layers: dict[str, Layer], others: _Others) -> dict[str, Layer]:
+def _by_structure(model: nn.Module, layers: dict[str, Layer]) -> dict[str, Layer]:
     names = query_and_value(model)
-    if same := {name: others.alike[name] for name in names if name in others.alike}:
-        raise TargetError(f"layer {_refused(same)}")
     found = {name: layer for name, layer in layers.items() if name in set(names)}
     if not found:
         raise TargetError(
@@ -131,7 +84,7 @@ def _by_structure(model: nn.Module, layers: dict[str, Layer], others: _Others) -
     return found
 
 
-def _by_pattern(pattern: str, layers: Mapping[str, Layer], others: _Others, what: str) -> dict[str, Layer]:
+def _by_pattern(pattern: str, layers: Mapping[str, Layer], what: str) -> dict[str, Layer]:
     """Return the layers whose whole name is, or matches, a pattern."""
     if pattern in layers:
         return {pattern: layers[pattern]}
@@ -139,8 +92,6 @@ def _by_pattern(pattern: str, layers: Mapping[str, Layer], others: _Others, what
         compiled = re.compile(pattern)
     except re.error as error:
         raise ConfigError(f"{what}: {pattern!r} is no regular expression ({error}).") from None
-    if same := {name: module for name, module in others.alike.items() if compiled.fullmatch(name)}:
-        raise TargetError(f"layer {_refused(same)}")
     return {name: layer for name, layer in layers.items() if compiled.fullmatch(name)}
 
 
@@ -154,7 +105,7 @@ def _without(found: dict[str, Layer], exclude: Sequence[str]) -> dict[str, Layer
     left: set[str] = set()
     for pattern in exclude:
         matches = {name for name in found if name == pattern or name.endswith(f".{pattern}")}
-        matches = matches or set(_by_pattern(pattern, found, _Others({}, ""), "targets.exclude"))
+        matches = matches or set(_by_pattern(pattern, found, "targets.exclude"))
         if not matches:
             names = sorted({name.rsplit(".", 1)[-1] for name in found})
             near = difflib.get_close_matches(pattern, [*names, *found], n=3, cutoff=0.5) or names
@@ -180,28 +131,26 @@ def find_layers(model: nn.Module, targets: Targets, taken: Sequence[str] = ()) -
         ConfigError: a regular expression that can't be compiled.
     """
     layers = {name: layer for name, layer in all_layers(model).items() if name not in set(taken)}
-    others = _Others(_alike(model), _stacked(model))
+    stacks = _stacked(model)
     if not layers:
-        raise TargetError(f"{type(model).__name__} has no linear layer to adapt.{others.said}")
+        raise TargetError(f"{type(model).__name__} has no linear layer to adapt.{stacks}")
     chosen = targets.modules
     if isinstance(chosen, list):
-        found = _by_names(chosen, layers, others)
+        found = _by_names(chosen, layers, stacks)
     elif chosen == "auto":
-        found = _by_structure(model, layers, others)
+        found = _by_structure(model, layers)
     elif chosen == "all-linear":
         output = output_embedding(model)
         found = {name: layer for name, layer in layers.items() if layer.module is not output}
-        if others.said:
-            warnings.warn(f"targets='all-linear' leaves layers out.{others.said}", stacklevel=2)
+        if stacks:
+            warnings.warn(f"targets='all-linear' leaves layers out.{stacks}", stacklevel=2)
     else:
-        found = _by_pattern(chosen, layers, others, "targets")
+        found = _by_pattern(chosen, layers, "targets")
     found = _without(found, targets.exclude)
     blocks = _blocks(targets.layers, layers, type(model).__name__)
     kept = [layer for name, layer in found.items() if blocks is None or block_of(name) in blocks]
     if not kept:
         where = f" in layers {targets.layers[0]} to {targets.layers[1]}" if targets.layers else ""
         where += f" without {', '.join(targets.exclude)}" if targets.exclude else ""
-        raise TargetError(
-            f"targets={chosen!r}{where} selects no linear layer. Candidates: {_summary(layers)}.{others.said}"
-        )
+        raise TargetError(f"targets={chosen!r}{where} selects no linear layer. Candidates: {_summary(layers)}.{stacks}")
     return kept

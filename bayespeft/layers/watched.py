@@ -39,14 +39,18 @@ def _hooked(modules: Mapping[str, nn.Module], hook_of: Callable[[str], Any]) -> 
 def noting(layers: Iterable[Layer]) -> Iterator[set[str]]:
     """Note the names of those layers that run as modules inside the block.
 
-    What gives more than a tensor is no linear map, though its class may stem from one (routers to experts).
+    What gives more than a tensor, or other numbers than it says, is no linear map, though its class may stem from one
+    (routers to experts) or it may have a linear map's attributes.
     """
     ran: set[str] = set()
 
-    def noter(name: str) -> Any:
-        return lambda _, __, ___, output: ran.add(name) if isinstance(output, Tensor) else None
+    by_name = {layer.name: layer for layer in layers}
 
-    with _hooked({layer.name: layer.module for layer in layers}, noter):
+    def noter(name: str) -> Any:
+        layer = by_name[name]
+        return lambda _, args, kwargs, output: ran.add(name) if layer.fits(_given(args, kwargs), output) else None
+
+    with _hooked({name: layer.module for name, layer in by_name.items()}, noter):
         yield ran
 
 

@@ -22,6 +22,7 @@ from bayespeft.likelihoods.prompts import LETTERS, answer_tokens, multiple_choic
 from bayespeft.likelihoods.tokens import added, ending, whole_texts
 from bayespeft.networks.embeddings import output_embedding
 from bayespeft.networks.positions import left_positions, token_limit
+from bayespeft.utils.sharded import is_sharded
 
 # How many choices a row offers, and the logit of labels beyond them: its exponential is 0 at any temperature that is of use.
 OFFERED, ABSENT = "offered", -1e5
@@ -181,7 +182,7 @@ def _output_embedding(model: nn.Module) -> tuple[nn.Linear | None, str]:
             f"label_tokens needs a causal language model with an output embedding; {type(model).__name__} has none."
         )
     # Of a weight that is sharded over processes (a DTensor) no rows can be taken.
-    if not isinstance(head, nn.Linear) or type(head) is not nn.Linear or hasattr(head.weight, "full_tensor"):
+    if not isinstance(head, nn.Linear) or type(head) is not nn.Linear or is_sharded(head.weight):
         return None, ""
     return head, next(name for name, module in model.named_modules() if module is head)
 

@@ -43,6 +43,8 @@ def fresh_rows(model: nn.Module) -> int:
     weight: Any = getattr(input_embedding(model), "weight", None)
     if not isinstance(weight, torch.Tensor) or not weight.is_floating_point() or weight.dim() != 2 or weight.is_meta:
         return 0
+    if hasattr(weight, "full_tensor"):  # sharded over processes, which gather it together
+        weight = weight.full_tensor()
     mean = weight.mean(0, dtype=torch.float32)
     first = weight[:SAMPLE].float().sub(mean).norm(dim=1).median()
     last = weight[-SAMPLE:].float().sub(mean).norm(dim=1)

@@ -143,6 +143,21 @@ def prediction() -> str:
     return "\n".join(lines)
 
 
+def processes() -> str:
+    """By how much two processes are off one, and a run that was resumed off one that was not."""
+    records = _newest("processes", "part", "method")
+    if not records:
+        return "not measured yet"
+    lines = ["| | method | numbers | largest difference | machine, date |", "|" + "---|" * 5]
+    for r in records:
+        if r["part"] == "gradient":
+            what = f"mean gradient of {r['processes']} {r['backend']} processes against one's (largest: {r['largest']:.2g})"
+        else:
+            what = f"parameters after {r['steps']} steps, resumed half way, against a run that was not"
+        lines.append(f"| {what} | `{r['method']}` | {r['numbers']:,} | {r['difference']:.1g} | {_where(r)} |")
+    return "\n".join(lines)
+
+
 def plans() -> str:
     """Counted costs of a step against measured ones, on random Llamas."""
     records = _newest("plan", "parameters", "method", "batch", "length", "machine")

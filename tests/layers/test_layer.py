@@ -13,6 +13,7 @@ from bayespeft.config import Targets
 from bayespeft.errors import AttachError, ConfigError, TargetError
 from bayespeft.layers.layer import all_layers
 from bayespeft.layers.targets import find_layers
+from tests.layers.quantised import WholeNumbers
 
 
 def names(model, targets="auto", layers=None, taken=(), exclude=()):
@@ -111,36 +112,21 @@ def test_weight_is_a_copy(mlp):
 def test_a_packed_weight_is_an_error(mlp):
     layer = all_layers(mlp)["0"]
     mlp[0].weight = nn.Parameter(torch.zeros(30, 1, dtype=torch.uint8), requires_grad=False)
-    with pytest.raises(AttachError, match=r"'0' stores its weight as torch.uint8"):
+    with pytest.raises(AttachError, match=r"'0' \(.*Linear\) stores its weight as torch.uint8"):
         layer.weight()
 
 
-class Packed(nn.Module):
-    """A layer as GPTQ's, AWQ's and HQQ's are: no weight, and no torch.nn.Linear."""
-
-    def __init__(self, layer):
-        super().__init__()
-        self.in_features, self.out_features = layer.in_features, layer.out_features
-        self.register_buffer("qweight", layer.weight.detach())
-
-    def forward(self, x):
-        return x @ self.qweight.mT
-
-
-def test_layers_that_only_call_themselves_linear_are_named(bert):
+def test_what_only_calls_itself_linear_is_a_layer(bert):
     for layer in bert.bert.encoder.layer:
-        layer.attention.self.query = Packed(layer.attention.self.query)
-    named = (
-        r"'bert.encoder.layer.0.attention.self.query' and 1 more can't be adapted: .*Packed is no torch.nn.Linear.*GPTQ"
-    )
-    for targets in ("auto", ["query"], r".*self\.query"):
-        with pytest.raises(TargetError, match=named):
-            names(bert, targets)
-    with pytest.warns(UserWarning, match=named):
-        assert len(names(bert, "all-linear")) == 12  # five others in each of two blocks, the pooler and the classifier
-    assert len(names(bert, ["value"])) == 2
-    with pytest.raises(TargetError, match=r"Sequential has no linear layer to adapt. '0' can't be adapted"):
-        names(nn.Sequential(Packed(nn.Linear(3, 2))), "all-linear")
+        layer.attention.self.query = WholeNumbers(layer.attention.self.query)
+    queries = [f"bert.encoder.layer.{i}.attention.self.query" for i in range(2)]
+    for targets in (["query"], r".*self\.query"):
+        assert names(bert, targets) == queries
+    assert names(bert)[::2] == queries
+    assert len(names(bert, "all-linear")) == 14
+    assert names(nn.Sequential(WholeNumbers(nn.Linear(3, 2))), "all-linear") == ["0"]
+    # What is compiled in place stands for the layer inside.
+    assert names(nn.Sequential(torch.compile(WholeNumbers(nn.Linear(3, 2)))), "all-linear") == ["0._orig_mod"]
 
 
 def test_experts_in_stacks_of_matrices_are_named():

@@ -11,6 +11,8 @@ from torch import nn
 import bayespeft
 from bayespeft.config import TrainConfig
 from bayespeft.errors import AttachError, ConfigError
+from bayespeft.layers.fingerprint import fingerprint
+from bayespeft.layers.layer import all_layers
 from bayespeft.layers.network import bare, eager
 
 X = torch.randn(24, 5, generator=torch.Generator().manual_seed(0))
@@ -162,14 +164,31 @@ def test_a_device_map_works_and_offloaded_weights_are_refused(bert, tokenizer, s
             bare(offloaded)
 
 
-def test_weights_that_are_sharded_are_refused(mlp, tmp_path):
+def test_weights_that_are_sharded_are_refused_by_fit_and_read_whole_by_adapt(mlp, tmp_path):
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
+    whole = copy.deepcopy(mlp)
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
     try:
-        with pytest.raises(AttachError, match=r"is a DTensor, sharded over processes\. Take bayespeft\.adapt"):
-            bare(fully_shard(mlp, mesh=init_device_mesh("cpu", (1,))))
+        sharded = fully_shard(mlp, mesh=init_device_mesh("cpu", (1,)))
+        with pytest.raises(AttachError, match=r"is a DTensor, sharded over processes, .* Take bayespeft\.adapt"):
+            bare(sharded)
+        assert fingerprint(sharded) == fingerprint(whole)
+        layers = all_layers(sharded)
+        for name, layer in all_layers(whole).items():
+            assert torch.equal(layers[name].weight(), layer.weight())
+            assert torch.equal(layers[name].bias(), layer.bias())
+            with pytest.raises(AttachError, match="sharded over processes, and can't be merged into"):
+                layers[name].check_mergeable()
+        found = []
+        for model in (sharded, whole):
+            adaptation = bayespeft.adapt(model, DATA, len(X), "dora", targets="all-linear", train=TRAIN)
+            with adaptation:
+                adaptation.loss(DATA).backward()
+            found.append([parameter.grad for parameter in adaptation.module.parameters()])
+        for one, other in zip(*found, strict=True):
+            torch.testing.assert_close(one, other)
     finally:
         torch.distributed.destroy_process_group()
 

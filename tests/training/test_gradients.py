@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ from bayespeft.config import TrainConfig
 from bayespeft.errors import AttachError
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.guides.point import Point
-from bayespeft.training.gradients import check_gradients
+from bayespeft.training.gradients import _check_arrived, check_gradients
 from tests.training.helpers import problem
 
 X = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
@@ -214,6 +216,59 @@ def test_reentrant_blocks_that_share_factors_are_told_what_to_do(bert, sentences
     train = TrainConfig(steps=2, dropout=True)
     with pytest.raises(AttachError, match=r"re-entrant checkpoints.*use_reentrant=False"):
         bayespeft.fit(bert, sentences, method, tokenizer=tokenizer, train=train, progress=False)
+
+
+class Choosing(Blocks):
+    """As experts by tokens: which half a block's output goes through is chosen by its largest part, in fine steps."""
+
+    def forward(self, x):
+        for block in self.blocks:
+            y = block(x)
+            x = torch.where((2000 * y.sum(-1, keepdim=True)).floor() % 2 == 0, y, -3 * y)
+        return self.head(x)
+
+
+def test_a_network_that_jumps_is_none_to_complain_of_and_a_cut_in_it_is():
+    check(Choosing(plainly))
+
+    class Cut(Choosing):
+        def forward(self, x):
+            return super().forward(x + 2 * self.blocks[0](x).detach())
+
+    with pytest.raises(AttachError, match="is not the derivative of the network's output"):
+        check(Cut(plainly))
+
+
+def test_a_network_that_is_nearly_all_jumps_is_judged_in_double_precision():
+    """Attention of large scores is a maximum: its derivative is that over ways that single precision rounds away."""
+
+    class Sharp(nn.Module):
+        def __init__(self, through=lambda x: x):
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.second, self.through = nn.Linear(5, 40), nn.Linear(40, 3), through
+
+        def forward(self, x):
+            y = 1e6 * self.first(x)
+            return self.second(torch.sin(y) + self.through(torch.sin(2 * y)))
+
+    check(Sharp())
+    with pytest.raises(AttachError, match="is not the derivative of the network's output"):
+        check(Sharp(torch.Tensor.detach))
+
+
+@pytest.mark.parametrize(
+    ("moves", "is_cut"), [(lambda t: t, True), (lambda t: t**2, False), (lambda t: t > 0.005, False)]
+)
+def test_what_moves_the_output_by_a_jump_or_in_the_second_order_needs_no_gradient(moves, is_cut):
+    stack = SimpleNamespace(name="B", rows={"layer": 0})
+    problem = SimpleNamespace(device=torch.device("cpu"), stacks=[stack])
+    path = SimpleNamespace(
+        problem=problem, exact=True, values={"B": torch.zeros(1, 2)}, output=lambda _: torch.ones(3, dtype=torch.double)
+    )
+    path.moved = lambda _, step: torch.ones(3, dtype=torch.double) + float(moves(step))
+    with pytest.raises(AttachError, match="no gradient arrives at layer 'layer'") if is_cut else nullcontext():
+        _check_arrived(path, [("B", 0)])
 
 
 class Packing(nn.Linear):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from bayespeft.data.class_names import names_in, one_naming
-from bayespeft.data.columns import Row
+from bayespeft.data.columns import Row, label_columns
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 class NamedRows(list[Row]):
@@ -37,6 +40,19 @@ class NamedRows(list[Row]):
     def select(self, positions: Iterable[int]) -> NamedRows:
         """Return the rows at some positions, in that order."""
         return NamedRows((self[k] for k in positions), self.class_names)
+
+    def to_dataset(self) -> Dataset:
+        """Return a Hugging Face `Dataset` of these rows, whose feature of the labels has the names of the classes.
+
+        `Dataset.from_list` takes the rows alone, and what their classes are called is lost.
+        """
+        from datasets import ClassLabel, Dataset
+
+        found = Dataset.from_list(list(self))
+        for label in label_columns(found.features):
+            if self.class_names and label in found.features:
+                found = found.cast_column(label, ClassLabel(names=list(self.class_names)))
+        return found
 
     def copy(self) -> NamedRows:
         """Return a list of the same rows, named as these are."""

@@ -68,3 +68,13 @@ def test_rows_that_are_numbered_differently_are_not_put_together():
         with pytest.raises(DataError, match="calls its classes 0 'even', 1 'odd', and another 0 'odd', 1 'even'"):
             together()
     assert named == ROWS
+
+
+def test_a_dataset_of_named_rows_has_their_names():
+    rows = [{"text": word, "label": number % 2} for number, word in enumerate("abcd")]
+    data = NamedRows(rows, ("even", "odd")).to_dataset()
+    assert data.features["label"].names == ["even", "odd"]
+    assert names_in(data) == ("even", "odd")
+    assert list(data) == rows
+    assert names_in(data.train_test_split(2)["test"]) == ("even", "odd")
+    assert names_in(NamedRows(rows).to_dataset()) == ()

@@ -1,0 +1,107 @@
+"""The weight of a layer that stores it in a form of its own (quantised): as it says, or as it acts on unit vectors.
+
+Whatever stores a linear map, y = W x + b, shows its weight by what it makes of the unit vectors e_i: the column W e_i is half
+the difference of the outputs at e_i and -e_i. So no library's format has to be known here, and what a layer gives as its
+weight (`dequantize`, of torchao, optimum-quanto, HQQ) is believed only if the layer acts by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# So many unit vectors go through a layer at once.
+CHUNK = 256
+# By what part of the outputs a layer may be off its weight: kernels that round their input to eight bits are off by one
+# or two hundredths, and those that take weights through bf16 by less.
+TOLERANCE = 0.05
+CHECKED = 8
+
+Halves = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+@torch.no_grad()
+def dequantised(module: nn.Module, reads: int, gives: int) -> Tensor | None:
+    """Return the weight (gives, reads) of a linear map, float32 on its device; None where it doesn't act as one.
+
+    Args:
+        module: the layer; hooks on it are passed over.
+        reads: n, the size of its input.
+        gives: m, the size of its output.
+    """
+    training, device = module.training, _device(module)
+    # In evaluation mode a layer may repack its weight for a kernel without a backward pass (bitsandbytes, four bits).
+    module.training = True
+    try:
+        with torch.autocast(device.type, enabled=False):
+            halves = _halves(module, device)
+            ways: tuple[Callable[[], Any], ...] = (
+                lambda: module.weight.dequantize(),  # type: ignore[operator]
+                lambda: module.dequantize(),  # type: ignore[operator]
+                lambda: _acting(halves, reads, gives, device),
+            )
+            for way in ways:
+                weight = _said(way)
+                if weight is not None and tuple(weight.shape) == (gives, reads) and _acts(halves, weight):
+                    return weight
+    finally:
+        module.training = training
+    return None
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next((tensor.device for tensor in (*module.parameters(), *module.buffers())), torch.device("cpu"))
+
+
+def _halves(module: nn.Module, device: torch.device) -> Halves:
+    """Return the function x (k, n) -> W x and bias, each float32 (k, m), in the first precision that the layer takes."""
+    able: list[torch.dtype] = []
+
+    def at(x: Tensor) -> tuple[Tensor, Tensor]:
+        errors = []
+        for dtype in able or (torch.float32, torch.bfloat16, torch.float16):
+            given = x.to(device, dtype)
+            try:
+                # Hooks see `module(x)` alone: those of an adapter must not act here.
+                there, back = module.forward(given).float(), module.forward(-given).float()
+            except Exception as error:  # whatever a kernel raises that does not take this precision
+                errors.append(error)
+            else:
+                able[:] = [dtype]
+                return (there - back) / 2, (there + back) / 2
+        raise errors[0]
+
+    return at
+
+
+def _acting(halves: Halves, reads: int, gives: int, device: torch.device) -> Tensor:
+    """Return the weight by its columns."""
+    found = torch.empty(gives, reads, device=device)
+    for begin in range(0, reads, CHUNK):
+        units = torch.zeros(min(CHUNK, reads - begin), reads)
+        units[torch.arange(len(units)), begin + torch.arange(len(units))] = 1.0
+        found[:, begin : begin + CHUNK] = halves(units)[0].mT
+    return found
+
+
+def _said(way: Callable[[], Any]) -> Tensor | None:
+    try:
+        weight = way()
+    except Exception:  # no such method, or one that does not apply
+        return None
+    return weight.detach().float() if isinstance(weight, Tensor) and weight.dim() == 2 else None
+
+
+def _acts(halves: Halves, weight: Tensor) -> bool:
+    """Whether a layer does to random inputs what this weight does, but for a constant."""
+    x = torch.randn(CHECKED, weight.shape[1], generator=torch.Generator().manual_seed(0))
+    try:
+        found, constant = halves(x)
+    except Exception:  # whatever a kernel raises
+        return False
+    expected = x.to(weight) @ weight.mT
+    most = TOLERANCE * expected.norm()
+    return bool((found.to(expected) - expected).norm() <= most and (constant - constant[0]).norm() <= most)

@@ -137,5 +137,5 @@ def test_frames_stay_orthonormal_under_autocast():
 def test_weights_that_can_not_be_read_are_refused():
     layer = a_layer(4, 4)
     layer.module.weight = nn.Parameter(torch.zeros(8, 1, dtype=torch.uint8), requires_grad=False)
-    with pytest.raises(AttachError, match=r"layer 'layer.0' stores its weight as torch.uint8"):
+    with pytest.raises(AttachError, match=r"layer 'layer.0' .* stores its weight as torch.uint8"):
         FrozenCore(r=2).factors(layer, generator())

@@ -23,13 +23,15 @@ STEPS = 4
 TRAIN = TrainConfig(steps=STEPS, lr=1e-2, clip=0.0, average=0.0, kl_warmup=0.5, lr_schedule="constant", warmup=0.0)
 
 
-def problem(method: str) -> tuple[Adaptation, tuple[torch.Tensor, torch.Tensor], nn.Module]:
-    """The same network, data and adaptation in every process."""
+def problem(method: str, sharded: bool = False) -> tuple[Adaptation, tuple[torch.Tensor, torch.Tensor], nn.Module]:
+    """The same network, data and adaptation in every process; of a network that is `sharded` before, or whole."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Sequential(nn.Linear(5, 12), nn.Tanh()), nn.Linear(12, 3)).eval()
     x = torch.randn(48, 5, generator=torch.Generator().manual_seed(1))
     y = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
+    if sharded:
+        shard(model, [model[0]])
     return bayespeft.adapt(model, (x, y), 48, method, targets="all-linear", train=TRAIN, seed=3), (x, y), model
 
 
@@ -51,13 +53,13 @@ def shard(model: nn.Module, blocks: Iterable[nn.Module]) -> None:
     assert sum(p.to_local().numel() for p in model.parameters()) < 0.6 * sum(p.numel() for p in model.parameters())
 
 
-def train(rank: int, method: str, saved: Path | None = None) -> dict[str, Any]:
+def train(rank: int, method: str, saved: Path | None = None, first: bool = False) -> dict[str, Any]:
     """Train in a DistributedDataParallel, and return the first step's gradients, the result, and a shared prediction.
 
-    With `saved` the network is sharded, and the posterior saved there.
+    With `saved` the network is sharded, `first` or once it has its adapters, and the posterior saved there.
     """
-    adaptation, data, model = problem(method)
-    if saved is not None:
+    adaptation, data, model = problem(method, first)
+    if saved is not None and not first:
         shard(model, [model[0]])
     wrapped = DistributedDataParallel(adaptation.module)
     optimizer = adaptation.optimizer()
@@ -132,6 +134,11 @@ def run(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     found: dict[str, Any] = {method: train(rank, method) for method in ("blob", "map")}
     found |= {f"sharded {method}": train(rank, method, Path(folder) / f"{method}{rank}") for method in ("blob", "map")}
+    found |= {
+        f"sharded first {method}": train(rank, method, Path(folder) / f"first {method}{rank}", first=True)
+        for method in ("blob", "map", "dora")
+    }
+    found["dora"] = train(rank, "dora")
     found |= {"answers": answers(rank, False), "sharded answers": answers(rank, True)}
     torch.save({**found, "fitting": fitting()}, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()

@@ -103,11 +103,13 @@ def test_in_one_process_work_is_done_as_it_comes(mlp, xy):
     assert torch.equal(posterior.predict(data, shared=True).probs, posterior.predict(data).probs)
 
 
-@pytest.mark.parametrize("method", ["blob", "map"])
-def test_a_base_that_is_sharded_ends_where_a_whole_one_does(two, folder, method):
-    """FSDP2 over the frozen base, with adapters that each process has whole."""
+@pytest.mark.parametrize(
+    ("when", "method"), [("", "blob"), ("", "map"), ("first ", "blob"), ("first ", "map"), ("first ", "dora")]
+)
+def test_a_base_that_is_sharded_ends_where_a_whole_one_does(two, folder, when, method):
+    """FSDP2 over the frozen base, before or after it has its adapters, which each process has whole; DoRA reads the weights."""
     for rank, result in enumerate(two):
-        whole, sharded = result[method], result[f"sharded {method}"]
+        whole, sharded = result[method], result[f"sharded {when}{method}"]
         for found, wanted in zip(sharded["gradients"], whole["gradients"], strict=True):
             torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-7)
         for name, value in sharded["values"].items():
@@ -116,7 +118,7 @@ def test_a_base_that_is_sharded_ends_where_a_whole_one_does(two, folder, method)
         assert "shared=True gives each process batches of its own, and the network is sharded" in sharded["refused"]
         # What was fitted on shards is read onto the whole network.
         _, data, model = problem(method)
-        probs = bayespeft.load(folder / f"{method}{rank}", model).predict(data, draws=4, batch_size=7).probs
+        probs = bayespeft.load(folder / f"{when}{method}{rank}", model).predict(data, draws=4, batch_size=7).probs
         torch.testing.assert_close(probs, whole["alone"], rtol=1e-5, atol=1e-7)
 
 

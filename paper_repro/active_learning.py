@@ -28,7 +28,13 @@ def table() -> str:
         cells = (f"{curve[:, k].mean():.1f} ± {curve[:, k].std():.1f}" for curve in curves.values())
         lines.append(f"| {newest['first'] + k * newest['each']} | {' | '.join(cells)} |")
     seeds = len(next(iter(newest["curves"].values())))
-    return "\n".join([*lines, "", f"Accuracy, %, over {seeds} seeds. {newest['machine']}, {newest['date']}."])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Accuracy, %, mean ± standard deviation over {seeds} seeds. {newest['machine']}, {newest['date']}.",
+        ]
+    )
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ for _ in range(100 if FAST else 300):
 
 
 # %% [markdown]
-# One round: fit to what is labelled, then ask for the rows of the largest mutual information, or for any.
+# One round: fit to what is labelled, then ask for rows in proportion to their mutual information, or for any.
 
 
 # %%

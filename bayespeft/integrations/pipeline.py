@@ -16,6 +16,7 @@ from transformers import TextClassificationPipeline
 from bayespeft.data.loader import batch_of
 from bayespeft.data.sample import OneBatch
 from bayespeft.errors import ConfigError
+from bayespeft.likelihoods.label_tokens import LabelTokens
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.predictive.categorical import Predictive
 
@@ -43,6 +44,11 @@ class BayesTextClassification(TextClassificationPipeline):  # type: ignore[misc]
         if not issubclass(posterior.likelihood.prediction_type(posterior.classes), Predictive):
             raise ConfigError(
                 f"likelihood '{posterior.likelihood.kind}' gives a text no class: there is no such pipeline."
+            )
+        if isinstance(posterior.likelihood, LabelTokens):
+            raise ConfigError(
+                "likelihood 'label_tokens' answers a question among choices, which a text alone does not say: ask "
+                "posterior.predict(rows) with rows of question and choices."
             )
         if others.get("model") is not posterior.model:
             raise ConfigError("the pipeline's model is another one than the posterior's: pass model=posterior.model.")

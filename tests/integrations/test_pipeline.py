@@ -74,3 +74,14 @@ def test_what_does_not_fit_is_told(posterior):
             "text-classification", networks.bert(), tokenizer=posterior.tokenizer,
             pipeline_class=BayesTextClassification, posterior=posterior,
         )  # fmt: skip
+
+
+def test_a_text_alone_offers_no_choices():
+    tokenizer, rows = (
+        networks.tokenizer(),
+        [{"question": "the cat is", "choices": ["good", "bad", "fine"], "answer": 0}] * 4,
+    )
+    train = TrainConfig(steps=1)
+    posterior = bayespeft.fit(networks.llama(), rows, "mle", tokenizer=tokenizer, train=train, progress=False)
+    with pytest.raises(ConfigError, match="a question among choices"):
+        pipeline(posterior)

@@ -160,9 +160,15 @@ def sides_of(module: nn.Module) -> tuple[int, int] | None:
 
 
 def all_layers(model: nn.Module) -> dict[str, Layer]:
-    """Return every linear layer of a network by name."""
-    layers = {name: as_layer(name, module) for name, module in model.named_modules()}
-    return {name: layer for name, layer in layers.items() if layer is not None}
+    """Return every linear layer of a network by name; what a layer is made of inside is none of its own."""
+    layers: dict[str, Layer] = {}
+    for name, module in model.named_modules():
+        above = name.split(".")[:-1]
+        if any(".".join(above[:k]) in layers for k in range(len(above) + 1)):
+            continue
+        if (layer := as_layer(name, module)) is not None:
+            layers[name] = layer
+    return layers
 
 
 def block_of(name: str) -> int | None:

@@ -149,3 +149,16 @@ def test_experts_in_stacks_of_matrices_are_named():
         warnings.simplefilter("error")
         names(model, "auto")
         names(nn.Sequential(nn.Conv1d(3, 4, 2), nn.Linear(3, 2)), "all-linear")
+
+
+def test_what_a_layer_is_made_of_is_no_layer_of_its_own():
+    class Made(nn.Linear):
+        def __init__(self):
+            super().__init__(4, 3)
+            self.inner = nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 3))
+
+        def forward(self, x):
+            return self.inner(x)
+
+    network = nn.Sequential(Made(), nn.Sequential(nn.Linear(3, 2)))
+    assert list(all_layers(network)) == ["0", "1.0"]

@@ -214,7 +214,7 @@ def test_reentrant_blocks_that_share_factors_are_told_what_to_do(bert, sentences
     """Rows of one stack have one graph, which the first block's own backward pass frees."""
     bert.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
     train = TrainConfig(steps=2, dropout=True)
-    with pytest.raises(AttachError, match=r"re-entrant checkpoints.*use_reentrant=False"):
+    with pytest.raises(AttachError, match=r"re-entrant checkpoint.*use_reentrant=False"):
         bayespeft.fit(bert, sentences, method, tokenizer=tokenizer, train=train, progress=False)
 
 

@@ -62,7 +62,7 @@ class Tried:
 
     def run(self, rest: Examples, held: Examples, title: str, once: Once) -> int:
         """Train on `rest`, look at `held`, and return the steps that it took."""
-        fold = part(self.problem, rest, self.most)
+        fold = _part(self.problem, rest, self.most)
         lookout = CurveLookout(
             frozenset(looks(self.most)),
             self.most,
@@ -163,21 +163,11 @@ def choose(nlls: Sequence[float], rows: int) -> int:
     """Return which weight of the prior is taken: that of the lowest NLL if it is lower than the first's by a standard error.
 
     Args:
-        nlls: of each weight, nats per label, the prior's own first.
+        nlls: of each weight, nats per label, the prior's own first unless it was given up.
         rows: examples that these are means over.
     """
     at = min(range(len(nlls)), key=nlls.__getitem__)
     return at if nlls[0] - nlls[at] > SPREAD / rows**0.5 else 0
-
-
-def part(problem: Problem, rest: Examples, most: int) -> Problem:
-    """Return the problem on some of its rows, at its start.
-
-    A row weighs the prior as it will among all rows: a fold is a sample of what the final fit sees, not a smaller task.
-    """
-    share = len(rest) / len(problem.examples)
-    train = resolved(problem.train, most).replace(kl_weight=problem.train.kl_weight * share)
-    return replace(problem, examples=rest, joint_guide=deepcopy(problem.joint_guide), train=train)
 
 
 def labels_each(problem: Problem) -> float:
@@ -191,6 +181,16 @@ def labels_each(problem: Problem) -> float:
 def bound(problem: Problem, examples: Examples) -> int:
     """Return the most steps of a run on these examples."""
     return upper_bound(problem.train, _per_epoch(problem, examples))
+
+
+def _part(problem: Problem, rest: Examples, most: int) -> Problem:
+    """Return the problem on some of its rows, at its start.
+
+    A row weighs the prior as it will among all rows: a fold is a sample of what the final fit sees, not a smaller task.
+    """
+    share = len(rest) / len(problem.examples)
+    train = resolved(problem.train, most).replace(kl_weight=problem.train.kl_weight * share)
+    return replace(problem, examples=rest, joint_guide=deepcopy(problem.joint_guide), train=train)
 
 
 def _in_the_race(tried: Sequence[Tried], labels: float) -> list[Tried]:

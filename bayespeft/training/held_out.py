@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from bayespeft.data.examples import Examples
 from bayespeft.data.repeats import firsts
 from bayespeft.errors import ConfigError
 from bayespeft.prediction.temperature import best_temperature
-from bayespeft.training.cross_fitting import Once, bound, choose, cross_fitted, labels_each, part, under_each_weight
+from bayespeft.training.cross_fitting import Once, bound, choose, cross_fitted, labels_each, under_each_weight
 from bayespeft.training.history import Ended, History
 from bayespeft.training.horizon import looks, resolved
 from bayespeft.training.lookout import NOISE, CurveLookout, calibrates, curve, validator
@@ -146,11 +147,14 @@ def _kept(
         lookout = CurveLookout(
             frozenset(looks(most)), most, held_out=True, labels=labels, likelihood=problem.likelihood, keeps=True
         )
-        fitted = replace(part(one, rest, most), train=resolved(one.train, most))
+        # One of several starts where all do; one alone needs no copy of what may be a whole network.
+        guide = deepcopy(problem.joint_guide) if tried[1:] else problem.joint_guide
+        fitted = replace(one, examples=rest, joint_guide=guide, train=resolved(one.train, most))
         found.append((fitted, once(fitted, validate=validator(fitted, held), lookout=lookout), lookout))
     at = choose([lookout.lowest(history) for _, history, lookout in found], len(held))
     fitted, history, lookout = found[at]
-    problem.joint_guide.load_state_dict(fitted.joint_guide.state_dict())
+    if fitted.joint_guide is not problem.joint_guide:
+        problem.joint_guide.load_state_dict(fitted.joint_guide.state_dict())
     seen = [record for record in history.records if record.validation]
     verdict = lookout.see(history)
     best = next(record for record in seen if record.step == verdict.best)

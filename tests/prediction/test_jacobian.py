@@ -93,14 +93,18 @@ def rows(sentences):
     return [{**row, "label": (row["label"] + i % 2) % 3} for i, row in enumerate(sentences)]
 
 
+def with_head(bert, classes):
+    bert.config.num_labels = bert.num_labels = classes
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        bert.classifier = nn.Linear(bert.classifier.in_features, classes)
+    return bert
+
+
 @pytest.fixture
 def fresh(bert):
     """A network of three classes whose head nobody has trained."""
-    bert.config.num_labels = bert.num_labels = 3
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        bert.classifier = nn.Linear(bert.classifier.in_features, 3)
-    return bert
+    return with_head(bert, 3)
 
 
 def factored(found: dict[str, StackJacobian]) -> set[str]:
@@ -135,11 +139,7 @@ def test_an_output_layer_comes_in_factors_that_make_the_dense_jacobian(fresh, to
 @pytest.fixture
 def many(bert):
     """A network of more classes than features, whose head nobody has trained."""
-    bert.config.num_labels = bert.num_labels = 20
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        bert.classifier = nn.Linear(bert.classifier.in_features, 20)
-    return bert
+    return with_head(bert, 20)
 
 
 @pytest.mark.parametrize("name", ["kronecker", "diagonal"])

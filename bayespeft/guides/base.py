@@ -117,6 +117,16 @@ class Trainer(Protocol):
     ) -> tuple[Values, History]:
         """Train a point estimate of these stacks from their initial values; return it and its history."""
 
+    def part_noise(self, guide: Rescaled, log_likelihood: float) -> None:
+        """Take what the guide spreads around the point off a noise of quantities that was given to that point's whole error."""
+
+
+class Rescaled(Protocol):
+    """A guide whose spread goes with the noise of quantities: see `bayespeft.guides.laplace.LaplaceGuide`."""
+
+    def rescale(self, factor: float, log_likelihood: float) -> None:
+        """Become what it would be with so many times the curvature, where the training data have this log likelihood."""
+
 
 class Guide(nn.Module, ABC):
     """q over stacks. Its variational parameters are float32 `nn.Parameter`s that exist before the first step."""

@@ -88,17 +88,34 @@ class LaplaceGuide(GaussianGuide):
                     "the curvature of the training data is not finite at the point that the Laplace approximation is made "
                     "around: check the inputs and the start, or run the network in float32."
                 )
-            eigenvalues = self.keep(totals)
-            distance = sum(
-                float((self.loc[stack.name] - stack.center.to(self.precision)).double().square().sum())
-                for stack in self.stacks
-            )
-            precision = self.prior_precision
-            if precision == "marginal_likelihood":
-                precision = best_precision(distance, eigenvalues, float(self.precision))
-            self.precision.fill_(precision)
-            self.log_evidence.fill_(log_evidence(log_likelihood, distance, eigenvalues, precision))
+            self._weigh(self.keep(totals), log_likelihood)
+        trainer.part_noise(self, log_likelihood)
         return history
+
+    @torch.no_grad()
+    def rescale(self, factor: float, log_likelihood: float) -> None:
+        """Become the approximation under another noise of quantities, whose inverse square multiplies the curvature.
+
+        Args:
+            factor: by which the curvature grows.
+            log_likelihood: of all training data at the point, under that noise, nats.
+        """
+        curvatures = [buffer for name, buffer in self.named_buffers() if name.startswith("curvature")]
+        for curvature in curvatures:
+            curvature.mul_(factor)
+        self._weigh(torch.cat([curvature.flatten() for curvature in curvatures]), log_likelihood)
+
+    def _weigh(self, eigenvalues: Tensor, log_likelihood: float) -> None:
+        """Choose the prior precision under curvature of these eigenvalues, (P,), and keep what the evidence then is."""
+        distance = sum(
+            float((self.loc[stack.name] - stack.center.to(self.precision)).double().square().sum())
+            for stack in self.stacks
+        )
+        precision = self.prior_precision
+        if precision == "marginal_likelihood":
+            precision = best_precision(distance, eigenvalues, float(self.precision))
+        self.precision.fill_(precision)
+        self.log_evidence.fill_(log_evidence(log_likelihood, distance, eigenvalues, precision))
 
     def scale(self, curvature: Tensor) -> Tensor:
         """Return standard deviations (h + tau)^-1/2 along directions of curvature h."""

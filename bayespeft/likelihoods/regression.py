@@ -32,7 +32,8 @@ class Regression(TextLikelihood):
     Attributes:
         noise: standard deviation of a target around its mean, in the targets' units, the same for every example and output: the
             ELBO weighs data against prior by it. None: `spread` until a fit has found the one under which rows are the most
-            probable that were held out, or where none were, those of validation or of training.
+            probable that were held out, or where none were, those of validation or of training; less what a Laplace
+            approximation then spreads around the point, which is a part of the same error.
         standardise: whether outputs are in units of `spread` around `center`; None: unless the network that is handed over
             explains the training targets already. If so, whatever takes the network alone (`using`, an export) has outputs in
             these units.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 from torch import Tensor
 
 from bayespeft.likelihoods.base import Likelihood
@@ -62,3 +63,30 @@ def at_best_noise(prediction: Prediction) -> RegressionPredictive:
     found = minimize_scalar(lambda log_noise: -float(by_row(math.exp(log_noise)).mean()), bounds=ends, method="bounded")
     noise = math.exp(found.x)
     return replace(prediction, noise=noise, log_likelihood=by_row(noise), nll_error=None)
+
+
+def beside_spread(whole: float, spread: Callable[[float], float]) -> float:
+    """Return the noise which, with the variance that a posterior adds, makes up a variance of `whole`^2.
+
+    Rows that a point had not seen gave it a noise as large as its whole error. A spread around that point, found afterwards, is
+    a part of the same error.
+
+    Args:
+        whole: the noise of the point alone.
+        spread: mean variance of the outputs over the posterior under a noise.
+    """
+
+    def excess(log_noise: float) -> float:
+        noise = math.exp(log_noise)
+        return noise**2 + spread(noise) - whole**2
+
+    low, high = math.log(LOWEST * whole), math.log(whole)
+    if excess(high) <= 0:
+        return whole
+    return math.exp(low if excess(low) >= 0 else brentq(excess, low, high, xtol=0.01))
+
+
+def log_likelihood_under(noise: float, before: float, log_likelihood: float, count: int) -> float:
+    """Return the log likelihood, nats, of `count` quantities whose log likelihood is known under the noise `before`."""
+    squares = -log_likelihood - count * (math.log(before) + 0.5 * math.log(2 * math.pi))
+    return log_likelihood + squares * (1 - (before / noise) ** 2) - count * math.log(noise / before)

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from bayespeft.config import TrainConfig
 from bayespeft.data.examples import Examples
-from bayespeft.guides.base import Values
+from bayespeft.guides.base import Rescaled, Values
 from bayespeft.guides.point import Point
 from bayespeft.layers.factors import StackedFactor
+from bayespeft.likelihoods.regression import Regression
 from bayespeft.prediction.predictor import Predictor
+from bayespeft.predictive.normal import RegressionPredictive
 from bayespeft.training.held_out import check_free, run_free
 from bayespeft.training.history import History
 from bayespeft.training.loop import run
-from bayespeft.training.noise import at_best_noise, learns_noise
+from bayespeft.training.noise import at_best_noise, beside_spread, learns_noise, log_likelihood_under
 from bayespeft.training.problem import Problem
 from bayespeft.training.progress import ProgressBar
 from bayespeft.training.resume import States
 from bayespeft.variational.joint_guide import JointGuide
 
 VALIDATION_DRAWS = 5
+# The variance that a posterior adds is a mean over this many training rows.
+SPREAD_ROWS = 100
 
 
 @dataclass
@@ -41,6 +45,7 @@ class Trainer:
     title: str | None = None
     validation: Examples | None = None
     states: States | None = None
+    _noise_of_point: bool = field(default=False, init=False)
 
     def fit(self) -> History:
         """Fit the guide, by whatever way it takes, and return the history."""
@@ -65,10 +70,7 @@ class Trainer:
             # The prior comes slowly where somebody chooses along the path, and nobody does here.
             at_once = replace(problem, train=problem.train.replace(kl_pace=0))
             history = self._run(at_once, validate=self._validator(problem), **options)
-        if learns_noise(problem.likelihood):
-            rows = problem.examples if self.validation is None else self.validation
-            prediction = Predictor(problem).run(rows, VALIDATION_DRAWS, problem.seed, keep_draws=True)
-            problem.likelihood = problem.likelihood.replace(noise=at_best_noise(prediction).noise)
+        self._find_noise(problem)
         return history
 
     def point(self) -> tuple[Values, History]:
@@ -78,6 +80,9 @@ class Trainer:
         """
         stacks = self.problem.stacks
         if self.problem.started:
+            started = replace(self.problem, joint_guide=self._point_guide(stacks, self.problem.seed))
+            self._find_noise(started)
+            self._adopt_noise(started, unseen=self.validation is not None)
             return {stack.name: stack.init.to(self.problem.device) for stack in stacks}, History()
         return self.train_point(stacks, self.problem.seed)
 
@@ -95,13 +100,60 @@ class Trainer:
         Returns:
             Values by stack (layers, ...), and the history.
         """
-        joint_guide = JointGuide(stacks, Point(), torch.Generator().manual_seed(seed), self.problem.device)
+        joint_guide = self._point_guide(stacks, seed)
         train = train or self.problem.train
         problem = replace(self.problem, joint_guide=joint_guide, seed=seed, train=train)
         history = self.optimise(problem, **options)
-        # A noise that was learned holds for what the guide makes of the point.
-        self.problem.likelihood = problem.likelihood
+        held_out = history.ended is not None and history.ended.held_out > 0
+        self._adopt_noise(problem, unseen=held_out or self.validation is not None)
         return {name: value.detach().clone() for name, value in joint_guide.mean().items()}, history
+
+    def part_noise(self, guide: Rescaled, log_likelihood: float) -> None:
+        """Take what a guide spreads around the point off a noise that was given to that point's whole error.
+
+        Errors on training rows, which the point has fitted, are no such noise: the spread then adds what they lack.
+
+        Args:
+            guide: as fitted under the noise of the point.
+            log_likelihood: of the training data at the point, nats.
+        """
+        if not self._noise_of_point:
+            return
+        problem = self.problem
+        likelihood = problem.likelihood
+        assert isinstance(likelihood, Regression)
+        whole = at = likelihood.sigma
+        count = len(problem.examples) * max(1, len(likelihood.center))
+        order = torch.randperm(len(problem.examples), generator=torch.Generator().manual_seed(problem.seed))
+        some = problem.examples.subset(order[:SPREAD_ROWS]) or problem.examples
+
+        def turn_to(noise: float) -> None:
+            nonlocal at
+            guide.rescale((at / noise) ** 2, log_likelihood_under(noise, whole, log_likelihood, count))
+            problem.likelihood, at = likelihood.replace(noise=noise), noise
+
+        def spread(noise: float) -> float:
+            turn_to(noise)
+            found = Predictor(problem).linearised(some, problem.seed)
+            assert isinstance(found, RegressionPredictive)
+            return float(found.epistemic.mean())
+
+        turn_to(beside_spread(whole, spread))
+
+    def _point_guide(self, stacks: Sequence[StackedFactor], seed: int) -> JointGuide:
+        return JointGuide(stacks, Point(), torch.Generator().manual_seed(seed), self.problem.device)
+
+    def _find_noise(self, problem: Problem) -> None:
+        """Give a regression whose noise nobody gave or found the one under which validation or training is most probable."""
+        if learns_noise(problem.likelihood):
+            rows = problem.examples if self.validation is None else self.validation
+            prediction = Predictor(problem).run(rows, VALIDATION_DRAWS, problem.seed, keep_draws=True)
+            problem.likelihood = problem.likelihood.replace(noise=at_best_noise(prediction).noise)
+
+    def _adopt_noise(self, point: Problem, unseen: bool) -> None:
+        """Take over the noise of a point, which holds for what the guide makes of it; `unseen`: rows gave it that are new."""
+        self._noise_of_point = unseen and learns_noise(self.problem.likelihood)
+        self.problem.likelihood = point.likelihood
 
     def _run(self, problem: Problem, part: str = "", **options: Any) -> History:
         """Run the loop once; `part` says which run of several it is."""

@@ -316,6 +316,46 @@ def test_exact_for_bayesian_linear_regression(noise):
 
 
 @specs
+@pytest.mark.parametrize("tau", [2.0, "marginal_likelihood"])
+def test_rescaled_it_is_what_a_fit_under_the_other_noise_finds(spec, tau):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(20, 3, generator=generator)
+    y = x[:, :2] + 0.5 * torch.randn(20, 2, generator=generator)
+    found, train = [], TrainConfig(steps=1, lr=1e-9)
+    for noise in (0.5, 0.2):
+        model = nn.Sequential(nn.Linear(3, 2, bias=False))
+        nn.init.eye_(model[0].weight)
+        likelihood = Regression(noise=noise)
+        chosen = spec.replace(prior_precision=tau)
+        with problem(model, (x, y), Direct(), chosen, likelihood=likelihood, train=train) as p:
+            found.append((fitted(p), float(p.likelihood.log_likelihood(x @ model[0].weight.detach().T, y).sum())))
+    (moved, _), (other, log_likelihood) = found
+    moved.rescale((0.5 / 0.2) ** 2, log_likelihood)
+    close(covariance(moved), covariance(other))
+    assert float(moved.log_evidence) == pytest.approx(float(other.log_evidence), rel=1e-4)
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_noise_and_spread_together_make_up_the_error_on_rows_that_the_point_had_not_seen(started):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(60, 8, generator=generator)
+    data = x, x[:, :1] + 0.5 * torch.randn(60, 1, generator=generator)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 1))
+    options = {"targets": "all-linear", "likelihood": "regression", "progress": False, "seed": 0}
+    judges = {"validation": (x + 0.1, data[1])} if started else {}
+    point = bayespeft.fit(model, data, "map", **options, **judges)
+    start = {"start": point, **judges} if started else {}
+    posterior = bayespeft.fit(model, data, "laplace_lora", **options, **start)
+    whole, noise = point.likelihood.noise, posterior.likelihood.noise
+    assert whole is not None
+    assert noise is not None
+    assert noise < 0.95 * whole
+    variance = posterior.predict(data).variance.mean()
+    assert float(variance) == pytest.approx(whole**2, rel=0.05)
+
+
+@specs
 def test_regression_curvature_is_that_of_squares(spec):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(20, 3, generator=generator)

@@ -80,9 +80,10 @@ class Trainer:
         """
         stacks = self.problem.stacks
         if self.problem.started:
-            started = replace(self.problem, joint_guide=self._point_guide(stacks, self.problem.seed))
-            self._find_noise(started)
-            self._adopt_noise(started, unseen=self.validation is not None)
+            if learns_noise(self.problem.likelihood):
+                started = replace(self.problem, joint_guide=self._point_guide(stacks, self.problem.seed))
+                self._find_noise(started)
+                self._adopt_noise(started, unseen=self.validation is not None)
             return {stack.name: stack.init.to(self.problem.device) for stack in stacks}, History()
         return self.train_point(stacks, self.problem.seed)
 

@@ -7,9 +7,10 @@ over its n draws so far, the class a of the largest mean probability is settled 
 
 holds both of log-probabilities and of probabilities. s_a + s_b is never below the standard deviation of the difference, and all
 but equals it for two classes: a one-sided t test that infinitely many draws would prefer b. `LEVEL` is divided among the looks
-(`LOOKS`, `SHARES`), and each share among the other classes (Bonferroni): an example is settled on another class than that of
-infinitely many draws with a probability of at most `LEVEL`, and near ties alone come close to it. (Group sequential tests:
-Pocock 1977, Biometrika 64(2).)
+(`LOOKS`, `SHARES`; group sequential tests: Pocock 1977, Biometrika 64(2)) and not among the classes: who wins has to be ahead
+of each, so that two classes in a tie, with all others far behind, are the hardest case (Gutmann and Maymin 1987, Annals of
+Statistics 15(1), "Is the selected population the best?"). An example is settled on another class than that of infinitely many
+draws with a probability of at most `LEVEL`, and near ties alone come close to it.
 
 It holds as far as log-odds are normal over draws, as those of a network are that is all but linear in its weights;
 probabilities alone would not do, for they crowd at 0 and 1. Without such an assumption no fewer than five draws could settle
@@ -69,7 +70,7 @@ class DecidingAverage(CategoricalAverage):
         share, classes = SHARES[LOOKS.index(draws)], self._logs.shape[-1]
         if not share or classes == 1:
             return torch.full(rows.shape, classes == 1)
-        quantile = -float(stdtrit(draws - 1, share * LEVEL / (classes - 1)))
+        quantile = -float(stdtrit(draws - 1, share * LEVEL))
         mean = torch.exp(self._log_sum[rows]) / draws
         top = mean.argmax(-1, keepdim=True)
         in_probs = _ahead(mean, self._squares[rows] / draws, top, quantile / (draws - 1) ** 0.5)

@@ -36,18 +36,22 @@ def stopped(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return decision, draws
 
 
-def drawn(n: int, mean: torch.Tensor, std: float) -> torch.Tensor:
-    """Normal logits, (32, n, K) float64."""
+def drawn(n: int, mean: torch.Tensor, std: float, shared: float = 0.0) -> torch.Tensor:
+    """Normal logits, (32, n, K) float64, of which a class has this share of its variance in common with class 0."""
     noise = torch.randn(LOOKS[-1], n, len(mean), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    noise[..., 1:] = shared**0.5 * noise[..., :1] + (1 - shared) ** 0.5 * noise[..., 1:]
     return mean + std * noise
 
 
-@pytest.mark.parametrize("std", [0.1, 0.5, 2.0])
-@pytest.mark.parametrize("classes", [2, 3, 10])
-def test_a_tie_is_settled_on_a_class_with_no_more_than_the_level(classes: int, std: float) -> None:
-    n = 20_000
+@pytest.mark.parametrize("shared", [0.0, 0.8])
+@pytest.mark.parametrize("std", [0.3, 2.0])
+@pytest.mark.parametrize(("classes", "tied"), [(2, 2), (3, 2), (10, 2), (10, 4)])
+def test_a_tie_is_settled_on_a_class_with_no_more_than_the_level(classes, tied, std, shared) -> None:
+    n = 10_000
     # Infinitely many draws would prefer class 0 by next to nothing: the hardest case, where half of all that stops is wrong.
-    decision, draws = stopped(drawn(n, torch.zeros(classes, dtype=torch.float64), std))
+    mean = torch.zeros(classes, dtype=torch.float64)
+    mean[tied:] = -10
+    decision, draws = stopped(drawn(n, mean, std, shared))
     wrong = float(((draws < LOOKS[-1]) & (decision != 0)).double().mean())
     assert wrong <= LEVEL + 3 * math.sqrt(LEVEL * (1 - LEVEL) / n)
 
@@ -61,6 +65,13 @@ def test_the_test_has_power_and_the_level_is_not_idle() -> None:
     decision, draws = stopped(drawn(n, torch.tensor([2.0, 0.0], dtype=torch.float64), 0.2))
     assert float(draws.double().mean()) < 4
     assert (decision == 0).all()
+
+
+def test_classes_far_behind_cost_no_draws() -> None:
+    mean = torch.full((20,), -10, dtype=torch.float64)
+    mean[0], mean[1] = 2, 0
+    _, draws = stopped(drawn(5_000, mean, 0.2))
+    assert float(draws.double().mean()) < 4
 
 
 def test_two_classes_are_t_tests_of_their_differences() -> None:

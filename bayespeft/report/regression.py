@@ -172,14 +172,7 @@ class RegressionReport(DrawnReport):
         shift = float(gaps.mean())
         spread = float((gaps * np.sign(0.5 - np.linspace(0, 1, len(gaps)))).mean())
         if abs(shift) > abs(spread):
-            below = 100 * self.curve[len(self.curve) // 2]
-            side: Kind = "high" if shift > 0 else "low"
-            return Verdict(
-                side,
-                f"too {side}: {below:.0f} % of the targets lie below the predicted median",
-                f"Half of the targets should lie below the predicted median, and {below:.0f} % do.",
-                abs(shift),
-            )
+            return _aside(np.asarray(self.curve), shift)
         kind: Kind = "over" if spread > 0 else "under"
         reason = f"Its laws are too {'narrow' if spread > 0 else 'wide'}: {held}."
         return Verdict(kind, f"{kind}-confident: {held}", reason, abs(widest.observed.value - widest.level))
@@ -191,3 +184,14 @@ class RegressionReport(DrawnReport):
             f"{self.verdict} (RMSE {measured(self.rmse.value)}, CRPS {measured(self.crps.value)}, "
             f"NLL {self.nll.value:.3f} nats)"
         )
+
+
+def _aside(curve: npt.NDArray[np.float64], shift: float) -> Verdict:
+    """Return the verdict of laws that lie to one side of the targets, told at the level where that shows most."""
+    levels = np.linspace(0, 1, len(curve))
+    at = int(np.argmax((curve - levels) * np.sign(shift)))
+    side: Kind = "high" if shift > 0 else "low"
+    wanted, found = f"{100 * levels[at]:.0f} %", f"{100 * curve[at]:.0f} %"
+    quantile = "median" if levels[at] == 0.5 else f"{wanted} quantile"
+    reason = f"{wanted} of the targets should lie below the predicted {quantile}, and {found} do."
+    return Verdict(side, f"too {side}: {found} of the targets lie below the predicted {quantile}", reason, abs(shift))

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 
 from bayespeft.errors import DataError
 from bayespeft.report.metric import measured
@@ -41,6 +42,16 @@ def test_the_verdict_names_what_is_most_wrong(options, words):
     assert str(report.verdict).startswith(words)
     assert report.verdict.kind == words.split(":")[0].removeprefix("too ").removesuffix("-confident")
     assert report.headline.startswith(str(report.verdict))
+
+
+def test_where_the_median_is_right_the_verdict_tells_the_quantile_that_is_not():
+    levels = (np.arange(2000) + 0.5) / 2000
+    # Of the upper half, targets lie where the root of their place would be: between its quantiles, too far up.
+    places = np.where(levels < 0.5, levels, 0.5 + 0.5 * np.sqrt(np.maximum(2 * levels - 1, 0)))
+    report = RegressionReport.from_mixture(np.zeros((1, 2000, 1)), np.ones((1, 2000, 1)), ndtri(places)[:, None])
+    # v - v^2 is largest at v = 1/2, a quarter up the upper half: 0.5 + 0.5 * 0.25 = 0.625 lie below the 75 % quantile.
+    assert str(report.verdict) == "too low: 62 % of the targets lie below the predicted 75 % quantile"
+    assert report.verdict.reason == "75 % of the targets should lie below the predicted 75 % quantile, and 62 % do."
 
 
 def test_a_joint_likelihood_takes_the_place_of_independent_outputs():

@@ -85,6 +85,7 @@ TESTED_ELSEWHERE = {
     "data/test_source.py": ("data/examples",),
     "generation/test_generate.py": ("posterior/writing",),
     "guides/test_gaussian.py": ("guides/base", "variational/joint_guide"),
+    "integrations/test_collator.py": ("integrations/row_reading",),
     "integrations/test_trainer.py": ("integrations/arguments", "integrations/training", "networks/trainers"),
     "io/test_hub.py": ("posterior/exported",),
     "predictive/test_evaluation.py": ("predictive/class_labels", "report/predictions"),

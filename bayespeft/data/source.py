@@ -134,8 +134,9 @@ def source_of(
 
     Args:
         data: one of
-            - rows: an iterable of mappings, a Hugging Face `Dataset`, a torch `Dataset` of mappings, or a data frame of
-              pandas. Raw rows (`text` and so on) are still to be tokenised; rows with `input_ids` are tokenised already;
+            - rows: an iterable of mappings, a Hugging Face `Dataset`, a torch `Dataset` of mappings, a data frame of
+              pandas or Polars, or a table of Arrow. A stream is read whole, and only to predict. Raw rows (`text` and so on)
+              are still to be tokenised; rows with `input_ids` are tokenised already;
             - a `DatasetDict`, which means one of its splits;
             - a `DataLoader` of dicts of tensors, pairs (x, y) or x: see `LoaderExamples`;
             - a torch `Dataset`, or a list, of pairs (x, y) or x: see `PairExamples`;
@@ -190,7 +191,7 @@ def _opened(data: Any, training: bool) -> tuple[Any, Examples | None]:
         return data, LoaderExamples(data, training)
     if (arrays := arrays_of(data)) is not None:
         return data, TensorExamples(*arrays)
-    items = _items(data)
+    items = _items(data, training)
     return items, PairExamples(items) if _is_pair(items[0]) else None
 
 
@@ -204,9 +205,9 @@ def _is_frame(data: object) -> bool:
     return hasattr(data, "to_dict") and hasattr(data, "iloc")
 
 
-def _items(data: Any) -> SizedDataset:
+def _items(data: Any, training: bool) -> SizedDataset:
     """Return the items of a data set that is neither tensors nor a loader: rows or pairs, at least one."""
-    _refuse(data)
+    _refuse(data, training)
     if getattr(data, "ndim", None) == 0:
         raise DataError(f"data is one number, of type {type(data).__name__}. Accepted: {_ACCEPTED}.")
     if _is_frame(data):
@@ -214,7 +215,9 @@ def _items(data: Any) -> SizedDataset:
         if twice:
             raise DataError(f"the DataFrame has several columns {twice[0]!r}: give each column a name of its own.")
         items: SizedDataset = data.to_dict("records")
-    elif hasattr(data, "__len__") and hasattr(data, "__getitem__"):
+    elif (listed := getattr(data, "to_pylist", None) or getattr(data, "to_dicts", None)) is not None:
+        items = listed()  # tables of Arrow, frames of Polars
+    elif hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, IterableDataset):
         items = data
     elif isinstance(data, Iterable):
         items = list(data)
@@ -225,7 +228,7 @@ def _items(data: Any) -> SizedDataset:
     return items
 
 
-def _refuse(data: object) -> None:
+def _refuse(data: object, training: bool) -> None:
     """Raise for what looks like data but is not: each with its remedy."""
     if isinstance(data, Mapping):
         raise DataError(
@@ -234,7 +237,8 @@ def _refuse(data: object) -> None:
         )
     if isinstance(data, bytes):
         raise DataError(f"data is {data!r:.80}: bytes are neither rows nor the name of a data set.")
-    if isinstance(data, IterableDataset) or (hasattr(data, "column_names") and not hasattr(data, "__len__")):
+    stream = isinstance(data, IterableDataset) or (hasattr(data, "column_names") and not hasattr(data, "__len__"))
+    if stream and training:
         raise DataError(
             "data is a stream without a length, so the number of examples, which weighs data against prior, is "
             "unknown. Pass a list of its rows, such as list(data.take(1000))."

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from bayespeft.adapters.base import Adapter
 from bayespeft.config import Targets, TrainConfig
+from bayespeft.data.layout import Columns
 from bayespeft.data.source import source_of
 from bayespeft.errors import ConfigError
 from bayespeft.fitting.adaptation import Adaptation
@@ -42,6 +43,7 @@ def adapt(
     targets: str | Sequence[str] | Targets | None = None,
     train: TrainConfig = TrainConfig(),
     start: Annotated[Posterior | None, ELSEWHERE] = None,
+    columns: Columns | None = None,
     seed: Seed = 0,
     device: str | torch.device | None = None,
 ) -> Adaptation:
@@ -56,7 +58,8 @@ def adapt(
             many rows as are at hand, in no particular order.
         data_size: N, the number of all training examples: it weighs the data against the prior.
         guide: as for `fit`; a variational method, or a point estimate. Post-hoc methods build on it: see `fit`'s `start`.
-        tokenizer, adapter, likelihood, targets, start: as for `fit`.
+        tokenizer, adapter, likelihood, targets, start, columns: as for `fit`. What is said of columns, and what the example
+            calls its classes, holds for all batches.
         train: rates, and the weight of the KL and its warm-up, by the step. `steps`, or `epochs` of `batch_size` and
             `accumulate`, say how long it will be; what is not said is open. The loop itself decides on batches, clipping
             and schedule: see `Adaptation.schedule`.
@@ -75,11 +78,12 @@ def adapt(
     _check_own_loop(method, started=start is not None)
     if device is not None:
         model.to(find_device(device))
+    source = source_of(_as_data(example), "train", columns, None if start is None else start.columns)
     with (
         seeded(seed),
         assemble(
             model,
-            source_of(_as_data(example), "train"),
+            source,
             method,
             tokenizer=tokenizer,
             likelihood=likelihood,
@@ -90,7 +94,7 @@ def adapt(
         ) as assembly,
     ):
         pass
-    return Adaptation(assembly, tokenizer)
+    return Adaptation(assembly, tokenizer, source.columns, source.class_names)
 
 
 def _as_data(example: Any) -> Any:

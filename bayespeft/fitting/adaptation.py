@@ -13,7 +13,9 @@ from annotated_types import Gt
 from torch import Tensor
 
 from bayespeft.adapters.attach import set_mode
+from bayespeft.data.batch import Batch
 from bayespeft.data.columns import missing_labels
+from bayespeft.data.layout import Columns
 from bayespeft.errors import CheckpointError, FitError
 from bayespeft.fitting.assembly import Assembly
 from bayespeft.fitting.elbo_terms import ElboTerms
@@ -53,15 +55,15 @@ class Adaptation:
             parameters are all that is trained.
     """
 
-    def __init__(self, assembly: Assembly, tokenizer: Any) -> None:
-        self._assembly, self._tokenizer = assembly, tokenizer
+    def __init__(self, assembly: Assembly, tokenizer: Any, columns: Columns, class_names: tuple[str, ...]) -> None:
+        self._assembly, self._tokenizer, self._columns = assembly, tokenizer, columns
         problem = assembly.problem
         if isinstance(problem.train.steps, str):
             problem = replace(problem, train=resolved(problem.train, problem.train.most_steps))
         # The prior comes slowly where held-out rows choose along the path, and nobody does here.
         problem = replace(problem, train=problem.train.replace(kl_pace=0))
         self._problem = problem
-        self._reader = Reader(problem, tokenizer)
+        self._reader = Reader(problem, tokenizer, columns, class_names)
         self._steps = Steps(problem, problem.train.total_steps(problem.examples.batch_count(problem.train.batch_size)))
         self._noise = ProcessNoise(problem.seed)
         self._seen, self._taken = 0, 0
@@ -173,6 +175,17 @@ class Adaptation:
             self._seen += len(read) * world_size()
         return found
 
+    def read(self, batch: Any) -> Batch:
+        """Return a batch as the network takes it, for a collator that is to do in a loader's workers what `loss` does.
+
+        Args:
+            batch: as for `loss`; labels may be missing.
+
+        Raises:
+            DataError: it can't be used.
+        """
+        return self._reader.batch(batch)
+
     def predict(self, data: Any, draws: Draws = 5, seed: Seed = 0, *, batch_size: Count = 32) -> Any:
         """Average predictions over draws of what is trained, as it is now: `Posterior.predict` while training.
 
@@ -230,7 +243,7 @@ class Adaptation:
         history = copy.deepcopy(steps.history)
         history.seconds = assembly.seconds + steps.seconds
         history.refresh_seconds = assembly.seconds
-        return assembly.posterior(joint_guide, problem.likelihood, history, self._tokenizer, {})
+        return assembly.posterior(joint_guide, problem.likelihood, history, self._tokenizer, self._columns)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that decides how training goes on, but for the optimiser's own state: tensors and plain numbers.

@@ -32,8 +32,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
         False,
         "a run that begins anew would go on counting steps: set per_device_train_batch_size",
     ),
+    "push_to_hub": (False, "what is trained is no network: call trainer.posterior().push_to_hub('owner/name')"),
     "deepspeed": (None, "adapters need whole weights: launch with DDP (torchrun, accelerate launch)"),
 }
+# An optimiser that is passed was made when there was nothing to train yet, and holds weights of the network.
+_MADE = "pass optimizer_cls_and_kwargs=(torch.optim.SGD, {...}), or set it before train(), over trainer.adaptation.parameters()"
 
 
 def check_arguments(args: Any, train: TrainConfig, named: Mapping[str, Any]) -> None:
@@ -49,9 +52,16 @@ def check_arguments(args: Any, train: TrainConfig, named: Mapping[str, Any]) -> 
         ("model_init", "pass the network as model="),
         ("compute_loss_func", "the loss is the ELBO; what labels are worth is said by likelihood="),
         ("peft_config", "adapter= says what is learned"),
+        ("optimizers", _MADE),
     ):
         if named.get(name) is not None:
             raise ConfigError(f"{name}= can't be used here: {why}.")
+    _, options = named.get("optimizer_cls_and_kwargs") or (None, {})
+    if "lr" in options:
+        raise ConfigError(
+            "optimizer_cls_and_kwargs has lr, and factors, spreads and heads have rates of their own: leave it out, and set "
+            "learning_rate of the trainer's arguments, which is that of factors, or train=TrainConfig(variational_lr=...)."
+        )
     for name, (unset, why) in REFUSED.items():
         if args is not None and getattr(args, name, unset) not in (unset, None, False):
             raise ConfigError(f"{name}={getattr(args, name)!r}: {why}.")

@@ -7,7 +7,7 @@ posterior = trainer.posterior()
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from bayespeft.errors import MissingPackageError
 from bayespeft.integrations.training import BayesTraining
@@ -26,6 +26,3 @@ class BayesSFTTrainer(BayesTraining, SFTTrainer):  # type: ignore[misc]
     """
 
     default_likelihood: ClassVar[str | None] = "language_modelling"
-
-    def create_model_card(self, *_: Any, **__: Any) -> None:
-        """Write none: TRL's describes a network, and what is saved here is no network."""

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from bayespeft.adapters.base import Adapter
 from bayespeft.config import Targets, TrainConfig
+from bayespeft.data.columns import LABELS
+from bayespeft.data.layout import Columns
 from bayespeft.errors import CheckpointError, ConfigError, DataError
 from bayespeft.fitting.adapt import adapt
 from bayespeft.fitting.adaptation import Adaptation
 from bayespeft.guides.base import GuideSpec
-from bayespeft.integrations.arguments import check_arguments, settings
+from bayespeft.integrations.arguments import REFUSED, check_arguments, settings
+from bayespeft.integrations.row_reading import RowReading
 from bayespeft.layers.network import bare
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.methods.base import Method
@@ -27,15 +28,10 @@ from bayespeft.predictive.base import Prediction
 from bayespeft.utils.annotations import Draws
 from bayespeft.utils.checks import check
 
-# Type checkers look for the trainer's own attributes in whatever it is mixed into.
-_Trainer: Any = object
-
 STATE, NOISE = "adaptation.pt", "noise_{}.pt"
-# Layers are tried out on this many rows of the training data, and heads take their units from these.
-ROWS = 512
 
 
-class BayesTraining(_Trainer):  # type: ignore[misc]
+class BayesTraining(RowReading):
     """A mixin over `transformers.Trainer`, or a subclass of it: `class Mine(BayesTraining, MyTrainer)`.
 
     The loss is the ELBO with N the number of training examples: E_q[NLL] + kl_weight * KL / N, nats per example. What the
@@ -51,8 +47,10 @@ class BayesTraining(_Trainer):  # type: ignore[misc]
         args: the trainer's. They decide length, batches, accumulation, clipping, precision, schedule and seed.
             `learning_rate`, where it is not the default, is the rate of factors, and `weight_decay` theirs; all other rates are
             the method's, or those of `train`.
-        positional, named: as for the trainer that this is mixed into. `train_dataset` holds tokenised rows.
-        guide, adapter, likelihood, targets, start: as for `bayespeft.adapt`.
+        positional, named: as for the trainer that this is mixed into. `train_dataset` holds tokenised rows, or raw ones, as
+            `bayespeft.fit` takes them, which `processing_class` reads; a collator of your own is given rows as they are.
+            An optimiser of your own is `optimizer_cls_and_kwargs`, since there is nothing to train yet.
+        guide, adapter, likelihood, targets, start, columns: as for `bayespeft.adapt`.
         train: further settings of the training, such as variational_lr or kl_warmup.
         data_size: N; needed where the data set has no length.
         draws: of predictions; 0 for the mean.
@@ -78,6 +76,7 @@ class BayesTraining(_Trainer):  # type: ignore[misc]
         targets: str | Sequence[str] | Targets | None = None,
         train: TrainConfig = TrainConfig(),
         start: Posterior | None = None,
+        columns: Columns | None = None,
         data_size: int | None = None,
         draws: int = 5,
         **named: Any,
@@ -85,26 +84,32 @@ class BayesTraining(_Trainer):  # type: ignore[misc]
         draws = check(f"{type(self).__name__}: draws", draws, Draws)
         check_arguments(args, train, named)
         network = bare(model)
+        self._columns = {**({} if start is None else start.columns), **(columns or {})}
         with given_to_trainer(network):
             super().__init__(network, args, *positional, **named)
         # Copies of the network side by side in one process would run with the hooks of the first.
         self.args._n_gpu = min(self.args.n_gpu, 1)
-        check_arguments(self.args, train, {"compute_loss_func": self.compute_loss_func})
-        self._set_signature_columns_if_needed()
+        made = {"compute_loss_func": self.compute_loss_func, "optimizers": self.optimizer or self.lr_scheduler}
+        made["optimizer_cls_and_kwargs"] = self.optimizer_cls_and_kwargs
+        check_arguments(self.args, train, made)
+        self._prepare_columns(network, likelihood)
         size = data_size or _length(self.train_dataset)
+        example, raw = self._example()
         self.adaptation: Adaptation = adapt(
             network,
-            self._example(),
+            example,
             size,
             guide,
-            tokenizer=self._text_tokenizer(),
+            tokenizer=self.processing_class if raw else self._text_tokenizer(),
             adapter=adapter,
             likelihood=likelihood or (self.default_likelihood if start is None else None),
             targets=targets,
             train=settings(self.args, train),
             start=start,
+            columns=self._columns if raw else None,
             seed=self.args.seed,
         )
+        self._reads_with(self.adaptation)
         self.draws = draws
         objective: Any = self.adaptation.module
         objective.main_input_name = getattr(network, "main_input_name", "input_ids")
@@ -140,11 +145,13 @@ class BayesTraining(_Trainer):  # type: ignore[misc]
             ConfigError: it is one that takes the network itself.
         """
         if self.optimizer is None:
-            kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            named = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            kind, options = named
             own = {"params", "model", "optimizer_dict"} & options.keys()
             if own or not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)):
+                shown = f"optim={self.args.optim!s}" if self.optimizer_cls_and_kwargs is None else f"{kind}"
                 raise ConfigError(
-                    f"optim={self.args.optim!s}: an optimiser that chooses its parameters in the network can't train "
+                    f"{shown}: an optimiser that chooses its parameters in the network can't train "
                     "adapters: take optim='adamw_torch'."
                 )
             self.optimizer: Any = kind(self.adaptation.parameters(), **options)
@@ -168,7 +175,7 @@ class BayesTraining(_Trainer):  # type: ignore[misc]
         """Return the averaged prediction of a batch: its mean NLL, the prediction, and the labels, where there are any."""
         inputs = self._prepare_inputs(inputs)
         found = self.adaptation.predict(inputs, self.draws, self.args.seed)
-        labels = next((inputs[name] for name in ("labels", "label") if name in inputs), None)
+        labels = next((inputs[name] for name in (*LABELS, *self.label_names) if name in inputs), None)
         likely = found.log_likelihood
         loss = None if likely is None else -likely.float().mean().to(self.args.device)
         if prediction_loss_only:
@@ -180,6 +187,17 @@ class BayesTraining(_Trainer):  # type: ignore[misc]
         if "loss" in logs:
             logs.update(self.adaptation.terms())
         super().log(logs, *args, **kwargs)
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """Write none: the trainer's describes a network, and what is saved here is no network."""
+
+    def push_to_hub(self, *_: Any, **__: Any) -> None:
+        """Refuse.
+
+        Raises:
+            ConfigError: always; it says what to call.
+        """
+        raise ConfigError(f"push_to_hub: {REFUSED['push_to_hub'][1]}.")
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Write the state of the adaptation, once for all processes, in the place of a network."""
@@ -217,26 +235,6 @@ class BayesTraining(_Trainer):  # type: ignore[misc]
     def _load_best_model(self) -> None:
         """Go back to the checkpoint that was best."""
         self._load_from_checkpoint(self.state.best_model_checkpoint)
-
-    def _example(self) -> DataLoader[Any]:
-        """Return some rows of the training data, anywhere in it, as the trainer collates them."""
-        data = self.train_dataset
-        if data is None:
-            raise DataError(
-                "train_dataset= is missing: the posterior's layers are tried out on it, and N is its length."
-            )
-        if hasattr(data, "column_names") and hasattr(data, "remove_columns"):
-            data, collate = self._remove_unused_columns(data, "training"), self.data_collator
-        else:
-            collate = self._get_collator_with_removed_columns(self.data_collator, "training")
-        if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
-            order = torch.randperm(len(data), generator=torch.Generator().manual_seed(self.args.seed))[:ROWS]
-            rows: Any = [data[i] for i in order.tolist()]
-        else:
-            rows = list(islice(data, ROWS))
-        if not rows:
-            raise DataError("train_dataset= is empty: it has no rows to train on.")
-        return DataLoader(rows, batch_size=min(self.args.per_device_train_batch_size, len(rows)), collate_fn=collate)
 
     def _text_tokenizer(self) -> Any:
         """Return what reads texts, where the trainer has something: a tokenizer, or that of a processor."""

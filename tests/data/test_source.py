@@ -48,6 +48,8 @@ class Endless(Dataset):
         datasets.Dataset.from_list(ROWS),
         datasets.Dataset.from_list(ROWS).to_pandas(),
         datasets.DatasetDict(test=datasets.Dataset.from_list(ROWS), train=datasets.Dataset.from_list(ROWS[:1])),
+        datasets.Dataset.from_list(ROWS).to_iterable_dataset(),
+        datasets.Dataset.from_list(ROWS).data.table,
     ],
 )
 def test_raw_rows_of_any_kind_are_the_same(data):
@@ -128,7 +130,6 @@ def test_index_is_a_permutation_and_brings_predictions_back_into_order(texts, ba
             datasets.Dataset.from_list([{"a": 1, "b": 2.0}]).to_pandas(),
             r"a DataFrame of numbers \(a, b\): pass a pair \(X, y\)",
         ),
-        (datasets.Dataset.from_list(ROWS).to_iterable_dataset(), r"a stream without a length.*data.take\(1000\)"),
         (3, "data of type int can't be read. Accepted: rows .* a DataLoader; a torch Dataset"),
         ((X, Y, Y), r"a tuple of 3 \(Tensor, Tensor, Tensor\) is not \(X, Y\)"),
         ((X, {1, 2}), r"a tuple of 2 \(Tensor, set\) is not \(X, Y\) or \(X,\) of tensors or arrays"),
@@ -140,6 +141,12 @@ def test_index_is_a_permutation_and_brings_predictions_back_into_order(texts, ba
 def test_errors(data, message):
     with pytest.raises(DataError, match=message):
         source_of(data).examples()
+
+
+def test_a_stream_is_nothing_to_train_on():
+    stream = datasets.Dataset.from_list(ROWS).to_iterable_dataset()
+    with pytest.raises(DataError, match=r"a stream without a length.*data.take\(1000\)"):
+        source_of(stream, "train")
 
 
 def test_there_are_no_rows_to_look_at_in_other_data():

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import ClassLabel, Dataset, Features, Value
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -173,6 +174,25 @@ def test_batches_of_tokens_and_rows_give_the_same_loss(bert, tokenizer, sentence
             found.append(float(adaptation.loss(batch).detach()))
     assert found[1] == found[2]
     assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def test_rows_of_a_batch_mean_what_those_of_the_example_do(bert, tokenizer, sentences):
+    """Columns, and which class a number is, are said once: a batch of rows no longer says it."""
+    bert.config.id2label, bert.config.label2id = {0: "bad", 1: "good"}, {"bad": 0, "good": 1}
+    features = Features({"said": Value("string"), "gold": ClassLabel(names=["good", "bad"])})
+    other = Dataset.from_list([{"said": r["text"], "gold": 1 - r["label"]} for r in sentences], features=features)
+    columns = {"text": "said", "label": "gold"}
+    found = []
+    for data, options in ((sentences, {}), (other, {"columns": columns})):
+        adaptation = bayespeft.adapt(bert, data, 24, "map", tokenizer=tokenizer, **options)
+        with adaptation:
+            found.append(float(adaptation.loss([data[i] for i in range(6)]).detach()))
+            batch = adaptation.read([data[i] for i in range(6)])
+            assert batch.labels.tolist() == [row["label"] for row in sentences[:6]]
+            assert batch.index.tolist() == [*range(6)]
+    assert found[0] == found[1]
+    with adaptation, pytest.raises(DataError, match="align it first"):
+        adaptation.loss({**tokenizer("the cat", return_tensors="pt"), "labels": torch.tensor([1])})
 
 
 def test_an_open_length_has_the_warm_up_of_the_method_until_somebody_plans(mlp, xy):

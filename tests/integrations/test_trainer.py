@@ -16,7 +16,7 @@ from bayespeft import TrainConfig
 from bayespeft.errors import CheckpointError, ConfigError, DataError, FitError
 
 pytest.importorskip("accelerate", reason="transformers' Trainer needs it")
-from transformers import DataCollatorForLanguageModeling, TrainingArguments
+from transformers import DataCollatorForLanguageModeling
 
 from bayespeft.integrations import BayesTrainer
 
@@ -27,27 +27,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of the trainer's own
 def rows(sentences, tokenizer) -> Dataset:
     """The sentences as tokens, with a column that the network does not take."""
     return Dataset.from_list([{**tokenizer(row["text"]), "labels": row["label"], "note": "x"} for row in sentences])
-
-
-@pytest.fixture
-def arguments(tmp_path) -> Any:
-    def make(**options: Any) -> TrainingArguments:
-        usual = {
-            "output_dir": str(tmp_path / "out"),
-            "use_cpu": True,
-            "report_to": [],
-            "disable_tqdm": True,
-            "per_device_train_batch_size": 8,
-            "per_device_eval_batch_size": 5,
-            "max_steps": 6,
-            "logging_steps": 2,
-            "save_strategy": "no",
-            "optim": "adamw_torch",
-            "seed": 3,
-        }
-        return TrainingArguments(**{**usual, **options})
-
-    return make
 
 
 def trained(bert: Any, tokenizer: Any, rows: Any, args: Any, guide: str = "melora", **options: Any) -> BayesTrainer:
@@ -68,7 +47,7 @@ def test_whole_batches_give_what_fit_gives(bert, tokenizer, sentences, rows, arg
     train = TrainConfig(lr=1e-2, steps=6, batch_size=24, **settings)
     with trainer.adaptation:
         pass
-    fitted = bayespeft.adapt(bert, trainer._example(), 24, "map", tokenizer=tokenizer, train=train, seed=3)
+    fitted = bayespeft.adapt(bert, trainer._example()[0], 24, "map", tokenizer=tokenizer, train=train, seed=3)
     optimizer = fitted.optimizer()
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: [0, 0.5, 1, 0.75, 0.5, 0.25, 0][step])
     with fitted:
@@ -219,6 +198,9 @@ def test_a_language_model_learns_as_rows_are_collated(llama, tokenizer, argument
         ({"train": TrainConfig(precision="bf16")}, "bf16"),
         ({"model_init": lambda: None}, "pass the network"),
         ({"compute_loss_func": lambda *_: None}, "likelihood="),
+        ({"optimizers": (torch.optim.SGD([torch.zeros(1)]), None)}, "adaptation.parameters"),
+        ({"optimizer_cls_and_kwargs": (torch.optim.SGD, {"lr": 0.1})}, "has lr"),
+        ({"args": {"push_to_hub": True}}, r"posterior\(\).push_to_hub"),
         ({"args": {"label_smoothing_factor": 0.1}}, "label_smoothing_factor"),
         ({"args": {"neftune_noise_alpha": 5.0}}, "neftune"),
         ({"args": {"bf16_full_eval": True}}, "float32"),
@@ -265,6 +247,28 @@ def test_a_damaged_checkpoint_is_told(bert, tokenizer, rows, arguments, tmp_path
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(CheckpointError, match=rf"{name}' is damaged .* start anew"):
         trainer.train(resume_from_checkpoint=str(file.parent))
+
+
+def test_an_optimiser_is_chosen_by_its_class_or_made_over_what_is_trained(bert, tokenizer, rows, arguments):
+    options = {"train_dataset": rows, "processing_class": tokenizer, "guide": "map"}
+    named = BayesTrainer(
+        bert, arguments(max_steps=2), optimizer_cls_and_kwargs=(torch.optim.SGD, {"momentum": 0.5}), **options
+    )
+    named.train()
+    made = BayesTrainer(bert, arguments(max_steps=2), **options)
+    made.optimizer = torch.optim.SGD(made.adaptation.parameters(), momentum=0.5)
+    made.train()
+    assert isinstance(named.optimizer.optimizer, torch.optim.SGD)
+    expected = values(made.posterior())
+    assert all(torch.equal(value, expected[name]) for name, value in values(named.posterior()).items())
+
+
+def test_nothing_is_written_of_a_network_that_was_not_trained(bert, tokenizer, rows, arguments, tmp_path):
+    trainer = trained(bert, tokenizer, rows, arguments(max_steps=1))
+    trainer.create_model_card()
+    assert not (tmp_path / "out" / "README.md").exists()
+    with pytest.raises(ConfigError, match=r"posterior\(\).push_to_hub"):
+        trainer.push_to_hub()
 
 
 def test_trainers_are_imported_when_they_are_asked_for():

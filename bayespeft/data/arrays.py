@@ -49,6 +49,8 @@ def _tensor(value: Any, name: str) -> Tensor:
             array = array.astype(np.float64) if name == "X" else np.array(array.tolist())
         except (TypeError, ValueError) as error:
             raise DataError(_no_numbers(name, array, error)) from None
+    if not array.dtype.isnative:  # a file's order of bytes
+        array = array.astype(array.dtype.newbyteorder("="))
     try:
         # A copy where torch can't share the memory: strides that go back, or a frame's own, which is not to be written to.
         shared = np.require(array, requirements=["C", "W"])

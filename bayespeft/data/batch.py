@@ -37,9 +37,16 @@ class Batch:
         return {name: function(value) for name, value in self.inputs.items()}
 
     def to(self, device: torch.device | str) -> Batch:
-        """Move inputs and labels to a device."""
-        labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
-        return replace(self, inputs=self._map_inputs(lambda t: t.to(device, non_blocking=True)), labels=labels)
+        """Move inputs and labels to a device; what was made in `torch.inference_mode()` is copied, or had no gradients."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            found = tensor.to(device, non_blocking=True)
+            if not found.is_inference():
+                return found
+            with torch.inference_mode(False):
+                return found.clone()
+
+        return replace(self, inputs=self._map_inputs(moved), labels=None if self.labels is None else moved(self.labels))
 
     def rows(self, index: Tensor | slice) -> Batch:
         """Return some examples of the batch, by (k,) positions in it, or by a slice, which copies nothing."""

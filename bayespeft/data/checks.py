@@ -14,6 +14,10 @@ from bayespeft.utils.described import layout_of
 
 # How many numbers are checked at a time, so that checking a large (or memory-mapped) tensor needs no second copy of it.
 _CHUNK = 1 << 22
+# By what part of their standard deviation labels may move when they are rounded.
+LOST = 0.01
+# Values differ where their standard deviation is more than such a part of the largest: less is rounding of double precision.
+ALIKE = 1e-13
 
 
 def check_batch_size(batch_size: int) -> None:
@@ -66,9 +70,8 @@ def label_tensor(labels: Tensor, index: Tensor | None = None) -> Tensor:
     if labels.is_complex():
         raise DataError(f"labels have dtype {labels.dtype}; integers (classes) or floats (regression) are expected.")
     if labels.is_floating_point():
-        labels = labels.to(torch.float32)
         check_finite(labels, "the label", index)
-        return labels
+        return as_float32(labels, "labels")
     return labels.to(torch.int64)
 
 
@@ -81,7 +84,28 @@ def label_values(values: Sequence[object], column: str) -> Tensor:
     numbers = [_number(value, row, column) for row, value in enumerate(values)]
     if all(isinstance(number, int) for number in numbers):
         return torch.tensor(numbers, dtype=torch.int64)
-    return torch.tensor(numbers, dtype=torch.float32)
+    return as_float32(torch.tensor(numbers, dtype=torch.float64), f"labels (column {column!r})")
+
+
+def as_float32(values: Tensor, what: str) -> Tensor:
+    """Return values (n, ...) in single precision, in which training runs.
+
+    Raises:
+        DataError: what tells the values of a column from each other is lost in it, as of seconds since 1970.
+    """
+    found = values.to(torch.float32)
+    if found.dtype == values.dtype or len(values) < 2:
+        return found
+    exact = values.double()
+    lost, spread = (exact - found.double()).abs().amax(0), exact.std(0)
+    # One value alone in a column has nothing to be told from.
+    off = (lost > LOST * spread) & (spread > ALIKE * exact.abs().amax(0))
+    if bool(off.any()):
+        raise DataError(
+            f"{what} are about {float(exact.mean(0)[off][0]):.6g} and differ by about {float(spread[off][0]):.3g}, which "
+            "float32, with its seven digits, can't tell apart: subtract a constant from them, in double precision."
+        )
+    return found
 
 
 def number_tensor(value: object, row: int, column: str) -> Tensor:
@@ -113,6 +137,8 @@ def _number(value: object, row: int, column: str) -> int | float:
         value = item()
         check_label_given(value, row, column)
     if isinstance(value, int):
+        if abs(value) >= 2**63:
+            raise DataError(f"column {column!r} of row {row} is {value:.3g}: a label is an integer of at most 64 bits.")
         return int(value)
     if isinstance(value, float) and math.isfinite(value):
         return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from bayespeft.layers.fingerprint import check_fingerprint
 from bayespeft.layers.layer import Layer, all_layers
 from bayespeft.layers.network import bare
 from bayespeft.networks.configuration import setting
+from bayespeft.networks.vocabulary import reading
 from bayespeft.posterior.fitted import CENTER, MERGED, centers_are_saved
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.utils.annotations import Network, Reader
@@ -37,7 +39,8 @@ def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Reader
     """Read a posterior that `Posterior.save` wrote, onto the base network that it was fitted on.
 
     The posterior's own files are checked, and so is the base: names, shapes, dtypes and each value of all tensors, which takes
-    a second or less for each gigabyte.
+    a second or less for each gigabyte; and the numbers, buffers and activations that it computes with besides. A tokenizer that
+    reads otherwise than the fit's is warned of.
 
     Args:
         directory: where it was saved.
@@ -66,6 +69,12 @@ def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Reader
         )
     _check_fresh(saved, layers, directory)
     check_fingerprint(saved.base.fingerprint, model, exclude={*saved.heads, *saved.idle})
+    if tokenizer is not None and saved.base.reading not in ("", own := reading(tokenizer)) and own:
+        warnings.warn(
+            f"this tokenizer gives texts other numbers than the one of the posterior in '{directory}' did (its vocabulary or "
+            "its way of reading is another): predictions for texts may be wrong. Load the tokenizer of the base.",
+            stacklevel=4,
+        )
     placements = tuple(
         Placement(layers[name], adapter, name in saved.heads, saved.orders.get(name, "first"))
         for name, adapter in saved.sites.items()

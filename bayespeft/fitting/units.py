@@ -9,6 +9,7 @@ from torch import nn
 
 from bayespeft.adapters.attach import mode
 from bayespeft.data.examples import Examples
+from bayespeft.errors import DataError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.regression import Regression
 
@@ -16,6 +17,9 @@ from bayespeft.likelihoods.regression import Regression
 ROWS, BATCH = 512, 32
 # A network whose mean squared error is below this part of the targets' variance predicts in their units already.
 KNOWN = 0.9
+# Between these, squares of targets and their gradients have room in single precision. The standard deviation must be at least
+# such a part of the largest target, or rounding would eat its digits.
+SMALLEST, LARGEST, DIGITS = 1e-15, 1e15, 1e-5
 
 
 def in_units_of(
@@ -32,7 +36,7 @@ def in_units_of(
         fresh: its head is random, so that what it says means nothing.
 
     Raises:
-        DataError: labels are none that the likelihood knows.
+        DataError: labels are none that the likelihood knows, or of a size with which single precision can't compute.
     """
     if not isinstance(likelihood, Regression) or (likelihood.spread is not None and likelihood.center):
         return likelihood
@@ -50,6 +54,12 @@ def in_units_of(
     off = (true - center).square().sum()
     known = not fresh and bool((true - said).square().sum() < KNOWN * off)
     spread = float((targets - center).square().mean().sqrt())
+    size = float(targets.abs().max())
+    if not (SMALLEST < size < LARGEST or size == 0) or 0 < spread < size * DIGITS:
+        raise DataError(
+            f"labels are as large as {size:.3g}, with a standard deviation of {spread:.3g}, and float32 can't compute with "
+            "that: subtract a constant from them, and choose other units."
+        )
     return likelihood.replace(
         standardise=not known if likelihood.standardise is None else likelihood.standardise,
         center=likelihood.center or tuple(center.tolist()),

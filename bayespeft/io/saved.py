@@ -27,10 +27,12 @@ class Base(_Part):
     Attributes:
         name: as its configuration calls it.
         fingerprint: see `bayespeft.layers.fingerprint`.
+        reading: see `bayespeft.networks.vocabulary`; "" where no tokenizer read the data.
     """
 
     name: str
     fingerprint: dict[str, str]
+    reading: str = ""
 
 
 class Saved(_Part):

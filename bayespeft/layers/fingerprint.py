@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from bayespeft.errors import CheckpointError
+from bayespeft.layers.architecture import KINDS, architecture, check_architecture
 from bayespeft.utils.sharded import is_sharded, whole
 
 # So many numbers of a tensor are on their way from a device, or cast, at once.
@@ -46,17 +47,20 @@ def _plain(tensor: Tensor) -> Tensor:
 def fingerprint(model: nn.Module, exclude: Iterable[str] = ()) -> dict[str, str]:
     """Return dtype and hash of all values of each parameter and buffer of the network, by name: "float32 0123456789abcdef".
 
+    What it computes with beside them is added: see `bayespeft.layers.architecture`.
+
     Args:
         model: the network.
         exclude: modules to leave out: a freshly made head differs between constructions, and is saved whole.
     """
-    prefixes = tuple(f"{name}." for name in exclude)
-    tensors = {name: tensor for name, tensor in tensors_of(model).items() if not name.startswith(prefixes or ("\0",))}
+    prefixes = tuple(f"{name}." for name in exclude) or ("\0",)
+    tensors = {name: tensor for name, tensor in tensors_of(model).items() if not name.startswith(prefixes)}
+    beside = {name: entry for name, entry in architecture(model).items() if not name.startswith(prefixes)}
     if any(map(is_sharded, tensors.values())):
         # All processes gather the same tensor at a time.
-        return {name: _entry(tensor) for name, tensor in tensors.items()}
+        return {name: _entry(tensor) for name, tensor in tensors.items()} | beside
     with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as threads:
-        return dict(zip(tensors, threads.map(_entry, tensors.values()), strict=True))
+        return dict(zip(tensors, threads.map(_entry, tensors.values()), strict=True)) | beside
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
@@ -90,9 +94,11 @@ def check_fingerprint(saved: dict[str, str], model: nn.Module, exclude: Iterable
     """Check that a network has the weights that a posterior was fitted on, which may be stored in a higher precision.
 
     Raises:
-        CheckpointError: the message names the first tensor that is missing, unexpected or different.
+        CheckpointError: the message names the first tensor that is missing, unexpected or different, or what else is.
     """
-    found = fingerprint(model, exclude)
+    beside = {name: entry for name, entry in saved.items() if str(entry).startswith(KINDS)}
+    saved = {name: entry for name, entry in saved.items() if name not in beside}
+    found = {name: entry for name, entry in fingerprint(model, exclude).items() if not entry.startswith(KINDS)}
     tensors = tensors_of(model)
     for name in {**saved, **found}:
         if name not in found:
@@ -116,6 +122,7 @@ def check_fingerprint(saved: dict[str, str], model: nn.Module, exclude: Iterable
                 f"'{name}' has other values or shape than in the network that the posterior was fitted on, also when both are "
                 f"rounded to {there}; load the same base."
             )
+    check_architecture(beside, model)
 
 
 def _dtype(entry: str) -> torch.dtype | None:

@@ -22,6 +22,7 @@ from bayespeft.layers.merged import Merged, times_merged
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.methods.base import Method
 from bayespeft.networks.configuration import name_of
+from bayespeft.networks.vocabulary import reading
 from bayespeft.prediction.predictor import Predictor
 from bayespeft.training.history import History
 from bayespeft.utils.annotations import Draw, Seed
@@ -204,6 +205,7 @@ class Fitted:
             base=Base(
                 name=self._base_name,
                 fingerprint=self.base,
+                reading=reading(self.tokenizer),
             ),
             history=self.history,
             merged=None if self.merged is None else self.merged.steps(),

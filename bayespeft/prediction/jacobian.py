@@ -160,7 +160,9 @@ def _bound(adapted: Adapted, moved: Batch, once: frozenset[str]) -> tuple[dict[s
             leaf = own.expand(rows, *own.shape).clone()
         leaves[name] = leaf.requires_grad_()
     adapted.attachment.bind(adapted.joint_guide.example_weights(leaves, weights))
-    return leaves, weights, adapted.likelihood.among(adapted.likelihood.logits(adapted.model, moved), moved)
+    logits = adapted.likelihood.logits(adapted.model, moved)
+    adapted.check_outputs(logits)
+    return leaves, weights, adapted.likelihood.among(logits, moved)
 
 
 def jacobian(adapted: Adapted, batch: Batch, bytes_each: int, once: frozenset[str] = frozenset()) -> Iterator[Jacobian]:

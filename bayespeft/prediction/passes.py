@@ -97,6 +97,7 @@ class Passes:
                     raise
                 continue
             self.adapted.attachment.check_ran()
+            self.adapted.check_outputs(logits)
             logits = logits.double() / self.temperature
             outputs = self.adapted.likelihood.among(logits.reshape(size, len(batch), *logits.shape[1:]), moved).cpu()
             folding.learn(before, size)

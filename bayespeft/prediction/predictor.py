@@ -147,6 +147,7 @@ class Predictor:
         spent = -(-passes // max(len(examples), 1))
         return average.result(Cost(average.draws, spent, cost.seconds, peak_memory_bytes=cost.peak_memory_bytes))
 
+    @torch.inference_mode(False)
     def linearised(
         self, examples: Examples, seed: int, batch_size: int = 32, keep_draws: bool = False, draws: int = LOGIT_DRAWS
     ) -> Prediction:

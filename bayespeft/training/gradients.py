@@ -8,6 +8,7 @@ factors (at LoRA's start B = 0 the gradient by A is zero by right), and compared
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -170,6 +171,11 @@ def _check_arrived(path: TrainingPath, silent: list[Row]) -> None:
 def _compare(path: TrainingPath, gradients: Mapping[Row, Tensor]) -> None:
     """Raise if the derivative that training takes is not the one that the output has; warn where rounding may be to blame."""
     off, tolerance = difference(path, gradients)
+    if not math.isfinite(off):
+        raise AttachError(
+            "the network's output overflows for the first rows where its adapters move: check the inputs and the units of "
+            "targets, or run the network in float32."
+        )
     if off <= tolerance or (path.exact and right_in_double(path)):
         return
     message = (

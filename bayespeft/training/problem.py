@@ -22,7 +22,7 @@ from bayespeft.adapters.attach import LayerWeights, frozen, mode
 from bayespeft.config import TrainConfig
 from bayespeft.data.batch import Batch
 from bayespeft.data.examples import Examples
-from bayespeft.errors import GuideError
+from bayespeft.errors import FitError, GuideError
 from bayespeft.guides.base import Values
 from bayespeft.layers.factors import StackedFactor
 from bayespeft.prediction.jacobian import Jacobian, jacobians
@@ -65,7 +65,7 @@ class Problem(Adapted):
 
     def __post_init__(self) -> None:
         self._elbo = TraceMeanField_ELBO()
-        self._nll = torch.zeros(())
+        self._nll, self._logits = torch.zeros(()), torch.zeros(0)
 
     @property
     def stacks(self) -> tuple[StackedFactor, ...]:
@@ -173,7 +173,8 @@ class Problem(Adapted):
         plate = pyro.plate("examples", size, dim=-1)
         values = self._sample(self.joint_guide.priors(), size, weight, plate)
         self.attachment.bind(self.joint_guide.training_weights(values, size))
-        likelihood = self.likelihood.distribution(self.likelihood.among(self.logits(batch), batch))
+        self._logits = self.logits(batch)
+        likelihood = self.likelihood.distribution(self.likelihood.among(self._logits, batch))
         labels = self.likelihood.observed(batch.labels)
         self._nll = -likelihood.log_prob(labels).mean().detach()
         with plate, poutine.scale(scale=1 / rows):
@@ -194,12 +195,22 @@ class Problem(Adapted):
             kl_weight: of KL / N.
             rows: what the sum of the examples' NLL is divided by; None: their number. With the mean size of a pass's batches
                 every example counts the same, in whatever batch it is, and the mean over the pass is the objective.
+
+        Raises:
+            FitError: an output is not a number.
         """
         weight, rows = kl_weight / len(self.examples), len(batch) if rows is None else rows
         moments = self.joint_guide.moment_weights()
         if moments is not None:
             return self._expected_loss(batch, moments, kl_weight, rows), self._nll
-        loss = self._elbo.differentiable_loss(self.pyro_model, self.pyro_guide, batch, weight, rows)
+        try:
+            loss = self._elbo.differentiable_loss(self.pyro_model, self.pyro_guide, batch, weight, rows)
+        except ValueError:
+            # Laws refuse outputs that are no numbers, in words of their own.
+            refuse_broken_rows(self._logits, batch)
+            raise
+        finally:
+            self._logits = torch.zeros(0)
         return loss, self._nll
 
     def _expected_loss(self, batch: Batch, moments: LayerWeights, kl_weight: float, rows: float) -> Tensor:
@@ -234,3 +245,18 @@ class Problem(Adapted):
     def prior_terms(self) -> PriorTerms:
         """Return KL of the latents, and -log prior of the points, in nats, as they are reported."""
         return prior_terms(self.joint_guide)
+
+
+def refuse_broken_rows(logits: Tensor, batch: Batch) -> None:
+    """Check that outputs (n, ...) of training rows are numbers.
+
+    Raises:
+        FitError: the message names the first row for which they are not.
+    """
+    broken = ~torch.isfinite(logits.detach()).flatten(1).all(1)
+    if bool(broken.any()):
+        row = int(batch.index.to(broken.device)[broken][0])
+        raise FitError(
+            f"the network's output for training row {row} is not a number: check that row, lower lr or variational_lr, or "
+            "set precision='float32'."
+        )

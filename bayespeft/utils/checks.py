@@ -17,6 +17,7 @@ from math import isfinite
 from numbers import Real
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,14 +78,24 @@ def check(what: str, value: Any, hint: Any) -> Any:
     Raises:
         ConfigError: it is something else; the message begins with `what`.
     """
-    if isinstance(value, Tensor) and value.is_meta:
-        raise ConfigError(f"{what} is on the device 'meta', and so holds no numbers: load it onto another one.")
-    if isinstance(value, Tensor) and (value.layout != torch.strided or value.is_nested):
-        raise ConfigError(f"{what} is a {layout_of(value)} tensor: pass a plain one (to_dense(), or padded).")
+    for part in value if type(value) is tuple else (value,):
+        _check_numbers(what, part)
     try:
         return _fitted(value, hint)
     except _Misfit as misfit:
         raise ConfigError(f"{what}={shown(value)} {str(misfit) or f'must be {described(hint)}'}.") from None
+
+
+def _check_numbers(what: str, value: Any) -> None:
+    """Check that a tensor or an array, where it is one, has its numbers at hand, and all of them."""
+    if isinstance(value, Tensor) and value.is_meta:
+        raise ConfigError(f"{what} is on the device 'meta', and so holds no numbers: load it onto another one.")
+    if isinstance(value, Tensor) and (value.layout != torch.strided or value.is_nested):
+        raise ConfigError(f"{what} is a {layout_of(value)} tensor: pass a plain one (to_dense(), or padded).")
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ConfigError(
+            f"{what} is an array with masked values, and a mask is not heeded: leave those rows out, or fill them (filled())."
+        )
 
 
 @cache

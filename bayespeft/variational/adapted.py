@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bayespeft.adapters.attach import Attachment
+from bayespeft.errors import AttachError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.variational.joint_guide import JointGuide
 
@@ -31,3 +32,15 @@ class Adapted:
     likelihood: Likelihood
     device: torch.device
     classes: int | None = None
+
+    def check_outputs(self, logits: Tensor) -> None:
+        """Check that outputs (..., K) are as many as they were in the fit.
+
+        Raises:
+            AttachError: they are not.
+        """
+        if self.classes is not None and logits.shape[-1] != self.classes:
+            raise AttachError(
+                f"{type(self.model).__name__} gives {logits.shape[-1]} outputs, and this posterior is over {self.classes}: the "
+                "network's last layer, or the posterior's file, was changed after the fit."
+            )

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from paper_repro.results import append
+from paper_repro.trust.bases import bases
 from paper_repro.trust.calls import calls
 from paper_repro.trust.flips import flips
 from paper_repro.trust.kills import kills
@@ -51,7 +52,12 @@ def main() -> None:
         (Path(folder) / "calls").mkdir()
         parts = {
             "flips": lambda: flips(subject, asked.flips, asked.seed),
-            "structure": lambda: [*structure(subject), *states(subject), *loras(subject)],
+            "structure": lambda: [
+                *structure(subject),
+                *states(subject),
+                *loras(subject),
+                *bases(Path(folder) / "bases"),
+            ],
             "kills": lambda: kills(subject, asked.kills, asked.seed),
             "calls": lambda: calls(Path(folder) / "calls"),
         }

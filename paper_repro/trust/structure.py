@@ -108,7 +108,7 @@ def _settings(good: Settings) -> Iterator[tuple[str, Settings]]:
     for value in ([""], ["nowhere"], [site], ["0", "0"]):
         yield f"heads {value}", at("heads", value)
     yield "idle layers", at("idle", [site])
-    for value in (1, 2, 7, 10**9, 2.7, 0, -1):
+    for value in (1, 2, 4, 7, 10**9, 2.7, 0, -1):
         yield f"classes {value}", at("classes", value)
     for value in (-1, 10**30, 2**40, 1.5, "x"):
         yield f"seed {value}", at("seed", value)

@@ -24,6 +24,8 @@ X, Y = np.arange(12.0).reshape(6, 2), np.arange(6) % 3
         (torch.tensor(X), Y),
         (X[::-1][::-1], Y),
         (np.asfortranarray(X), Y),
+        (X.astype(">f8"), Y.astype(">i2")),
+        (np.ma.masked_invalid(X), Y),
         TensorDataset(torch.tensor(X), torch.tensor(Y)),
     ],
 )

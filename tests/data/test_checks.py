@@ -53,6 +53,21 @@ def test_labels_that_are_right_are_not_copied_and_complex_ones_are_none():
         checks.label_tensor(torch.tensor([0.0, float("nan")]))
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.int64])
+def test_labels_that_float32_can_not_tell_apart_are_refused(kind):
+    seconds = 1_700_000_000 + torch.arange(60).to(kind)
+    near = 1_700_000 + torch.arange(60).to(kind)
+    assert torch.equal(checks.as_float32(near, "labels"), near.float())
+    with pytest.raises(DataError, match=r"labels are about 1.7e\+09 and differ by about 17.5, .*: subtract a constant"):
+        checks.as_float32(torch.stack([near, seconds], 1), "labels")
+    with pytest.raises(DataError, match=r"labels \(column 'y'\) are about"):
+        checks.label_values([1.7e9 + 0.5 * i for i in range(40)], "y")
+    assert torch.equal(checks.as_float32(seconds[:1], "labels"), seconds[:1].float())
+    assert torch.equal(
+        checks.as_float32(torch.full((4, 2), 0.1, dtype=torch.float64), "labels"), torch.full((4, 2), 0.1)
+    )
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
@@ -76,6 +91,8 @@ def test_numbers_of_any_library_are_labels(values, expected):
         ("yes", r"is 'yes' \(str\): a label is an integer"),
         ([1], r"\(list\): a label is"),
         (float("inf"), r"inf \(float\): a label is"),
+        (10**30, r"is 1e\+30: a label is an integer of at most 64 bits"),
+        (-(2**63), "a label is an integer of at most 64 bits"),
     ],
 )
 def test_what_is_no_label_names_column_and_row(value, message):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer
 from torch import nn
 
 import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.adapters.core import Core
-from bayespeft.errors import (
-    CheckpointError,
-    ConfigError,
-)
+from bayespeft.errors import AttachError, CheckpointError, ConfigError
+from bayespeft.utils.files import digest
 
 QUICK = TrainConfig(steps=3, batch_size=8)
 
@@ -46,6 +46,34 @@ def test_checkpoint_of_another_network_is_an_error(bert, llama, tokenizer, sente
         bert.bert.encoder.layer[1].output.dense.weight[0, 0] += 1
     with pytest.raises(CheckpointError, match=r"'bert.encoder.layer.1.output.dense.weight' has other values"):
         bayespeft.load(tmp_path / "out", bert)
+
+
+def test_a_file_that_names_another_number_of_classes_says_so(mlp, xy, tmp_path):
+    """No head is saved that would tell it on loading: the first outputs do."""
+    quick(mlp, xy, targets=["0"]).save(tmp_path / "out")
+    settings = json.loads((tmp_path / "out" / "posterior.json").read_text())
+    settings = {**settings, "classes": 7}
+    settings.pop("sha256")
+    settings["sha256"] = digest(json.dumps(settings, sort_keys=True).encode())
+    (tmp_path / "out" / "posterior.json").write_text(json.dumps(settings))
+    loaded = bayespeft.load(tmp_path / "out", mlp)
+    for prediction in ("sampled", "linearised"):
+        with pytest.raises(
+            AttachError, match=r"Sequential gives 3 outputs, and this posterior is over 7: .* was changed"
+        ):
+            loaded.predict(xy, prediction=prediction)
+
+
+def test_a_tokenizer_that_reads_otherwise_is_warned_of(bert, tokenizer, sentences, tmp_path):
+    quick(bert, sentences, tokenizer=tokenizer).save(tmp_path / "out")
+    core = json.loads(tokenizer.backend_tokenizer.to_str())
+    words = core["model"]["vocab"]
+    words["good"], words["bad"] = words["bad"], words["good"]
+    other = type(tokenizer)(tokenizer_object=Tokenizer.from_str(json.dumps(core)), pad_token="[PAD]", unk_token="[UNK]")
+    with pytest.warns(UserWarning, match="this tokenizer gives texts other numbers than the one of the posterior"):
+        bayespeft.load(tmp_path / "out", bert, tokenizer=other)
+    bayespeft.load(tmp_path / "out", bert, tokenizer=tokenizer)
+    bayespeft.load(tmp_path / "out", bert)
 
 
 class Mine(Core):

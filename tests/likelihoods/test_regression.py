@@ -372,6 +372,22 @@ def test_labels_of_the_wrong_width_or_not_finite(mlp, data):
         bayespeft.fit(mlp, (x, y), "mle", likelihood="regression", **BRIEF)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda y: y.double() + 1e9, r"labels are about 1e\+09 and differ by about"),
+        (lambda y: (y * 50).long() + 10**10, r"labels are about 1e\+10 and differ by about"),
+        (lambda y: y * 1e30, "with a standard deviation of .*choose other units"),
+        (lambda y: y * 1e-30, "with a standard deviation of .*choose other units"),
+        (lambda y: y + 4e5, "subtract a constant from them"),
+    ],
+)
+def test_labels_that_single_precision_can_not_compute_with(mlp, data, change, message):
+    x, y = data
+    with pytest.raises(DataError, match=message):
+        bayespeft.fit(mlp, (x, change(y)), "mle", likelihood="regression", **BRIEF)
+
+
 def test_floats_for_a_classifier_name_the_way_out(mlp, data):
     with pytest.raises(DataError, match="likelihood='regression'"):
         bayespeft.fit(mlp, (data[0], data[1][:, 0]), "mle", **BRIEF)

@@ -7,6 +7,7 @@ import ast
 import pytest
 
 pytest.importorskip("paper_repro.trust.subject", reason="the measurements are only in the repository")
+from paper_repro.trust.bases import bases
 from paper_repro.trust.flips import flips
 from paper_repro.trust.loras import loras
 from paper_repro.trust.operators import mutants
@@ -32,6 +33,16 @@ def test_a_state_of_this_fit_with_other_content_is_refused(subject):
     (tally,) = states(subject)
     assert (tally.counts["foreign"], tally.counts["silent"]) == (0, 0), tally.seen
     assert tally.counts["refused"] > 100
+
+
+def test_a_base_that_was_changed_is_refused(tmp_path):
+    loaded, resumed = bases(tmp_path)
+    for tally in (loaded, resumed):
+        assert (tally.counts["foreign"], tally.counts["silent"]) == (0, 0), tally.seen
+        assert tally.harmless[:2] == ["nothing", "another attribute"]
+        assert tally.counts["refused"] > 20
+    assert loaded.counts["same"] == 2
+    assert resumed.harmless[2:] == ["the same data"]
 
 
 def test_a_lora_whose_settings_can_not_be_is_refused(subject):

@@ -328,3 +328,17 @@ def test_its_error_is_how_far_another_seed_moves_the_nll():
         spread = float(torch.stack([f.log_likelihood.mean() for f in found]).std())
         stated = float(torch.tensor([f.nll_error for f in found]).square().mean().sqrt())
         assert stated == pytest.approx(spread, rel=4 * (1 / (2 * 39) + 1 / (2 * 7 * 40)) ** 0.5)
+
+
+def test_inference_mode_changes_nothing(mlp, xy):
+    """Neither around the call, nor around what made the data."""
+    posterior = bayespeft.fit(mlp, xy, "melora", train=TrainConfig(steps=2), targets="all-linear", progress=False)
+    expected = posterior.predict(xy[0], prediction="linearised").log_probs
+    with torch.inference_mode():
+        made = xy[0].clone()
+        assert torch.equal(posterior.predict(made, prediction="linearised").log_probs, expected)
+    assert torch.equal(posterior.predict(made, prediction="linearised").log_probs, expected)
+    again = bayespeft.fit(
+        mlp, (made, xy[1]), "melora", train=TrainConfig(steps=2), targets="all-linear", progress=False
+    )
+    assert torch.equal(again.predict(xy[0], prediction="linearised").log_probs, expected)

@@ -335,3 +335,16 @@ def test_a_cut_is_found_in_every_network_and_none_where_there_is_none(activation
             model(X)
         with pytest.raises(AttachError, match="is not the derivative"):
             check(model)
+
+
+class Huge(nn.Linear):
+    """Outputs at the end of what single precision holds."""
+
+    def forward(self, x):
+        return super().forward(x) * 1e38
+
+
+def test_outputs_that_overflow_when_they_move_are_told_as_such():
+    torch.manual_seed(0)
+    with pytest.raises(AttachError, match=r"the network's output overflows .*: check the inputs"):
+        check(nn.Sequential(nn.Linear(5, 5), nn.Tanh(), Huge(5, 3)))

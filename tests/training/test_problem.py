@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import islice
 
 import pyro
@@ -12,7 +13,7 @@ from torch import nn
 from bayespeft.adapters.core import Core
 from bayespeft.adapters.lora import Lora
 from bayespeft.config import TrainConfig
-from bayespeft.errors import GuideError
+from bayespeft.errors import FitError, GuideError
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.guides.point import Point
 from bayespeft.priors.flat import Flat
@@ -153,3 +154,13 @@ def test_reported_nll_of_an_epoch_is_the_mean_over_examples():
 
 def sizes_of(p: Problem) -> list[int]:
     return [len(batch) for batch in islice(_endless(p.examples, 10, torch.Generator().manual_seed(p.seed)), 3)]
+
+
+def test_a_row_whose_output_is_no_number_is_named(mlp, xy):
+    x, y = xy
+    x[7, 0] = 1e31
+    mlp.register_forward_hook(lambda _, given, logits: torch.where(given[0][:, :1] > 1e30, math.nan, logits))
+    with problem(mlp, (x, y), Core(r=2), MeanField()) as p:
+        p.loss(one_batch(p, 7), 1.0)
+        with pytest.raises(FitError, match=r"^the network's output for training row 7 is not a number: .*'float32'\.$"):
+            p.loss(one_batch(p, 20), 1.0)

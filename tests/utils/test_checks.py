@@ -14,7 +14,7 @@ from torch import nn
 
 from bayespeft.errors import ConfigError
 from bayespeft.utils.annotations import ELSEWHERE, Count, Draws, Seed, Share, Tokenizer
-from bayespeft.utils.checks import checked, checked_methods
+from bayespeft.utils.checks import check, checked, checked_methods
 
 
 @checked
@@ -139,3 +139,18 @@ def test_methods_and_class_methods_are_checked():
     for call in (Heir().method, Thing.made):
         with pytest.raises(ConfigError, match="k='x' must be a whole number"):
             call("x")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (torch.zeros(2, device="meta"), "on the device 'meta', and so holds no numbers"),
+        (torch.eye(2).to_sparse(), "sparse .*: pass a plain one"),
+        (np.ma.masked_array([1.0, 2.0], [False, True]), "with masked values, and a mask is not heeded"),
+    ],
+)
+def test_arrays_without_all_of_their_numbers_are_refused_alone_and_in_a_pair(value, message):
+    for given in (value, (torch.zeros(2), value)):
+        with pytest.raises(ConfigError, match=message):
+            check("fit: data", given, Any)
+    check("fit: data", (np.ma.masked_array([1.0, 2.0], [False, False]), [value]), Any)

@@ -1,0 +1,111 @@
+"""What a network computes with beside its state dict tells it from another."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from bayespeft.errors import CheckpointError
+from bayespeft.layers.fingerprint import check_fingerprint, fingerprint
+from bayespeft.testing import networks
+
+
+class Gate(nn.Module):
+    """A network whose scale, positions and mask are in no state dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.norm = nn.Linear(5, 3), nn.GroupNorm(3, 3)
+        self.act, self.drop, self.scale = nn.Tanh(), nn.Dropout(0.1), 1.5
+        self.register_buffer("positions", torch.arange(4.0).sin(), persistent=False)
+        self.register_buffer("mask", torch.tensor([True, False]), persistent=False)
+
+
+class Swish(nn.Module):
+    """An activation of another package."""
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda m: setattr(m, "scale", 1.25), r"'scale' is 1.25, and .* it was 1.5"),
+        (lambda m: setattr(m.norm, "eps", 1e-3), r"'norm.eps' is 0.001"),
+        (lambda m: setattr(m.norm, "num_groups", 1), r"'norm.num_groups' is 1, and .* it was 3"),
+        (lambda m: setattr(m, "act", nn.ReLU()), r"'act' is torch.nn.modules.activation.ReLU, and .*Tanh"),
+        (lambda m: setattr(m, "act", nn.Identity()), r"'act' is torch.nn.modules.linear.Identity"),
+        (lambda m: m.positions[2].add_(1e-3), "buffer 'positions' has other values"),
+        (lambda m: m.positions.resize_(3), "buffer 'positions' has other values"),
+        (lambda m: m.mask[1].fill_(True), "buffer 'mask' has other values"),
+    ],
+)
+def test_numbers_buffers_and_activations_that_change_what_comes_out_are_seen(change, told):
+    model = Gate()
+    saved = fingerprint(model)
+    with torch.no_grad():
+        change(model)
+    assert fingerprint(model) != saved
+    with pytest.raises(CheckpointError, match=told):
+        check_fingerprint(saved, model)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.train(),
+        lambda m: m.double(),
+        lambda m: setattr(m.drop, "p", 0.4),
+        lambda m: setattr(m, "drop", nn.Identity()),
+        lambda m: setattr(m.act, "inplace", True),
+        lambda m: m.positions.mul_(1 + 1e-7),  # as another device computes it
+        lambda m: setattr(m, "new_in_a_later_version", 0.5),
+    ],
+)
+def test_what_changes_no_prediction_is_no_error(change):
+    model = Gate()
+    saved = fingerprint(model)
+    change(model)
+    check_fingerprint(saved, model)
+
+
+def test_rates_of_dropout_tell_one_training_from_another():
+    model, other = Gate(), Gate()
+    other.load_state_dict(model.state_dict())
+    assert fingerprint(model) == fingerprint(other)
+    other.drop.p = 0.4
+    assert fingerprint(model) != fingerprint(other)
+
+
+def test_another_name_of_a_class_from_elsewhere_is_a_warning():
+    model = Gate()
+    saved = fingerprint(model)
+    model.act = Swish()
+    with pytest.warns(UserWarning, match=r"'act' is Swish, and .*Tanh: if these are not two names of one thing"):
+        check_fingerprint(saved, model)
+
+
+def test_a_file_that_does_not_say_it_is_read():
+    model = Gate()
+    old = {name: entry for name, entry in fingerprint(model).items() if name in model.state_dict()}
+    model.scale = 7.0
+    check_fingerprint(old, model)
+
+
+def test_entries_of_a_broken_file_are_an_error():
+    model = Gate()
+    for entry in ("numbers ", "numbers x", "buffer (2,): 1", "number nan", "class ", "numbers (4,): 1 x y"):
+        with pytest.raises(CheckpointError, match="load the same base"):
+            check_fingerprint({**fingerprint(model), "positions": entry}, model)
+
+
+def test_networks_of_transformers_are_told_apart():
+    llama = networks.llama()
+    saved = fingerprint(llama)
+    check_fingerprint(saved, networks.llama())
+    other = copy.deepcopy(llama)
+    with torch.no_grad():
+        other.model.rotary_emb.inv_freq *= 1.01
+    with pytest.raises(CheckpointError, match=r"buffer 'model.rotary_emb.inv_freq' has other values"):
+        check_fingerprint(saved, other)

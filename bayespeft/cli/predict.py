@@ -26,7 +26,7 @@ from bayespeft.io.directory import check_writable
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.predictive.categorical import Predictive
 from bayespeft.report.conformal import Conformal
-from bayespeft.utils.files import beside
+from bayespeft.utils.files import beside, told
 
 # Rows that are read, predicted and written before the next are read. Rows of similar length among them share a pass.
 CHUNK = 1024
@@ -144,6 +144,7 @@ def write(
         calibrated: adds decisions and sets.
 
     Raises:
+        FileError: the file can't be written, as on a full disk.
         DataError: a row can't be used, or has other columns than the first, or a column has the name of one that is written.
     """
     names = posterior.likelihood.class_names or tuple(map(str, range(posterior.classes)))
@@ -155,21 +156,27 @@ def write(
         raise DataError(f"'{stream.path}' has a column {taken!r}, which is written here: rename it.")
     fresh, count = beside(out), 0
     try:
-        with fresh.open("w", encoding="utf-8", newline="") as file, _bar(stream) as advance:
+        with told(out):
+            file = fresh.open("w", encoding="utf-8", newline="")
+        with file, _bar(stream) as advance:
             writer = csv.DictWriter(
                 file, [*stream.columns, *own], delimiter=DELIMITERS[out.suffix.lower()], extrasaction="ignore"
             )
-            writer.writeheader()
+            with told(out):
+                writer.writeheader()
             rows = iter(stream)
             while chunk := list(islice(rows, CHUNK)):
                 _check_columns(chunk, stream, count)
                 found = _predicted(chunk, posterior, said, settings, f"'{stream.path}', rows from {count} on")
                 more = calibrated.columns(found, names) if calibrated else iter([{}] * len(chunk))
-                for row, figures, added in zip(chunk, _figures(found, names), more, strict=True):
-                    writer.writerow({**row, **figures, **added})
+                with told(out):
+                    for row, figures, added in zip(chunk, _figures(found, names), more, strict=True):
+                        writer.writerow({**row, **figures, **added})
+                    file.flush()
                 count += len(chunk)
                 advance()
-        os.replace(fresh, out)
+        with told(out):
+            os.replace(fresh, out)
     finally:
         fresh.unlink(missing_ok=True)
     return count

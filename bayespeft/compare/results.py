@@ -17,7 +17,7 @@ from bayespeft.compare.tuning import Tuned
 from bayespeft.errors import DataError
 from bayespeft.report.calibration import CalibrationReport
 from bayespeft.training.history import History
-from bayespeft.utils.files import digest
+from bayespeft.utils.files import digest, told
 
 FORMAT = 4
 NAME = "results.jsonl"
@@ -53,9 +53,9 @@ class Results:
         """Add a run.
 
         Raises:
-            OSError: the file can't be written to.
+            FileError: the file can't be written to, or only a part of the run.
         """
-        with self._lock():
+        with told(self.path), self._lock():
             self._write(run)
 
     def add(self, runs: Iterable[Run], again: bool = False) -> None:
@@ -66,9 +66,9 @@ class Results:
             again: append those too of which it holds another result. Otherwise that stays: it may be newer.
 
         Raises:
-            DataError: see `read`. OSError: see `append`.
+            DataError: see `read`. FileError: see `append`.
         """
-        with self._lock():
+        with told(self.path), self._lock():
             known = self.read()
             for run in runs:
                 if key(run) not in known or (again and known[key(run)]["report"] != run["report"]):
@@ -85,7 +85,7 @@ class Results:
         with open(self.path, "a+b", buffering=0) as file:
             file.truncate(_whole(file))
             if file.write(line) != len(line):
-                raise OSError(f"{self.path}: only a part of a run could be written. Is the disk full?")
+                raise OSError("there was room for only a part of a run")
             os.fsync(file.fileno())
 
     def _lines(self) -> list[Run]:

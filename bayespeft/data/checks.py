@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -71,7 +72,7 @@ def label_tensor(labels: Tensor, index: Tensor | None = None) -> Tensor:
         raise DataError(f"labels have dtype {labels.dtype}; integers (classes) or floats (regression) are expected.")
     if labels.is_floating_point():
         check_finite(labels, "the label", index)
-        return as_float32(labels, "labels")
+        return as_float32(labels, "labels") if index is None else labels.to(torch.float32)
     return labels.to(torch.int64)
 
 
@@ -88,10 +89,10 @@ def label_values(values: Sequence[object], column: str) -> Tensor:
 
 
 def as_float32(values: Tensor, what: str) -> Tensor:
-    """Return values (n, ...) in single precision, in which training runs.
+    """Return all labels of some data (n, ...) in single precision, in which training runs.
 
-    Raises:
-        DataError: what tells the values of a column from each other is lost in it, as of seconds since 1970.
+    A warning says so where that loses what tells the values of a column from each other, as of seconds since 1970. It is no
+    error: of a few rows that happen to be alike nobody can say how much that is.
     """
     found = values.to(torch.float32)
     if found.dtype == values.dtype or len(values) < 2:
@@ -101,9 +102,10 @@ def as_float32(values: Tensor, what: str) -> Tensor:
     # One value alone in a column has nothing to be told from.
     off = (lost > LOST * spread) & (spread > ALIKE * exact.abs().amax(0))
     if bool(off.any()):
-        raise DataError(
+        warnings.warn(
             f"{what} are about {float(exact.mean(0)[off][0]):.6g} and differ by about {float(spread[off][0]):.3g}, which "
-            "float32, with its seven digits, can't tell apart: subtract a constant from them, in double precision."
+            "float32, with its seven digits, can't tell apart: subtract a constant from them, in double precision.",
+            stacklevel=2,
         )
     return found
 

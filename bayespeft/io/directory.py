@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bayespeft.errors import CheckpointError
-from bayespeft.utils.files import beside, is_stray
+from safetensors import SafetensorError
+
+from bayespeft.errors import CheckpointError, FileError
+from bayespeft.utils.files import beside, is_stray, told
 
 
 def check_place(directory: str | os.PathLike[str], files: tuple[str, ...], what: str) -> None:
@@ -53,10 +55,18 @@ def replacing(directory: str | os.PathLike[str], files: tuple[str, ...], what: s
     """Give a fresh directory to write into, which takes the place of `directory` at the end of the `with` block.
 
     It lies beside `directory`; an error, or a crash, in the block leaves what was there. Who may read it, and the files in
-    it, the umask says. Arguments and errors as `check_place`.
+    it, the umask says. Arguments and errors as `check_place`; a full disk is a CheckpointError, too.
     """
     check_place(directory, files, what)
-    target = Path(directory)
+    try:
+        with told(directory, SafetensorError), _replaced(Path(directory)) as fresh:
+            yield fresh
+    except FileError as error:
+        raise CheckpointError(str(error)) from None
+
+
+@contextmanager
+def _replaced(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     for stray in target.parent.iterdir():
         if is_stray(stray.name, target.name) or is_stray(stray.name, f"{target.name}.old"):

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from bayespeft.data.batch import Batch
-from bayespeft.data.checks import as_float32
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.text import TextLikelihood
@@ -95,7 +94,7 @@ class Regression(TextLikelihood):
 
     def observed(self, labels: Tensor) -> Tensor:
         """Return labels as float32 (n, d)."""
-        return as_float32(labels.reshape(len(labels), -1), "labels")
+        return labels.reshape(len(labels), -1).float()
 
     def moments(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """As the base, in the targets' units."""

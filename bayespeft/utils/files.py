@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bayespeft.errors import FileError
+from bayespeft.errors import BayesPeftError, FileError
 
 STRAY = re.compile(r"\.(?P<name>.+)\.(?P<host>[^.]*)-(?P<process>\d+)-\d+\.tmp")
 
@@ -108,7 +108,7 @@ def locked(folder: Path, wait: bool = True) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise FileError(
-                f"'{folder}' is in use by another process: wait until it ends, or choose another."
+                f"'{folder}' is in use by another process or thread: wait until it ends, or choose another."
             ) from None
         except OSError:
             pass
@@ -132,6 +132,26 @@ def read_text(path: str | os.PathLike[str]) -> str:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise FileError(f"'{path}' can't be read: {_why(error)}.") from None
+
+
+@contextmanager
+def told(path: str | os.PathLike[str], *others: type[Exception]) -> Iterator[None]:
+    """Say in a `with` block that writes to a path what kept it from that.
+
+    Args:
+        path: of the file or folder.
+        others: errors that a library raises where the system refuses.
+
+    Raises:
+        FileError: the system refused.
+    """
+    refused: tuple[type[Exception], ...] = (OSError, *others)
+    try:
+        yield
+    except BayesPeftError:
+        raise
+    except refused as error:
+        raise _unwritable(Path(path), error) from None
 
 
 def _unwritable(path: Path, error: Exception) -> FileError:

@@ -89,6 +89,19 @@ TARGETS = (
     Target("bayespeft.report.conformal", CONFORMAL),
     Target("bayespeft.report.decision", ("tests/report/test_decision.py",)),
     Target("bayespeft.report.selection", ("tests/report/test_selection.py", "tests/report/test_decision.py")),
+    Target("bayespeft.gaussians.outer", ("tests/gaussians/test_outer.py",)),
+    Target(
+        "bayespeft.prediction.output_layer",
+        ("tests/prediction/test_output_layer.py", "tests/prediction/test_jacobian.py"),
+    ),
+    Target("bayespeft.training.horizon", ("tests/training/test_horizon.py",)),
+    Target("bayespeft.training.lookout", ("tests/training/test_lookout.py",)),
+    Target(
+        "bayespeft.training.cross_fitting", ("tests/training/test_cross_fitting.py", "tests/training/test_held_out.py")
+    ),
+    Target("bayespeft.training.differences", ("tests/training/test_gradients.py",)),
+    Target("bayespeft.layers.architecture", ("tests/layers/test_architecture.py",)),
+    Target("bayespeft.data.checks", ("tests/data/test_checks.py",)),
     Target("bayespeft.guides.laplace", ("tests/guides/test_laplace.py",)),
     Target("bayespeft.guides.laplace_full", ("tests/guides/test_laplace.py",)),
     Target("bayespeft.guides.laplace_kronecker", ("tests/guides/test_laplace.py",)),

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from bayespeft.compare import Comparison
 from bayespeft.compare.results import Results, _digest
 from bayespeft.compare.study import key
-from bayespeft.errors import DataError
+from bayespeft.errors import DataError, FileError
 from tests.compare.conftest import lines, made_up
 
 
@@ -34,6 +34,20 @@ def test_runs_are_read_as_they_were_written(results):
     newer = {**first, "device": "cuda:0"}
     results.append(newer)
     assert results.read()[key(first)] == newer
+
+
+def test_a_full_disk_is_told_and_leaves_the_runs_before(results, monkeypatch):
+    results.append(made_up("a", 0))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    for write in (lambda: results.append(made_up("a", 1)), lambda: results.add([made_up("b")])):
+        with pytest.raises(FileError, match=r"results.jsonl' can't be written: No space left on device\. .*make room"):
+            write()
+    monkeypatch.undo()
+    assert key(made_up("a", 0)) in results.read()
 
 
 def signed(run):

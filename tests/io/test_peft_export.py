@@ -102,7 +102,7 @@ class TestExport:
         posterior.export_peft(tmp_path / "out")
         before = (tmp_path / "out" / CONFIG).read_bytes()
         monkeypatch.setattr(peft_export, "save_file", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
-        with pytest.raises(OSError, match="disk full"):
+        with pytest.raises(CheckpointError, match=r"can't be written: disk full\. Choose another path"):
             posterior.export_peft(tmp_path / "out")
         assert (tmp_path / "out" / CONFIG).read_bytes() == before
         assert [p.name for p in tmp_path.iterdir()] == ["out"]

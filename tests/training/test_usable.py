@@ -40,7 +40,7 @@ def test_a_directory_serves_one_fit_at_a_time(mlp, xy, tmp_path):
     try:
         assert other.stdout is not None
         assert other.stdout.readline() == b"in\n"
-        with pytest.raises(CheckpointError, match=r"checkpoint: .*is in use by another process"):
+        with pytest.raises(CheckpointError, match=r"checkpoint: .*is in use by another process or thread"):
             fit(mlp, xy, tmp_path / "state")
     finally:
         other.kill()

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from bayespeft.errors import FileError
+from bayespeft.errors import DataError, FileError
 from bayespeft.utils import files
 
 
@@ -49,6 +49,23 @@ def test_a_folder_in_use_is_refused_to_who_does_not_wait(tmp_path):
         second = subprocess.run(
             [sys.executable, "-c", code, tmp_path / "new"], capture_output=True, text=True, check=False
         )
-    assert "is in use by another process: wait until it ends" in second.stderr
+    assert "is in use by another process or thread: wait until it ends" in second.stderr
     with files.locked(tmp_path / "new", wait=False):
         pass
+
+
+def test_what_the_system_refuses_is_told_with_the_path(tmp_path):
+    """Errors of ours pass as they are, and so do those of mistakes."""
+
+    def raising(error, *others):
+        with files.told(tmp_path / "out", *others):
+            raise error
+
+    for error in (OSError(28, "No space left on device"), ValueError("No space left on device")):
+        with pytest.raises(FileError, match=r"out' can't be written: No space left on device\. Choose another path"):
+            raising(error, ValueError)
+    for mine in (FileError("mine"), DataError("mine")):
+        with pytest.raises(type(mine), match=r"^mine$"):
+            raising(mine, ValueError)
+    with pytest.raises(KeyError):
+        raising(KeyError("x"))

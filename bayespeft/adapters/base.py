@@ -92,6 +92,18 @@ class Adapter(Plugin, ABC):
         """Return A (r, n), B (m, r) and s with `delta` = s B A exactly, or None where the adapter has no such form."""
         return None
 
+    def from_lora(self, a: Tensor, b: Tensor, scale: float) -> tuple[Adapter, dict[str, Tensor]] | None:
+        """Return this adapter, of the rank that it takes, and values of all its factors with `delta` = s B A.
+
+        None where the adapter can't begin at a LoRA, as most can't.
+
+        Args:
+            a: (r, n).
+            b: (m, r).
+            scale: s.
+        """
+        return None
+
     def low_rank_change(self, factors: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor, Tensor]:
         """Return left (m, k) and right (k, n) with `delta` = left @ right.
 

@@ -11,11 +11,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from bayespeft.adapters.base import low_rank_points
+from bayespeft.adapters.base import Adapter, low_rank_points
+from bayespeft.adapters.frames import product_svd
 from bayespeft.adapters.low_rank import LowRank
 from bayespeft.layers.factors import Factor
 from bayespeft.layers.layer import Layer
 from bayespeft.layers.weights import Weight
+
+# Of the largest singular value of a LoRA: a direction below it counts as one that is not used yet.
+_LEAST = 1e-3
 
 
 class Core(LowRank):
@@ -40,6 +44,22 @@ class Core(LowRank):
     def to_lora(self, factors: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor, Tensor, float]:
         """Return A, B C and s."""
         return factors["A"], factors["B"] @ factors["C"], self.scaling
+
+    def from_lora(self, a: Tensor, b: Tensor, scale: float) -> tuple[Adapter, dict[str, Tensor]] | None:
+        """Return B = U R, A = Q V^T and C = I in the frame of s B A = s U S V^T, with R Q = S, both the root of S.
+
+        A LoRA does not change if its channels are turned among each other, but what is drawn between them would: singular
+        vectors are one frame for all of these. A direction that the LoRA has not begun to use keeps an A, so that it can be
+        learned: there Q is not the root.
+        """
+        # An adapter that stands on this one has frames of its own.
+        if self.kind != "core":
+            return None
+        left, values, right = product_svd(b, a)
+        least = _LEAST * float(values.max()) or right.shape[1] ** -0.5
+        root = values.clamp_min(least).sqrt()
+        adapter = self.replace(r=len(values), alpha=scale * len(values))
+        return adapter, {"A": root[:, None] * right, "B": left * (values / root), "C": torch.eye(len(values))}
 
 
 ADAPTER = Core

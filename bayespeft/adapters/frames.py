@@ -31,6 +31,13 @@ def full_svd(matrix: Tensor) -> Frames:
     return _signed(*torch.linalg.svd(matrix.double(), full_matrices=False))
 
 
+def product_svd(left: Tensor, right: Tensor) -> Frames:
+    """Return all singular triplets of a product of (m, r) and (r, n), as `full_svd`, without the product."""
+    (rows, upper), (columns, lower) = torch.linalg.qr(left.double()), torch.linalg.qr(right.double().mT)
+    u, values, v = torch.linalg.svd(upper @ lower.mT, full_matrices=False)
+    return _signed(rows @ u, values, v @ columns.mT)
+
+
 def truncated_svd(
     matrix: Tensor, r: int, generator: torch.Generator, layer: Layer, exact_up_to: int | None = None
 ) -> Frames:

@@ -53,18 +53,41 @@ def start_placements(start: Posterior, model: nn.Module, method: Method) -> tupl
     if start.joint_guide.latent.members is not None:
         raise ConfigError("start= is an ensemble: the mean of its members' weights is no network that was trained.")
     latent = {"latent": method.adapter.latent} if hasattr(method.adapter, "latent") else {}
+    made = _from_lora(start, method)
     placements = []
     for placement in start.placements:
-        adapter = placement.adapter
-        if not placement.head and adapter.kind != method.adapter.kind:
+        adapter, name = placement.adapter, placement.layer.name
+        if name in made:
+            adapter = made[name][0]
+        elif not placement.head and adapter.kind != method.adapter.kind:
             raise ConfigError(
-                f"start= has the adapter '{adapter.kind}' at layer '{placement.layer.name}', method '{method.name}' needs "
+                f"start= has the adapter '{adapter.kind}' at layer '{name}', method '{method.name}' needs "
                 f"'{method.adapter.kind}': fit the start with that adapter, or name start's with adapter=."
             )
         placements.append(
             replace(placement, adapter=adapter.replace(**latent) if hasattr(adapter, "latent") else adapter)
         )
     return tuple(placements)
+
+
+def _from_lora(start: Posterior, method: Method) -> dict[str, tuple[Adapter, dict[str, Tensor]]]:
+    """Return the method's adapter, and its values, at each layer where the start's is another one of a LoRA's form."""
+    found = {}
+    means = start.joint_guide.mean()
+    for placement in start.placements:
+        adapter, layer = placement.adapter, placement.layer
+        if placement.head or adapter.kind == method.adapter.kind:
+            continue
+        own = {
+            stack.factor: means[stack.name][stack.rows[layer.name]].detach().cpu()
+            for stack in start.joint_guide.stacks
+            if layer.name in stack.rows
+        }
+        lora = adapter.to_lora(own, layer)
+        made = None if lora is None else method.adapter.from_lora(*lora)
+        if made is not None:
+            found[layer.name] = made
+    return found
 
 
 def start_stacks(
@@ -86,7 +109,7 @@ def start_stacks(
     return stacked([(p, factors(p)) for p in placements], method)
 
 
-def started_at(stacks: Sequence[StackedFactor], start: Posterior) -> list[StackedFactor]:
+def started_at(stacks: Sequence[StackedFactor], start: Posterior, method: Method) -> list[StackedFactor]:
     """Return stacks whose initial values are the means of a fitted posterior; what it lacks starts where the adapter says.
 
     Raises:
@@ -98,6 +121,9 @@ def started_at(stacks: Sequence[StackedFactor], start: Posterior) -> list[Stacke
         for stack in start.joint_guide.stacks
         for layer, row in stack.rows.items()
     }
+    made = _from_lora(start, method)
+    values = {key: value for key, value in values.items() if key[0] not in made}
+    values |= {(layer, factor): value for layer, (_, own) in made.items() for factor, value in own.items()}
     lost = {factor for _, factor in values} - {stack.factor for stack in stacks}
     if lost:
         raise ConfigError(
@@ -105,7 +131,7 @@ def started_at(stacks: Sequence[StackedFactor], start: Posterior) -> list[Stacke
             "take a method whose adapter has it, or latent= with that factor."
         )
 
-    centers = start.joint_guide.centers()
+    centers = {key: value for key, value in start.joint_guide.centers().items() if key[0] not in made}
 
     def of(found: Mapping[tuple[str, str], Tensor], stack: StackedFactor, own: Tensor) -> Tensor:
         return torch.stack([found.get((layer, stack.factor), own[row]) for row, layer in enumerate(stack.owners)])

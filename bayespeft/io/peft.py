@@ -43,6 +43,9 @@ _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _PLAIN_INITS = (True, False, "gaussian", "orthogonal", "eva")
 _MERGE = "merge it in peft (model.merge_and_unload()) and take the merged network as the base"
 
+# peft writes the weights of a base under this name, beside a LoRA on it.
+_BASE = ".base_layer."
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoraPair:
@@ -81,6 +84,7 @@ def read_lora(directory: str | os.PathLike[str], model: nn.Module) -> PeftLora:
     layers = all_layers(model)
     halves: dict[str, dict[str, Tensor]] = {}
     others: dict[str, Tensor] = {}
+    own = model.state_dict()
     for key, value in tensors.items():
         name = key.removeprefix(PREFIX)
         if not torch.isfinite(value.float()).all():
@@ -92,6 +96,8 @@ def read_lora(directory: str | os.PathLike[str], model: nn.Module) -> PeftLora:
             raise CheckpointError(
                 f"tensor '{key}' is no A or B of a linear layer, but belongs to an embedding, a DoRA or a LoRA bias; {_MERGE}."
             )
+        elif _BASE in name:
+            _check_base(name.replace(_BASE, "."), value, own)
         else:
             others[name] = value
     if not halves:
@@ -108,6 +114,21 @@ def read_lora(directory: str | os.PathLike[str], model: nn.Module) -> PeftLora:
             if named and module.state_dict() and not any(key.startswith(f"{name}.") for key in others):
                 raise CheckpointError(f"modules_to_save lists '{wanted}', but the file holds no tensor of '{name}'.")
     return PeftLora(pairs, _whole_layers(others, layers, model), files)
+
+
+def _check_base(name: str, value: Tensor, own: Mapping[str, Tensor]) -> None:
+    """Check a weight of the base, which peft writes beside a LoRA on an embedding or an output embedding.
+
+    Raises:
+        CheckpointError: the network has none of that name, or another one.
+    """
+    there = own.get(name)
+    if there is None or there.shape != value.shape or not torch.equal(value.to(there), there):
+        has = "lacks it" if there is None else "has another one"
+        raise CheckpointError(
+            f"the file holds the base's '{name}' of shape {tuple(value.shape)}, and this network {has}: load the base that the "
+            "LoRA was trained on, with the same vocabulary."
+        )
 
 
 def _read_files(source: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from bayespeft.networks.configuration import setting
@@ -62,6 +63,9 @@ def left_positions(model: nn.Module, mask: Tensor) -> dict[str, Tensor]:
         model: which counts padding as well, if it has absolute positions.
         mask: (n, T), 1 at tokens.
     """
-    if not takes(model, "position_ids") or bool(mask[:, 0].all()) or padded_tables(model):
+    if not takes(model, "position_ids") or padded_tables(model):
+        return {}
+    # What is exported can't look at values; these positions are right where no row is padded, too.
+    if not torch.compiler.is_compiling() and bool(mask[:, 0].all()):
         return {}
     return {"position_ids": (mask.cumsum(1) - 1).clamp_min(0)}

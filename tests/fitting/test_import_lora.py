@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 import bayespeft
 from bayespeft.adapters.full import Full
 from bayespeft.adapters.lora import Lora
-from bayespeft.errors import ConfigError
+from bayespeft.errors import CheckpointError, ConfigError
 from bayespeft.io.peft import CONFIG, TENSORS
 from tests.io.lora import LETTERS, close, differ, label_log_probs, log_probs, peft_trained
 
@@ -90,6 +90,17 @@ class TestImport:
         network = peft_trained(llama, tmp_path, target_modules=["q_proj"], modules_to_save=["lm_head", "mlp.up_proj"])
         posterior = bayespeft.import_lora(tmp_path, llama, tokenizer=tokenizer, likelihood=LETTERS)
         close(posterior.predict(questions).log_probs, label_log_probs(network, posterior, questions))
+
+    def test_output_layer_adapted(self, llama, tokenizer, questions, tmp_path):
+        """peft writes the base's own weight beside it."""
+        network = peft_trained(llama, tmp_path, target_modules=["q_proj", "lm_head"])
+        assert any(".base_layer." in name for name in load_file(tmp_path / TENSORS))
+        posterior = bayespeft.import_lora(tmp_path, llama, tokenizer=tokenizer, likelihood=LETTERS)
+        close(posterior.predict(questions).log_probs, label_log_probs(network, posterior, questions))
+        with torch.no_grad():
+            llama.lm_head.weight[0, 0] += 1
+        with pytest.raises(CheckpointError, match=r"base's 'lm_head.weight' .* this network has another one"):
+            bayespeft.import_lora(tmp_path, llama, tokenizer=tokenizer, likelihood=LETTERS)
 
     def test_conv1d_saved_whole(self, gpt2, tokenizer, questions, tmp_path):
         network = peft_trained(gpt2, tmp_path, target_modules=["c_attn"], modules_to_save=["c_fc"], fan_in_fan_out=True)

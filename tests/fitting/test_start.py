@@ -84,8 +84,43 @@ def test_a_posterior_of_its_own_kind_can_go_on(mlp, xy):
 
 
 def test_another_kind_of_adapter_is_refused(mle, mlp, xy):
-    with pytest.raises(ConfigError, match="start= has the adapter 'lora' at layer '0', method 'melora' needs 'core'"):
-        bayespeft.fit(mlp, xy, "melora", start=mle, progress=False)
+    with pytest.raises(
+        ConfigError, match="start= has the adapter 'lora' at layer '0', method 'lora_xs_bayes' needs 'frozen_core'"
+    ):
+        bayespeft.fit(mlp, xy, "lora_xs_bayes", start=mle, progress=False)
+
+
+@pytest.mark.parametrize("name", ["melora", "melora_full"])
+def test_a_core_is_set_into_the_frame_of_a_lora(mle, mlp, xy, name, tmp_path):
+    posterior = bayespeft.fit(mlp, xy, name, start=mle, train=STILL, progress=False)
+    expected = mle.predict(xy).log_probs
+    torch.testing.assert_close(posterior.predict(xy, draws=0).log_probs, expected, atol=1e-5, rtol=0)
+    assert {(p.adapter.kind, p.adapter.r, p.adapter.alpha) for p in posterior.placements} == {("core", 2, 5)}
+    stacks = posterior.joint_guide.stacks
+    means = {
+        (layer, stack.factor): posterior.joint_guide.mean()[stack.name][row]
+        for stack in stacks
+        for layer, row in stack.rows.items()
+    }
+    for layer in ("0", "2"):
+        a, b, core = (means[layer, factor] for factor in "ABC")
+        torch.testing.assert_close(core, torch.eye(2))
+        # B^T B = A A^T = S / s: singular vectors, which a turn of the LoRA's channels does not change.
+        change = posterior.placements[0].adapter.delta({"A": a, "B": b, "C": core}, posterior.placements[0].layer)
+        values = torch.linalg.svdvals(change)[:2] / 2.5
+        torch.testing.assert_close(a @ a.T, values.diag(), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(b.T @ b, values.diag(), atol=1e-5, rtol=1e-4)
+    trained = bayespeft.fit(mlp, xy, name, start=mle, train=TrainConfig(steps=20, lr=1e-2), progress=False)
+    assert not torch.allclose(trained.predict(xy, draws=0).log_probs, expected, atol=1e-3)
+    trained.save(tmp_path / "core")
+    again = bayespeft.load(tmp_path / "core", mlp)
+    assert torch.equal(again.predict(xy, draws=2).log_probs, trained.predict(xy, draws=2).log_probs)
+
+
+def test_a_lora_that_has_learned_nothing_is_no_dead_start(mlp, xy):
+    blank = bayespeft.fit(mlp, xy, "mle", adapter=Lora(r=2), targets=["0"], train=STILL, progress=False)
+    posterior = bayespeft.fit(mlp, xy, "melora", start=blank, train=TrainConfig(steps=30, lr=1e-2), progress=False)
+    assert not torch.allclose(posterior.predict(xy, draws=0).log_probs, blank.predict(xy).log_probs, atol=1e-3)
 
 
 def test_another_network_is_refused(mle, mlp, xy):

@@ -53,6 +53,18 @@ def test_a_language_model_answers_by_label_tokens(llama, questions, tokenizer):
     torch.testing.assert_close(found.double(), wanted, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("padded", [0, 2])
+def test_a_language_model_is_exported(llama, questions, tokenizer, padded):
+    frozen = bayespeft.fit(llama, questions, "melora", tokenizer=tokenizer, **OPTIONS).freeze(draws=3)
+    ids = torch.randint(4, 30, (3, 9), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    program = torch.export.export(frozen, (), {"input_ids": ids, "attention_mask": mask})
+    mask[1, :padded] = 0
+    torch.testing.assert_close(
+        program.module()(input_ids=ids, attention_mask=mask), frozen(input_ids=ids, attention_mask=mask)
+    )
+
+
 def test_threads_share_one(mlp, xy):
     frozen = bayespeft.fit(mlp, xy, "melora", targets="all-linear", **OPTIONS).freeze(draws=5)
     parts = xy[0].split(7)

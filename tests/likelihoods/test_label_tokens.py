@@ -6,7 +6,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import BloomConfig, BloomForCausalLM, Gemma2Config, Gemma2ForCausalLM
+from torch.utils.data import DataLoader
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    CLIPVisionConfig,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+)
 
 import bayespeft
 from bayespeft import TrainConfig
@@ -221,3 +231,30 @@ def test_rows_that_are_tokenised_say_how_many_choices_they_offer(llama, tokenize
     for wrong in (0, 4, 1.5):
         with pytest.raises(DataError, match=f"example 0 has {wrong:g} in column 'offered'"):
             posterior.predict([{**rows[0], "offered": wrong}])
+
+
+def test_a_network_that_sees_answers_by_label_tokens():
+    """Batches of a loader bring pictures beside the tokens: each row is read with its own, whatever tokens rows share."""
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    network = LlavaForConditionalGeneration(
+        LlavaConfig(
+            vision_config=CLIPVisionConfig(**sizes, image_size=16, patch_size=8, initializer_range=0.5),
+            text_config=LlamaConfig(**sizes, vocab_size=64, pad_token_id=0, initializer_range=0.5),
+            image_token_index=60,
+            vision_feature_layer=-1,
+        )
+    ).eval()
+    pictures = torch.randn(32, 3, 16, 16)
+    ids = torch.tensor([[2, *[60] * 4, 7, 8]] * 32)
+    rows = [
+        {"input_ids": ids[i], "attention_mask": torch.ones_like(ids[i]), "pixel_values": pictures[i], "labels": i % 2}
+        for i in range(32)
+    ]
+    options = {"likelihood": LabelTokens(token_ids=(5, 9)), "targets": ["q_proj", "v_proj"], "progress": False}
+    posterior = bayespeft.fit(network, DataLoader(rows, batch_size=8), "melora", train=TrainConfig(steps=2), **options)
+    found = posterior.predict(DataLoader(rows, batch_size=16), draws=0).probs
+    assert len(found.unique(dim=0)) == 32, "no two pictures are alike"
+    with torch.no_grad():
+        logits = posterior.merged_model()(input_ids=ids, pixel_values=pictures).logits[:, -1, [5, 9]]
+    torch.testing.assert_close(found, logits.double().softmax(-1), atol=1e-5, rtol=1e-4)

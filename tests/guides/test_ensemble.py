@@ -172,7 +172,7 @@ def test_members_have_fresh_heads_of_their_own(bert, tokenizer, sentences, tmp_p
 
 
 def test_members_share_what_is_fixed(mlp, xy):
-    method = THREE.replace(adapter=Projected())
+    method = THREE.replace(adapter=Projected(), train=THREE.train.replace(steps=100))
     with assemble(mlp, source_of(xy), method, targets="all-linear") as assembly:
         problem = assembly.problem
         fresh = problem.fresh_stacks(123)

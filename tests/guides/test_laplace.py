@@ -343,6 +343,7 @@ def test_noise_and_spread_together_make_up_the_error_on_rows_that_the_point_had_
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 1))
     options = {"targets": "all-linear", "likelihood": "regression", "progress": False, "seed": 0}
+    options["train"] = TrainConfig(most_steps=100)
     judges = {"validation": (x + 0.1, data[1])} if started else {}
     point = bayespeft.fit(model, data, "map", **options, **judges)
     start = {"start": point, **judges} if started else {}

@@ -327,7 +327,7 @@ def test_every_layer_of_a_quantised_base_learns_and_the_base_stays_bit_equal(bit
 @pytest.mark.parametrize("activation", [nn.Tanh, nn.LeakyReLU, nn.GELU])
 def test_a_cut_is_found_in_every_network_and_none_where_there_is_none(activation):
     """Along few directions most of a cut may show nothing: the derivative is off by a normal deviate in each."""
-    for seed in range(8):
+    for seed in range(3):
         torch.manual_seed(seed)
         model = nn.Sequential(Packing(5, 4), activation(), Packing(4, 4), activation(), Packing(4, 3)).eval()
         check(model)

@@ -84,7 +84,7 @@ def test_labels_that_are_noise_stop_early_and_are_predicted_as_noise(mlp):
 
 
 def test_labels_that_are_clear_are_learned(mlp):
-    posterior = bayespeft.fit(mlp, points(150, 0.0), "map", train=FREE.replace(most_steps=600), **OPTIONS)
+    posterior = bayespeft.fit(mlp, points(150, 0.0), "map", train=FREE.replace(most_steps=250), **OPTIONS)
     report = posterior.report(points(400, 0.0, seed=1), quotes=0)
     assert report.accuracy.value > 0.85
     assert report.ece.value < 0.1

@@ -137,6 +137,7 @@ def assemble(
     with Attachment(placements, merged) as attachment:
         apart = joint_guide.stochastic and (joint_guide.noise != "batch" or not method.guide.variational)
         classes = probe(model, attachment, stacks, chosen, first, apart)
+        chosen.check_outputs(classes)
         check_labels(examples, chosen, classes)
         if method.guide.curved:
             # A likelihood without it is refused now, because the guide asks for it only after the training.

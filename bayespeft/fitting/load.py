@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from bayespeft.adapters.attach import Placement
-from bayespeft.errors import BayesPeftError, CheckpointError
+from bayespeft.errors import BayesPeftError, CheckpointError, ConfigError
 from bayespeft.fitting.assemble import merging
 from bayespeft.fitting.stacking import blank_stacks
 from bayespeft.io import checkpoint
@@ -67,6 +67,10 @@ def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Reader
             f"the posterior in '{directory}' is over {saved.classes} classes, and this network has {outputs} outputs: load it "
             f"with num_labels={saved.classes}."
         )
+    try:
+        saved.likelihood.check_outputs(saved.classes)
+    except ConfigError as error:
+        raise CheckpointError(f"the settings in '{directory}' can't be used: {error}") from None
     _check_fresh(saved, layers, directory)
     check_fingerprint(saved.base.fingerprint, model, exclude={*saved.heads, *saved.idle})
     if tokenizer is not None and saved.base.reading not in ("", own := reading(tokenizer)) and own:

@@ -64,7 +64,8 @@ class Saved(_Part):
     idle: tuple[str, ...]
     classes: Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)]
     seed: Annotated[Seed, Field(strict=True)]
-    temperature: Annotated[float, Field(gt=0, strict=True)]
+    # Beyond these no probability of logits in double precision is left.
+    temperature: Annotated[float, Field(ge=1e-6, le=1e6, strict=True)]
     base: Base
     history: History
     merged: dict[str, int | None] | None = None

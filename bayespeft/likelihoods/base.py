@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -46,7 +47,7 @@ class Likelihood(Plugin, ABC):
     padding_side: ClassVar[Literal["left", "right"] | None] = None
     # Labels are token sequences, which may have lengths of their own.
     token_labels: ClassVar[bool] = False
-    max_length: int | None = None
+    max_length: int | None = Field(default=None, ge=1, lt=2**31)
     pads: Literal["left", "right"] | None = None
 
     def resolve(self, model: nn.Module, tokenizer: Any, rows: Sequence[Row] | None) -> Likelihood:
@@ -57,6 +58,13 @@ class Likelihood(Plugin, ABC):
     def class_names(self) -> tuple[str, ...]:
         """What somebody called the classes, in the order of the network's outputs; none where nobody did."""
         return ()
+
+    def check_outputs(self, outputs: int) -> None:
+        """Check that these settings can be those of a network with so many outputs, along the last axis.
+
+        Raises:
+            ConfigError: they can't.
+        """
 
     def named(self, names: Sequence[str]) -> Likelihood:
         """Return this likelihood with the data's names of its classes, where nobody else named them."""

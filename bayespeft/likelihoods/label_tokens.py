@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -20,6 +21,7 @@ from bayespeft.errors import AttachError, DataError
 from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.likelihoods.prompts import LETTERS, answer_tokens, multiple_choice
 from bayespeft.likelihoods.tokens import added, ending, whole_texts
+from bayespeft.networks.configuration import setting
 from bayespeft.networks.embeddings import output_embedding
 from bayespeft.networks.positions import left_positions, token_limit
 from bayespeft.utils.sharded import is_sharded
@@ -44,7 +46,22 @@ class LabelTokens(Categorical):
     reads: ClassVar[tuple[str, ...]] = (OFFERED,)
     template: str = "Question: {question}\n{choices}\nAnswer:"
     labels: tuple[str, ...] = ()
-    token_ids: tuple[int, ...] = ()
+    token_ids: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = ()
+
+    @model_validator(mode="after")
+    def _apart(self) -> LabelTokens:
+        for name, values in (("labels", self.labels), ("token_ids", self.token_ids)):
+            if len({*values}) < len(values) or len(values) == 1:
+                raise ValueError(f"{name}={values}: one of its own for each class, of which there are at least two")
+        if self.labels and self.token_ids and len(self.labels) != len(self.token_ids):
+            raise ValueError(f"{len(self.labels)} labels and {len(self.token_ids)} token_ids: they must be as many")
+        if not all(label.strip() and label.isprintable() for label in self.labels):
+            raise ValueError(f"labels={self.labels}: each must be a text that can be read")
+        if "{question}" not in self.template:
+            raise ValueError(
+                f"template={self.template!r:.80} lacks {{question}}, so that all rows would be the same prompt"
+            )
+        return self
 
     def resolve(self, model: nn.Module, tokenizer: Any, rows: Sequence[Row] | None) -> LabelTokens:
         """Find the labels' tokens.
@@ -151,6 +168,9 @@ class LabelTokens(Categorical):
         arguments = {**left_positions(model, mask), **own, "attention_mask": mask, **cache}
         ids = torch.tensor(self.token_ids, device=mask.device)
         head, name = _output_embedding(model)
+        size = setting(model, "vocab_size") if head is None else len(head.weight)
+        if size is not None and max(self.token_ids) >= size:
+            raise DataError(f"token_ids has {max(self.token_ids)}, and {type(model).__name__} knows 0..{size - 1}.")
         if head is None or head._forward_hooks:
             # An adapted (or unusual) output layer must run as it is; then at least only the positions that count.
             kept, place = torch.unique(last, return_inverse=True)

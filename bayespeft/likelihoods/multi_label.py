@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from bayespeft.data.columns import Row, label_of
-from bayespeft.errors import DataError
+from bayespeft.errors import ConfigError, DataError
 from bayespeft.likelihoods.named_classes import NamedClasses
 from bayespeft.likelihoods.sequence_classification import number_of
 from bayespeft.networks.configuration import names_of_outputs, setting
@@ -51,6 +51,12 @@ class MultiLabel(NamedClasses):
             return found
         labels = [label for i, row in enumerate(rows) if (label := label_of(row, i)) is not None]
         return found.replace(form=form_of(labels, count)) if labels else found
+
+    def check_outputs(self, outputs: int) -> None:
+        """Check that there are as many labels as outputs, and their names."""
+        super().check_outputs(outputs)
+        if self.classes not in (None, outputs):
+            raise ConfigError(f"classes={self.classes}: the network has {outputs} outputs, one for each label.")
 
     def label(self, label: Any, row: int) -> list[int]:
         """Return a row's labels as K zeros and ones."""

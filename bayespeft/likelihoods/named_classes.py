@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from bayespeft.data.class_names import given
+from bayespeft.errors import ConfigError
 from bayespeft.likelihoods.text import TextLikelihood
 
 T = TypeVar("T", bound="NamedClasses")
@@ -24,6 +25,15 @@ class NamedClasses(TextLikelihood):
     def class_names(self) -> tuple[str, ...]:
         """The names; LABEL_0, LABEL_1, ... are none."""
         return given(self.label_names)
+
+    def check_outputs(self, outputs: int) -> None:
+        """Check that there are no more names than outputs, and none twice."""
+        names = self.class_names
+        if len(names) > outputs or len({*names}) < len(names):
+            raise ConfigError(
+                f"label_names has {len(names)} names, {len({*names})} of them different, for the network's {outputs} outputs: "
+                "give each output a name of its own."
+            )
 
     def named(self: T, names: Sequence[str]) -> T:
         """Return this likelihood with the data's names of its classes, where nobody else named them.

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from bayespeft.data.batch import Batch
-from bayespeft.errors import DataError
+from bayespeft.errors import ConfigError, DataError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.text import TextLikelihood
 from bayespeft.predictive.average import Normals
@@ -59,6 +59,15 @@ class Regression(TextLikelihood):
         if not isinstance(other, Regression):
             return self
         return self.replace(standardise=bool(other.standardise), center=other.center, spread=other.spread)
+
+    def check_outputs(self, outputs: int) -> None:
+        """Check that the units are those of as many targets."""
+        if self.center and len(self.center) != outputs:
+            raise ConfigError(
+                f"center has {len(self.center)} means: the network has {outputs} outputs, one for each target."
+            )
+        if self.standardise and self.spread is not None and not self.center:
+            raise ConfigError("standardise=True with a spread, and without the center: give both, or neither.")
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the means (n, d)."""

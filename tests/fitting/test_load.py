@@ -48,14 +48,45 @@ def test_checkpoint_of_another_network_is_an_error(bert, llama, tokenizer, sente
         bayespeft.load(tmp_path / "out", bert)
 
 
+def edit(folder, likelihood=(), **changes):
+    """Change settings of a saved posterior, under a digest that fits."""
+    settings = json.loads((folder / "posterior.json").read_text())
+    settings = {**settings, "likelihood": {**settings["likelihood"], **dict(likelihood)}, **changes}
+    settings.pop("sha256")
+    settings["sha256"] = digest(json.dumps(settings, sort_keys=True).encode())
+    (folder / "posterior.json").write_text(json.dumps(settings))
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "told"),
+    [
+        ("regression", {"likelihood": {"center": [0.0]}}, r"center has 1 means: the network has 3 outputs"),
+        ("regression", {"likelihood": {"center": []}}, "standardise=True with a spread, and without the center"),
+        ("regression", {"likelihood": {"max_length": -1}}, "max_length: Input should be greater than or equal to 1"),
+        ("multi_label", {"likelihood": {"classes": 4}}, "classes=4: the network has 3 outputs, one for each label"),
+        ("multi_label", {"likelihood": {"label_names": ["a", "b", "a"]}}, "3 names, 2 of them different"),
+        (
+            "multi_label",
+            {"likelihood": {"label_names": ["a", "b", "c", "d"]}},
+            "has 4 names, 4 of them different, for .* 3",
+        ),
+        ("multi_label", {"temperature": 5e-324}, "temperature: Input should be greater than or equal to 0.000001"),
+        ("multi_label", {"temperature": 1e300}, "temperature: Input should be less than or equal to 1"),
+    ],
+)
+def test_settings_that_can_not_be_those_of_the_network_are_refused(mlp, xy, tmp_path, kind, changes, told):
+    labels = xy[0][:, :3] if kind == "regression" else (xy[0][:, :3] > 0).float()
+    quick(mlp, (xy[0], labels), targets=["0"], likelihood=kind).save(tmp_path / "out")
+    bayespeft.load(tmp_path / "out", mlp)
+    edit(tmp_path / "out", **changes)
+    with pytest.raises(CheckpointError, match=told):
+        bayespeft.load(tmp_path / "out", mlp)
+
+
 def test_a_file_that_names_another_number_of_classes_says_so(mlp, xy, tmp_path):
     """No head is saved that would tell it on loading: the first outputs do."""
     quick(mlp, xy, targets=["0"]).save(tmp_path / "out")
-    settings = json.loads((tmp_path / "out" / "posterior.json").read_text())
-    settings = {**settings, "classes": 7}
-    settings.pop("sha256")
-    settings["sha256"] = digest(json.dumps(settings, sort_keys=True).encode())
-    (tmp_path / "out" / "posterior.json").write_text(json.dumps(settings))
+    edit(tmp_path / "out", classes=7)
     loaded = bayespeft.load(tmp_path / "out", mlp)
     for prediction in ("sampled", "linearised"):
         with pytest.raises(

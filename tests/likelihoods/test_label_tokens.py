@@ -21,7 +21,7 @@ from transformers import (
 import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.data.batch import Batch
-from bayespeft.errors import AttachError, DataError
+from bayespeft.errors import AttachError, ConfigError, DataError
 from bayespeft.likelihoods.label_tokens import LabelTokens
 from bayespeft.likelihoods.prompts import answer_tokens
 
@@ -258,3 +258,29 @@ def test_a_network_that_sees_answers_by_label_tokens():
     with torch.no_grad():
         logits = posterior.merged_model()(input_ids=ids, pixel_values=pictures).logits[:, -1, [5, 9]]
     torch.testing.assert_close(found, logits.double().softmax(-1), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"labels": ("A",)}, "labels=.*: one of its own for each class, of which there are at least two"),
+        ({"labels": ("A", "B", "A")}, "labels=.*: one of its own for each class"),
+        ({"token_ids": (5, 5)}, "token_ids=.*: one of its own for each class"),
+        ({"token_ids": (-1, 5)}, "token_ids.0: Input should be greater than or equal to 0"),
+        ({"token_ids": (2**63, 5)}, "token_ids.0: Input should be less than"),
+        ({"labels": ("A", "B"), "token_ids": (4, 5, 6)}, "2 labels and 3 token_ids: they must be as many"),
+        ({"labels": ("A", " ")}, "each must be a text that can be read"),
+        ({"labels": ("A", "\x1b[2J")}, "each must be a text that can be read"),
+        ({"labels": ("A", "\ud800")}, "each must be a text that can be read"),
+        ({"template": "Which one? {choices}"}, "lacks {question}, so that all rows would be the same prompt"),
+        ({"max_length": 0}, "max_length: Input should be greater than or equal to 1"),
+    ],
+)
+def test_settings_that_give_no_right_number_are_refused(settings, told):
+    with pytest.raises(ConfigError, match=told):
+        LabelTokens(**settings)
+
+
+def test_a_token_beyond_the_vocabulary_is_named(llama):
+    with pytest.raises(DataError, match=r"token_ids has 64, and LlamaForCausalLM knows 0\.\.63"):
+        LabelTokens(token_ids=(5, 64)).logits(llama, padded("left"))

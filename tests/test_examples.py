@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import runpy
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
+import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForSequenceClassification
 
+import bayespeft
 from bayespeft.data.packages import package_folder
 from bayespeft.errors import MissingPackageError
 from bayespeft.pretrained.base import quiet
@@ -119,6 +125,49 @@ def test_any_probabilities(capsys, tmp_path):
     output = capsys.readouterr().out
     assert "promised: 95 %" in output
     assert "validation" in output
+
+
+def test_micro_batching(bert, tokenizer, sentences, tmp_path):
+    """Callers at the same time get what `predict` says, and share passes; what is no text is told to its sender alone."""
+    network, run = save(bert, tokenizer, tmp_path / "network"), tmp_path / "run"
+    train = bayespeft.TrainConfig(steps=2)
+    posterior = bayespeft.fit(bert, sentences, "melora", tokenizer=tokenizer, train=train, progress=False)
+    posterior.save(run)
+    parts = runpy.run_path(str(EXAMPLES / "micro_batching.py"), run_name="examples.micro_batching")
+    with parts["server"](str(run), network, 2, 3, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+
+        def ask(row):
+            with urlopen(Request(address, json.dumps(row).encode())) as reply:
+                return [*json.load(reply).values()]
+
+        with ThreadPoolExecutor(6) as pool:
+            found = list(pool.map(ask, sentences))
+        with pytest.raises(HTTPError, match="400"):
+            ask({"words": "the cat"})
+        server.shutdown()
+    torch.testing.assert_close(
+        torch.tensor(found).double(), posterior.predict(sentences, draws=3).probs, atol=1e-5, rtol=1e-4
+    )
+
+
+def test_micro_batches_are_shared_and_errors_are_the_callers():
+    parts = runpy.run_path(str(EXAMPLES / "micro_batching.py"), run_name="examples.micro_batching")
+    sizes = []
+
+    def answer(texts):
+        sizes.append(len(texts))
+        return torch.tensor([[float(text)] for text in texts])
+
+    batcher = parts["MicroBatcher"](answer, most=4, wait=30.0)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(batcher.ask, "01234567")) == [[float(n)] for n in range(8)]
+    assert sizes == [4, 4]
+    single = parts["MicroBatcher"](answer, most=1)
+    with pytest.raises(ValueError, match="could not convert"):
+        single.ask("x")
+    assert single.ask("7") == [7.0]
 
 
 @pytest.mark.parametrize("engine", ["torch", "accelerate"])

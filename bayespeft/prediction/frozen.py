@@ -7,7 +7,7 @@ one module. Weights of the network are shared with the one that was fitted, not 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -97,6 +97,17 @@ class Frozen(nn.Module):
     def train(self, mode: bool = True) -> Frozen:
         """Stay in evaluation mode."""
         return super().train(False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
+        """Move or cast, torch's way behind `to`, `half`, and so on, without the network that was fitted."""
+        before = torch.__future__.get_overwrite_module_params_on_conversion()
+        # Parameters that are overwritten are new ones: those that are shared would be changed where they are.
+        torch.__future__.set_overwrite_module_params_on_conversion(True)
+        try:
+            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        finally:
+            torch.__future__.set_overwrite_module_params_on_conversion(before)
+        return self
 
     def forward(self, *args: Tensor, **inputs: Tensor) -> Tensor:
         """Return the averaged probabilities (n, K), float32.

@@ -53,6 +53,20 @@ def test_a_language_model_answers_by_label_tokens(llama, questions, tokenizer):
     torch.testing.assert_close(found.double(), wanted, atol=1e-5, rtol=1e-4)
 
 
+def test_it_is_cast_without_the_network_that_was_fitted(bert, sentences, tokenizer):
+    posterior = bayespeft.fit(bert, sentences, "melora", tokenizer=tokenizer, **OPTIONS)
+    before = {name: value.clone() for name, value in bert.state_dict().items()}
+    inputs, frozen = encoded(tokenizer, sentences), posterior.freeze(draws=4)
+    wanted = frozen(**inputs)
+    cast = frozen.double()
+    assert cast is frozen
+    assert {value.dtype for value in frozen.parameters()} == {torch.float64}
+    torch.testing.assert_close(frozen(**inputs), wanted, atol=1e-5, rtol=1e-4)
+    assert all(torch.equal(value, before[name]) for name, value in bert.state_dict().items())
+    assert {value.dtype for value in bert.parameters()} == {torch.float32}
+    torch.testing.assert_close(posterior.predict(sentences, draws=4).probs.float(), wanted, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("padded", [0, 2])
 def test_a_language_model_is_exported(llama, questions, tokenizer, padded):
     frozen = bayespeft.fit(llama, questions, "melora", tokenizer=tokenizer, **OPTIONS).freeze(draws=3)

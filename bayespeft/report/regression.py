@@ -18,7 +18,7 @@ from bayespeft.report.base import DrawnReport
 from bayespeft.report.bootstrap import mean_intervals, skill_score
 from bayespeft.report.metric import Metric, counted, measured
 from bayespeft.report.proportions import proportion
-from bayespeft.report.verdict import LEAST_POWER, POINTS, Kind, Verdict, too_few
+from bayespeft.report.verdict import LEAST_POWER, POINTS, Kind, Verdict, too_few, worthless
 from bayespeft.utils.annotations import Resamples, Seed
 from bayespeft.utils.checks import checked_methods
 
@@ -159,7 +159,7 @@ class RegressionReport(DrawnReport):
         widest = min(self.coverage, key=lambda c: abs(c.level - 0.9))
         held = f"intervals for {100 * widest.level:.0f} % hold {100 * widest.observed.value:.0f} % of the targets"
         if self.calibration_error <= self.calibration_noise + 1e-9:
-            if self.power < LEAST_POWER:
+            if self.power < LEAST_POWER and not worthless(self.skill, self.n):
                 return too_few(self.n, self.calibration_noise, self.power, "90 % intervals that hold only 85 %")
             if self.skill is None or self.skill.low <= 0:
                 reason = (

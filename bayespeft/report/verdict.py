@@ -3,7 +3,8 @@
 The test of calibration is one-sided, at 5 %: is the calibration error larger than what sampling noise alone reaches in 95 of
 100 samples of a calibrated model? Where it is not, that says something only if an error of 5 points would have been noticed:
 the power against it is simulated, and where it is below one half there are too few rows to tell. A model whose error is within
-noise is called calibrated only if it is also better than the trivial answer, which gives every row the base rates.
+noise is called calibrated only if it is also better than the trivial answer, which gives every row the base rates. However few
+the rows, that it is hardly better may be clear already, and is then what is said.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ POINTS = 0.05
 """The miscalibration that a report should be able to notice."""
 
 LEAST_POWER = 0.5
+
+LEAST_SKILL, LEAST_ROWS = 0.1, 50
+"""A skill whose interval is from 0 or less to less than this is none, by rows that are too few to tell more; by fewer than so
+many rows, intervals that resample them are too narrow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,11 @@ def two_sided(error: float, what: str) -> Verdict:
     return Verdict("both", text, f"It claims too much for some {what} and too little for others.", error)
 
 
+def worthless(skill: Metric | None, n: int) -> bool:
+    """Say whether n rows show that predictions are hardly better than the trivial ones, be they too few for calibration."""
+    return n >= LEAST_ROWS and skill is not None and skill.low <= 0 and skill.high < LEAST_SKILL
+
+
 def within_noise(n: int, noise: float, power: float, skill: Metric | None, trivial: str) -> Verdict:
     """Return the verdict where the calibration error is within noise.
 
@@ -92,7 +102,7 @@ def within_noise(n: int, noise: float, power: float, skill: Metric | None, trivi
         skill: over base rates; None where these can't be beaten.
         trivial: what giving base rates is, after "are not shown to be better than giving".
     """
-    if power < LEAST_POWER:
+    if power < LEAST_POWER and not worthless(skill, n):
         return too_few(n, noise, power, "a model that claims 5 points too much")
     if skill is None or skill.low <= 0:
         reason = f"Its probabilities are not shown to be better than giving {trivial}."

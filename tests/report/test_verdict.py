@@ -7,7 +7,7 @@ import pytest
 from bayespeft.report.metric import Metric
 from bayespeft.report.verdict import one_sided, two_sided, within_noise
 
-CLEAR, UNCLEAR = Metric(0.3, 0.1, 0.5), Metric(0.3, -0.1, 0.5)
+CLEAR, UNCLEAR, NONE = Metric(0.3, 0.1, 0.5), Metric(0.3, -0.1, 0.5), Metric(0.01, -0.02, 0.04)
 
 
 @pytest.mark.parametrize(("gap", "kind"), [(0.05, "over"), (-0.05, "under"), (0.1, "over"), (0.049, None), (0.0, None)])
@@ -30,11 +30,13 @@ def test_what_is_on_both_sides_counts_whole():
     ("power", "skill", "kind", "tone"),
     [
         (0.49, CLEAR, "too_few", "mixed"),
+        (0.49, UNCLEAR, "too_few", "mixed"),
+        (0.49, NONE, "no_skill", "mixed"),
+        (0.49, None, "too_few", "mixed"),
         (0.5, CLEAR, "calibrated", "good"),
         (0.5, UNCLEAR, "no_skill", "mixed"),
         (0.5, Metric(0.3, 0.0, 0.5), "no_skill", "mixed"),
         (0.5, None, "no_skill", "mixed"),
-        (0.49, None, "too_few", "mixed"),
     ],
 )
 def test_few_rows_come_before_no_skill_and_both_before_praise(power, skill, kind, tone):
@@ -42,6 +44,10 @@ def test_few_rows_come_before_no_skill_and_both_before_praise(power, skill, kind
     assert (found.kind, found.tone, found.points) == (kind, tone, None)
     if kind == "no_skill":
         assert found.reason.endswith("better than giving every row the base rates.")
+
+
+def test_by_very_few_rows_nothing_is_told_but_that():
+    assert within_noise(49, 0.04, 0.1, NONE, "every row the base rates").kind == "too_few"
 
 
 def test_one_row_is_one_row():

@@ -206,8 +206,9 @@ class Problem(Adapted):
         try:
             loss = self._elbo.differentiable_loss(self.pyro_model, self.pyro_guide, batch, weight, rows)
         except ValueError:
-            # Laws refuse outputs that are no numbers, in words of their own.
-            refuse_broken_rows(self._logits, batch)
+            # Laws refuse outputs that are no numbers, in words of their own. What failed before there were any says why itself.
+            if len(self._logits):
+                refuse_broken_rows(self._logits, batch)
             raise
         finally:
             self._logits = torch.zeros(0)

@@ -8,7 +8,16 @@ import pytest
 import torch
 
 from bayespeft.errors import FitError
-from bayespeft.predictive.average import REPLICATES, Cost, DrawnGaussianAverage, Rows, refuse_broken, relative
+from bayespeft.predictive.average import (
+    JITTER,
+    REPLICATES,
+    WIDE,
+    Cost,
+    DrawnGaussianAverage,
+    Rows,
+    refuse_broken,
+    relative,
+)
 from bayespeft.predictive.categorical import CategoricalAverage
 
 
@@ -40,6 +49,35 @@ def test_gaussian_outputs_are_drawn_with_the_symmetric_root_of_a_singular_covari
     torch.testing.assert_close(found.log_probs.double(), mean.log_softmax(-1))
     assert normals.asked == [2, 2]
     assert (found.draws, found.forward_passes, found.backward_passes, found.seconds) == (REPLICATES, 1, 2, 1.5)
+
+
+class Unit:
+    """Normals that are the directions of the outputs."""
+
+    def of_size(self, outputs):
+        return torch.eye(outputs)
+
+
+class Kept:
+    """Keeps what is drawn."""
+
+    def begin(self, draws, groups):
+        assert draws > 0
+
+    def add(self, outputs, rows, first):
+        self.drawn = outputs
+
+
+@pytest.mark.parametrize("rank", [3, WIDE + 20])
+def test_many_outputs_are_drawn_with_their_covariance_of_full_rank_or_not(rank):
+    # As Jacobians give it: summed in single precision, so that what should be 0 may lie below.
+    factors = torch.randn(2, WIDE + 20, rank, generator=torch.Generator().manual_seed(0))
+    covariance = (factors @ factors.mT).double()
+    kept = Kept()
+    DrawnGaussianAverage(kept, Unit()).add(torch.zeros(2, WIDE + 20).double(), covariance, Rows(torch.arange(2)))
+    root = kept.drawn.permute(1, 2, 0)
+    error = (root @ root.mT - covariance).abs().amax()
+    assert float(error) <= JITTER[-1] * float(covariance.diagonal(dim1=-2, dim2=-1).mean(-1).max()) + 1e-9
 
 
 def test_the_error_of_a_linearised_prediction_is_that_between_its_replicates():

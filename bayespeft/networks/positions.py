@@ -56,14 +56,18 @@ def token_limit(max_length: int | None, model: nn.Module | None, tokenizer: Any)
 def left_positions(model: nn.Module, mask: Tensor) -> dict[str, Tensor]:
     """Return `position_ids` (n, T) that count from each row's first token, for a batch that is padded on the left.
 
-    Nothing where no row is, where the network takes none, or where it tells padding by itself (see `padded_tables`): its own
-    positions are then right. Padding gets position 0.
+    Nothing where no row is, where the network takes none, where it tells padding by itself (see `padded_tables`), or where its
+    tokens have places in pictures (`get_rope_index` of Qwen-VL and its kin): its own positions are then right. Padding gets
+    position 0.
 
     Args:
         model: which counts padding as well, if it has absolute positions.
         mask: (n, T), 1 at tokens.
     """
     if not takes(model, "position_ids") or padded_tables(model):
+        return {}
+    # Their rotary positions are relative, so padding moves none of them; one number a token would lose rows and columns.
+    if any(hasattr(module, "get_rope_index") for module in model.modules()):
         return {}
     # What is exported can't look at values; these positions are right where no row is padded, too.
     if not torch.compiler.is_compiling() and bool(mask[:, 0].all()):

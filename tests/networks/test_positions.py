@@ -71,3 +71,20 @@ def test_padding_on_the_left_moves_no_position(family):
         plain = body(input_ids=ids[:, 2:], attention_mask=mask[:, 2:]).last_hidden_state
     torch.testing.assert_close(padded[:, 2:], plain)
     assert left_positions(model, torch.tensor([[1, 1, 0]])) == {}
+
+
+def test_places_in_pictures_are_left_to_the_network_which_padding_on_the_left_does_not_move():
+    text = SMALL | {"num_key_value_heads": 2, "rope_scaling": {"type": "default", "mrope_section": [1, 1, 0]}}
+    vision = {"depth": 1, "embed_dim": 8, "hidden_size": 8, "num_heads": 2, "patch_size": 2}
+    tokens = {"image_token_id": 1, "video_token_id": 2, "vision_start_token_id": 3, "vision_end_token_id": 4}
+    config = transformers.Qwen2VLConfig(text_config=text, vision_config=vision, **tokens)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = transformers.Qwen2VLForConditionalGeneration(config).eval()
+    ids = torch.tensor([[0, 0, 5, 6, 7]])
+    mask = (ids > 0).long()
+    assert left_positions(model, mask) == {}
+    with torch.no_grad():
+        padded = model(input_ids=ids, attention_mask=mask).logits
+        plain = model(input_ids=ids[:, 2:], attention_mask=mask[:, 2:]).logits
+    torch.testing.assert_close(padded[:, 2:], plain)

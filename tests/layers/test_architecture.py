@@ -37,6 +37,7 @@ class Swish(nn.Module):
         (lambda m: setattr(m, "act", nn.ReLU()), r"'act' is torch.nn.modules.activation.ReLU, and .*Tanh"),
         (lambda m: setattr(m, "act", nn.Identity()), r"'act' is torch.nn.modules.linear.Identity"),
         (lambda m: m.positions[2].add_(1e-3), "buffer 'positions' has other values"),
+        (lambda m: m.positions.copy_(m.positions.flip(0)), "buffer 'positions' has other values"),  # of the same size
         (lambda m: m.positions.resize_(3), "buffer 'positions' has other values"),
         (lambda m: m.mask[1].fill_(True), "buffer 'mask' has other values"),
     ],

@@ -97,3 +97,26 @@ def test_the_schedule_of_a_run_that_decides_its_length_does_not_depend_on_it():
     assert resolved(train.replace(span=100), 77).span == 100
     assert upper_bound(train, 10.0) == train.most_steps
     assert upper_bound(train, 6250.0) == MOST_EPOCHS * 6250
+
+
+def test_looks_end_once_where_the_first_is_the_bound():
+    assert looks(20) == [20]
+
+
+def test_the_last_look_says_whether_later_states_were_worse():
+    steps = [20, 40, 60, 80, 100, 120, 140]
+    nlls = [0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.9]
+    assert judge(steps, nlls, 1000).reason == "later states were worse"
+    assert judge(steps, [*nlls[:-2], 0.9, 0.5], 1000).reason == "settled"
+
+
+def test_a_training_nll_is_not_judged_before_half_a_span():
+    assert judge_training([100, 200], [1.0, 1.0], 1000).reason == "settled"
+    assert judge_training([99, 199], [1.0, 1.0], 1000).reason is None
+
+
+def test_of_a_large_training_nll_a_share_is_no_longer_little():
+    assert judge_training([200, 400], [4.0, 3.9], 1000).reason is None
+    assert judge_training([200, 400], [4.0, 3.96], 1000).reason == "settled"
+    # A change of exactly what counts is one.
+    assert judge_training([200, 400], [0.01, 0.0], 1000).reason is None

@@ -112,7 +112,7 @@ def assemble(
         placements += tuple(Placement(head, Head(fresh=head.name in last), head=True) for head in own)
     else:
         chosen = chosen.in_units_of(start.likelihood) if isinstance(chosen, Regression) else chosen
-        placements, asked = start_placements(start, model, method), method
+        placements, begun = start_placements(start, model, method)
         # What the method says of itself is what was fitted.
         method = method.replace(adapter=next(p.adapter for p in placements if not p.head))
 
@@ -126,7 +126,7 @@ def assemble(
         stacks = make_stacks(placements, method, generator)
         stacks = measured(stacks, placements, model, chosen, examples, seed)
     else:
-        stacks = started_at(start_stacks(placements, method, generator, start), start, asked)
+        stacks = started_at(start_stacks(placements, method, generator, start), start, begun)
     seconds = time.perf_counter() - begin
     joint_guide = JointGuide(stacks, method.guide, generator, device)
     heads = {p.layer.name for p in placements if p.head}

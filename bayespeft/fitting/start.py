@@ -41,8 +41,14 @@ def check_start(start: Posterior | None, adapter: str | Adapter | None) -> None:
                 )
 
 
-def start_placements(start: Posterior, model: nn.Module, method: Method) -> tuple[Placement, ...]:
+# The method's adapter and its values, by layer, where the start's adapter is another one of a LoRA's form.
+Begun = dict[str, tuple[Adapter, dict[str, Tensor]]]
+
+
+def start_placements(start: Posterior, model: nn.Module, method: Method) -> tuple[tuple[Placement, ...], Begun]:
     """Return the placements of a fitted posterior for another method: its layers, ranks and scales, the method's latents.
+
+    Also what begins at a LoRA of the start's.
 
     Raises:
         ConfigError: it was fitted on another network, or its adapters are of another kind than the method's, or it is an
@@ -53,12 +59,12 @@ def start_placements(start: Posterior, model: nn.Module, method: Method) -> tupl
     if start.joint_guide.latent.members is not None:
         raise ConfigError("start= is an ensemble: the mean of its members' weights is no network that was trained.")
     latent = {"latent": method.adapter.latent} if hasattr(method.adapter, "latent") else {}
-    made = _from_lora(start, method)
+    begun = _begun(start, method)
     placements = []
     for placement in start.placements:
         adapter, name = placement.adapter, placement.layer.name
-        if name in made:
-            adapter = made[name][0]
+        if name in begun:
+            adapter = begun[name][0]
         elif not placement.head and adapter.kind != method.adapter.kind:
             raise ConfigError(
                 f"start= has the adapter '{adapter.kind}' at layer '{name}', method '{method.name}' needs "
@@ -67,12 +73,12 @@ def start_placements(start: Posterior, model: nn.Module, method: Method) -> tupl
         placements.append(
             replace(placement, adapter=adapter.replace(**latent) if hasattr(adapter, "latent") else adapter)
         )
-    return tuple(placements)
+    return tuple(placements), begun
 
 
-def _from_lora(start: Posterior, method: Method) -> dict[str, tuple[Adapter, dict[str, Tensor]]]:
+def _begun(start: Posterior, method: Method) -> Begun:
     """Return the method's adapter, and its values, at each layer where the start's is another one of a LoRA's form."""
-    found = {}
+    found: Begun = {}
     means = start.joint_guide.mean()
     for placement in start.placements:
         adapter, layer = placement.adapter, placement.layer
@@ -109,7 +115,7 @@ def start_stacks(
     return stacked([(p, factors(p)) for p in placements], method)
 
 
-def started_at(stacks: Sequence[StackedFactor], start: Posterior, method: Method) -> list[StackedFactor]:
+def started_at(stacks: Sequence[StackedFactor], start: Posterior, begun: Begun) -> list[StackedFactor]:
     """Return stacks whose initial values are the means of a fitted posterior; what it lacks starts where the adapter says.
 
     Raises:
@@ -121,9 +127,8 @@ def started_at(stacks: Sequence[StackedFactor], start: Posterior, method: Method
         for stack in start.joint_guide.stacks
         for layer, row in stack.rows.items()
     }
-    made = _from_lora(start, method)
-    values = {key: value for key, value in values.items() if key[0] not in made}
-    values |= {(layer, factor): value for layer, (_, own) in made.items() for factor, value in own.items()}
+    values = {key: value for key, value in values.items() if key[0] not in begun}
+    values |= {(layer, factor): value for layer, (_, own) in begun.items() for factor, value in own.items()}
     lost = {factor for _, factor in values} - {stack.factor for stack in stacks}
     if lost:
         raise ConfigError(
@@ -131,7 +136,7 @@ def started_at(stacks: Sequence[StackedFactor], start: Posterior, method: Method
             "take a method whose adapter has it, or latent= with that factor."
         )
 
-    centers = {key: value for key, value in start.joint_guide.centers().items() if key[0] not in made}
+    centers = {key: value for key, value in start.joint_guide.centers().items() if key[0] not in begun}
 
     def of(found: Mapping[tuple[str, str], Tensor], stack: StackedFactor, own: Tensor) -> Tensor:
         return torch.stack([found.get((layer, stack.factor), own[row]) for row, layer in enumerate(stack.owners)])

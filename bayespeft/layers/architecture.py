@@ -49,8 +49,9 @@ def _of(module: nn.Module) -> Iterator[tuple[str, str]]:
         if type(value) is float or named:
             yield name, (TRAINING if _trains(module, name) else NUMBER) + repr(value)
     for name, buffer in module.named_buffers(recurse=False):
-        if name in module._non_persistent_buffers_set and not buffer.is_meta:
-            yield name, _buffer(buffer)
+        # A table that is kept from one pass for the next grows with the texts.
+        if name in module._non_persistent_buffers_set and not buffer.is_meta and "cache" not in name:
+            yield name, _buffer(_own(module, name, buffer))
     if not any(True for _ in (*module.children(), *module.parameters(False), *module.buffers(False))):
         kind = type(module)
         # A class of somebody's own may lie elsewhere when it serves than when it was trained.
@@ -60,6 +61,15 @@ def _of(module: nn.Module) -> Iterator[tuple[str, str]]:
 
 def _trains(module: nn.Module, name: str = "") -> bool:
     return "drop" in name.lower() or "drop" in type(module).__name__.lower()
+
+
+def _own(module: nn.Module, name: str, buffer: Tensor) -> Tensor:
+    """Return the frequencies that a network has of itself, where it takes others while a text is long (transformers' ropes)."""
+    kinds = getattr(module, "rope_type", "")
+    if not any(word in str(kinds) for word in ("dynamic", "longrope")):
+        return buffer
+    own: Tensor = getattr(module, name.replace("inv_freq", "original_inv_freq"), buffer)
+    return own
 
 
 def _buffer(buffer: Tensor) -> str:

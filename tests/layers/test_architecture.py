@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+import transformers
 from torch import nn
 
 from bayespeft.errors import CheckpointError
@@ -110,3 +111,21 @@ def test_networks_of_transformers_are_told_apart():
         other.model.rotary_emb.inv_freq *= 1.01
     with pytest.raises(CheckpointError, match=r"buffer 'model.rotary_emb.inv_freq' has other values"):
         check_fingerprint(saved, other)
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_frequencies_that_a_longer_text_replaces_are_those_of_the_network(kind):
+    more = {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4, "original_max_position_embeddings": 8}
+    rope = {"rope_type": kind, "factor": 2.0, "rope_theta": 1e4, **(more if kind == "longrope" else {})}
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.LlamaConfig(vocab_size=32, max_position_embeddings=16, rope_scaling=rope, **sizes)
+    model = transformers.LlamaModel(config).eval()
+    saved, before = fingerprint(model), model.rotary_emb.inv_freq.clone()
+    with torch.no_grad():
+        model(input_ids=torch.arange(30)[None])
+    assert not torch.equal(model.rotary_emb.inv_freq, before)
+    check_fingerprint(saved, model)
+    assert fingerprint(model) == saved
+    model.rotary_emb.original_inv_freq.mul_(1.1)
+    with pytest.raises(CheckpointError, match="inv_freq' has other values"):
+        check_fingerprint(saved, model)

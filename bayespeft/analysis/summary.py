@@ -68,6 +68,7 @@ class Summary:
         kl: KL(q || prior) of all that is random, nats, or None.
         kl_error: standard error of `kl` and of the layers' in all, nats, where it is a Monte Carlo estimate; None for a
             formula.
+        objective: what the data term of the objective is, where classes were weighed; else empty.
         imported: of a LoRA that peft trained, the SHA-256 of each file that it was read from, by name; else empty.
         random: numbers that q makes random.
         trained: numbers that were trained by gradients: means, points, and the spreads of variational guides. Those of
@@ -81,6 +82,7 @@ class Summary:
     trained: int
     kl_error: float | None = None
     imported: dict[str, str] = field(default_factory=dict)
+    objective: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers, for JSON."""
@@ -118,7 +120,9 @@ class Summary:
         # The first three columns are of every guide.
         used = [i for i in range(len(heads)) if i < 3 or any(row[i] not in (UNKNOWN, "") for row in (*rows, total))]
         estimated = "" if self.kl_error is None else "; the KL is a Monte Carlo estimate, ± its standard error"
-        read = "\n".join(f"SHA-256 of {name}: {found}" for name, found in self.imported.items())
+        read = "\n".join([f"SHA-256 of {name}: {found}" for name, found in self.imported.items()])
+        if self.objective:
+            read = "\n".join(filter(None, (f"Objective: {self.objective}", read)))
         table = Table(
             title=f"{self.guide}: {self.trained:,} trained numbers{estimated}", title_justify="left",
             caption=read or None, caption_justify="left",

@@ -28,6 +28,7 @@ def fit(
     lr: opt.LearningRate = None,
     batch_size: opt.BatchSize = None,
     kl_weight: opt.KlWeight = None,
+    class_weight: opt.ClassWeights = None,
     targets: opt.TargetNames = None,
     layers: opt.Layers = None,
     exclude: opt.Exclude = None,
@@ -77,6 +78,7 @@ def fit(
         chosen,
         tokenizer=tokenizer,
         likelihood=here.likelihood(),
+        class_weight=parsing.class_weight(class_weight),
         targets=where,
         train=settings,
         validation=validation,
@@ -97,6 +99,8 @@ def fit(
         f"{posterior.joint_guide.trainable():,}",
     )
     show(table)
+    if posterior.likelihood.objective:
+        typer.echo(f"Objective: {posterior.likelihood.objective}")
     if posterior.history.ended is not None:
         heat = "" if posterior.temperature == 1 else f"; logits are divided by {posterior.temperature:.2f}"
         typer.echo(f"Training {posterior.history.ended}{heat}")

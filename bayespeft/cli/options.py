@@ -93,6 +93,16 @@ Steps = Annotated[int | None, typer.Option(help="Optimiser steps, instead of epo
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.", rich_help_panel=TRAINING)]
 BatchSize = Annotated[int | None, typer.Option(help="Examples per step.", rich_help_panel=TRAINING)]
 KlWeight = Annotated[float | None, typer.Option(help="Weight of the prior; 1 is the ELBO.", rich_help_panel=TRAINING)]
+ClassWeights = Annotated[
+    str | None,
+    typer.Option(
+        "--class-weight",
+        metavar="CLASS=WEIGHT,...|balanced",
+        help="What each row counts in the objective, by its class, such as spam=5,ham=1. Probabilities are then those of the "
+        "reweighed population.",
+        rich_help_panel=TRAINING,
+    ),
+]
 
 Draws = Annotated[
     Any,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import typer
 
@@ -99,6 +99,22 @@ def columns(text: str | None) -> dict[str, str]:
         ConfigError: one is not OURS=THEIRS, or two are of one name.
     """
     return _once(_pairs(names(text or ""), "columns", "OURS=THEIRS is expected, such as text=sentence"), "column")
+
+
+def class_weight(text: str | None) -> dict[str | int, float] | Literal["balanced"] | None:
+    """Read `--class-weight`: name or number of a class -> its weight, or "balanced".
+
+    Raises:
+        ConfigError: one is not CLASS=WEIGHT, or two are of one class.
+    """
+    if text is None or text == "balanced":
+        return "balanced" if text else None
+    expected = "CLASS=WEIGHT is expected, such as spam=5,ham=1, or balanced"
+    found = _once(_pairs(names(text), "class weight", expected), "class")
+    try:
+        return {name: float(weight) for name, weight in found.items()}
+    except ValueError as error:
+        raise ConfigError(f"class weight {text!r}: {expected} ({error}).") from None
 
 
 def other_data(texts: list[str] | None) -> dict[str, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sized
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader
+from torch.utils.data import BatchSampler, DataLoader, WeightedRandomSampler
 
 from bayespeft.data.batch import Batch, Inputs
 from bayespeft.data.checks import check_finite, check_layout, label_tensor
@@ -60,6 +61,8 @@ class LoaderExamples(Examples):
             self._n = sum(sizes)  # its own batches may leave examples out, or repeat them
         if sizes and not training and sum(sizes) < self._n:
             raise DataError(_incomplete(sum(sizes), self._n))
+        if training:
+            _tell_sampler(loader, self._n)
         self._rows_per_batch = sum(sizes) / len(sizes) if sizes else self._n / len(loader)
         self._still = private(loader, complete=training)  # never read: every pass begins with a copy
         self._moving = private(loader)
@@ -99,6 +102,25 @@ class LoaderExamples(Examples):
             yield batch
         if complete and count < self._n:
             raise DataError(_incomplete(count, self._n))
+
+
+def _tell_sampler(loader: DataLoader[Any], n: int) -> None:
+    """Warn of a sampler that changes what is learned, or how sure the posterior is of it."""
+    sampler, rows = loader.sampler, len(loader.dataset)  # type: ignore[arg-type]
+    changes = []
+    if isinstance(sampler, WeightedRandomSampler) and bool((sampler.weights != sampler.weights[0]).any()):
+        changes.append(
+            "its WeightedRandomSampler gives rows weights, so that what is learned is the law of a population with these, "
+            "and probabilities are of that population (for weights by class, class_weight= says the same in the objective, and "
+            "can be led back)"
+        )
+    if n > rows:
+        changes.append(
+            f"a pass reads {n:,} examples of {rows:,} rows, and the posterior will be as sure as if there were so many: take "
+            f"num_samples={rows}"
+        )
+    if changes:
+        warnings.warn(f"the DataLoader: {'; '.join(changes)}.", stacklevel=2)
 
 
 def batch_of(item: object, first: int = 0) -> Batch:

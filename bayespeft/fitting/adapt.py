@@ -20,6 +20,7 @@ from bayespeft.fitting.start import check_start
 from bayespeft.guides.base import GuideSpec
 from bayespeft.layers.network import bare
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.likelihoods.class_weight import ClassWeight
 from bayespeft.methods.base import Method
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.utils.annotations import ELSEWHERE, Count, Network, Reader, Seed
@@ -40,6 +41,7 @@ def adapt(
     tokenizer: Reader = None,
     adapter: str | Adapter | None = None,
     likelihood: str | Likelihood | None = None,
+    class_weight: ClassWeight | None = None,
     targets: str | Sequence[str] | Targets | None = None,
     train: TrainConfig = TrainConfig(),
     start: Annotated[Posterior | None, ELSEWHERE] = None,
@@ -58,8 +60,8 @@ def adapt(
             many rows as are at hand, in no particular order.
         data_size: N, the number of all training examples: it weighs the data against the prior.
         guide: as for `fit`; a variational method, or a point estimate. Post-hoc methods build on it: see `fit`'s `start`.
-        tokenizer, adapter, likelihood, targets, start, columns: as for `fit`. What is said of columns, and what the example
-            calls its classes, holds for all batches.
+        tokenizer, adapter, likelihood, class_weight, targets, start, columns: as for `fit`. What is said of columns, and what
+            the example calls its classes, holds for all batches; class_weight="balanced" needs all rows as the example.
         train: rates, and the weight of the KL and its warm-up, by the step. `steps`, or `epochs` of `batch_size` and
             `accumulate`, say how long it will be; what is not said is open. The loop itself decides on batches, clipping
             and schedule: see `Adaptation.schedule`.
@@ -87,6 +89,7 @@ def adapt(
             method,
             tokenizer=tokenizer,
             likelihood=likelihood,
+            class_weight=class_weight,
             targets=targets,
             seed=seed,
             start=start,

@@ -37,6 +37,7 @@ from bayespeft.layers.merged import Merged, check_untied, times_merged
 from bayespeft.layers.network import eager
 from bayespeft.layers.targets import find_layers
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.likelihoods.class_weight import ClassWeight
 from bayespeft.likelihoods.inputs import as_examples, check_reader
 from bayespeft.likelihoods.regression import Regression
 from bayespeft.methods.base import Method
@@ -62,6 +63,7 @@ def assemble(
     *,
     tokenizer: Any = None,
     likelihood: str | Likelihood | None = None,
+    class_weight: ClassWeight | None = None,
     targets: str | Sequence[str] | Targets | None = None,
     seed: int = 0,
     start: Posterior | None = None,
@@ -76,6 +78,7 @@ def assemble(
     named = start.likelihood if likelihood is None and start is not None else likelihood
     rows = source.raw_rows
     likely = choose_likelihood(named, model, rows)
+    likely = likely if class_weight is None else likely.with_class_weight(class_weight)
     check_reader(rows, tokenizer, likely)
     chosen = likely.resolve(model, tokenizer, rows).named(source.class_names)
     check_likelihood(chosen, method)
@@ -139,6 +142,7 @@ def assemble(
         classes = probe(model, attachment, stacks, chosen, first, apart)
         chosen.check_outputs(classes)
         check_labels(examples, chosen, classes)
+        chosen = chosen.weighing(examples, classes)
         if method.guide.curved:
             # A likelihood without it is refused now, because the guide asks for it only after the training.
             chosen.curvature_root(torch.zeros(1, classes), None, torch.zeros(1, classes, 1))

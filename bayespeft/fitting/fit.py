@@ -28,6 +28,7 @@ from bayespeft.io.directory import check_writable
 from bayespeft.io.savable import check_savable
 from bayespeft.layers.network import bare
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.likelihoods.class_weight import ClassWeight
 from bayespeft.likelihoods.inputs import as_examples
 from bayespeft.methods.base import Method
 from bayespeft.posterior.posterior import Posterior
@@ -57,6 +58,7 @@ def fit(
     columns: Columns | None = None,
     adapter: str | Adapter | None = None,
     likelihood: str | Likelihood | None = None,
+    class_weight: ClassWeight | None = None,
     targets: str | Sequence[str] | Targets | None = None,
     train: TrainConfig = TrainConfig(),
     validation: Any = None,
@@ -99,6 +101,13 @@ def fit(
             "multi_label" for rows whose `label` lists the labels that are on (or has a 0 or 1 for each),
             "token_classification", or "regression" for labels that are quantities; `Regression(noise=...)` says how much
             they scatter.
+        class_weight: for unbalanced classes, what the log-likelihood of each row is multiplied by, by its class: weights by
+            name or number of the class (1 for those that are left out), one for each class in order, or "balanced",
+            N / (K n_k). The objective is then E_q[sum_n w(y_n) NLL_n] + KL over N, as if a row were there w times; so
+            weights that add up to more than N rows make a posterior that is surer than its data, which is warned of.
+            Held-out rows that decide on length, prior and temperature count likewise; reports count each row once.
+            Probabilities are those of a population in which class k is w_k times as frequent:
+            `Posterior.with_prior_correction` gives those of the training data's own frequencies.
         targets: which layers; see `Targets`. What is left out comes from the method. "last-3": the method's, in the last three
             blocks; draws then share what lies below, so that ten cost as much as some three passes.
         train: settings; what is left out comes from the method. Most methods decide the number of steps, and
@@ -160,6 +169,7 @@ def fit(
                 method,
                 tokenizer=tokenizer,
                 likelihood=likelihood,
+                class_weight=class_weight,
                 targets=targets,
                 seed=seed,
                 start=start,

@@ -33,7 +33,7 @@ class Derivative(Protocol):
     """What a batch says of the curvature: see `bayespeft.prediction.jacobian.Jacobian`."""
 
     def log_likelihood(self) -> Tensor:
-        """Return log p(label | output), (rows,) float64, nats."""
+        """Return log p(label | output), (rows,) float64, nats, as the objective weighs each row."""
 
     def roots(self) -> dict[str, Tensor | OuterCurvature]:
         """Return columns of a root of each example's Gauss-Newton matrix, (rows, K, layers, ...) by stack.
@@ -73,6 +73,9 @@ class Problem(Protocol):
 
     def predict(self, draws: int, seed: int = 0) -> Prediction:
         """Return the averaged prediction of the training data."""
+
+    def row_weights(self, prediction: Prediction) -> Tensor | None:
+        """Return what the objective multiplies the log-likelihood of each row of a prediction by, (n,); None: by 1."""
 
     def jacobians(self, separate: bool = False) -> Iterator[Derivative]:
         """Yield logits and Jacobians at the guide's mean over the training data, some examples at a time.

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import torch
 from pydantic import Field, model_validator
+from torch import Tensor
 
 from bayespeft.data.columns import missing_labels
 from bayespeft.errors import FitError
@@ -56,16 +57,21 @@ class TrainingFreeGuide(GaussianGuide):
         values, history = trainer.point()
         turned, inverse = turn(values, problem.stacks)
         problem.adopt(turned)
+
+        def mean_nll(draws: int) -> float:
+            found = problem.predict(draws, problem.seed)
+            return nll(found, problem.row_weights(found))
+
         with torch.no_grad():
             for name, loc in self.loc.items():
                 loc.copy_(turned[name])
                 self.get_buffer(f"inverse_{name}").copy_(inverse[name])
-            limit = (1 + self.spec.tolerance) * nll(problem.predict(0))
+            limit = (1 + self.spec.tolerance) * mean_nll(0)
 
             def accepted(sigma: float) -> bool:
                 # The same draws for every sigma: the NLL is then a smooth function of it, without Monte Carlo noise.
                 self.get_buffer("sigma").fill_(sigma)
-                return nll(problem.predict(self.spec.draws, problem.seed)) <= limit
+                return mean_nll(self.spec.draws) <= limit
 
             sigma = largest(accepted, *self.spec.bracket, self.spec.halvings)
             self.get_buffer("sigma").fill_(sigma)
@@ -103,15 +109,20 @@ def turn(values: Values, stacks: Sequence[StackedFactor]) -> tuple[Values, Value
     return turned, inverse
 
 
-def nll(prediction: Prediction) -> float:
+def nll(prediction: Prediction, weights: Tensor | None = None) -> float:
     """Return the mean negative log-likelihood of a prediction, nats per example.
+
+    Args:
+        prediction: of the training data.
+        weights: (n,) that each row's is multiplied by; None: by 1.
 
     Raises:
         DataError: it has no labels.
     """
     if prediction.log_likelihood is None:
         raise missing_labels("the NLL that guide 'training_free' goes by")
-    return -float(prediction.log_likelihood.mean())
+    found = prediction.log_likelihood
+    return -float((found if weights is None else found * weights).mean())
 
 
 def largest(accepted: Callable[[float], bool], low: float, high: float, halvings: int) -> float:

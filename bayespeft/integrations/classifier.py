@@ -44,6 +44,8 @@ class BayesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             layers (torch.nn.LazyLinear) of what a function makes take their size from X.
         tokenizer: for texts, where the network is no name.
         guide, adapter, targets: as for `bayespeft.fit`.
+        class_weight: as for scikit-learn's classifiers: "balanced", or weights by label of y, 1 for those that are left out.
+            Probabilities are then those of the reweighed population, as theirs are: see `bayespeft.fit`.
         train: settings of the training; None: the method's.
         draws: averaged in predictions; 0 for the mean.
         random_state: seed of the fit and of the draws.
@@ -64,6 +66,7 @@ class BayesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         guide: Any = "melora",
         adapter: Any = None,
         targets: Any = None,
+        class_weight: Any = None,
         train: TrainConfig | None = None,
         draws: int = 10,
         random_state: int = 0,
@@ -73,6 +76,7 @@ class BayesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # As scikit-learn asks of estimators: kept as they are, and checked by `fit`.
         self.model, self.tokenizer = model, tokenizer
         self.guide, self.adapter, self.targets, self.train = guide, adapter, targets, train
+        self.class_weight = class_weight
         self.draws, self.random_state, self.device, self.batch_size = draws, random_state, device, batch_size
 
     def fit(self, X: Any, y: Any) -> BayesClassifier:
@@ -103,11 +107,26 @@ class BayesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             tokenizer=tokenizer,
             adapter=self.adapter,
             targets=self.targets,
+            class_weight=self._class_weight(),
             train=TrainConfig() if self.train is None else self.train,
             seed=self.random_state,
             progress=False,
         )
         return self
+
+    def _class_weight(self) -> Any:
+        """Return the weights by number of the network's class.
+
+        Raises:
+            ConfigError: a key is no label of y.
+        """
+        if not isinstance(self.class_weight, Mapping):
+            return self.class_weight
+        numbers = dict(zip(self.classes_.tolist(), self._numbers, strict=True))
+        unknown = [key for key in self.class_weight if key not in numbers]
+        if unknown:
+            raise ConfigError(f"class_weight has the key {unknown[0]!r}, and y has the labels {list(numbers)!s:.200}.")
+        return [float(self.class_weight.get(label, 1.0)) for label in sorted(numbers, key=numbers.__getitem__)]
 
     def predictive(self, X: Any) -> Predictive:
         """Return all that is predicted of n examples: entropy and mutual information, too. Classes are the network's."""

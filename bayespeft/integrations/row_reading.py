@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import islice
 from typing import Any
 
@@ -12,7 +13,7 @@ from transformers import DataCollatorWithPadding, default_data_collator
 
 from bayespeft import registry
 from bayespeft.data.columns import LABELS
-from bayespeft.errors import DataError
+from bayespeft.errors import ConfigError, DataError
 from bayespeft.fitting.adaptation import Adaptation
 from bayespeft.integrations.collator import Collator
 from bayespeft.likelihoods.base import Likelihood
@@ -80,6 +81,29 @@ class RowReading(_Trainer):  # type: ignore[misc]
             return rows, True
         size = min(self.args.per_device_train_batch_size, len(rows))
         return DataLoader(rows, batch_size=size, collate_fn=collate), False
+
+    def _balanced(self) -> dict[str | int, float]:
+        """Return N / (K n_k) by label, of all rows that are trained on.
+
+        Raises:
+            ConfigError: labels can't be had without reading all inputs.
+        """
+        data = self.train_dataset
+        names = (self._columns.get(LABELS[0]), *LABELS)
+        if hasattr(data, "column_names"):
+            column = next((name for name in names if name in (data.column_names or ())), None)
+            labels = None if column is None or not hasattr(data, "__len__") else list(data[column])
+        else:
+            rows = data if isinstance(data, (list, tuple)) else ()
+            labels = [next((row[name] for name in names if name in row), None) for row in rows]
+        plain = [label.item() if hasattr(label, "item") else label for label in labels or ()]
+        if not plain or not all(isinstance(label, (str, int)) for label in plain):
+            raise ConfigError(
+                "class_weight='balanced' needs a train_dataset with a column of labels, one for each row: pass the weight of "
+                "each class, N / (K n_k) for n_k of N rows and K classes."
+            )
+        counts = Counter(plain)
+        return {label: len(plain) / (len(counts) * count) for label, count in counts.items()}
 
     def _reads_with(self, adaptation: Adaptation) -> None:
         """Have raw rows read, from now on."""

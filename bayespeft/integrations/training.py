@@ -21,6 +21,7 @@ from bayespeft.integrations.arguments import REFUSED, check_arguments, settings
 from bayespeft.integrations.row_reading import RowReading
 from bayespeft.layers.network import bare
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.likelihoods.class_weight import ClassWeight
 from bayespeft.methods.base import Method
 from bayespeft.networks.trainers import given_to_trainer
 from bayespeft.posterior.posterior import Posterior
@@ -50,7 +51,7 @@ class BayesTraining(RowReading):
         positional, named: as for the trainer that this is mixed into. `train_dataset` holds tokenised rows, or raw ones, as
             `bayespeft.fit` takes them, which `processing_class` reads; a collator of your own is given rows as they are.
             An optimiser of your own is `optimizer_cls_and_kwargs`, since there is nothing to train yet.
-        guide, adapter, likelihood, targets, start, columns: as for `bayespeft.adapt`.
+        guide, adapter, likelihood, class_weight, targets, start, columns: as for `bayespeft.adapt`.
         train: further settings of the training, such as variational_lr or kl_warmup.
         data_size: N; needed where the data set has no length.
         draws: of predictions; 0 for the mean.
@@ -73,6 +74,7 @@ class BayesTraining(RowReading):
         guide: str | Method | GuideSpec = "melora",
         adapter: str | Adapter | None = None,
         likelihood: str | Likelihood | None = None,
+        class_weight: ClassWeight | None = None,
         targets: str | Sequence[str] | Targets | None = None,
         train: TrainConfig = TrainConfig(),
         start: Posterior | None = None,
@@ -103,6 +105,7 @@ class BayesTraining(RowReading):
             tokenizer=self.processing_class if raw else self._text_tokenizer(),
             adapter=adapter,
             likelihood=likelihood or (self.default_likelihood if start is None else None),
+            class_weight=self._balanced() if isinstance(class_weight, str) else class_weight,
             targets=targets,
             train=settings(self.args, train),
             start=start,

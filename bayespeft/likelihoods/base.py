@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -18,10 +18,13 @@ from torch.distributions import Distribution
 from bayespeft.config import Plugin
 from bayespeft.data.batch import Batch
 from bayespeft.data.columns import Row
+from bayespeft.data.examples import Examples
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.predictive.average import Average, DrawnGaussianAverage, GaussianAverage, Normals
 from bayespeft.predictive.base import Prediction
 from bayespeft.predictive.law import LawAverage, classes_of, fisher_root, prediction_type
+
+L = TypeVar("L", bound="Likelihood")
 
 
 class Likelihood(Plugin, ABC):
@@ -65,6 +68,34 @@ class Likelihood(Plugin, ABC):
         Raises:
             ConfigError: they can't.
         """
+
+    def with_class_weight(self, class_weight: Any) -> Likelihood:
+        """Return this likelihood with rows weighed by their class in the objective.
+
+        Raises:
+            ConfigError: an example has no one class.
+        """
+        raise ConfigError(
+            f"class_weight weighs rows by their class, and likelihood '{self.kind}' has not one class for each row: leave it "
+            "out, or repeat the rows that are to count more."
+        )
+
+    def weighing(self: L, examples: Examples, classes: int) -> L:
+        """Return this likelihood with what it must know of all training data to weigh rows; `classes` as `check_labels`.
+
+        Raises:
+            ConfigError: rows can't be weighed as was asked for.
+        """
+        return self
+
+    def row_weights(self, labels: Tensor) -> Tensor | None:
+        """Return what the log-likelihood of each row is multiplied by in the objective, (n,) float32; None: all count once."""
+        return None
+
+    @property
+    def objective(self) -> str:
+        """What the data term of the objective is in words, where it is not the log-likelihood of all rows; else empty."""
+        return ""
 
     def named(self, names: Sequence[str]) -> Likelihood:
         """Return this likelihood with the data's names of its classes, where nobody else named them."""

@@ -2,22 +2,91 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import pyro.distributions as dist
 import torch
+from pydantic import Field, field_validator
 from torch import Tensor
 from torch.distributions import Distribution
 
+from bayespeft.data.examples import Examples
 from bayespeft.errors import DataError
+from bayespeft.likelihoods import class_weight as by_class
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.predictive.categorical import CategoricalAverage, Predictive, log_likelihood
 
+C = TypeVar("C", bound="Categorical")
+Weight = Annotated[float, Field(ge=0)]
+
 
 class Categorical(Likelihood):
-    """Categorical over (n, K) logits; labels are (n,) integers in [0, K)."""
+    """Categorical over (n, K) logits; labels are (n,) integers in [0, K).
+
+    Attributes:
+        class_weight: what each row's log-likelihood is multiplied by in the objective, by its class: "balanced", weights by
+            name or number (1 for those that are left out), or one for each class; see `bayespeft.likelihoods.class_weight`.
+            Filled as one for each class; all 1 is None.
+        class_counts: training rows of each class, where these are weighed and all were at hand.
+        prior_corrected: predictions are divided by the weights of their classes: see `Posterior.with_prior_correction`.
+    """
 
     tempers: ClassVar[bool] = True
+    class_weight: Literal["balanced"] | dict[str | int, Weight] | tuple[Weight, ...] | None = None
+    class_counts: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    prior_corrected: bool = False
+
+    @field_validator("class_weight", mode="before")
+    @classmethod
+    def _as_numbers(cls, value: Any) -> Any:
+        return by_class.as_numbers(value)
+
+    @property
+    def weights(self) -> tuple[float, ...] | None:
+        """The weight of each class, in order; None where all rows count once, and before that is known."""
+        return self.class_weight if isinstance(self.class_weight, tuple) else None
+
+    @property
+    def _called(self) -> tuple[str, ...]:
+        """What the classes are called in messages, and by whoever weighs them."""
+        return self.class_names
+
+    def check_outputs(self, outputs: int) -> None:
+        """Check that there is a weight for each class."""
+        super().check_outputs(outputs)
+        if self.weights is not None:
+            by_class.check_length(self.weights, outputs)
+
+    def with_class_weight(self: C, class_weight: by_class.ClassWeight) -> C:
+        """Return this likelihood with rows weighed by their class."""
+        return self.replace(class_weight=class_weight)
+
+    def weighing(self: C, examples: Examples, classes: int) -> C:
+        """Return this likelihood with the weight of each class, of training data that were checked."""
+        if self.class_weight is None:
+            return self
+        counts = by_class.class_counts(examples, classes)
+        by_name = bool(getattr(self, "named_by_labels", False))
+        weights = by_class.weights_of(self.class_weight, self._called, counts, classes, by_name)
+        if all(weight == 1 for weight in weights):
+            return self.replace(class_weight=None, class_counts=(), prior_corrected=False)
+        by_class.warn_of_count(weights, counts)
+        return self.replace(class_weight=weights, class_counts=counts, prior_corrected=False)
+
+    def row_weights(self, labels: Tensor) -> Tensor | None:
+        """Return the weights of the classes."""
+        return None if self.weights is None else by_class.row_weights(self.weights, labels)
+
+    @property
+    def objective(self) -> str:
+        """What the weights mean."""
+        return "" if self.weights is None else by_class.told(self.weights, self._called, self.class_counts)
+
+    def _corrected(self, logits: Tensor) -> Tensor:
+        """Return logits of the training data's own frequencies, where that is wanted."""
+        if not self.prior_corrected or self.weights is None:
+            return logits
+        return logits + torch.tensor(by_class.shift(self.weights), dtype=logits.dtype, device=logits.device)
 
     def distribution(self, logits: Tensor) -> Distribution:
         """Return the categorical law of (n,) labels."""
@@ -25,7 +94,7 @@ class Categorical(Likelihood):
 
     def class_log_probs(self, logits: Tensor) -> Tensor:
         """Return those of the softmax."""
-        return torch.log_softmax(logits, -1)
+        return torch.log_softmax(self._corrected(logits), -1)
 
     def check_labels(self, labels: Tensor, classes: int) -> None:
         """Check that labels are integers in [0, classes)."""
@@ -65,7 +134,7 @@ class Categorical(Likelihood):
 
     def average(self, n: int, keep: bool) -> CategoricalAverage:
         """Average probabilities."""
-        return CategoricalAverage(n, keep)
+        return CategoricalAverage(n, keep, self._corrected if self.prior_corrected else None)
 
     def prediction_type(self, classes: int) -> type[Predictive]:
         """Return `Predictive`."""

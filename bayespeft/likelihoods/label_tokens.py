@@ -63,6 +63,10 @@ class LabelTokens(Categorical):
             )
         return self
 
+    @property
+    def _called(self) -> tuple[str, ...]:
+        return self.labels
+
     def resolve(self, model: nn.Module, tokenizer: Any, rows: Sequence[Row] | None) -> LabelTokens:
         """Find the labels' tokens.
 

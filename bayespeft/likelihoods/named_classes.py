@@ -28,6 +28,7 @@ class NamedClasses(TextLikelihood):
 
     def check_outputs(self, outputs: int) -> None:
         """Check that there are no more names than outputs, and none twice."""
+        super().check_outputs(outputs)
         names = self.class_names
         if len(names) > outputs or len({*names}) < len(names):
             raise ConfigError(

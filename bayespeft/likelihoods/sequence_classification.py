@@ -44,6 +44,10 @@ class SequenceClassification(NamedClasses, Categorical):
             by_labels = names != own
         return super().resolve(model, tokenizer, rows).replace(label_names=names, named_by_labels=by_labels)
 
+    @property
+    def _called(self) -> tuple[str, ...]:
+        return self.label_names
+
     def label(self, label: Any, row: int) -> Any:
         """Return the class's number: that of its name, where labels are strings.
 

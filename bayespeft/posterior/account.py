@@ -25,12 +25,13 @@ POINTS = 200
 PACKAGES = ("torch", "pyro-ppl", "transformers", "numpy", "scipy")
 
 
-def training(history: History, remedies: Mapping[str, str] | None = None) -> Training | None:
+def training(history: History, remedies: Mapping[str, str] | None = None, objective: str = "") -> Training | None:
     """Return the curves of a history, at `POINTS` of its records at most; None where there is no record.
 
     Args:
         history: how training went.
         remedies: kind of verdict -> what to do about it.
+        objective: what its data term is, where it is not the log-likelihood of all rows.
     """
     if not history.records:
         return None
@@ -49,7 +50,7 @@ def training(history: History, remedies: Mapping[str, str] | None = None) -> Tra
         curves,
         history.seconds,
         history.peak_memory_bytes,
-        "" if history.ended is None else str(history.ended),
+        "; ".join(filter(None, ("" if history.ended is None else str(history.ended), objective))),
         dict(remedies or {}),
         records[-1].kl_error,
     )

@@ -17,6 +17,8 @@ from bayespeft.errors import ConfigError
 from bayespeft.io.merge import merged_copy, write_merged
 from bayespeft.io.peft_draws import write_draws
 from bayespeft.io.peft_export import write_lora
+from bayespeft.likelihoods.categorical import Categorical
+from bayespeft.likelihoods.class_weight import shift
 from bayespeft.likelihoods.regression import Regression
 from bayespeft.networks.configuration import name_outputs
 from bayespeft.posterior.fitted import Fitted
@@ -118,7 +120,7 @@ class Exported(Fitted):
         # What was merged stands in a copy's own weights.
         network = sharing_copy(self.model) if self.merged is None else merged_copy(self.model, (), {}, self.merged)
         adapters = {p.layer.name: p.adapter for p in self.placements}
-        return Frozen(network, adapters, weights, self.likelihood, max(count, 1), self.temperature)
+        return Frozen(network, adapters, weights, self.likelihood, max(count, 1), self.temperature, self.classes)
 
     @alone()
     def export_merged(self, directory: str | os.PathLike[str], draw: Draw = "mean", seed: Seed = 0) -> None:
@@ -193,6 +195,13 @@ class Exported(Fitted):
     def _tell_units(self) -> None:
         """Warn that a network alone says quantities in other units than the posterior does."""
         likelihood = self.likelihood
+        if isinstance(likelihood, Categorical) and likelihood.prior_corrected and likelihood.weights is not None:
+            added = ", ".join(f"{value:.6g}" for value in shift(likelihood.weights))
+            warnings.warn(
+                f"the network alone has the logits of classes as they were weighed: add ({added}) to them, behind a "
+                "temperature, for the probabilities of with_prior_correction().",
+                stacklevel=4,
+            )
         if isinstance(likelihood, Regression) and likelihood.standardise:
             center = ", ".join(f"{value:.6g}" for value in likelihood.center)
             warnings.warn(

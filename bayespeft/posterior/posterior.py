@@ -173,7 +173,8 @@ class Posterior(Predicting, Exported, Writing):
 
     def summary(self) -> Summary:
         """Return KL, spread and norms of each adapted layer; it prints as a table."""
-        return replace(summarise(self.joint_guide, self.placements, self.method.guide), imported=dict(self.imported))
+        found = summarise(self.joint_guide, self.placements, self.method.guide)
+        return replace(found, imported=dict(self.imported), objective=self.likelihood.objective)
 
     def pruned(self, keep: float) -> Posterior:
         """Return a smaller posterior, with those of the random sparse values that have the largest |mean| / std.

@@ -11,12 +11,14 @@ from bayespeft.data.examples import Examples
 from bayespeft.data.layout import Columns
 from bayespeft.data.source import Source, source_of
 from bayespeft.errors import ConfigError
+from bayespeft.likelihoods.categorical import Categorical
+from bayespeft.likelihoods.class_weight import shift
 from bayespeft.likelihoods.inputs import as_examples
 from bayespeft.posterior import account
 from bayespeft.posterior.fitted import Fitted
 from bayespeft.posterior.remedies import remedies
 from bayespeft.prediction.sampling import UNITS, Sampling
-from bayespeft.prediction.temperature import fit_temperature
+from bayespeft.prediction.temperature import as_weighed, fit_temperature
 from bayespeft.prediction.uneven import settled_for
 from bayespeft.predictive.average import REPLICATES
 from bayespeft.predictive.base import Details, Prediction
@@ -115,9 +117,9 @@ class Predicting(Fitted):
         for answers of "label_tokens", and holds for these alone: `generate` and `score` are as without it.
 
         Args:
-            validation: labelled data that training has not seen. The name of a data set means its validation split, and one
-                that has none is refused; where it has no test split besides, a later report on that name judges the
-                temperature by the rows that it was fitted to.
+            validation: labelled data that training has not seen; where classes were weighed, its rows count likewise. The name
+                of a data set means its validation split, and one that has none is refused; where it has no test split besides,
+                a later report on that name judges the temperature by the rows that it was fitted to.
             draws: to average.
             seed: of the draws.
             columns: as for `predict`.
@@ -129,12 +131,27 @@ class Predicting(Fitted):
             raise ConfigError(
                 f"a temperature divides logits of classes, and likelihood '{self.likelihood.kind}' has none."
             )
-        found = replace(self, temperature=1.0).predict(
-            self._source(validation, "validation", columns), draws, seed, keep_draws=True
-        )
+        found = self._bare().predict(self._source(validation, "validation", columns), draws, seed, keep_draws=True)
         if found.labels is None:
             raise missing_labels("a temperature")
-        return replace(self, temperature=fit_temperature(found.tempered_nll))
+        return replace(self, temperature=fit_temperature(as_weighed(found, self.likelihood)))
+
+    def with_prior_correction(self: P) -> P:
+        """Return this posterior with probabilities of the training data's own class frequencies, where classes were weighed.
+
+        p(y | x) is proportional to p_w(y | x) / w_y: what is learned with weights w is the law of a population in which class y
+        is w_y times as frequent, and each draw's probabilities are divided by the weights, behind a fitted temperature
+        (Saerens et al. 2002; King & Zeng 2001, prior correction). It is exact where the network can represent either law; the
+        most probable class is then the training data's again, and no longer the one that the weights favour.
+
+        Raises:
+            ConfigError: classes were not weighed, or one has the weight 0.
+        """
+        likelihood = self.likelihood
+        if not isinstance(likelihood, Categorical) or likelihood.weights is None:
+            raise ConfigError("there is nothing to correct: this posterior was fitted without class_weight.")
+        shift(likelihood.weights)
+        return replace(self, likelihood=likelihood.replace(prior_corrected=True))
 
     @alone()
     def report(
@@ -221,7 +238,7 @@ class Predicting(Fitted):
             total_parameters=self.total_parameters,
             method=self.method.title,
             name=name or source.name,
-            training=account.training(self.history, advice),
+            training=account.training(self.history, advice, self.likelihood.objective),
             setup=account.setup(
                 self.model, self.method, self.likelihood, [p.layer.name for p in self.placements],
                 fit=fitted, report={**settings, **used},
@@ -229,6 +246,13 @@ class Predicting(Fitted):
             seed=seed,
             resamples=resamples,
         )  # fmt: skip
+
+    def _bare(self: P) -> P:
+        """Return this posterior without a temperature, and without a correction that comes behind it."""
+        likelihood = self.likelihood
+        if isinstance(likelihood, Categorical):
+            likelihood = likelihood.replace(prior_corrected=False)
+        return replace(self, likelihood=likelihood, temperature=1.0)
 
     def _source(self, data: Any, split: str = "test", columns: Columns | None = None) -> Source:
         """Return data as what it is taken for; columns that nobody spoke of here are called as in the fit."""

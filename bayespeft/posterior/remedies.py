@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from bayespeft.config import TrainConfig
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.methods.base import Method
 from bayespeft.training.history import History
 
 FREE = 'train=bayespeft.TrainConfig(steps="auto", calibrate=True)'
+CORRECTION = "posterior.with_prior_correction()"
 TEMPERATURE = "posterior.with_temperature(validation)"
 
 
@@ -23,6 +25,12 @@ def remedies(
         temperature: that logits are divided by.
         draws: that were averaged.
     """
+    if isinstance(likelihood, Categorical) and likelihood.weights is not None and not likelihood.prior_corrected:
+        reweighed = (
+            "Classes were weighed, so that these are probabilities of a population with other frequencies of classes; those of "
+            f"the training data's own are given by {CORRECTION}."
+        )
+        return dict.fromkeys(("over", "under", "both", "no_skill"), reweighed)
     tempers = likelihood.tempers
     by_rows = history.ended is not None and history.ended.held_out > 0
     last = (

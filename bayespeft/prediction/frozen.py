@@ -65,6 +65,7 @@ class Frozen(nn.Module):
         likelihood: what the network's output means.
         draws: how many there are.
         temperature: divides the logits of each draw.
+        classes: how many the likelihood tells apart.
 
     Raises:
         ConfigError: labels are no classes.
@@ -78,9 +79,10 @@ class Frozen(nn.Module):
         likelihood: Likelihood,
         draws: int,
         temperature: float,
+        classes: int,
     ) -> None:
         super().__init__()
-        if likelihood.class_log_probs(torch.zeros(1, 2)) is None:
+        if likelihood.class_log_probs(torch.zeros(1, classes)) is None:
             raise ConfigError(
                 f"freeze gives one label's probabilities, and likelihood '{likelihood.kind}' speaks of something else: predict "
                 "with the posterior."

@@ -55,7 +55,7 @@ class Jacobian:
     ends: bool = True
 
     def log_likelihood(self) -> Tensor:
-        """Return log p(label | logits), (rows,) float64, nats.
+        """Return log p(label | logits), (rows,) float64, nats, multiplied by what the likelihood weighs each row with.
 
         Raises:
             DataError: there are no labels, or they are none that the likelihood knows.
@@ -63,7 +63,12 @@ class Jacobian:
         if self.labels is None:
             raise missing_labels("the curvature")
         self.likelihood.check_labels(self.labels, self.logits.shape[-1])
-        return self.likelihood.log_likelihood(self.logits, self.labels)
+        found, weights = self.likelihood.log_likelihood(self.logits, self.labels), self._weights
+        return found if weights is None else found * weights
+
+    @property
+    def _weights(self) -> Tensor | None:
+        return None if self.labels is None else self.likelihood.row_weights(self.labels)
 
     def by_position(self) -> dict[str, StackJacobian]:
         """Return `by_stack` with a row for each position of each example, (rows * positions, K, layers, ...)."""
@@ -76,19 +81,27 @@ class Jacobian:
     def roots(self) -> dict[str, Tensor | OuterCurvature]:
         """Return C columns of a root of each example's Gauss-Newton matrix, (rows, C, layers, ...) by stack.
 
-        Of a stack whose Jacobian is in factors: the factors of its own block.
+        Of a stack whose Jacobian is in factors: the factors of its own block. Rows are weighed as in `log_likelihood`.
         """
-        shape = self.logits.shape
+        shape, weights = self.logits.shape, self._weights
         found: dict[str, Tensor | OuterCurvature] = {}
         curvature = None
         for name, value in self.by_stack.items():
             if isinstance(value, Tensor):
                 by_output = value.reshape(*shape, *value.shape[2:])
-                found[name] = self.likelihood.curvature_root(self.logits, self.labels, by_output)
+                root = self.likelihood.curvature_root(self.logits, self.labels, by_output)
+                found[name] = root if weights is None else root * _along(weights.sqrt(), root)
                 continue
-            curvature = self.likelihood.curvature(self.logits, self.labels) if curvature is None else curvature
+            if curvature is None:
+                curvature = self.likelihood.curvature(self.logits, self.labels)
+                curvature = curvature if weights is None else curvature * _along(weights, curvature)
             found[name] = value.root(curvature) if isinstance(value, FeatureJacobian) else value.curvature(curvature)
         return found
+
+
+def _along(weights: Tensor, like: Tensor) -> Tensor:
+    """Return weights of rows (n,) shaped to multiply another tensor (n, ...)."""
+    return weights.reshape(-1, *[1] * (like.dim() - 1))
 
 
 def jacobians(adapted: Adapted, examples: Examples, batch_size: int, separate: bool = False) -> Iterator[Jacobian]:

@@ -9,7 +9,13 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from scipy.optimize import minimize_scalar
+
+from bayespeft.errors import DataError
+from bayespeft.likelihoods.base import Likelihood
+from bayespeft.predictive.base import Prediction
+from bayespeft.predictive.categorical import Predictive
 
 LOWEST, HIGHEST = 0.05, 20.0
 # Where predictions are too many to keep, the NLL is kept at these temperatures.
@@ -28,6 +34,35 @@ def fit_temperature(nll: Callable[[float], float]) -> float:
     found = minimize_scalar(lambda log: nll(math.exp(log)), bounds=(low, high), method="bounded")
     # The search comes near the bounds and never reaches them.
     return math.exp(min((0.0, float(found.x), low, high), key=lambda log: nll(math.exp(log))))
+
+
+def as_weighed(prediction: Prediction, likelihood: Likelihood) -> Callable[[float], float]:
+    """Return the mean NLL of a prediction as a function of a temperature, of rows that are weighed as in the objective.
+
+    So what held-out rows judge is the law that training aims at. Weights are divided by their sum over these rows.
+
+    Args:
+        prediction: of labelled rows, with its draws.
+        likelihood: that training took.
+
+    Raises:
+        DataError: every row has the weight 0.
+    """
+    labels = getattr(prediction, "labels", None)
+    weights = None if labels is None else likelihood.row_weights(labels)
+    if weights is None or not isinstance(prediction, Predictive):
+        return prediction.tempered_nll
+    if not bool(weights.any()):
+        raise DataError(
+            "no row that is to judge has a class of positive weight: hold out, or pass, rows of the others."
+        )
+    share = weights.double() / weights.double().sum()
+
+    def nll(temperature: float) -> float:
+        scaled = prediction.tempered_log_likelihood(temperature)
+        return float(math.log(len(scaled)) - (share * torch.logsumexp(scaled, 0)).sum())
+
+    return nll
 
 
 def tempered_nlls(nll: Callable[[float], float]) -> list[float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bayespeft.data.examples import Examples
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.prediction.predictor import Predictor
-from bayespeft.prediction.temperature import GRID, tempered_nlls
+from bayespeft.prediction.temperature import GRID, as_weighed, tempered_nlls
 from bayespeft.training.history import History, Record
 from bayespeft.training.horizon import Verdict, judge, judge_training
 from bayespeft.training.noise import at_best_noise, at_own_noise, learns_noise, nll_unit
@@ -70,16 +70,19 @@ def curve(record: Record) -> tuple[float, ...]:
 def validator(problem: Problem, held: Examples) -> Callable[[], dict[str, float]]:
     """Return what measures held-out rows as the problem now stands: `loop.run` calls it at each look."""
     tempers, learns = calibrates(problem), learns_noise(problem.likelihood)
+    weighs = bool(problem.likelihood.objective)
 
     def validate() -> dict[str, float]:
-        prediction = Predictor(problem).run(held, DRAWS, problem.seed, keep_draws=tempers or learns)
+        prediction = Predictor(problem).run(held, DRAWS, problem.seed, keep_draws=tempers or learns or weighs)
         if learns:
             fitted = at_best_noise(prediction)
             return {**fitted.validation_metrics(), NOISE: fitted.noise}
         figures = prediction.validation_metrics()
         if tempers:
-            nlls = tempered_nlls(prediction.tempered_nll)
+            nlls = tempered_nlls(as_weighed(prediction, problem.likelihood))
             figures |= {f"{TEMPERED}{t:.3g}": nll for t, nll in zip(GRID, nlls, strict=True)}
+        elif weighs:
+            figures[f"{TEMPERED}1"] = as_weighed(prediction, problem.likelihood)(1.0)
         return figures
 
     return validate

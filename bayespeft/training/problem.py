@@ -110,6 +110,11 @@ class Problem(Adapted):
         """Return the averaged prediction of the training data under the joint guide as it is now."""
         return Predictor(self).run(self.examples, draws, seed)
 
+    def row_weights(self, prediction: Prediction) -> Tensor | None:
+        """Return what the objective multiplies the log-likelihood of each row of a prediction by, (n,); None: by 1."""
+        labels = getattr(prediction, "labels", None)
+        return None if labels is None else self.likelihood.row_weights(labels)
+
     def jacobians(self, separate: bool = False) -> Iterator[Jacobian]:
         """Yield logits and their Jacobian by the random stacks at the mean, over the training data, in parts that fit.
 
@@ -175,9 +180,16 @@ class Problem(Adapted):
         self.attachment.bind(self.joint_guide.training_weights(values, size))
         self._logits = self.logits(batch)
         likelihood = self.likelihood.distribution(self.likelihood.among(self._logits, batch))
-        labels = self.likelihood.observed(batch.labels)
-        self._nll = -likelihood.log_prob(labels).mean().detach()
-        with plate, poutine.scale(scale=1 / rows):
+        labels, weights = self.likelihood.observed(batch.labels), self.likelihood.row_weights(batch.labels)
+        log_probs = likelihood.log_prob(labels).detach()
+        self._nll = -(log_probs if weights is None else log_probs * weights).mean()
+        with plate, ExitStack() as scaled:
+            if weights is None:
+                scaled.enter_context(poutine.scale(scale=1 / rows))
+            else:
+                # pyro takes no scale of 0.
+                scaled.enter_context(poutine.mask(mask=weights > 0))
+                scaled.enter_context(poutine.scale(scale=torch.where(weights > 0, weights, 1.0) / rows))
             pyro.sample("labels", likelihood, obs=labels)
 
     def pyro_guide(self, batch: Batch, weight: float, rows: float) -> None:
@@ -187,6 +199,8 @@ class Problem(Adapted):
 
     def loss(self, batch: Batch, kl_weight: float, rows: float | None = None) -> tuple[Tensor, Tensor]:
         """Return one batch's estimate of the objective, and its mean NLL (detached); both in nats per example.
+
+        Where the likelihood weighs rows, the NLL of each is multiplied by its weight in both.
 
         The draw stays bound afterwards, for a backward pass that recomputes activations.
 
@@ -228,6 +242,8 @@ class Problem(Adapted):
             )
         mean = self.likelihood.among(mean, batch)
         nll = -self.likelihood.expected_log_likelihood(mean, variance, self.likelihood.observed(batch.labels))
+        weights = self.likelihood.row_weights(batch.labels)
+        nll = nll if weights is None else nll * weights
         self._nll = nll.mean().detach()
         return nll.sum() / rows + self.prior_loss(kl_weight)
 

@@ -187,3 +187,18 @@ def test_a_head_keeps_its_order_of_the_classes_that_it_was_trained_on(bert, toke
     assert torch.equal(network.classifier.weight, bert.classifier.weight)
     (tmp_path / "train.jsonl").write_text("".join(json.dumps({"text": "a", "label": n}) + "\n" for n in "xy"))
     assert Task(model=str(folder), data=str(tmp_path)).network()[0].config.id2label == {0: "x", 1: "y"}
+
+
+def test_classes_are_weighed(network, data, tmp_path):
+    said = ok("fit", network, data, "--out", tmp_path / "a", "--class-weight", "1=0.5", *QUICK)
+    assert "counts by its class (LABEL_0 1, LABEL_1 0.5): 24 rows as 18" in said.stdout
+    written = json.loads((tmp_path / "a" / "posterior.json").read_text())["likelihood"]
+    assert written["class_weight"] == [1.0, 0.5]
+    ok("fit", network, data, "--out", tmp_path / "b", "--class-weight", "balanced", *QUICK)
+    assert "no class" in refused("fit", network, data, "--out", tmp_path / "c", "--class-weight", "spam=2", *QUICK)
+    assert "CLASS=WEIGHT is expected" in refused(
+        "fit", network, data, "--out", tmp_path / "c", "--class-weight", "1=much", *QUICK
+    )
+    assert "greater than or equal" in refused(
+        "fit", network, data, "--out", tmp_path / "c", "--class-weight", "1=-2", *QUICK
+    )

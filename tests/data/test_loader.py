@@ -177,7 +177,8 @@ def test_a_sampler_with_replacement_is_good_for_training_but_not_for_prediction(
     loader = DataLoader(TensorDataset(X, Y), batch_size=4, sampler=replacing())
     with pytest.raises(DataError, match=r"sampler gives example \d more than once \(does it draw with replacement\?\)"):
         LoaderExamples(loader)
-    examples = LoaderExamples(loader, training=True)
+    with pytest.warns(UserWarning, match="30 examples of 10 rows.*take num_samples=10"):
+        examples = LoaderExamples(loader, training=True)
     assert len(examples) == 30
     one, two = (labels_of(examples.batches(4)) for _ in range(2))
     assert len(one) == 30

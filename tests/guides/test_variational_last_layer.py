@@ -206,3 +206,18 @@ def test_a_head_whose_outputs_go_on_is_refused(fresh, tokenizer, rows):
         bayespeft.fit(
             Capped(fresh), rows, "vbll", tokenizer=tokenizer, likelihood="sequence_classification", progress=False
         )
+
+
+def test_its_bound_counts_rows_by_the_weight_of_their_class(fresh, tokenizer, rows):
+    weights = torch.tensor([0.5, 2.0, 0.25])
+    with assemble(fresh, source_of(rows), METHOD, tokenizer=tokenizer, class_weight=weights.tolist()) as assembly:
+        problem = assembly.problem
+        spread_out(problem.joint_guide.latent)
+        batch = next(problem.examples.batches(6))
+        loss, nll = problem.loss(batch, 0.0)
+        with torch.no_grad():
+            mean, variance = moments(problem, batch)
+        each = -problem.likelihood.expected_log_likelihood(mean, variance, batch.labels)
+        by_hand = float((weights[batch.labels] * each).mean())
+        assert float(loss.detach()) == pytest.approx(by_hand, rel=1e-5)
+        assert float(nll) == pytest.approx(by_hand, rel=1e-5)

@@ -55,6 +55,22 @@ def test_it_is_the_posterior_s_prediction(bert, tokenizer, sentences, texts):
     assert found.score(x, y) == (found.predict(x) == y).mean()
 
 
+def test_classes_are_weighed_by_label(bert, tokenizer, sentences, texts):
+    x, y = texts
+    options = {"tokenizer": tokenizer, "train": TRAIN, "random_state": 2}
+    found = BayesClassifier(bert, class_weight={"good": 0.5}, **options).fit(x, y)
+    expected = bayespeft.fit(
+        bert, sentences, tokenizer=tokenizer, train=TRAIN, seed=2, progress=False, class_weight={1: 0.5}
+    )
+    assert found.posterior_.likelihood.weights == expected.likelihood.weights == (1.0, 0.5)
+    np.testing.assert_allclose(found.predict_proba(x), expected.predict(sentences, 10, 2).probs, rtol=1e-6)
+    fewer = np.flatnonzero((y == "bad") | (np.arange(24) < 8))
+    balanced = BayesClassifier(bert, class_weight="balanced", **options).fit([x[i] for i in fewer], y[fewer])
+    assert balanced.posterior_.likelihood.weights == pytest.approx((16 / 24, 16 / 8))
+    with pytest.raises(ConfigError, match="'great', and y has the labels"):
+        BayesClassifier(bert, class_weight={"great": 0.5}, **options).fit(x, y)
+
+
 def test_tools_of_scikit_learn_take_it(blobs):
     x, y = blobs
     model = BayesClassifier(mlp, targets="all-linear", train=TrainConfig(steps=80, lr=2e-2), draws=3)
@@ -68,8 +84,9 @@ def test_tools_of_scikit_learn_take_it(blobs):
 
 
 def lazy(classes: int) -> nn.Module:
+    # Of odd functions of the inputs no sum prefers one class everywhere, as weights of classes ask for.
     torch.manual_seed(0)
-    return nn.Sequential(nn.LazyLinear(16), nn.Tanh(), nn.Linear(16, classes)).eval()
+    return nn.Sequential(nn.LazyLinear(16), nn.ReLU(), nn.Linear(16, classes)).eval()
 
 
 ASIDE = {"check_dtype_object": "what is neither text nor number is a DataError, a ValueError and no TypeError"}

@@ -276,3 +276,24 @@ def test_trainers_are_imported_when_they_are_asked_for():
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="BayesTrainer"):
         _ = bayespeft.integrations.Nothing
+
+
+def test_classes_are_weighed_and_a_checkpoint_goes_on(bert, tokenizer, sentences, rows, arguments):
+    unbalanced = Dataset.from_list([row for i, row in enumerate(rows) if row["labels"] or i % 3 == 0])
+    counts = np.bincount(unbalanced["labels"])
+    expected = tuple(len(unbalanced) / (2 * counts))
+    options = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2}
+    trainer = trained(bert, tokenizer, unbalanced, arguments(**options), class_weight="balanced")
+    likelihood = trainer.posterior().likelihood
+    assert likelihood.weights == pytest.approx(expected)
+    assert likelihood.class_counts == tuple(counts)
+    again = BayesTrainer(
+        bert, arguments(**options), train_dataset=unbalanced, processing_class=tokenizer, class_weight=expected
+    )
+    again.train(resume_from_checkpoint=f"{trainer.args.output_dir}/checkpoint-2")
+    for name, value in values(again.posterior()).items():
+        assert torch.equal(value, values(trainer.posterior())[name])
+    raw = [{"text": row["text"], "label": ("no", "yes")[row["label"]]} for row in sentences]
+    with pytest.warns(UserWarning, match="nobody numbered them"):
+        named = BayesTrainer(bert, arguments(), train_dataset=raw, processing_class=tokenizer, class_weight="balanced")
+    assert named.adaptation._problem.likelihood.weights is None  # as many of both: all count once

@@ -18,7 +18,8 @@ MASK = "attention_mask"
 TOKEN_TYPES = "token_type_ids"
 TOKENISED = (TOKENS, MASK, TOKEN_TYPES)
 # A network reads these columns of a row as text, in this order.
-INPUT_TEXTS = ("text", "text_pair", "question", "source")
+QUESTION = "question"
+INPUT_TEXTS = ("text", "text_pair", QUESTION, "source")
 TEXTS = (*INPUT_TEXTS, "target")
 # These columns hold texts, or lists of messages.
 CONVERSATIONAL = ("prompt", "completion", "messages")
@@ -39,7 +40,7 @@ class TableInteger(int):
 FORMS = (
     "text[, text_pair][, label] | tokens[, ner_tags] | question, choices[, answer] | source[, target] | "
     "prompt[, completion] | messages | input_ids[, attention_mask][, token_type_ids][, labels] | "
-    "image[, label] | pixel_values[, label] | audio[, label] | input_values[, label]"
+    "image[, label] | image, question, choices[, answer] | pixel_values[, label] | audio[, label] | input_values[, label]"
 )
 """The columns that rows may have, each way of writing them behind a bar; those in brackets may be left out."""
 

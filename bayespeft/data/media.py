@@ -13,7 +13,19 @@ from torch import Tensor
 
 from bayespeft.data.batch import Batch
 from bayespeft.data.checks import check_batch_size, check_finite, check_label_given, label_values, number_tensor
-from bayespeft.data.columns import AUDIO, IMAGE, MASK, MEDIA, PROCESSED, TEXTS, TOKENS, Row, label_columns, label_of
+from bayespeft.data.columns import (
+    AUDIO,
+    IMAGE,
+    MASK,
+    MEDIA,
+    PROCESSED,
+    QUESTION,
+    TEXTS,
+    TOKENS,
+    Row,
+    label_columns,
+    label_of,
+)
 from bayespeft.data.examples import Examples
 from bayespeft.data.image import as_image
 from bayespeft.data.order import batch_indices
@@ -27,11 +39,13 @@ _PROBED = 64  # rows among which two of different lengths are looked for
 def medium_of(row: Row) -> str | None:
     """Return the column of a row that holds an image or a sound, raw or processed; None where none does.
 
+    A question may stand beside an image.
+
     Raises:
-        DataError: there are several, or there is a text besides.
+        DataError: there are several, or there is another text besides.
     """
     found = [name for name in (*MEDIA, *PROCESSED) if name in row]
-    beside = [name for name in TEXTS if name in row] if found else []
+    beside = [name for name in TEXTS if name in row and (name, found) != (QUESTION, [IMAGE])] if found else []
     if len(found) > 1 or beside:
         raise DataError(
             f"rows have the columns {', '.join((*found, *beside))}, and one image or one sound a row is read: leave all but "
@@ -90,21 +104,28 @@ class MediaExamples(Examples):
         rows = [self._rows[number] for number in numbers]
         for number, row in zip(numbers, rows, strict=True):
             self._check(row, number)
-        values = [row[self._medium] for row in rows]
-        if self._medium == IMAGE:
-            inputs = self._images(values, numbers)
-        elif self._medium == AUDIO:
-            inputs = self._sounds(values, numbers)
-        else:
-            inputs = {self._medium: stacked(values, numbers, self._medium)}
-            if MASK in rows[0]:
-                inputs[MASK] = stacked([row[MASK] for row in rows], numbers, MASK)
+        inputs = self._inputs(rows, numbers)
         for name, tensor in inputs.items():
             check_finite(tensor, f"column {name!r}", index)
         if not self._labelled:
             return Batch(inputs, None, index)
-        labels = [self._label(label_of(row, number), number) for row, number in zip(rows, numbers, strict=True)]
+        labels = [self._label_of(row, number) for row, number in zip(rows, numbers, strict=True)]
         return Batch(inputs, _labels(labels), index)
+
+    def _label_of(self, row: Row, number: int) -> Any:
+        return self._label(label_of(row, number), number)
+
+    def _inputs(self, rows: Sequence[Row], numbers: Sequence[int]) -> dict[str, Tensor]:
+        """Return what the network is given of some rows, each tensor with an entry for each."""
+        values = [row[self._medium] for row in rows]
+        if self._medium == IMAGE:
+            return self._processed(numbers, images=self._as_images(values, numbers))
+        if self._medium == AUDIO:
+            return self._sounds(values, numbers)
+        inputs = {self._medium: stacked(values, numbers, self._medium)}
+        if MASK in rows[0]:
+            inputs[MASK] = stacked([row[MASK] for row in rows], numbers, MASK)
+        return inputs
 
     def _check(self, row: Row, number: int) -> None:
         """Check that a row has what the first has.
@@ -123,10 +144,9 @@ class MediaExamples(Examples):
             has = "no label, and row 0 has one" if self._labelled else "a label, and row 0 has none"
             raise DataError(f"row {number} has {has}. Give all rows a label, or none.")
 
-    def _images(self, values: Sequence[Any], numbers: Sequence[int]) -> dict[str, Tensor]:
+    def _as_images(self, values: Sequence[Any], numbers: Sequence[int]) -> list[Any]:
         grey, rescales = self._channels == 1, bool(getattr(self._processor, "do_rescale", False))
-        images = [as_image(value, number, grey, rescales) for value, number in zip(values, numbers, strict=True)]
-        return self._processed(numbers, images=images)
+        return [as_image(value, number, grey, rescales) for value, number in zip(values, numbers, strict=True)]
 
     def _sounds(self, values: Sequence[Any], numbers: Sequence[int]) -> dict[str, Tensor]:
         wanted = getattr(self._processor, "sampling_rate", None)
@@ -165,22 +185,28 @@ class MediaExamples(Examples):
         Raises:
             DataError: it fails, or gives something else than a tensor with an entry for each row.
         """
-        processor: Any = self._processor
-        name = type(processor).__name__
-        try:
-            found = dict(processor(*args, **options, return_tensors="pt"))
-        except Exception as error:  # whatever it raises for what it can't read
-            raise DataError(
-                f"{name} fails on rows {numbers[0]} to {numbers[-1]}: {error}. Check that column "
-                f"{self._medium!r} has what it reads."
-            ) from error
+        found = self._run(self._processor, numbers, *args, **options)
         for key, value in found.items():
             if not isinstance(value, Tensor) or len(value) != len(numbers):
                 raise DataError(
-                    f"{name} gives {key!r} of another form than one tensor with an entry for each of {len(numbers)} rows: "
-                    "images or sounds of one size each are read. Set it up to resize or crop."
+                    f"{type(self._processor).__name__} gives {key!r} of another form than one tensor with an entry for each of "
+                    f"{len(numbers)} rows: images or sounds of one size each are read. Set it up to resize or crop."
                 )
         return found
+
+    def _run(self, processor: Any, numbers: Sequence[int], *args: Any, **options: Any) -> dict[str, Any]:
+        """Return what a processor makes of some rows.
+
+        Raises:
+            DataError: it fails.
+        """
+        try:
+            return dict(processor(*args, **options, return_tensors="pt"))
+        except Exception as error:  # whatever it raises for what it can't read
+            raise DataError(
+                f"{type(processor).__name__} fails on rows {numbers[0]} to {numbers[-1]}: {error}. Check that column "
+                f"{self._medium!r} has what it reads."
+            ) from error
 
 
 def stacked(values: Sequence[Any], numbers: Sequence[int], column: str) -> Tensor:

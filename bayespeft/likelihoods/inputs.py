@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from bayespeft.data.columns import Row
+from bayespeft.data.columns import IMAGE, QUESTION, Row
 from bayespeft.data.examples import Examples
 from bayespeft.data.media import MediaExamples, medium_of
 from bayespeft.data.padding import Padding
@@ -17,6 +17,7 @@ from bayespeft.data.takes import FittingExamples, Takes
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.encoding import encoded
+from bayespeft.likelihoods.label_tokens import LabelTokens, text_reader
 from bayespeft.likelihoods.text import TextLikelihood
 from bayespeft.networks.configuration import is_encoder_decoder, setting
 from bayespeft.networks.embeddings import vocabulary
@@ -45,6 +46,8 @@ def as_examples(source: Source, likelihood: Likelihood, tokenizer: Any, model: n
     check_reader(rows, tokenizer, likelihood)
     if rows is not None and isinstance(likelihood, TextLikelihood) and medium_of(rows[0]) is not None:
         return FittingExamples(MediaExamples(rows, tokenizer, likelihood.label, setting(model, "num_channels")), takes)
+    if rows is not None and isinstance(likelihood, LabelTokens) and medium_of(rows[0]) is not None:
+        return FittingExamples(likelihood.pictured(rows, tokenizer), takes)
     if rows is None or tokenizer is None:
         return source.examples(padding, takes)
     return FittingExamples(RowExamples(encoded(rows, likelihood, tokenizer), padding), takes)
@@ -57,10 +60,21 @@ def check_reader(rows: Sequence[Row] | None, tokenizer: Any, likelihood: Likelih
         DataError: there are images or sounds for a likelihood of texts, or a processor of images or sounds for texts.
     """
     medium = None if rows is None else medium_of(rows[0])
-    if medium is not None and (not isinstance(likelihood, TextLikelihood) or likelihood.axes != 2):
+    asked = rows is not None and medium == IMAGE and QUESTION in rows[0]
+    if asked and isinstance(likelihood, LabelTokens):
+        if text_reader(tokenizer) is tokenizer:
+            given = "nothing was" if tokenizer is None else f"{type(tokenizer).__name__}, which reads one of both, was"
+            raise DataError(
+                f"the rows have an image and a question, and {given} passed as tokenizer=: pass the network's processor "
+                "(AutoProcessor)."
+            )
+        return
+    if asked or (medium is not None and (not isinstance(likelihood, TextLikelihood) or likelihood.axes != 2)):
         raise DataError(
-            f"the rows have {medium!r}, and likelihood '{likelihood.kind}' reads {likelihood.columns or 'text'}: images and "
-            "sounds are classified (sequence_classification, multi_label) or measured (regression)."
+            f"the rows have {medium!r}{' and a question' if asked else ''}, and likelihood '{likelihood.kind}' reads "
+            f"{likelihood.columns or 'text'}: images and sounds are classified (sequence_classification, multi_label) or "
+            "measured (regression), and questions with choices about an image are answered by a network that reads both "
+            "(label_tokens)."
         )
     if rows is not None and medium is None and tokenizer is not None and not hasattr(tokenizer, "pad_token_id"):
         raise DataError(

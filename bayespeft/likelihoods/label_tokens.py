@@ -17,9 +17,11 @@ from torch.func import functional_call
 
 from bayespeft.data.batch import Batch
 from bayespeft.data.columns import Row, label_of, remedy
+from bayespeft.data.examples import Examples
+from bayespeft.data.pictured import PicturedExamples
 from bayespeft.errors import AttachError, DataError
 from bayespeft.likelihoods.categorical import Categorical
-from bayespeft.likelihoods.prompts import LETTERS, answer_tokens, multiple_choice
+from bayespeft.likelihoods.prompts import LETTERS, about_image, answer_tokens, multiple_choice
 from bayespeft.likelihoods.tokens import added, ending, whole_texts
 from bayespeft.networks.configuration import setting
 from bayespeft.networks.embeddings import output_embedding
@@ -42,7 +44,7 @@ class LabelTokens(Categorical):
         token_ids: the token of each label; filled from the tokenizer, or given for rows that are already tokenised.
     """
 
-    columns: ClassVar[str] = "question, choices, answer"
+    columns: ClassVar[str] = "question, choices, answer, [image]"
     reads: ClassVar[tuple[str, ...]] = (OFFERED,)
     template: str = "Question: {question}\n{choices}\nAnswer:"
     labels: tuple[str, ...] = ()
@@ -73,33 +75,24 @@ class LabelTokens(Categorical):
         Raises:
             DataError: neither rows with choices nor `token_ids` are there, or a label is not one token.
         """
-        limit = token_limit(self.max_length, model, tokenizer)
+        reader = text_reader(tokenizer)
+        limit = token_limit(self.max_length, model, reader)
         if self.token_ids:
             return self.replace(max_length=limit)
-        if tokenizer is None or (rows is None and not self.labels):
+        if reader is None or (rows is None and not self.labels):
             raise DataError(
                 "label_tokens must know which tokens are the labels: pass rows with question, choices, answer and "
                 "tokenizer=, or likelihood=LabelTokens(token_ids=(...)) for rows that are already tokenised."
             )
         labels = self.labels or tuple(LETTERS[: max(len(_choices(row, i)) for i, row in enumerate(rows or ()))])
         prompt = multiple_choice("?", labels, self.template, labels)
-        return self.replace(labels=labels, token_ids=answer_tokens(tokenizer, prompt, labels), max_length=limit)
+        if reader is not tokenizer:
+            prompt = about_image(tokenizer, prompt)
+        return self.replace(labels=labels, token_ids=answer_tokens(reader, prompt, labels), max_length=limit)
 
     def encode(self, rows: Sequence[Row], tokenizer: Any) -> list[dict[str, Any]]:
         """Tokenize the prompt of each row; one that is too long loses its beginning, but for special tokens, not its end."""
-        prompts = []
-        for i, row in enumerate(rows):
-            choices = _choices(row, i)
-            if len(choices) > len(self.token_ids):
-                raise DataError(
-                    f"row {i} has {len(choices)} choices, but there are {len(self.token_ids)} labels "
-                    f"({', '.join(self.labels)}); pass likelihood=LabelTokens(labels=...) with as many."
-                )
-            if not isinstance(row.get("question"), str):
-                raise DataError(
-                    f"row {i}: column 'question' must be a string, got {row.get('question')!r}. {remedy(row, 'question')}"
-                )
-            prompts.append(multiple_choice(row["question"], choices, self.template, self.labels or LETTERS))
+        prompts = [self.prompt(row, i) for i, row in enumerate(rows)]
         encoded, (front, _) = whole_texts(tokenizer, prompts, behind=False), added(tokenizer)
         kept = [ending(ids, self.max_length or len(ids), front) for ids in encoded]
         examples: list[dict[str, Any]] = [
@@ -112,14 +105,56 @@ class LabelTokens(Categorical):
             for row, ids, whole in zip(rows, kept, encoded, strict=True)
         ]
         for i, (row, example) in enumerate(zip(rows, examples, strict=True)):
-            if (answer := label_of(row, i)) is not None:
-                if isinstance(answer, Integral) and not 0 <= int(answer) < len(row["choices"]):
-                    raise DataError(
-                        f"row {i}: the answer is {answer}, and there are {len(row['choices'])} choices: a position is "
-                        "expected, 0 for the first, or a letter, 'A' for the first."
-                    )
+            if (answer := self.answer(row, i)) is not None:
                 example["labels"] = answer
         return examples
+
+    def pictured(self, rows: Sequence[Row], processor: Any) -> Examples:
+        """Return rows with an image each as examples; a processor reads prompt and image together.
+
+        Raises:
+            DataError: it can't be told where a prompt has its image.
+        """
+        return PicturedExamples(
+            rows,
+            processor,
+            lambda row, i: about_image(processor, self.prompt(row, i)),
+            self.answer,
+            lambda row, _: {OFFERED: len(row["choices"])},
+            self.max_length,
+        )
+
+    def prompt(self, row: Row, i: int) -> str:
+        """Return the prompt of a row with the number i.
+
+        Raises:
+            DataError: it has no question, no choices, or more of them than there are labels.
+        """
+        choices = _choices(row, i)
+        if len(choices) > len(self.token_ids):
+            raise DataError(
+                f"row {i} has {len(choices)} choices, but there are {len(self.token_ids)} labels "
+                f"({', '.join(self.labels)}); pass likelihood=LabelTokens(labels=...) with as many."
+            )
+        if not isinstance(row.get("question"), str):
+            raise DataError(
+                f"row {i}: column 'question' must be a string, got {row.get('question')!r}. {remedy(row, 'question')}"
+            )
+        return multiple_choice(row["question"], choices, self.template, self.labels or LETTERS)
+
+    def answer(self, row: Row, i: int) -> Any:
+        """Return the position of a row's answer; None where it has none.
+
+        Raises:
+            DataError: it is none of the choices.
+        """
+        answer = label_of(row, i)
+        if isinstance(answer, Integral) and not 0 <= int(answer) < len(row["choices"]):
+            raise DataError(
+                f"row {i}: the answer is {answer}, and there are {len(row['choices'])} choices: a position is "
+                "expected, 0 for the first, or a letter, 'A' for the first."
+            )
+        return answer
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the logits of the label tokens (n, K) at each row's last real position."""
@@ -184,6 +219,11 @@ class LabelTokens(Categorical):
         # The network runs with the label rows of its output layer: softcaps and scales of its own still apply.
         logits = functional_call(model, rows, args=(), kwargs=arguments, tie_weights=False).logits
         return logits[torch.arange(len(last)), last].float()  # type: ignore[no-any-return]
+
+
+def text_reader(tokenizer: Any) -> Any:
+    """Return what reads text: the tokenizer of a processor of images and text, or what was given."""
+    return getattr(tokenizer, "tokenizer", tokenizer) if hasattr(tokenizer, "image_processor") else tokenizer
 
 
 def _choices(row: Row, index: int) -> Sequence[str]:

@@ -7,6 +7,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from bayespeft.errors import DataError
+from bayespeft.likelihoods.tokens import added
 
 LETTERS = ascii_uppercase
 
@@ -22,6 +23,28 @@ def multiple_choice(question: str, choices: Sequence[str], template: str, labels
     """
     lettered = "\n".join(f"{letter}. {choice}" for letter, choice in zip(labels, choices, strict=False))
     return template.replace("{choices}", lettered).replace("{question}", question)
+
+
+def about_image(processor: Any, text: str) -> str:
+    """Return a prompt about an image as a processor's chat template writes it, or behind the token that stands for the image.
+
+    Special tokens in front are those of the template, or of the tokenizer where it has none; behind there are none.
+
+    Raises:
+        DataError: the processor has neither a template nor a token for images.
+    """
+    if getattr(processor, "chat_template", None):
+        content = [{"type": "image"}, {"type": "text", "text": text}]
+        messages = [{"role": "user", "content": content}]
+        return str(processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    image = getattr(processor, "image_token", None)
+    if image is None:
+        raise DataError(
+            f"{type(processor).__name__} has no chat_template and no image_token, so that it is not known where a prompt has "
+            "its image: set processor.chat_template, or pass a DataLoader of what the network takes."
+        )
+    front = processor.tokenizer.convert_ids_to_tokens(added(processor.tokenizer)[0])
+    return "".join(front) + str(getattr(image, "content", image)) + "\n" + text
 
 
 def answer_tokens(tokenizer: Any, prompt: str, answers: Sequence[str]) -> tuple[int, ...]:

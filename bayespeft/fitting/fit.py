@@ -86,10 +86,11 @@ def fit(
             of which the assistant's are learned (all need `tokenizer`); with `image` (of Pillow, an array, a path) or `audio`
             (`array` and `sampling_rate`), which a processor reads batch by batch, or with `pixel_values`, `input_values` or
             `input_features`; with `image`, `question`, `choices`, `answer`, which a processor of images and text reads; rows
-            with `input_ids`, `labels` and whatever else the network's forward takes (`attention_mask`, `bbox`,
-            ...); a Hugging Face `Dataset` or a data frame of pandas of any of these; a `DataLoader` of batch dicts or of (x, y), which is read in its own kind of order, by `seed`, and left
-            as it is; a pair (x, y) of tensors, arrays of NumPy or frames of pandas; a `DatasetDict` or the name of a data set
-            (its training split); or the path of a file of rows (.jsonl, .csv, .tsv, .parquet).
+            with `input_ids`, `labels` and whatever else the network's forward takes (`attention_mask`, `bbox`, ...); a
+            Hugging Face `Dataset` or a data frame of pandas of any of these; a `DataLoader` of batch dicts or of (x, y),
+            which is read in its own kind of order, by `seed`, and left as it is; a pair (x, y) of tensors, arrays of NumPy or
+            frames of pandas; a `DatasetDict` or the name of a data set (its training split); or the path of a file of rows
+            (.jsonl, .csv, .tsv, .parquet).
         guide: the name of a method (see `bayespeft.methods()`), a `Method`, or a guide such as `MeanField(...)`, which
             then takes the place of Me-LoRA's.
         tokenizer: for rows that are still text; for images and sounds, an image processor, a feature extractor or a processor.

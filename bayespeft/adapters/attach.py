@@ -118,7 +118,9 @@ class Attachment:
         if self.merged is not None:
             self._context.enter_context(self.merged.applied([p.layer for p in self.placements]))
         for hook in self._hooks.values():
-            self._handles.append(hook.placement.layer.module.register_forward_hook(hook, with_kwargs=True))
+            module = hook.placement.layer.module
+            # Hooks that somebody else has on a layer see what its changed weight gives, as they would once that is merged.
+            self._handles.append(module.register_forward_hook(hook, with_kwargs=True, prepend=True))
         return self
 
     def __exit__(self, *_: object) -> None:

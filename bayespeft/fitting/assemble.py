@@ -36,6 +36,7 @@ from bayespeft.layers.heads import find_fresh, fresh_parameters, warn_of_random
 from bayespeft.layers.merged import Merged, check_untied, times_merged
 from bayespeft.layers.network import eager
 from bayespeft.layers.targets import find_layers
+from bayespeft.layers.versions import versions
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.class_weight import ClassWeight
 from bayespeft.likelihoods.inputs import as_examples, check_reader
@@ -134,6 +135,7 @@ def assemble(
     joint_guide = JointGuide(stacks, method.guide, generator, device)
     heads = {p.layer.name for p in placements if p.head}
     base = fingerprint(model, exclude=heads | idle) if start is None else start.base
+    written = versions(model) if start is None else start.versions
     merged = start.merged if start is not None else merging(model, placements)
     if start is None and merged is not None:
         check_merging(model, placements, method)
@@ -162,7 +164,7 @@ def assemble(
         )
         if start is None or method.guide.differentiates:
             check_gradients(problem, next(first.parts(2)))
-        yield Assembly(problem, method, placements, classes, base, seconds, idle)
+        yield Assembly(problem, method, placements, classes, base, written, seconds, idle)
 
 
 def as_targets(targets: str | Sequence[str] | Targets | None) -> Targets:

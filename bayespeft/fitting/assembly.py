@@ -25,6 +25,7 @@ class Assembly:
         placements: which adapter sits on which layer.
         classes: outputs of the likelihood.
         base: the network's fingerprint.
+        versions: how often its weights had been written then.
         seconds: that choosing the factors took, decompositions of weights included.
         idle: freshly made layers that play no part in the network's output.
     """
@@ -34,6 +35,7 @@ class Assembly:
     placements: tuple[Placement, ...]
     classes: int
     base: dict[str, str]
+    versions: dict[str, int]
     seconds: float
     idle: frozenset[str]
 
@@ -61,6 +63,7 @@ class Assembly:
             tokenizer,
             merged=self.problem.attachment.merged,
             base=self.base,
+            versions=self.versions,
             idle=self.idle,
             columns=columns,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import islice
 
 import torch
@@ -20,6 +21,8 @@ KNOWN = 0.9
 # Between these, squares of targets and their gradients have room in single precision. The standard deviation must be at least
 # such a part of the largest target, or rounding would eat its digits.
 SMALLEST, LARGEST, DIGITS = 1e-15, 1e15, 1e-5
+# Targets whose standard deviations differ by more than this factor are not measured by one noise.
+UNLIKE = 5.0
 
 
 def in_units_of(
@@ -34,6 +37,8 @@ def in_units_of(
         device: where the network is.
         seed: of the choice of rows that the network is run on.
         fresh: its head is random, so that what it says means nothing.
+
+    A warning says that targets are of very different sizes.
 
     Raises:
         DataError: labels are none that the likelihood knows, or of a size with which single precision can't compute.
@@ -59,6 +64,14 @@ def in_units_of(
         raise DataError(
             f"labels are as large as {size:.3g}, with a standard deviation of {spread:.3g}, and float32 can't compute with "
             "that: subtract a constant from them, and choose other units."
+        )
+    each = (targets - center).square().mean(0).sqrt()
+    if bool((each < each.max() / UNLIKE).any()):
+        warnings.warn(
+            f"the targets have standard deviations from {float(each.min()):.3g} to {float(each.max()):.3g}, and one noise is "
+            "for all of them: little is learned of the small ones, and their spread is overstated. Divide each column by its "
+            "standard deviation first, and leave out those that are constant.",
+            stacklevel=2,
         )
     return likelihood.replace(
         standardise=not known if likelihood.standardise is None else likelihood.standardise,

@@ -34,11 +34,12 @@ def merged_copy(
         merged: what was merged before.
 
     Raises:
-        AttachError: a weight is quantised or in half precision, which would round the change away, or it is shared with
-            another module.
+        AttachError: a weight is quantised or in half precision, which would round the change away, it is shared with
+            another module, or it is computed anew in each pass.
     """
     check_untied(model, [p.layer for p in placements])
     for placement in placements:
+        placement.layer.check_kept()
         if placement.layer.packed or is_sharded(placement.layer.parameter) or not isinstance(placement.adapter, Full):
             placement.layer.check_mergeable()
     if merged is None:

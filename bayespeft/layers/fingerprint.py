@@ -90,6 +90,14 @@ def _entry(tensor: Tensor, dtype: torch.dtype | None = None) -> str:
     return f"{str(dtype).removeprefix('torch.')} {digest(tensor, dtype)}"
 
 
+def differs(entry: str, tensor: Tensor) -> bool:
+    """Whether a tensor has other values than the one that an entry of a fingerprint is of, as far as its precision tells."""
+    dtype = _dtype(entry)
+    if dtype is None or (tensor.dtype != dtype and tensor.dtype.itemsize <= dtype.itemsize):
+        return False
+    return entry != _entry(tensor, dtype)
+
+
 def check_fingerprint(saved: dict[str, str], model: nn.Module, exclude: Iterable[str] = ()) -> None:
     """Check that a network has the weights that a posterior was fitted on, which may be stored in a higher precision.
 

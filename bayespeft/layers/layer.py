@@ -105,8 +105,9 @@ class Layer:
         """Check that a small change can be added to the stored weight without being rounded away.
 
         Raises:
-            AttachError: the weight is quantised, sharded or in half precision.
+            AttachError: the weight is quantised, sharded, in half precision, or computed anew in each pass.
         """
+        self.check_kept()
         if not self.packed and is_sharded(self.parameter):
             raise AttachError(
                 f"{self._how}, sharded over processes, and can't be merged into: load the posterior on the whole network."
@@ -115,6 +116,20 @@ class Layer:
             raise AttachError(
                 f"{self._how}, and merging into it would round the change away. Load the network in float32 (training may "
                 "still run in bf16), or use an adapter that stays beside the weight (lora, core)."
+            )
+
+    def check_kept(self) -> None:
+        """Check that the layer keeps its weight itself, so that one that is put in its place stays there.
+
+        Raises:
+            AttachError: the weight is computed anew from other numbers.
+        """
+        weight = getattr(self.module, "weight", None)
+        if not self.packed and weight is not self.module._parameters.get("weight"):
+            raise AttachError(
+                f"the weight of layer '{self.name}' is computed from other numbers in each pass (pruning, weight_norm, a "
+                "parametrisation), and what is merged into it would be gone after the next. Make it a plain one first: "
+                "torch.nn.utils.prune.remove, or torch.nn.utils.parametrize.remove_parametrizations."
             )
 
     @torch.no_grad()

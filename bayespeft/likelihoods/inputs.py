@@ -18,6 +18,7 @@ from bayespeft.errors import DataError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.encoding import encoded
 from bayespeft.likelihoods.label_tokens import LabelTokens, text_reader
+from bayespeft.likelihoods.named_classes import NamedClasses
 from bayespeft.likelihoods.text import TextLikelihood
 from bayespeft.networks.configuration import is_encoder_decoder, setting
 from bayespeft.networks.embeddings import vocabulary
@@ -40,6 +41,8 @@ def as_examples(source: Source, likelihood: Likelihood, tokenizer: Any, model: n
     Raises:
         DataError: the data can't be read, or holds what the network has no place for.
     """
+    if isinstance(likelihood, NamedClasses):
+        likelihood.check_numbering(source)
     source = source.numbered_as(likelihood.class_names)
     padding, takes = _padding(likelihood, tokenizer, model), takes_of(model, likelihood)
     rows = source.raw_rows

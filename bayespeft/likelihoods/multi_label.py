@@ -77,9 +77,14 @@ class MultiLabel(NamedClasses):
         vector = [0] * self.classes
         for number in on:
             if not isinstance(number, SupportsIndex) or not 0 <= (place := operator.index(number)) < self.classes:
+                larger = isinstance(number, int) and number >= self.classes
+                remedy = "load the network with as many outputs as there are labels" if larger else "leave the row out"
+                vector_of = f"; if these are a 0 or 1 for each label, {number!r} is neither" * (
+                    len(values) == self.classes
+                )
                 raise DataError(
                     f"row {row}: label {number!r} is none of the network's {self.classes}, which have the numbers 0..."
-                    f"{self.classes - 1}: load the network with as many outputs as there are labels."
+                    f"{self.classes - 1}{vector_of}: {remedy}."
                 )
             if vector[place]:
                 raise DataError(

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, ClassVar
 
+import numpy as np
 from torch import nn
 
 from bayespeft.data.class_names import given, in_order, told
 from bayespeft.data.columns import Row, TableInteger, label_of
+from bayespeft.data.source import Source
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.categorical import Categorical
-from bayespeft.likelihoods.named_classes import NamedClasses
+from bayespeft.likelihoods.named_classes import NamedClasses, numbered
 from bayespeft.networks.configuration import names_of_outputs
 
 
@@ -48,14 +50,29 @@ class SequenceClassification(NamedClasses, Categorical):
     def _called(self) -> tuple[str, ...]:
         return self.label_names
 
+    def check_numbering(self, source: Source) -> None:
+        """As the base; a warning says what numbers are taken for where training data had names, which the fit put in order."""
+        super().check_numbering(source)
+        decimal = any(name.isdecimal() for name in self.class_names)
+        if self.named_by_labels and not decimal and not source.class_names and numbered(source):
+            warnings.warn(
+                f"labels here are numbers, and those of the training rows were names, which were numbered in sorted order: a "
+                f"number is taken for that of {told(self.class_names)}. Write labels as names to be sure.",
+                stacklevel=2,
+            )
+
     def label(self, label: Any, row: int) -> Any:
         """Return the class's number: that of its name, where labels are strings.
 
         Where names of classes are numbers, a number is such a name if strings named the classes, or if it is a cell of a table:
-        which labels occur in a file must not decide what they mean.
+        which labels occur in a file must not decide what they mean. True and False are names where classes are called so.
         """
         if isinstance(label, str):
             return number_of(label, self.label_names, row)
+        if isinstance(label, (bool, np.bool_)):
+            # BoolQ's answers are of this type, and a network may be called to say "true" first.
+            plain = [name.strip().casefold() for name in self.class_names]
+            return plain.index(str(label).casefold()) if sorted(plain) == ["false", "true"] else label
         a_name = isinstance(label, TableInteger) or (self.named_by_labels and isinstance(label, Integral))
         if a_name and any(name.isdecimal() for name in self.class_names):
             return number_of(str(int(label)), self.label_names, row)

@@ -19,6 +19,7 @@ from bayespeft.io.savable import check_savable
 from bayespeft.io.saved import Base, Saved
 from bayespeft.layers.fingerprint import fingerprint
 from bayespeft.layers.merged import Merged, times_merged
+from bayespeft.layers.versions import changed, versions
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.methods.base import Method
 from bayespeft.networks.configuration import name_of
@@ -61,6 +62,7 @@ class Fitted:
         merged: what the adapters merged into the network's own weights, or None where they never do.
         base: the fingerprint of the network as the fit was given it.
         merges: how often the network had been merged into when this posterior was made: after that it is another network.
+        versions: how often each of its weights had been written when it had that fingerprint: see `bayespeft.layers.versions`.
         idle: freshly made layers that play no part in the network's output, and may differ when it is loaded again.
         columns: which column of the data was which in the fit, where the user said so; data to predict is read alike.
         imported: of a LoRA that peft trained, the SHA-256 of each file that it was read from, by name; else empty.
@@ -79,6 +81,7 @@ class Fitted:
     merged: Merged | None = None
     base: dict[str, str] = field(default_factory=dict)
     merges: int = -1
+    versions: dict[str, int] = field(default_factory=dict)
     idle: frozenset[str] = frozenset()
     columns: Columns = field(default_factory=dict)
     imported: dict[str, str] = field(default_factory=dict)
@@ -91,6 +94,7 @@ class Fitted:
             )
         self.base = self.base or fingerprint(self.model, exclude=self.heads | self.idle)
         self.merges = times_merged(self.model) if self.merges < 0 else self.merges
+        self.versions = self.versions or versions(self.model)
 
     def __repr__(self) -> str:
         """Return what it is in a line: a network's own repr is hundreds."""
@@ -154,6 +158,13 @@ class Fitted:
             raise AttachError(
                 "another fit has merged into the network's weights since this posterior was made, so it belongs to a network "
                 "that is no more. Load it again onto the base, or give the adapter of the other fit keep_original=True."
+            )
+        own = self.merged.changes if self.merged is not None and self.merged.in_place else {}
+        if (name := changed(self.model, self.versions, self.base, {f"{layer}.weight" for layer in own})) is not None:
+            raise AttachError(
+                f"'{name}' has other values than when this posterior was fitted (was the network trained further, or another "
+                "checkpoint loaded into it?), so predictions would be of another network. Give it back its weights "
+                "(load_state_dict), or load or fit the posterior on a network of its own."
             )
 
     @contextmanager

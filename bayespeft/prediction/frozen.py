@@ -92,7 +92,7 @@ class Frozen(nn.Module):
         layers = all_layers(network)
         for name, adapter in adapters.items():
             frozen = FrozenAdapter(adapter, layers[name], weights[name])
-            layers[name].module.register_forward_hook(frozen.hook, with_kwargs=True)
+            layers[name].module.register_forward_hook(frozen.hook, with_kwargs=True, prepend=True)
             self.adapters.append(frozen)
         self.requires_grad_(False).eval()
 

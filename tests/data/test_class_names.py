@@ -40,6 +40,7 @@ def fit(network: Any, data: Any, tokenizer: Any, train: TrainConfig = QUICK, **o
 
 
 @pytest.mark.parametrize("names", [(), ("good", "bad"), ("bad", "good"), ("GOOD", "Bad ")])
+@pytest.mark.filterwarnings("ignore:the data numbers its classes")
 def test_data_report_and_exported_network_say_the_same_names(bert, data, tokenizer, names, tmp_path):
     if names:
         named(bert, *names)
@@ -67,6 +68,7 @@ def test_data_report_and_exported_network_say_the_same_names(bert, data, tokeniz
     assert loaded.merged_model().config.id2label == dict(enumerate(own))
 
 
+@pytest.mark.filterwarnings("ignore:the data numbers its classes")
 def test_tokenised_rows_and_subsets_are_aligned_too(bert, data, tokenizer):
     named(bert, "good", "bad")
     posterior = fit(bert, data, tokenizer)
@@ -77,6 +79,53 @@ def test_tokenised_rows_and_subsets_are_aligned_too(bert, data, tokenizer):
     assert fit(bert, tokenised, tokenizer).predict(data).labels.tolist() == expected.tolist()
 
 
+def test_numbers_of_rows_without_names_are_refused_where_data_and_network_number_otherwise(
+    bert, data, tokenizer, tmp_path
+):
+    """The rows of the very data set, as a list, would have the other label each, and an accuracy of 0 in place of 1."""
+    with pytest.warns(
+        UserWarning, match="data numbers its classes 0 'bad', 1 'good', and the network 0 'good', 1 'bad'"
+    ):
+        posterior = fit(named(bert, "good", "bad"), data, tokenizer, LONG)
+    assert posterior.report(data, resamples=5).accuracy.value == 1
+    posterior.save(tmp_path / "posterior")
+    words = [{"text": row["text"], "label": data.features["label"].int2str(row["label"])} for row in data]
+    for one in (posterior, bayespeft.load(tmp_path / "posterior", bert, tokenizer=tokenizer)):
+        for form in (data.to_list(), data.to_pandas(), data.with_format("torch").to_list()):
+            with pytest.raises(DataError, match="labels here are numbers, which may be either's"):
+                one.predict(form)
+        assert one.report(words, resamples=5).accuracy.value == 1
+        assert one.predict([{"text": row["text"]} for row in words]).labels is None
+    tokens = [dict(tokenizer(row["text"]), labels=row["label"]) for row in data.to_list()]
+    with pytest.raises(DataError, match="labels here are numbers"):
+        posterior.predict(tokens)
+    loader = DataLoader([{"input_ids": torch.tensor(row["input_ids"]), "labels": row["labels"]} for row in tokens])
+    with pytest.raises(DataError, match="labels here are numbers"):
+        posterior.predict(loader)
+    # Where both have the same order, a number is a number.
+    posterior = fit(named(bert, "bad", "good"), data, tokenizer, start=None)
+    assert posterior.predict(data.to_list()).labels.tolist() == data["label"]
+
+
+def test_numbers_for_labels_that_were_names_say_what_they_are_taken_for(bert, sentences, tokenizer):
+    """Sorted, "agood" comes before "zbad", and the label 0 of rows that say numbers may have been "zbad"."""
+    rows = [{"text": row["text"], "label": ("zbad", "agood")[row["label"]]} for row in sentences]
+    with pytest.warns(UserWarning, match="nobody numbered them"):
+        posterior = fit(bert, rows, tokenizer)
+    with pytest.warns(UserWarning, match="a number is taken for that of 0 'agood', 1 'zbad'"):
+        posterior.predict(sentences)
+    assert posterior.predict(rows).labels[:2].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("names", [("True", "False"), ("false", "true"), ()])
+def test_true_and_false_are_names_where_classes_are_called_so(bert, sentences, tokenizer, names):
+    rows = [{"text": row["text"], "label": bool(row["label"])} for row in sentences]
+    posterior = fit(named(bert, *names) if names else bert, rows, tokenizer)
+    first = bool(names) and names[0].casefold() == "true"
+    assert posterior.predict(rows).labels.tolist() == [int(row["label"] != first) for row in rows]
+
+
+@pytest.mark.filterwarnings("ignore:the data numbers its classes")
 def test_what_cannot_be_aligned_is_refused(bert, data, tokenizer):
     named(bert, "good", "bad")
     tokenised = data.map(lambda row: tokenizer(row["text"])).with_format("torch")

@@ -176,6 +176,7 @@ def test_batches_of_tokens_and_rows_give_the_same_loss(bert, tokenizer, sentence
     assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:the data numbers its classes")
 def test_rows_of_a_batch_mean_what_those_of_the_example_do(bert, tokenizer, sentences):
     """Columns, and which class a number is, are said once: a batch of rows no longer says it."""
     bert.config.id2label, bert.config.label2id = {0: "bad", 1: "good"}, {"bad": 0, "good": 1}

@@ -159,6 +159,7 @@ def test_a_temperature_divides_the_logits_of_each_label(linear, several):
 
 
 @pytest.mark.parametrize("form", ["names", "numbers", "vectors", "floats", "dataset", "tokens"])
+@pytest.mark.filterwarnings("ignore:the data numbers its classes")
 def test_labels_may_be_said_in_every_form(tagger, tokenizer, tagged, form):
     known = MultiLabel().resolve(tagger, tokenizer, tagged)
     wanted = [example["labels"] for example in known.encode(tagged, tokenizer)]
@@ -248,3 +249,12 @@ def test_what_can_not_be_a_label_is_refused(tagger, tokenizer, tagged, several, 
     with pytest.raises(ConfigError, match="decide: predictions of likelihood 'multi_label'"):
         posterior.decide(tagged, validation=tagged)
     assert Likelihood.model_validate(posterior.likelihood.model_dump(mode="json")) == posterior.likelihood
+
+
+@pytest.mark.parametrize("missing", [-100, None, float("nan"), 0.5])
+def test_a_vector_whose_part_is_missing_is_told_to_leave_the_row_out(missing):
+    """More outputs, as for numbers beyond them, would be no remedy."""
+    with pytest.raises(
+        DataError, match=r"0\.\.\.2; if these are a 0 or 1 for each label, .* is neither: leave the row out"
+    ):
+        MultiLabel(classes=3).label([1, missing, 0], 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -403,3 +404,13 @@ def test_an_output_without_an_axis_of_targets_is_an_error(data):
 def test_noise_is_positive_and_finite(noise):
     with pytest.raises(ConfigError, match="noise"):
         Regression(noise=noise)
+
+
+@pytest.mark.parametrize(("small", "warned"), [(0.01, True), (0.0, True), (0.5, False)])
+def test_targets_of_very_different_sizes_are_told_that_they_have_one_noise(small, warned):
+    x = torch.randn(60, 5, generator=torch.Generator().manual_seed(0))
+    y = torch.stack([10 * x[:, 0], 10 * small * x[:, 1]], 1)
+    told = pytest.warns(UserWarning, match="one noise is for all of them") if warned else nullcontext()
+    with told:
+        fitted = bayespeft.fit(nn.Linear(5, 2), (x, y), "mle", **FREELY, train=TrainConfig(steps=2))
+    assert fitted.likelihood.spread == pytest.approx(float((y - y.mean(0)).square().mean().sqrt()), rel=1e-4)

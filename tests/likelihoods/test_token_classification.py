@@ -229,6 +229,7 @@ def test_parts_of_a_jacobian_are_the_whole(tagger, tokenizer, tagged, monkeypatc
 
 
 @pytest.mark.parametrize("form", ["numbers", "tags", "labels", "dataset", "unlabelled"])
+@pytest.mark.filterwarnings("ignore:the data numbers its classes")
 def test_tags_may_be_said_in_every_form(tagger, tokenizer, tagged, form):
     column = form if form in ("tags", "labels") else "ner_tags"
     rows: Any = [

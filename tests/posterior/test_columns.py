@@ -135,6 +135,7 @@ def test_columns_of_data_without_any_are_an_error(mlp: Any, xy: Any, bert: Any, 
         fit(bert, renamed(sentences, text="tweet"), tokenizer)
 
 
+@pytest.mark.filterwarnings("ignore:the data numbers its classes")
 def test_names_of_classes_of_a_column_that_was_named(bert: Any, sentences: Any, tokenizer: Any) -> None:
     data = datasets.Dataset.from_list(renamed(sentences, label="gold"))
     data = data.cast_column("gold", datasets.ClassLabel(names=["bad", "good"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ def arrays_of(data: Any) -> tuple[Tensor, ...] | None:
         data: a tensor or an array X; a `TensorDataset`; a tuple whose first part is a tensor, an array or a data frame.
 
     Raises:
-        DataError: the tuple has more parts, or parts that are no numbers.
+        DataError: the tuple has more parts, or parts that are no numbers, or frames whose rows are in different orders.
     """
     if isinstance(data, TensorDataset):
         data = data.tensors
@@ -32,7 +33,25 @@ def arrays_of(data: Any) -> tuple[Tensor, ...] | None:
     if len(data) > 2 or not all(map(_is_array, data)):
         kinds = ", ".join(type(part).__name__ for part in data)
         raise DataError(f"a tuple of {len(data)} ({kinds}) is not (X, Y) or (X,) of tensors or arrays.")
+    check_rows_alike("X", data[0], "Y", data[-1])
     return tuple(_tensor(part, name) for part, name in zip(data, ("X", "Y"), strict=False))
+
+
+def check_rows_alike(name: str, one: Any, other_name: str, other: Any) -> None:
+    """Check that two frames or series of pandas, which are read side by side, have their rows in one order.
+
+    Raises:
+        DataError: their indices are the same, in different orders. Other indices are taken for what was numbered anew.
+    """
+    indices = [part.index for part in (one, other) if hasattr(part, "iloc")]
+    if len(indices) < 2 or indices[0].equals(indices[1]):
+        return
+    if Counter(indices[0]) == Counter(indices[1]):
+        row = next(i for i, (a, b) in enumerate(zip(*indices, strict=True)) if a != b)
+        raise DataError(
+            f"{name} and {other_name} have the same index in different orders (row {row} is {indices[0][row]!r} of {name}, and "
+            f"{indices[1][row]!r} of {other_name}): bring both into one order, as by {other_name}.loc[{name}.index]."
+        )
 
 
 def _is_array(value: Any) -> bool:

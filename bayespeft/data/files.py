@@ -99,6 +99,13 @@ def table_of(file: Iterable[str], path: Path, delimiter: str) -> Iterator[dict[s
         names = reader.fieldnames or []
         if len(set(names)) < len(names) or "" in names:
             raise DataError(f"{path}: its first line is {', '.join(names)}: each column needs a name of its own there.")
+        other = next((mark for mark in "\t;|," if len(names) == 1 and mark in names[0]), None)
+        if other is not None:
+            raise DataError(
+                f"{path}: its first line, {names[0]!r:.80}, has one cell between the {delimiter!r} of its ending and {other!r} "
+                f"in it. Save the table with {delimiter!r} between cells, or read it with pandas.read_csv(path, sep={other!r}) "
+                "and pass the frame."
+            )
         for row in reader:
             if None in row or None in row.values():
                 raise DataError(

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, WeightedRandomSampler
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
 from bayespeft.data.batch import Batch, Inputs
 from bayespeft.data.checks import check_finite, check_layout, label_tensor
@@ -69,6 +69,12 @@ class LoaderExamples(Examples):
 
     def __len__(self) -> int:
         return self._n
+
+    @property
+    def own_order(self) -> bool:
+        """Whether examples come in an order that no other pass over the loader has: it shuffles by torch's global numbers."""
+        sampler = self._still.sampler
+        return isinstance(sampler, (RandomSampler, SubsetRandomSampler)) and sampler.generator is None
 
     def batch_count(self, batch_size: int) -> int:
         """Return the loader's number of batches; `batch_size` is ignored."""

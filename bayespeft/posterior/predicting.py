@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
@@ -9,6 +10,7 @@ from typing import Any, Literal, TypeVar
 from bayespeft.data.columns import missing_labels
 from bayespeft.data.examples import Examples
 from bayespeft.data.layout import Columns
+from bayespeft.data.loader import LoaderExamples
 from bayespeft.data.source import Source, source_of
 from bayespeft.errors import ConfigError
 from bayespeft.likelihoods.categorical import Categorical
@@ -77,8 +79,8 @@ class Predicting(Fitted):
 
         Returns:
             The `Prediction` that the likelihood's `average` makes, in the order of the data (that of a `DataLoader` is the
-            order in which it yields): `Predictive` of classes, `RegressionPredictive` of quantities, `LanguagePredictive` of
-            texts, and so on.
+            order in which it yields; of one that shuffles an order of its own, of which a warning tells): `Predictive` of
+            classes, `RegressionPredictive` of quantities, `LanguagePredictive` of texts, and so on.
 
         Raises:
             ConfigError: draws, sampling or tolerance is out of range, "decision" has no sense here, an ensemble is asked for
@@ -86,6 +88,12 @@ class Predicting(Fitted):
                 or has no labels, which draws="auto" needs. AttachError: the network is in use, or has been merged into since.
         """
         source = self._source(data, columns=columns)
+        if source is not data and isinstance(source.ready, LoaderExamples) and source.ready.own_order:
+            warnings.warn(
+                "the DataLoader shuffles, so predictions come in an order that no other pass over it has; their labels come "
+                "with them. For the order of the data, predict from a DataLoader with shuffle=False.",
+                stacklevel=2,
+            )
         examples = as_examples(source, self.likelihood, self.tokenizer, self.model)
         labels = examples.labels()
         if labels is not None:

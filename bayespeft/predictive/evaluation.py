@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bayespeft.data.arrays import check_rows_alike
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.predictive.average import Cost, Rows
 from bayespeft.predictive.base import Details
@@ -170,7 +171,7 @@ def evaluate(
 
     Raises:
         DataError: a shape is another one; a number is NaN; probabilities are negative, or do not sum to 1; labels are
-            no classes.
+            no classes, or in another order than the probabilities, as far as indices of pandas tell.
     """
     names = tuple(map(str, class_names)) or column_names(probs)
     log_probs = _log_probs(_tensor(probs, "probs"), logits)
@@ -180,6 +181,7 @@ def evaluate(
             f"there are {len(names)} class_names and {classes} columns of probabilities: one name for each."
         )
     quoted = None if rows is None else _rows(rows, n)
+    check_rows_alike("probs", probs, "labels", labels)
     known = None if labels is None else class_numbers(labels, names, n, classes)
     average = CategoricalAverage(n, keep=draws > 1)
     average.begin(max(draws, 1))

@@ -65,3 +65,16 @@ def test_the_callers_array_is_not_written_to():
 def test_errors(data, message):
     with pytest.raises(DataError, match=message):
         source_of(data).examples()
+
+
+@pytest.mark.parametrize("form", [pd.Series, pd.DataFrame])
+def test_frames_with_one_index_in_two_orders_are_no_pair(form):
+    """The rows of y were shuffled alone: each x would have the label of another."""
+    x, y = pd.DataFrame(X, index=range(10, 10 + len(X))), form(Y, index=range(10, 10 + len(X)))
+    shuffled = y.iloc[::-1]
+    with pytest.raises(
+        DataError, match=r"same index in different orders \(row 0 is 10 of X, and 1\d of Y\).*Y\.loc\[X\.index\]"
+    ):
+        source_of((x, shuffled))
+    assert len(source_of((x, shuffled.loc[x.index])).examples()) == len(X)
+    assert len(source_of((x, shuffled.reset_index(drop=True))).examples()) == len(X)  # numbered anew, on purpose

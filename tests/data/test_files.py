@@ -160,3 +160,16 @@ def test_a_name_that_comes_twice_in_a_row_is_refused(tmp_path: Path) -> None:
     file.write_text('{"text": "a", "label": 0}\n{"text": "b", "label": 0, "label": 1}\n')
     with pytest.raises(DataError, match=r"line 2: no JSON that can be read.*'label' comes twice"):
         read_file(file)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mark"), [(".csv", ";"), (".csv", "\t"), (".csv", "|"), (".tsv", ","), (".tsv", ";")]
+)
+def test_another_mark_between_cells_is_named(tmp_path: Path, suffix: str, mark: str) -> None:
+    """Such as spreadsheets write where the decimal mark is a comma: all would be one column of an odd name."""
+    file = tmp_path / f"rows{suffix}"
+    file.write_text(f"text{mark}label\ngood{mark}1\n")
+    with pytest.raises(DataError, match=r"has one cell between.*pandas\.read_csv\(path, sep="):
+        read_file(file)
+    file.write_text("text\ngood; bad\n")
+    assert read_file(file) == [{"text": "good; bad"}]

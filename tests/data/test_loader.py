@@ -13,6 +13,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
+import bayespeft
 from bayespeft.data.loader import LoaderExamples
 from bayespeft.errors import DataError
 
@@ -261,3 +262,18 @@ def test_labels_under_two_names_must_be_the_same():
     assert next(loader(torch.tensor([0, 1])).batches(2)).labels.tolist() == [0, 1]
     with pytest.raises(DataError, match="has the labels label, labels, which differ"):
         next(loader(torch.tensor([1, 1])).batches(2))
+
+
+def test_predictions_of_a_loader_that_shuffles_say_that_their_order_is_their_own(mlp, xy):
+    posterior = bayespeft.fit(
+        mlp, xy, "mle", targets="all-linear", train=bayespeft.TrainConfig(steps=2), progress=False
+    )
+    data, expected = TensorDataset(*xy), posterior.predict(xy)
+    with pytest.warns(UserWarning, match="DataLoader shuffles.*shuffle=False"):
+        found = posterior.predict(DataLoader(data, batch_size=7, shuffle=True))
+    assert not torch.equal(found.labels, expected.labels)
+    assert torch.equal(found.labels.sort().values, expected.labels.sort().values)
+    # An order that the caller can have again, and a report, which has none, are as they were.
+    seeded = DataLoader(data, batch_size=7, shuffle=True, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(posterior.predict(seeded).labels, torch.cat([y for _, y in seeded]))
+    posterior.report(DataLoader(data, batch_size=7, shuffle=True), resamples=5)

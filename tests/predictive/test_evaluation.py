@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -202,3 +203,13 @@ def test_what_is_missing_is_told():
         bayespeft.evaluate(PROBS).decide(bayespeft.evaluate(DRAWS, LABELS))
     with pytest.raises(ConfigError, match="alpha"):
         bayespeft.evaluate(PROBS, LABELS).conformal(alpha=2.0)
+
+
+def test_labels_of_a_series_in_another_order_than_the_frame_are_refused():
+    probs = pd.DataFrame({"a": [0.9, 0.2, 0.6], "b": [0.1, 0.8, 0.4]}, index=[5, 3, 9])
+    labels = pd.Series(["a", "b", "b"], index=[3, 5, 9])
+    with pytest.raises(
+        DataError, match=r"probs and labels have the same index in different orders.*labels\.loc\[probs\.index\]"
+    ):
+        bayespeft.evaluate(probs, labels)
+    assert bayespeft.evaluate(probs, labels.loc[probs.index]).prediction.labels.tolist() == [1, 0, 1]

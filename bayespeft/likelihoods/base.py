@@ -44,6 +44,8 @@ class Likelihood(Plugin, ABC):
     linearises: ClassVar[bool] = True
     # Outputs are logits, which a temperature may divide.
     tempers: ClassVar[bool] = False
+    # The same number added to all outputs changes nothing, so that their differences from the last say all.
+    by_differences: ClassVar[bool] = False
     # The likelihood reads these columns of a batch, and the network does not.
     reads: ClassVar[tuple[str, ...]] = ()
     # Rows that are still lists are padded on this side; None: on the tokenizer's.

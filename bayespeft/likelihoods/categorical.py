@@ -32,6 +32,7 @@ class Categorical(Likelihood):
     """
 
     tempers: ClassVar[bool] = True
+    by_differences: ClassVar[bool] = True
     class_weight: Literal["balanced"] | dict[str | int, Weight] | tuple[Weight, ...] | None = None
     class_counts: tuple[Annotated[int, Field(ge=0)], ...] = ()
     prior_corrected: bool = False

@@ -38,6 +38,7 @@ class TokenClassification(NamedClasses):
     columns: ClassVar[str] = f"tokens (a list of words), [{' or '.join(TAGS)}] (a label for each word)"
     token_labels: ClassVar[bool] = True
     tempers: ClassVar[bool] = True
+    by_differences: ClassVar[bool] = True
     # A word is labelled, and its output read, at the token where it begins.
     reads: ClassVar[tuple[str, ...]] = ("word_starts",)
 

@@ -104,7 +104,9 @@ def _along(weights: Tensor, like: Tensor) -> Tensor:
     return weights.reshape(-1, *[1] * (like.dim() - 1))
 
 
-def jacobians(adapted: Adapted, examples: Examples, batch_size: int, separate: bool = False) -> Iterator[Jacobian]:
+def jacobians(
+    adapted: Adapted, examples: Examples, batch_size: int, separate: bool = False, differences: bool = False
+) -> Iterator[Jacobian]:
     """Differentiate the outputs of all examples, batch by batch or, where that wouldn't fit into memory, in parts of one.
 
     A point that took hours to train must not be lost to them.
@@ -114,6 +116,8 @@ def jacobians(adapted: Adapted, examples: Examples, batch_size: int, separate: b
         examples: the data.
         batch_size: examples of a pass.
         separate: what is made of the Jacobians goes stack by stack, so that those of output layers may come as factors.
+        differences: differentiate what each output has more than the last, a backward pass less; or, if that is as cheap, the
+            outputs.
     """
     once: frozenset[str] | None = None if separate else frozenset()
     mean, classes = adapted.joint_guide.latent.mean(), adapted.classes or 1
@@ -128,7 +132,7 @@ def jacobians(adapted: Adapted, examples: Examples, batch_size: int, separate: b
         bytes_each = torch.float32.itemsize * (numbers * (2 + 6 * features) + of_heads * (2 + 6 * classes))
         rows = fitting(len(batch), bytes_each, free_memory(adapted.device))
         for part in batch.parts(rows):
-            yield from jacobian(adapted, part, bytes_each * len(part), once)
+            yield from jacobian(adapted, part, bytes_each * len(part), once, differences)
 
 
 def _met_once(adapted: Adapted, batch: Batch, classes: int) -> tuple[frozenset[str], int]:
@@ -178,7 +182,9 @@ def _bound(adapted: Adapted, moved: Batch, once: frozenset[str]) -> tuple[dict[s
     return leaves, weights, adapted.likelihood.among(logits, moved)
 
 
-def jacobian(adapted: Adapted, batch: Batch, bytes_each: int, once: frozenset[str] = frozenset()) -> Iterator[Jacobian]:
+def jacobian(
+    adapted: Adapted, batch: Batch, bytes_each: int, once: frozenset[str] = frozenset(), differences: bool = False
+) -> Iterator[Jacobian]:
     """Differentiate the outputs of a batch: one forward pass, and a backward pass for each output, or for several at once.
 
     The network must be frozen and in evaluation mode, and its hooks switched on.
@@ -189,6 +195,7 @@ def jacobian(adapted: Adapted, batch: Batch, bytes_each: int, once: frozenset[st
         bytes_each: what K outputs of each take; where an example has K at each of several positions, the Jacobian comes for as
             many positions at a time as fit.
         once: stacks whose Jacobian is wanted in factors; where this batch shows that they have none, it is dense.
+        differences: as for `jacobians`.
     """
     moved = batch.to(adapted.device)
     with torch.enable_grad():
@@ -210,11 +217,12 @@ def jacobian(adapted: Adapted, batch: Batch, bytes_each: int, once: frozenset[st
     step = fitting(positions, bytes_each, free_memory(adapted.device))
     for start in range(0, positions, step):
         some = slice(start, start + step)
-        used = None if counted is None else counted[:, some].any(0).repeat_interleave(logits.shape[-1]).tolist()
         ends = start + step >= positions
         with torch.enable_grad():
             part = logits[:, some] if spread else logits
-            by_stack = _by_stack(part.flatten(1), leaves, used, ends, at_once)
+            moving = part - part[..., -1:] if differences else part
+            used = _used(moving.shape[1:], None if counted is None else counted[:, some].any(0), differences)
+            by_stack = _by_stack(moving.flatten(1), leaves, used, ends, at_once)
         labels = moved.labels[:, some] if spread and moved.labels is not None else moved.labels
         found: dict[str, StackJacobian] = {
             name: OuterJacobian(unless_identity(value), weights[name].right, weights[name].value.shape)
@@ -244,6 +252,24 @@ def _by_features(
         else:
             found[name] = FeatureJacobian(by_stack[name].float(), last.weight)
     return found
+
+
+def _used(shape: torch.Size, counted: Tensor | None, differences: bool) -> list[bool] | None:
+    """Return which of an example's outputs, of this shape, are to be differentiated; None: all.
+
+    Args:
+        shape: (K,), or (positions, K).
+        counted: positions that somebody asks about, (positions,).
+        differences: the last of K outputs is none.
+    """
+    if counted is None and not differences:
+        return None
+    used = torch.ones(shape, dtype=torch.bool)
+    if counted is not None:
+        used &= counted.cpu().unsqueeze(-1)
+    if differences:
+        used[..., -1] = False
+    return used.flatten().tolist()
 
 
 def _by_stack(

@@ -39,6 +39,8 @@ from bayespeft.variational.adapted import Adapted
 ROUND, MOST, UNITS = 8, 256, 8
 # Draws of a Gaussian over K logits cost no pass of the network.
 LOGIT_DRAWS = 256
+# So many outputs are differentiated by their differences, at most.
+FEW = 8
 
 
 @dataclass(frozen=True)
@@ -175,8 +177,12 @@ class Predictor:
             )
         average = self.adapted.likelihood.gaussian_average(len(examples), keep_draws, Replicates(seed, draws))
         with self._measured(seed) as cost, frozen(self.adapted.model):
+            # Of many outputs one less is no gain, and an output layer's own derivatives are the shorter without.
+            differences = self.adapted.likelihood.by_differences and (self.adapted.classes or 1) <= FEW
             parts: list[tuple[Tensor, Tensor]] = []
-            for local in jacobians(self.adapted, examples, batch_size, latent.separate):
+            for local in jacobians(
+                self.adapted, examples, batch_size, latent.separate, differences
+            ):
                 with torch.no_grad():
                     mean = (local.logits.double() / self.temperature).cpu()
                     covariance = latent.output_covariance(local.by_position()).double().cpu() / self.temperature**2

@@ -60,8 +60,10 @@ class Tried:
     noises: list[dict[int, float]] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
 
-    def run(self, rest: Examples, held: Examples, title: str, once: Once) -> int:
-        """Train on `rest`, look at `held`, and return the steps that it took."""
+    def run(
+        self, rest: Examples, held: Examples, title: str, once: Once, beaten_by: tuple[int, float] | None = None
+    ) -> int:
+        """Train on `rest`, look at `held`, and return the steps that it took; `beaten_by` as `CurveLookout`."""
         fold = _part(self.problem, rest, self.most)
         lookout = CurveLookout(
             frozenset(looks(self.most)),
@@ -69,6 +71,7 @@ class Tried:
             held_out=True,
             labels=labels_each(self.problem),
             likelihood=self.problem.likelihood,
+            beaten_by=beaten_by,
         )
         history = once(fold, title, validate=validator(fold, held), lookout=lookout)
         self.curves.append({r.step: curve(r) for r in history.records if r.validation})
@@ -124,7 +127,9 @@ def cross_fitted(problem: Problem, pairs: Sequence[tuple[Examples, Examples]], o
     steps = 0
     for k, (rest, held) in enumerate(pairs):
         for one in tried:
-            steps += one.run(rest, held, f"fold {k + 1} of {len(pairs)}", once)
+            # What the first fold says of the prior's own weight is what another weight has to beat there.
+            first = (tried[0].best, (tried[0].lowest - unit) / labels) if k == 0 and tried[0].curves else None
+            steps += one.run(rest, held, f"fold {k + 1} of {len(pairs)}", once, first)
         tried = _in_the_race(tried, labels)
     chosen = tried[choose([(one.lowest - unit) / labels for one in tried], sum(len(held) for _, held in pairs))]
     per_epoch = _per_epoch(problem, pairs[0][0])

@@ -145,7 +145,13 @@ def _kept(
     found: list[tuple[Problem, History, CurveLookout]] = []
     for one in tried:
         lookout = CurveLookout(
-            frozenset(looks(most)), most, held_out=True, labels=labels, likelihood=problem.likelihood, keeps=True
+            frozenset(looks(most)),
+            most,
+            held_out=True,
+            labels=labels,
+            likelihood=problem.likelihood,
+            keeps=True,
+            beaten_by=None if not found else (found[0][2].see(found[0][1]).best, found[0][2].lowest(found[0][1])),
         )
         # One of several starts where all do; one alone needs no copy of what may be a whole network.
         guide = deepcopy(problem.joint_guide) if tried[1:] else problem.joint_guide

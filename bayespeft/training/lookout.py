@@ -10,7 +10,7 @@ from bayespeft.likelihoods.base import Likelihood
 from bayespeft.prediction.predictor import Predictor
 from bayespeft.prediction.temperature import GRID, as_weighed, tempered_nlls
 from bayespeft.training.history import History, Record
-from bayespeft.training.horizon import Verdict, judge, judge_training
+from bayespeft.training.horizon import Verdict, judge, judge_training, margin
 from bayespeft.training.noise import at_best_noise, at_own_noise, learns_noise, nll_unit
 from bayespeft.training.problem import Problem
 
@@ -25,6 +25,16 @@ class CurveLookout:
     """Judges the records that carry a validation, or the training NLL where `held_out` is False.
 
     What counts as better is said in nats per label, of which an example may have many: `labels` on average.
+
+    Attributes:
+        looks: steps at which the loop asks.
+        most: the largest number of steps.
+        held_out: whether it goes by a validation.
+        labels: of an example.
+        likelihood: of the problem.
+        keeps: the loop keeps the best state.
+        beaten_by: the best step and the lowest NLL, nats per label, of another run on the same rows. A run that is past that
+            step and past its own best, and still behind, is not worth more steps.
     """
 
     looks: Collection[int]
@@ -33,6 +43,7 @@ class CurveLookout:
     labels: float
     likelihood: Likelihood
     keeps: bool = False
+    beaten_by: tuple[int, float] | None = None
 
     @property
     def unit(self) -> float:
@@ -44,8 +55,14 @@ class CurveLookout:
         if not self.held_out:
             nlls = [(at_own_noise(record.nll, self.likelihood) - self.unit) / self.labels for record in history.records]
             return judge_training([record.step for record in history.records], nlls, self.most)
-        seen = [record for record in history.records if record.validation]
-        return judge([record.step for record in seen], self._nlls(history), self.most)
+        steps, nlls = [record.step for record in history.records if record.validation], self._nlls(history)
+        verdict = judge(steps, nlls, self.most)
+        if verdict.reason is None and self.beaten_by is not None:
+            step, lowest = self.beaten_by
+            past = steps[-1] >= step and nlls[-1] > min(nlls)
+            if past and min(nlls) > lowest + margin(lowest):
+                return Verdict(verdict.best, "later states were worse")
+        return verdict
 
     def lowest(self, history: History) -> float:
         """Return the lowest held-out NLL of a run, nats per label."""

@@ -4,7 +4,8 @@
 
 A pass of peft's LoRA is well written: of a language model only the last position's logits. Both end with averaged
 probabilities on the CPU. `auto` folds as many draws into a pass as the package decides, `folded` all of them. Instead of a
-name, a folder with a network of that shape serves.
+name, a folder with a network of that shape serves. `linearised` is the prediction by Jacobians, where the posterior is a
+Gaussian.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 
 from bayespeft.config import Targets, TrainConfig
 from bayespeft.fitting.assemble import assemble, choose_method
+from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.likelihoods.label_tokens import LabelTokens
 from bayespeft.prediction.predictor import Predictor
 from paper_repro.efficiency.step import LABELS, PeftStep, network, random_batch
@@ -71,6 +73,11 @@ def main() -> None:
                     "auto": lambda predict=predict: predict("auto"),
                     "folded": lambda predict=predict: predict(args.draws),
                 }
+                if isinstance(problem.joint_guide.latent, GaussianGuide):
+                    # One forward pass and a backward pass for each output say what all draws of this network would.
+                    runs["linearised"] = lambda predictor=predictor, data=problem.examples, n=n: predictor.linearised(
+                        data, 0, batch_size=n
+                    )
                 found = medians(runs, args.repeats, args.device)
             append(
                 "draws_speed",
@@ -89,6 +96,14 @@ def main() -> None:
                 to_one_pass=round(found["auto"] / found["pass"], 2),
                 ratio=round(found["auto"] / found["passes"], 3),
                 folded_ratio=round(found["folded"] / found["passes"], 3),
+                **(
+                    {
+                        "linearised_ms": round(1000 * found["linearised"], 2),
+                        "linearised_passes": round(found["linearised"] / found["pass"], 2),
+                    }
+                    if "linearised" in found
+                    else {}
+                ),
             )
 
 

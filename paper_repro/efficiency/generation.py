@@ -16,6 +16,7 @@ import torch
 
 import bayespeft
 from bayespeft.config import TrainConfig
+from bayespeft.likelihoods.language_modelling import LanguageModelling
 from bayespeft.pretrained.load import load as load_model
 from paper_repro.efficiency.timing import medians
 from paper_repro.results import append
@@ -44,7 +45,9 @@ def main() -> None:
         progress=False,
     )
     posterior.tokenizer = model.generation_config.eos_token_id = model.config.eos_token_id = None
-    ids = torch.tensor(posterior.likelihood.prompts([PROMPT], tokenizer), device=args.device)
+    likelihood = posterior.likelihood
+    assert isinstance(likelihood, LanguageModelling)
+    ids = torch.tensor(likelihood.prompts([PROMPT], tokenizer), device=args.device)
     mask = torch.ones_like(ids)
 
     def plain() -> None:

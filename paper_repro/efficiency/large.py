@@ -54,15 +54,15 @@ def random_llama(layers: int, width: int, device: str, bits: int) -> nn.Module:
 
 
 def _quantise(block: nn.Module, device: str) -> None:
-    import bitsandbytes
+    from bitsandbytes.nn.modules import Linear4bit, Params4bit
 
     for parent in list(block.modules()):
         for name, layer in list(parent.named_children()):
             if isinstance(layer, nn.Linear):
-                quantised = bitsandbytes.nn.Linear4bit(
+                quantised = Linear4bit(
                     layer.in_features, layer.out_features, bias=False, compute_dtype=torch.bfloat16, quant_type="nf4"
                 )
-                quantised.weight = bitsandbytes.nn.Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4")
+                quantised.weight = Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4")
                 setattr(parent, name, quantised.to(device))
 
 

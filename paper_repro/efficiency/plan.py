@@ -18,7 +18,6 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from bayespeft import registry
 from bayespeft.config import TrainConfig
-from bayespeft.data.source import source_of
 from bayespeft.fitting.assemble import assemble, choose_method
 from bayespeft.fitting.costs import Kept, costs
 from bayespeft.likelihoods.label_tokens import LabelTokens
@@ -75,7 +74,7 @@ def main() -> None:
         model = llama(shape, torch.float32).eval()
         _, _, rows = random_batch(args.batch, args.length, "cpu")
         method = choose_method(args.method, None, TrainConfig(batch_size=args.batch))
-        with assemble(model, source_of(rows), method, likelihood=LabelTokens(token_ids=LABELS)) as made:
+        with assemble(model, rows, method, likelihood=LabelTokens(token_ids=LABELS)) as made:
             step = OwnStep(made.problem, next(iter(made.problem.examples.batches(args.batch))))
             activations = held(step)
             seconds = []

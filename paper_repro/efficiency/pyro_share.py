@@ -17,6 +17,7 @@ from torch import nn
 from torch.distributions import kl_divergence
 
 from bayespeft.config import TrainConfig
+from bayespeft.data.source import source_of
 from bayespeft.fitting.assemble import assemble, choose_method
 from paper_repro.results import append
 
@@ -28,7 +29,7 @@ def main() -> None:
     model = nn.Sequential(*[nn.Linear(WIDTH, WIDTH) for _ in range(LAYERS)])
     x, y = torch.randn(BATCH, WIDTH), torch.arange(BATCH) % 2
     method = choose_method("melora", None, TrainConfig(batch_size=BATCH))
-    with assemble(model, (x, y), method, targets="all-linear") as assembly:
+    with assemble(model, source_of((x, y)), method, targets="all-linear") as assembly:
         problem = assembly.problem
         joint_guide = problem.joint_guide
         batch = next(problem.examples.batches(BATCH))
@@ -42,6 +43,7 @@ def main() -> None:
             q, p = joint_guide.q(), joint_guide.priors()
             values = {name: d.rsample((BATCH,)) if name in joint_guide.random else d.rsample() for name, d in q.items()}
             problem.attachment.bind(joint_guide.training_weights(values, BATCH))
+            assert batch.labels is not None
             nll = -problem.likelihood.distribution(problem.logits(batch)).log_prob(batch.labels).mean()
             (nll + sum(kl_divergence(q[name], p[name]) for name in p) / BATCH).backward()
 

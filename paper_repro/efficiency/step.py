@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import pyro
@@ -20,6 +21,7 @@ from peft import LoraConfig, get_peft_model
 from torch.nn.functional import cross_entropy
 
 from bayespeft.config import TrainConfig
+from bayespeft.data.source import Source, source_of
 from bayespeft.fitting.assemble import assemble, choose_method
 from bayespeft.likelihoods.label_tokens import LabelTokens
 from bayespeft.pretrained.load import load
@@ -83,11 +85,11 @@ class OwnStep:
         self.optimiser.zero_grad(set_to_none=True)
 
 
-def random_batch(batch: int, length: int, device: str) -> tuple[torch.Tensor, torch.Tensor, list[dict[str, object]]]:
-    """Return tokens (n, T) and classes (n,) on the device, and the same as rows."""
+def random_batch(batch: int, length: int, device: str) -> tuple[torch.Tensor, torch.Tensor, Source]:
+    """Return tokens (n, T) and classes (n,) on the device, and the same as rows of data."""
     ids = torch.randint(1000, 2000, (batch, length), generator=torch.Generator().manual_seed(0))
     rows = [{"input_ids": row.tolist(), "labels": i % 2} for i, row in enumerate(ids)]
-    return ids.to(device), torch.arange(batch, device=device) % 2, rows
+    return ids.to(device), torch.arange(batch, device=device) % 2, source_of(rows)
 
 
 def network(model: str, device: str, dtype: torch.dtype = torch.float32):
@@ -121,7 +123,7 @@ def main() -> None:
             pyro.validation_enabled(False),
         ):
             batch = next(assembly.problem.examples.batches(args.batch)).to(args.device)
-            runs = {"peft": peft_step, "own": OwnStep(assembly.problem, batch)}
+            runs: dict[str, Callable[[], object]] = {"peft": peft_step, "own": OwnStep(assembly.problem, batch)}
             if causal:
                 runs["as_run"] = lambda: peft_step(as_run=True)
             found = medians(runs, args.steps, args.device)

@@ -63,16 +63,16 @@ def draws() -> str:
     lines = [
         "| model | batch | method | layers | precision | one pass of peft, ms | draws | as many passes of peft, ms | "
         "as the package folds, ms | all folded, ms | as it folds / as many passes | all folded / as many passes | "
-        "as it folds / one pass | "
+        "as it folds / one pass | linearised / one pass | "
         "machine, date |",
-        "|" + "---|" * 14,
+        "|" + "---|" * 15,
     ]
     for r in records:
         layers = f"last {r['last']}" if r["last"] else "all"
         lines.append(
             f"| {r['model']} | {r['batch']} x {r['length']} | `{r['method']}` | {layers} | {r['dtype']} | {r['pass_ms']} | "
             f"{r['draws']} | {r['passes_ms']} | {r['auto_ms']} | {r['folded_ms']} | {r['ratio']} | {r['folded_ratio']} | "
-            f"{r['to_one_pass']} | {_where(r)} |"
+            f"{r['to_one_pass']} | {r.get('linearised_passes', '-')} | {_where(r)} |"
         )
     return "\n".join(lines)
 

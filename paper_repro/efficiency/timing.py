@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -22,7 +22,7 @@ def timed(run: Callable[[], object], device: str) -> float:
 
 
 def medians(
-    runs: dict[str, Callable[[], object]], repeats: int, device: str, warm_up: int = 3, seconds: float = float("inf")
+    runs: Mapping[str, Callable[[], object]], repeats: int, device: str, warm_up: int = 3, seconds: float = float("inf")
 ) -> dict[str, float]:
     """Return the median seconds of each run; they take turns, without the garbage collector.
 

@@ -17,7 +17,7 @@ import argparse
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -34,12 +34,12 @@ from paper_repro.results import append, read
 ATTRIBUTE = re.compile(r"(\w+)\[([^\]]*)\]")
 
 
-def viggo(row: dict[str, Any]) -> dict[str, Any]:
+def viggo(row: Mapping[str, Any]) -> dict[str, Any]:
     """Turn a row round: from the sentence to its meaning."""
     return {"source": f"Sentence: {row['target']}\nMeaning:", "target": f" {row['source']}"}
 
 
-def gsm8k(row: dict[str, Any]) -> dict[str, Any]:
+def gsm8k(row: Mapping[str, Any]) -> dict[str, Any]:
     """Ask the question."""
     return {"source": f"Question: {row['source']}\nAnswer:", "target": f" {row['target']}"}
 

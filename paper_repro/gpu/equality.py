@@ -12,6 +12,7 @@ import argparse
 import copy
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -42,7 +43,7 @@ def main() -> None:
     base, tokenizer = load(args.model, "classification", 2)
     for method in args.methods.split(","):
 
-        def fit(device: str, precision: str, method: str = method) -> bayespeft.Posterior:
+        def fit(device: str, precision: Literal["float32", "bf16"], method: str = method) -> bayespeft.Posterior:
             return bayespeft.fit(
                 copy.deepcopy(base),
                 train,
@@ -62,7 +63,8 @@ def main() -> None:
             here.save(folder)
             there = bayespeft.load(folder, copy.deepcopy(base).to(args.device), tokenizer=tokenizer)
         moved = there.predict(test, 10, seed=0, prediction="sampled").probs
-        for precision in ("float32", "bf16"):
+        precisions: tuple[Literal["float32", "bf16"], ...] = ("float32", "bf16")
+        for precision in precisions:
             reports[precision] = fit(args.device, precision).report(test, quotes=0, resamples=50)
         append(
             "gpu_equality",

@@ -8,11 +8,13 @@ The truth is the average over many plain draws. Errors are root mean squares ove
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import torch
 
 from bayespeft import Posterior, registry
 from bayespeft.guides.gaussian import GaussianGuide
+from bayespeft.prediction.sampling import Sampling
 from bayespeft.predictive.categorical import Predictive
 from paper_repro.posteriors.common import arguments, fitted, metrics, test_rows
 from paper_repro.results import append, read
@@ -40,7 +42,7 @@ def main() -> None:
         mean = posterior.predict(rows, 0)
         curves = {
             kind: curve(posterior, rows, kind, truth, args.seeds)
-            for kind in ("plain", "antithetic", "sobol")
+            for kind in get_args(Sampling)
             if kind != "sobol" or posterior.joint_guide.latent.noise_size <= SOBOL_LIMIT
         }
         append(
@@ -63,7 +65,7 @@ def nll(log_probs: torch.Tensor, truth: Predictive) -> float:
     return -float(log_probs.gather(1, truth.labels[:, None]).mean())
 
 
-def curve(posterior: Posterior, rows, kind: str, truth: Predictive, seeds: int) -> dict[str, dict[str, float]]:
+def curve(posterior: Posterior, rows, kind: Sampling, truth: Predictive, seeds: int) -> dict[str, dict[str, float]]:
     """Return, by number of draws, the mean NLL and the root mean square error of NLL and of the probabilities."""
     target = nll(truth.log_probs, truth)
     found: dict[int, list[tuple[float, float]]] = {k: [] for k in DRAWS}

@@ -7,7 +7,7 @@ python -m paper_repro.statistics.clustered
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,7 @@ def tokens(n: int, law: str, seed: int, resamples: int) -> TokenReport:
     return TokenReport.from_log_probs(stated, labels, owner, n, names=TAGS, resamples=resamples, seed=seed)
 
 
-KINDS = {"several labels": several, "tokens": tokens}
+KINDS: dict[str, Callable[[int, str, int, int], Report]] = {"several labels": several, "tokens": tokens}
 
 
 def figures(report: Report) -> Iterator[tuple[str, Metric | None]]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bayespeft.prediction.sampling import UNITS, Noise, Sampling
+from bayespeft.prediction.sampling import UNITS, Noise, Replicates, Sampling
 from bayespeft.predictive.average import Cost, DrawnGaussianAverage, Groups, Rows
 from bayespeft.predictive.categorical import CategoricalAverage, Predictive
 from paper_repro.results import append
@@ -64,7 +64,7 @@ def measure(law: Law, kind: str, draws: int, truth: float) -> None:
             found, whole = (predicted(all_of_them[:k], None, MEMBERS) for k in (draws, MEMBERS))
             values.append(float(whole.mutual_information.mean()))
         else:
-            sampling: Sampling = kind  # type: ignore[assignment]
+            sampling: Sampling = kind
             found = predicted(
                 law(Noise(sampling, SIZE, seed).take(draws)), None if kind == "sobol" else UNITS[sampling]
             )
@@ -87,11 +87,7 @@ def linearised() -> None:
     draws = 256
 
     def found(seed: int, count: int) -> Predictive:
-        def normals(size: int) -> Tensor:
-            seeds = np.random.SeedSequence(seed).generate_state(8)
-            return torch.cat([Noise("sobol", size, int(one)).take(count // 8) for one in seeds])
-
-        average = DrawnGaussianAverage(CategoricalAverage(ROWS), normals)
+        average = DrawnGaussianAverage(CategoricalAverage(ROWS), Replicates(seed, count))
         average.add(law.mean, covariance, Rows(torch.arange(ROWS)))
         result = average.result(0.0, None)
         assert isinstance(result, Predictive)

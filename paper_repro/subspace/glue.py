@@ -56,7 +56,8 @@ def layers(model: str, targets: Targets = EVERYWHERE) -> Shapes:
 def at_budget(name: str, shapes: Shapes, r: int, targets: Targets = EVERYWHERE) -> Method:
     """Return a method over these layers with the budget of LoRA's rank r; full fine-tuning as it is."""
     method: Method = registry.get("methods", name).replace(targets=targets)
-    budget, adapter = lora_budget(shapes, r), method.adapter
+    budget = lora_budget(shapes, r)
+    adapter: Any = method.adapter  # what it is made of depends on its kind
     if adapter.kind == "lora":
         adapter = adapter.replace(r=r, alpha=2.0 * r)
     elif adapter.kind in ("core", "random_subspace", "subspace_core"):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -66,7 +67,7 @@ def methods(rank: int) -> dict[str, Method]:
     half = rank // 2
     density = density_for([(OUTPUTS, INPUTS)], budget - lora_budget([(OUTPUTS, INPUTS)], half))
     # Without a low rank there is nothing to warm up.
-    warm_up = {} if half else {"mask_steps": 0}
+    warm_up: dict[str, Any] = {} if half else {"mask_steps": 0}
     adapters = {
         "LoRA": ("mle", Lora(r=rank, alpha=2.0 * rank)),
         "ROSA": ("rosa_subspace", RandomSubspace(r=rank, every=10, unit="steps")),
@@ -85,7 +86,7 @@ def squared_error(nll: float) -> float:
 
 def train(
     data: tuple[Tensor, Tensor], base: Tensor, method: Method, settings: TrainConfig, seed: int
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Train a student from W0; return its curve [[step, squared error]], the error at the end, and what it took."""
     student = nn.Sequential(nn.Linear(INPUTS, OUTPUTS, bias=False))
     with torch.no_grad():
@@ -120,7 +121,7 @@ def measure(ranks: list[int], rates: list[float], steps: int, seed: int) -> None
             key = {"method": title, "rank": None if title == "full" else rank, "seed": seed, "steps": steps}
             if any(all(record[k] == v for k, v in key.items()) for record in read(EXPERIMENT)):
                 continue
-            runs = {}
+            runs: dict[float, dict[str, Any]] = {}
             for lr in rates:
                 settings = TrainConfig(steps=steps, batch_size=BATCH, lr=lr, factor_lr={}, clip=0)
                 runs[lr] = train((x, y), base, method, settings, seed)
@@ -167,7 +168,7 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     if not args.redraw:
-        ranks, rates = ([kind(v) for v in text.split(",")] for kind, text in ((int, args.ranks), (float, args.lrs)))
+        ranks, rates = [int(v) for v in args.ranks.split(",")], [float(v) for v in args.lrs.split(",")]
         measure(ranks, rates, args.steps, args.seed)
     records = [r for r in read(EXPERIMENT) if (r["seed"], r["steps"]) == (args.seed, args.steps)]
     plots.save(draw(records), args.picture)

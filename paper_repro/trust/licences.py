@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from typing import Any
 
 from packaging.requirements import Requirement
 
@@ -28,7 +29,7 @@ def installed(name: str, found: dict[str, Distribution] | None = None) -> dict[s
 
 def licence(package: Distribution) -> str:
     """Return what a package says of its licence: an SPDX expression, classifiers, or the first line of its own words."""
-    said = package.metadata
+    said: Any = package.metadata  # a message, of which stubs know less than it has
     classified = [
         line.rsplit(" :: ", 1)[-1] for line in said.get_all("Classifier") or () if line.startswith("License :: ")
     ]

@@ -136,6 +136,24 @@ def test_an_output_layer_comes_in_factors_that_make_the_dense_jacobian(fresh, to
                 )
 
 
+@pytest.mark.parametrize("separate", [False, True], ids=["dense", "in factors"])
+@pytest.mark.parametrize("method", SEPARATE.values(), ids=SEPARATE.keys())
+def test_of_differences_it_is_that_of_each_output_less_that_of_the_last(fresh, tokenizer, rows, method, separate):
+    with assemble(fresh, source_of(rows), method, tokenizer=tokenizer) as assembly:
+        p = assembly.problem
+        spread_out(p.joint_guide)
+        outputs = list(p.jacobians())
+        found = list(jacobians(p, p.examples, method.train.batch_size, separate, differences=True))
+        assert len(outputs) == len(found) > 0
+        for one, other in zip(outputs, found, strict=True):
+            torch.testing.assert_close(other.logits, one.logits, atol=1e-6, rtol=1e-6)
+            for name, value in one.by_stack.items():
+                own = other.by_stack[name]
+                own = own.dense() if isinstance(own, OuterJacobian) else own
+                # A difference of two that are nearly equal is as exact as each of them.
+                torch.testing.assert_close(own, value - value[:, -1:], atol=1e-5 * float(value.abs().max()), rtol=1e-5)
+
+
 @pytest.fixture
 def many(bert):
     """A network of more classes than features, whose head nobody has trained."""

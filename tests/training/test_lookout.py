@@ -36,3 +36,25 @@ def test_what_has_settled_is_the_nll_of_a_label_and_not_of_an_example(labels, re
     records = [Record(step, 1.0, nll, nll, 0.0, 0.0, 1.0, 0.0) for step, nll in ((200, 4.0), (400, 3.9))]
     lookout = CurveLookout((), 1000, held_out=False, labels=labels, likelihood=SequenceClassification())
     assert lookout.see(History(records=records)).reason == reason
+
+
+def curve(*nlls):
+    seen = enumerate(nlls, 1)
+    return History(records=[Record(20 * k, 1.0, v, v, 0.0, 0.0, 1.0, 0.0, validation={"nll": v}) for k, v in seen])
+
+
+@pytest.mark.parametrize(
+    ("nlls", "reason"),
+    [
+        ((0.9, 0.8), None),
+        ((0.9, 0.8, 0.85), "later states were worse"),
+        ((0.9, 0.8, 0.75), None),
+        ((0.9, 0.505, 0.6), None),
+        ((0.4, 0.5, 0.6), None),
+    ],
+    ids=["before the other's best", "past both", "still better by the look", "as good as the other", "ahead"],
+)
+def test_a_run_that_is_behind_another_and_past_its_best_gets_no_more_steps(nlls, reason):
+    looked = {"looks": (), "most": 1000, "held_out": True, "labels": 1.0, "likelihood": SequenceClassification()}
+    assert CurveLookout(**looked, beaten_by=(60, 0.5)).see(curve(*nlls)).reason == reason
+    assert CurveLookout(**looked).see(curve(*nlls)).reason is None

@@ -19,6 +19,7 @@ from bayespeft.likelihoods.inputs import as_examples
 from bayespeft.posterior import account
 from bayespeft.posterior.fitted import Fitted
 from bayespeft.posterior.remedies import remedies
+from bayespeft.prediction.agreement import linear_enough
 from bayespeft.prediction.sampling import UNITS, Sampling
 from bayespeft.prediction.temperature import as_weighed, fit_temperature
 from bayespeft.prediction.uneven import settled_for
@@ -46,7 +47,7 @@ class Predicting(Fitted):
         *,
         sampling: Sampling = "plain",
         tolerance: float = 0.01,
-        prediction: Literal["sampled", "linearised"] | None = None,
+        prediction: Literal["sampled", "linearised", "auto"] | None = None,
         batch_size: Count = 32,
         keep_draws: bool = False,
         shared: bool = False,
@@ -69,8 +70,10 @@ class Predicting(Fitted):
             draws_per_pass: draws folded into the batch axis at once; "auto" goes by the device's memory.
             sampling: "plain", "antithetic" pairs, or a scrambled "sobol" sequence: the same error with fewer passes.
             tolerance: in nats, for draws="auto".
-            prediction: "sampled", or "linearised": one pass and K backward passes in place of a pass for each draw, for
-                Gaussian posteriors; `draws`, `draws_per_pass` and `sampling` then mean nothing. None: as the method says.
+            prediction: "sampled", or "linearised": one pass and K backward passes (K - 1 of few classes) in place of a pass for
+                each draw, for Gaussian posteriors; `draws`, `draws_per_pass` and `sampling` then mean nothing. "auto":
+                linearised where that is cheaper and, by many draws of 32 of the rows, as near to the posterior's prediction
+                as `draws` draws are, else sampled; `backward_passes` of the result tells which. None: as the method says.
             batch_size: examples per pass.
             keep_draws: also return each draw's log-probabilities, or its means where labels are quantities.
             shared: each process of torch's process group runs a share of the batches; all of them call this with the same
@@ -99,10 +102,15 @@ class Predicting(Fitted):
         if labels is not None:
             self.likelihood.check_labels(labels, self.classes)
         prediction = prediction or self.method.predicts
-        if prediction not in ("sampled", "linearised"):
-            raise ConfigError(f"prediction={prediction!r}: 'sampled' or 'linearised'.")
+        if prediction not in ("sampled", "linearised", "auto"):
+            raise ConfigError(f"prediction={prediction!r}: 'sampled', 'linearised' or 'auto'.")
         with self._predictor() as predictor:
             examples = settled_for(self.model, self.likelihood, examples, self.device)
+            if prediction == "auto":
+                # Where the number of draws is found by drawing, or each process has rows of its own, there is one way.
+                known = 0 if shared or isinstance(draws, str) else predictor.check(draws, sampling, tolerance) or 0
+                enough = known > 0 and linear_enough(predictor, examples, known, seed, batch_size)
+                prediction = "linearised" if enough else "sampled"
             # The mean is the mean, whichever way its neighbourhood is averaged.
             if prediction == "linearised" and draws != 0:
                 if shared:
@@ -170,7 +178,7 @@ class Predicting(Fitted):
         *,
         sampling: Sampling = "plain",
         tolerance: float = 0.01,
-        prediction: Literal["sampled", "linearised"] | None = None,
+        prediction: Literal["sampled", "linearised", "auto"] | None = None,
         name: str = "",
         batch_size: Count = 32,
         resamples: Resamples = 1000,

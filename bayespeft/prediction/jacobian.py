@@ -45,6 +45,7 @@ class Jacobian:
         batch: the rows, on the device.
         likelihood: what the logits say of the labels.
         ends: no further positions of these rows follow.
+        passes: numbers that were differentiated, a backward pass each.
     """
 
     logits: Tensor
@@ -53,6 +54,7 @@ class Jacobian:
     batch: Batch
     likelihood: Likelihood
     ends: bool = True
+    passes: int = 0
 
     def log_likelihood(self) -> Tensor:
         """Return log p(label | logits), (rows,) float64, nats, multiplied by what the likelihood weighs each row with.
@@ -208,7 +210,8 @@ def jacobian(
     if last is not None:
         with torch.enable_grad():
             by_feature = _by_features(last, leaves, weights, at_once)
-        yield Jacobian(logits.detach(), by_feature, moved.labels, moved, adapted.likelihood)
+        passes = last.features.shape[1] if last.features.requires_grad else 0
+        yield Jacobian(logits.detach(), by_feature, moved.labels, moved, adapted.likelihood, passes=passes)
         adapted.attachment.bind({})
         return
     counted = adapted.likelihood.counted(moved)
@@ -230,7 +233,8 @@ def jacobian(
             else value
             for name, value in by_stack.items()
         }
-        yield Jacobian(part.detach(), found, labels, moved, adapted.likelihood, ends)
+        passes = moving[0].numel() if used is None else sum(used)
+        yield Jacobian(part.detach(), found, labels, moved, adapted.likelihood, ends, passes)
     adapted.attachment.bind({})
 
 

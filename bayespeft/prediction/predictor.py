@@ -155,9 +155,9 @@ class Predictor:
     ) -> Prediction:
         """Predict with the network linearised in the latents around their mean: outputs ~ N(f, J Sigma J^T).
 
-        One forward pass and K backward passes instead of one forward pass for each draw (MacKay 1992; Immer et al. 2021,
-        arXiv 2008.08400). Exact where the outputs are linear in the latents. Probabilities of classes are averaged over
-        draws of the logits, which cost no pass; a regression has a closed form.
+        One forward pass and at most K backward passes instead of one forward pass for each draw (MacKay 1992; Immer et al.
+        2021, arXiv 2008.08400). Exact where the outputs are linear in the latents. Probabilities of classes are averaged
+        over draws of the logits, which cost no pass; a regression has a closed form.
 
         Args:
             examples: the data.
@@ -180,9 +180,9 @@ class Predictor:
             # Of many outputs one less is no gain, and an output layer's own derivatives are the shorter without.
             differences = self.adapted.likelihood.by_differences and (self.adapted.classes or 1) <= FEW
             parts: list[tuple[Tensor, Tensor]] = []
-            for local in jacobians(
-                self.adapted, examples, batch_size, latent.separate, differences
-            ):
+            most = passes = 0
+            for local in jacobians(self.adapted, examples, batch_size, latent.separate, differences):
+                passes += local.passes
                 with torch.no_grad():
                     mean = (local.logits.double() / self.temperature).cpu()
                     covariance = latent.output_covariance(local.by_position()).double().cpu() / self.temperature**2
@@ -197,7 +197,8 @@ class Predictor:
                         )
                         average.add(means, covariances, self._passes.rows(local.batch, mean.shape[-1]))
                         parts.clear()
-        return average.result(cost.seconds, cost.peak_memory_bytes)
+                        most, passes = max(most, passes), 0
+        return average.result(most, cost.seconds, cost.peak_memory_bytes)
 
     def check(self, draws: int | str, sampling: str, tolerance: float) -> int | None:
         """Return the number of draws; None for "auto".

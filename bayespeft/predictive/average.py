@@ -195,8 +195,8 @@ class GaussianAverage(ABC):
         """
 
     @abstractmethod
-    def result(self, seconds: float, peak_memory_bytes: int | None) -> Prediction:
-        """Return the law, with the cost of one forward pass and K backward passes; errors as `Average.result`."""
+    def result(self, backward_passes: int, seconds: float, peak_memory_bytes: int | None) -> Prediction:
+        """Return the law, with the cost of one forward pass and so many backward passes; errors as `Average.result`."""
 
 
 REPLICATES = 8
@@ -219,20 +219,20 @@ class DrawnGaussianAverage(GaussianAverage):
     """
 
     def __init__(self, average: Average, normals: Normals) -> None:
-        self._average, self._normals, self._outputs = average, normals, 0
+        self._average, self._normals, self._begun = average, normals, False
 
     def add(self, mean: Tensor, covariance: Tensor, rows: Rows) -> None:
         """Add examples with outputs ~ N(mean, covariance); arguments as the base."""
         noise = self._normals.of_size(mean.shape[-1]).to(mean)
-        if not self._outputs:
+        if not self._begun:
             self._average.begin(len(noise), Groups(max(len(noise) // REPLICATES, 1)))
-        self._outputs = max(self._outputs, mean[0].numel())
+            self._begun = True
         drawn = mean + torch.einsum("...kl,sl->s...k", _root(covariance), noise)
         self._average.add(drawn, rows, 0)
 
-    def result(self, seconds: float, peak_memory_bytes: int | None) -> Prediction:
+    def result(self, backward_passes: int, seconds: float, peak_memory_bytes: int | None) -> Prediction:
         """Return the averaged law; arguments as the base."""
-        cost = Cost(self._average.draws, 1, seconds, self._outputs, peak_memory_bytes)
+        cost = Cost(self._average.draws, 1, seconds, backward_passes, peak_memory_bytes)
         return self._average.result(cost, max(self._average.draws // REPLICATES, 1))
 
 

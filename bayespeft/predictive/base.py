@@ -61,7 +61,8 @@ class Prediction(ABC):
         draws: draws averaged; 0 means that nothing was drawn: the posterior mean, a point estimate, or a closed form.
         forward_passes: passes over the data that this took, in units of one pass of the network over every example.
         seconds: wall-clock time.
-        backward_passes: passes backwards, in the same unit; the linearised prediction takes one per output.
+        backward_passes: passes backwards, in the same unit; a linearised prediction takes one per output, and of few classes
+            one less.
         peak_memory_bytes: most memory in use, or None where it can't be told.
         nll_error: Monte Carlo standard error of the mean NLL, nats: how much another seed of the draws would move it. None
             without labels, or where the draws are not independent of each other.

@@ -185,7 +185,7 @@ class NormalGaussianAverage(GaussianAverage):
         along = torch.einsum("nkl,nk->nl", vectors, labels.to(mean) - mean)
         self._log_likelihood[index] = -0.5 * (along.square() / variances + (2 * math.pi * variances).log()).sum(-1)
 
-    def result(self, seconds: float, peak_memory_bytes: int | None) -> RegressionPredictive:
+    def result(self, backward_passes: int, seconds: float, peak_memory_bytes: int | None) -> RegressionPredictive:
         """Return the normal law; arguments as the base."""
         assert self._mean is not None
         refuse_broken(~torch.isfinite(self._mean).all(-1) | ~torch.isfinite(self._epistemic).all(-1))
@@ -197,7 +197,7 @@ class NormalGaussianAverage(GaussianAverage):
             labels=self._labels,
             draws=0,
             forward_passes=1,
-            backward_passes=self._mean.shape[-1],
+            backward_passes=backward_passes,
             seconds=seconds,
             peak_memory_bytes=peak_memory_bytes,
         )

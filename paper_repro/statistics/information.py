@@ -89,7 +89,7 @@ def linearised() -> None:
     def found(seed: int, count: int) -> Predictive:
         average = DrawnGaussianAverage(CategoricalAverage(ROWS), Replicates(seed, count))
         average.add(law.mean, covariance, Rows(torch.arange(ROWS)))
-        result = average.result(0.0, None)
+        result = average.result(0, 0.0, None)
         assert isinstance(result, Predictive)
         return result
 

@@ -19,8 +19,10 @@ def test_classes_are_averaged_measured_and_linearised_as_classes_are(mlp, xy):
         same = bayespeft.fit(mlp, xy, guide, train=train, **BRIEF)
         found, known = (posterior.predict(xy, draws=4) for posterior in (own, same))
         assert isinstance(found, Predictive)
-        torch.testing.assert_close(found.log_probs, known.log_probs, atol=1e-5, rtol=1e-4)
-        torch.testing.assert_close(found.expected_entropy, known.expected_entropy, atol=1e-5, rtol=1e-4)
+        # Of a softmax of its own the package does not know that differences of logits say all, and draws the logits instead.
+        error = 1e-5 if guide == "melora" else 0.02
+        torch.testing.assert_close(found.log_probs, known.log_probs, atol=error, rtol=1e-4)
+        torch.testing.assert_close(found.expected_entropy, known.expected_entropy, atol=error, rtol=1e-4)
     report = own.report(xy, draws=4, resamples=10, ood={"same": xy})
     assert report.accuracy.value == same.report(xy, draws=4, resamples=10).accuracy.value
     assert own.conformal(xy).sets(xy).shape == (60, 3)

@@ -118,7 +118,7 @@ def test_true_model_has_uniform_pit_over_repeated_worlds():
         mean = (x[5] @ covariance @ x[:5].T @ y[:5] / noise**2).double().reshape(1, 1)
         variance = (x[5] @ covariance @ x[5]).double().reshape(1, 1, 1)
         average.add(mean, variance, Rows(torch.arange(1), y[5:].reshape(1, 1)))
-        means, stds = average.result(0.0, None).components()
+        means, stds = average.result(0, 0.0, None).components()
         pits.append(float(regression_metrics.pit(means.numpy(), stds.numpy(), y[5:].reshape(1, 1).numpy())[0, 0]))
     assert stats.kstest(pits, "uniform").pvalue > 1e-3
     held = torch.tensor([abs(p - 0.5) <= 0.45 for p in pits]).double().mean()

@@ -146,7 +146,8 @@ def test_every_kind_of_posterior(tagger, tokenizer, tagged, guide):
     assert len(found.each) == sum(len(row["tokens"]) for row in tagged)
     if guide == "laplace_lora":
         longest = max(len(tokenizer(row["tokens"], is_split_into_words=True)["input_ids"]) for row in tagged)
-        assert (found.draws, found.backward_passes) == (256, 5 * longest)
+        # Five tags have four differences; nobody asks about the tokens that begin and end a row.
+        assert (found.draws, found.backward_passes) == (256, 4 * (longest - 2))
 
 
 @pytest.mark.parametrize("noise", ["batch", "example", "flipout", "token"])

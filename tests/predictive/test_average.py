@@ -45,7 +45,7 @@ def test_gaussian_outputs_are_drawn_with_the_symmetric_root_of_a_singular_covari
     mean = torch.tensor([[0.0, 1.0], [2.0, 0.0]], dtype=torch.double)
     for row in range(2):
         average.add(mean[row, None], torch.ones(1, 2, 2, dtype=torch.double), Rows(torch.tensor([row])))
-    found = average.result(1.5, None)
+    found = average.result(2, 1.5, None)
     torch.testing.assert_close(found.log_probs.double(), mean.log_softmax(-1))
     assert normals.asked == [2, 2]
     assert (found.draws, found.forward_passes, found.backward_passes, found.seconds) == (REPLICATES, 1, 2, 1.5)
@@ -86,7 +86,7 @@ def test_the_error_of_a_linearised_prediction_is_that_between_its_replicates():
     covariance = torch.tensor([[[1.0, -1.0], [-1.0, 1.0]]], dtype=torch.double)
     average.add(torch.zeros(1, 2, dtype=torch.double), covariance, Rows(torch.tensor([0]), torch.tensor([0])))
     # The root of this covariance sends (e, e) to nothing, so that all replicates agree.
-    assert average.result(0.0, None).nll_error == pytest.approx(0.0, abs=1e-9)
+    assert average.result(0, 0.0, None).nll_error == pytest.approx(0.0, abs=1e-9)
 
 
 def test_labels_stand_in_the_order_of_the_data_however_rows_come():

@@ -92,7 +92,7 @@ def test_a_gaussian_over_outputs_is_one_normal_in_closed_form(rank):
     average = NormalGaussianAverage(5, 0.4)
     for rows in torch.arange(5).chunk(2):
         average.add(mean[rows], covariance[rows], Rows(rows, y[rows]))
-    found = average.result(0.0, None)
+    found = average.result(3, 0.0, None)
     law = MultivariateNormal(mean, covariance + 0.16 * torch.eye(3))
     torch.testing.assert_close(found.log_likelihood, law.log_prob(y.double()))
     torch.testing.assert_close(found.variance, law.variance)

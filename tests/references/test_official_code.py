@@ -144,7 +144,7 @@ def test_the_last_layer_of_vbll():
     agree("VBLL: KL", against, kl + 12 / 2, VBLL_KL, atol=1e-5)
     average = DrawnGaussianAverage(CategoricalAverage(5), Drawn())
     average.add(means.double(), torch.diag_embed(variances).double(), AtRows(torch.arange(5)))
-    probs = average.result(0.0, None).probs[:2]
+    probs = average.result(0, 0.0, None).probs[:2]
     # Two times 5 standard errors of means of so many numbers between 0 and 1.
     drawn = 5 * 0.3 * (3 / 200_000) ** 0.5
     agree("VBLL: probabilities", f"{against}, 200,000 draws", probs, VBLL_PROBS, atol=drawn)

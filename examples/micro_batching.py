@@ -1,56 +1,59 @@
-"""A server whose callers share passes: texts that come within milliseconds of each other are one batch.
+"""A FastAPI server whose callers share passes: texts that come within milliseconds of each other are one batch.
 
+pip install fastapi uvicorn
 python examples/micro_batching.py RUN minilm --classes 5
-curl -d '{"text": "the cat sat"}' localhost:8000
+curl -H 'Content-Type: application/json' -d '{"text": "the cat sat"}' localhost:8000/predict
 
-RUN is what `posterior.save(RUN)` wrote, of a classifier of texts. A handler of FastAPI calls the same `MicroBatcher`.
+RUN is what `posterior.save(RUN)` wrote, of a classifier of texts.
 """
 
-import json
-import threading
+import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from queue import Empty, Queue
-from time import monotonic
+from typing import Annotated
 
 import torch
 import typer
+from fastapi import Body, FastAPI
 
 import bayespeft
 from bayespeft.pretrained.load import load as load_network
 
 
 class MicroBatcher:
-    """Gives a text's probabilities, to any thread: `answer` gets at most `most` texts, waited for some seconds."""
+    """Gives a text's probabilities: `answer` gets at most `most` texts, the first of which waits for others some seconds."""
 
     def __init__(self, answer: Callable[[list[str]], torch.Tensor], most: int = 32, wait: float = 0.005) -> None:
         self.answer, self.most, self.wait = answer, most, wait
-        self.waiting: Queue[tuple[str, Future[list[float]]]] = Queue()
-        threading.Thread(target=self._run, daemon=True).start()
+        self.waiting: list[tuple[str, asyncio.Future[list[float]]]] = []
+        self.sent: set[asyncio.Task[None]] = set()
 
-    def ask(self, text: str) -> list[float]:
+    async def ask(self, text: str) -> list[float]:
         """Return what the batch that the text is in gives for it."""
-        self.waiting.put((text, found := Future()))
-        return found.result()
+        self.waiting.append((text, found := asyncio.get_running_loop().create_future()))
+        if len(self.waiting) == 1:
+            self.timer = asyncio.get_running_loop().call_later(self.wait, self._send)
+        if len(self.waiting) == self.most:
+            self.timer.cancel()
+            self._send()
+        return await found
 
-    def _run(self) -> None:
-        while True:
-            batch, end = [self.waiting.get()], monotonic() + self.wait
-            while len(batch) < self.most:
-                try:
-                    batch.append(self.waiting.get(timeout=max(0.0, end - monotonic())))
-                except Empty:
-                    break
-            try:
-                found = self.answer([text for text, _ in batch]).tolist()
-                list(map(Future.set_result, (future for _, future in batch), found))
-            except Exception as error:  # is the callers' to see; the next batch may do better
-                list(map(Future.set_exception, (future for _, future in batch), [error] * len(batch)))
+    def _send(self) -> None:
+        batch, self.waiting = self.waiting, []
+        self.sent.add(task := asyncio.create_task(self._answer(batch)))
+        task.add_done_callback(self.sent.discard)
+
+    async def _answer(self, batch: list[tuple[str, "asyncio.Future[list[float]]"]]) -> None:
+        try:
+            rows = (await asyncio.to_thread(self.answer, [text for text, _ in batch])).tolist()
+        except Exception as error:  # is the callers' to see; the next batch may do better
+            rows = [error] * len(batch)
+        for (_, future), row in zip(batch, rows, strict=True):
+            if not future.done():  # a caller may have gone away
+                (future.set_exception if isinstance(row, Exception) else future.set_result)(row)
 
 
-def server(run: str, network: str, classes: int = 2, draws: int = 8, port: int = 8000) -> ThreadingHTTPServer:
-    """Return a server of a posterior's averaged probabilities."""
+def service(run: str, network: str, classes: int = 2, draws: int = 8, most: int = 32, wait: float = 0.005) -> FastAPI:
+    """Return an application that gives a posterior's averaged probabilities."""
     model, tokenizer = load_network(network, "classification", classes)
     posterior = bayespeft.load(run, model, tokenizer=tokenizer)
     frozen, longest = posterior.freeze(draws=draws), posterior.likelihood.max_length
@@ -60,19 +63,17 @@ def server(run: str, network: str, classes: int = 2, draws: int = 8, port: int =
     def answer(texts: list[str]) -> torch.Tensor:
         return frozen(**tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt"))
 
-    batcher = MicroBatcher(answer)
+    app = FastAPI(title="Averaged probabilities")
+    app.state.batcher = MicroBatcher(answer, most, wait)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            row = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            probs = batcher.ask(row["text"]) if isinstance(row, dict) and isinstance(row.get("text"), str) else None
-            self.send_response(200 if probs else 400)
-            self.end_headers()
-            found = dict(zip(names, probs, strict=True)) if probs else {"error": "an object with a text is expected"}
-            self.wfile.write(json.dumps(found).encode())
+    @app.post("/predict")
+    async def predict(text: Annotated[str, Body(embed=True)]) -> dict[str, float]:
+        return dict(zip(names, await app.state.batcher.ask(text), strict=True))
 
-    return ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    return app
 
 
 if __name__ == "__main__":
-    typer.run(lambda run, network, classes=2: server(run, network, int(classes)).serve_forever())
+    import uvicorn
+
+    typer.run(lambda run, network, classes=2: uvicorn.run(service(run, network, int(classes))))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import runpy
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import pytest
 import torch
@@ -127,47 +125,56 @@ def test_any_probabilities(capsys, tmp_path):
     assert "validation" in output
 
 
+def micro_batching():
+    pytest.importorskip("fastapi", reason="the example serves with it")
+    return runpy.run_path(str(EXAMPLES / "micro_batching.py"), run_name="examples.micro_batching")
+
+
 def test_micro_batching(bert, tokenizer, sentences, tmp_path):
-    """Callers at the same time get what `predict` says, and share passes; what is no text is told to its sender alone."""
+    """Callers at the same time share a pass, and each gets what `predict` says of its text alone."""
+    parts, client_of = micro_batching(), pytest.importorskip("fastapi.testclient").TestClient
     network, run = save(bert, tokenizer, tmp_path / "network"), tmp_path / "run"
     train = bayespeft.TrainConfig(steps=2)
     posterior = bayespeft.fit(bert, sentences, "melora", tokenizer=tokenizer, train=train, progress=False)
     posterior.save(run)
-    parts = runpy.run_path(str(EXAMPLES / "micro_batching.py"), run_name="examples.micro_batching")
-    with parts["server"](str(run), network, 2, 3, 0) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}"
-
-        def ask(row):
-            with urlopen(Request(address, json.dumps(row).encode())) as reply:
-                return [*json.load(reply).values()]
-
-        with ThreadPoolExecutor(6) as pool:
-            found = list(pool.map(ask, sentences))
-        with pytest.raises(HTTPError, match="400"):
-            ask({"words": "the cat"})
-        server.shutdown()
-    torch.testing.assert_close(
-        torch.tensor(found).double(), posterior.predict(sentences, draws=3).probs, atol=1e-5, rtol=1e-4
-    )
+    # No batch is sent before it is full.
+    app, sizes = parts["service"](str(run), network, 2, 3, 6, 60.0), []
+    batcher = app.state.batcher
+    answer = batcher.answer
+    batcher.answer = lambda texts: sizes.append(len(texts)) or answer(texts)
+    with client_of(app) as client, ThreadPoolExecutor(6) as pool:
+        replies = list(pool.map(lambda row: client.post("/predict", json={"text": row["text"]}), sentences))
+        assert [reply.status_code for reply in replies] == [200] * 24
+        assert client.post("/predict", json={"words": "the cat"}).status_code == 422
+    assert sizes == [6] * 4
+    for reply, row in zip(replies, sentences, strict=True):
+        found = torch.tensor([*reply.json().values()]).double()
+        torch.testing.assert_close(found, posterior.predict([row], draws=3).probs[0], atol=1e-5, rtol=1e-4)
 
 
 def test_micro_batches_are_shared_and_errors_are_the_callers():
-    parts = runpy.run_path(str(EXAMPLES / "micro_batching.py"), run_name="examples.micro_batching")
-    sizes = []
+    batcher_of, sizes = micro_batching()["MicroBatcher"], []
 
     def answer(texts):
         sizes.append(len(texts))
         return torch.tensor([[float(text)] for text in texts])
 
-    batcher = parts["MicroBatcher"](answer, most=4, wait=30.0)
-    with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(batcher.ask, "01234567")) == [[float(n)] for n in range(8)]
-    assert sizes == [4, 4]
-    single = parts["MicroBatcher"](answer, most=1)
-    with pytest.raises(ValueError, match="could not convert"):
-        single.ask("x")
-    assert single.ask("7") == [7.0]
+    async def run():
+        full = batcher_of(answer, most=4, wait=30.0)
+        assert await asyncio.gather(*map(full.ask, "01234567")) == [[float(n)] for n in range(8)]
+        assert sizes == [4, 4]
+        left = asyncio.create_task(full.ask("x"))
+        await asyncio.sleep(0)
+        left.cancel()
+        wrong = await asyncio.gather(*map(full.ask, "012"), return_exceptions=True)
+        assert all("could not convert" in str(error) for error in wrong)
+        early = batcher_of(answer, most=4, wait=0.001)
+        assert await early.ask("7") == [7.0]
+        assert sizes[-1] == 1
+        single = batcher_of(answer, most=1)
+        assert [await single.ask("1"), await single.ask("2")] == [[1.0], [2.0]]
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("engine", ["torch", "accelerate"])

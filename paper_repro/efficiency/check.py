@@ -19,8 +19,8 @@ from paper_repro.results import read
 FIGURES = {
     "step": ("ratio",),
     "large_step": ("ratio", "peak_bytes"),
-    "draws_speed": ("ratio", "folded_ratio", "to_one_pass"),
-    "generation_speed": ("against_plain", "against_sequential"),
+    "draws_speed": ("ratio", "folded_ratio", "to_one_pass", "linearised_passes"),
+    "generation_speed": ("against_plain", "token_against_plain", "against_sequential"),
     "report": ("peak_memory_bytes",),
     "decisions": ("draws",),
 }

@@ -5,6 +5,8 @@
 
 One prompt, greedy, SmolLM2-135M with Me-LoRA. The three alternate, so that drift of the machine's speed cancels in the ratios
 of the medians. One plain text is that of the network without adapters; texts one after another are those of each draw.
+Seconds a text tell of the prompt, too, which each draw reads for itself: what one further token costs is the slope from a text
+of `FEW` tokens to a whole one.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from bayespeft.pretrained.load import load as load_model
 from paper_repro.efficiency.timing import medians
 from paper_repro.results import append
 
+FEW = 4
 PROMPT = "Write a sentence about this game: name[Portal 2], release_year[2011], genres[puzzle, platformer]"
 
 
@@ -50,24 +53,26 @@ def main() -> None:
     ids = torch.tensor(likelihood.prompts([PROMPT], tokenizer), device=args.device)
     mask = torch.ones_like(ids)
 
-    def plain() -> None:
+    def plain(tokens: int = args.tokens) -> None:
         out = model.generate(
-            ids, attention_mask=mask, do_sample=False, max_new_tokens=args.tokens, pad_token_id=tokenizer.pad_token_id
+            ids, attention_mask=mask, do_sample=False, max_new_tokens=tokens, pad_token_id=tokenizer.pad_token_id
         )
-        assert out.shape[1] == ids.shape[1] + args.tokens
+        assert out.shape[1] == ids.shape[1] + tokens
 
     def one_after_another() -> None:
         for draw in range(args.draws):
             with posterior.using(draw):
                 plain()
 
-    def folded() -> None:
-        found = posterior.generate(ids, draws=args.draws, max_new_tokens=args.tokens)
-        assert int(found.lengths[0]) == args.tokens
+    def folded(tokens: int = args.tokens) -> None:
+        found = posterior.generate(ids, draws=args.draws, max_new_tokens=tokens)
+        assert int(found.lengths[0]) == tokens
 
     runs = {"plain": plain, "sequential": one_after_another, "folded": folded}
-    found = medians(runs, args.repeats, args.device, warm_up=1)
-    median = {name: seconds / args.tokens for name, seconds in found.items()}
+    few = {"plain, few": lambda: plain(FEW), "folded, few": lambda: folded(FEW)}
+    found = medians({**runs, **few}, args.repeats, args.device, warm_up=1)
+    median = {name: found[name] / args.tokens for name in runs}
+    further = {n: (found[n] - found[f"{n}, few"]) / (args.tokens - FEW) for n in ("plain", "folded")}
     append(
         "generation_speed",
         model=Path(args.model).name,
@@ -81,6 +86,9 @@ def main() -> None:
         sequential_ms=round(1000 * median["sequential"], 2),
         folded_ms=round(1000 * median["folded"], 2),
         against_plain=round(median["folded"] / median["plain"], 2),
+        plain_token_ms=round(1000 * further["plain"], 2),
+        folded_token_ms=round(1000 * further["folded"], 2),
+        token_against_plain=round(further["folded"] / further["plain"], 2),
         against_sequential=round(median["folded"] / median["sequential"], 3),
     )
 

@@ -21,7 +21,7 @@ def in_order(labels: Iterable[str]) -> tuple[str, ...]:
 
     Labels that are whole numbers are sorted as numbers.
     """
-    names = set(labels)
+    names = set(map(str.__str__, labels))  # those of NumPy and of enumerations show more than their text
     plain = all(name.isascii() and name.isdigit() for name in names)
     return tuple(sorted(names, key=(lambda name: (int(name), name)) if plain else None))
 

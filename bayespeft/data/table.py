@@ -78,7 +78,7 @@ class TokenTable:
 
 def is_sequence(value: object) -> bool:
     """Whether a value is a sequence, and no text."""
-    return hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0 and not isinstance(value, str)
+    return hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0 and not isinstance(value, (str, bytes))
 
 
 def _is_array(name: str, value: Any) -> bool:

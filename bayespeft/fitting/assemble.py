@@ -25,6 +25,7 @@ from bayespeft.data.sample import Sample
 from bayespeft.data.source import Source
 from bayespeft.errors import ConfigError, GuideError
 from bayespeft.fitting.assembly import Assembly
+from bayespeft.fitting.given_outputs import check_given_outputs
 from bayespeft.fitting.orders import orders
 from bayespeft.fitting.playing import in_use, playing
 from bayespeft.fitting.stacking import Restacking, make_stacks
@@ -106,6 +107,7 @@ def assemble(
         layers = find_layers(model, method.targets, taken=sorted(layer.name for layer in fresh))
         with eager(), mode(model):
             own = in_use(fresh, lambda: chosen.logits(model, next(first.parts(1)))) if fresh else []
+            check_given_outputs(model, chosen, next(first.parts(2)))
             layers = playing(layers, method.targets, lambda: chosen.logits(model, next(first.parts(2))))
         idle = frozenset(layer.name for layer in fresh) - {head.name for head in own}
         warn_of_random(model, {layer.name for layer in fresh})

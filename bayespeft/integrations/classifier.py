@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
 from bayespeft.config import TrainConfig
-from bayespeft.data.class_names import given
+from bayespeft.data.class_names import given, order_of
 from bayespeft.errors import ConfigError, DataError, MissingPackageError
 from bayespeft.fitting.fit import fit
 from bayespeft.networks.configuration import names_of_outputs
@@ -194,9 +194,11 @@ def _numbers(network: nn.Module, classes: npt.NDArray[Any]) -> list[int]:
             f"y has {len(classes)} classes, and {type(network).__name__} has {outputs} outputs: load it with "
             f"num_labels={len(classes)}, or pass the network's name as model=."
         )
-    names = given(known)
-    told = [str(name) for name in classes]
-    return [names.index(name) for name in told] if set(told) == set(names) else list(range(outputs))
+    in_order = list(range(outputs))
+    try:
+        return order_of([str(name) for name in classes], names) or in_order if (names := given(known)) else in_order
+    except DataError:  # it calls them something else
+        return in_order
 
 
 def _labels(y: Any) -> npt.NDArray[Any]:

@@ -109,7 +109,7 @@ class Categorical(Likelihood):
             row = int(outside[labels[outside].argmin()] if bool((labels < 0).any()) else outside[0])
             raise DataError(
                 f"row {row} has label {int(labels[row])}, but the network has {classes} outputs: labels must be in "
-                f"0..{classes - 1}. {_outside(int(labels[row]), int(labels.max()))}"
+                f"0..{classes - 1}. {_outside(int(labels[row]), int(labels.max()), classes)}"
             )
 
     def expected_log_likelihood(self, mean: Tensor, variance: Tensor, labels: Tensor) -> Tensor:
@@ -155,8 +155,13 @@ def softmax_root(logits: Tensor, by_output: Tensor) -> Tensor:
     return root
 
 
-def _outside(label: int, largest: int) -> str:
+def _outside(label: int, largest: int, classes: int) -> str:
     """Return what to do about a label that is none of the network's."""
+    if classes == 1 and label == largest == 1:
+        return (
+            "Give the network two outputs (num_labels=2); or, if its one output is the logit of the class 1, pass "
+            "likelihood='multi_label' and labels of shape (n, 1)."
+        )
     if label < 0:
         return (
             f"{label} often marks rows that have no label (as -1 in test splits of GLUE, or -100, which transformers leaves "

@@ -21,7 +21,7 @@ from bayespeft.posterior.fitted import Fitted
 from bayespeft.posterior.remedies import remedies
 from bayespeft.prediction.agreement import linear_enough
 from bayespeft.prediction.sampling import UNITS, Sampling
-from bayespeft.prediction.temperature import as_weighed, fit_temperature
+from bayespeft.prediction.temperature import as_weighed, fit_temperature, warn_of_certainty
 from bayespeft.prediction.uneven import settled_for
 from bayespeft.predictive.average import REPLICATES
 from bayespeft.predictive.base import Details, Prediction
@@ -141,7 +141,8 @@ class Predicting(Fitted):
             columns: as for `predict`.
 
         Raises:
-            DataError: the data has no labels, or can't be used. ConfigError: labels are no classes.
+            DataError: the data has no labels, or can't be used. ConfigError: labels are no classes. A warning says
+                where every row is right, so that no temperature is best.
         """
         if not self.likelihood.tempers:
             raise ConfigError(
@@ -150,7 +151,10 @@ class Predicting(Fitted):
         found = self._bare().predict(self._source(validation, "validation", columns), draws, seed, keep_draws=True)
         if found.labels is None:
             raise missing_labels("a temperature")
-        return replace(self, temperature=fit_temperature(as_weighed(found, self.likelihood)))
+        nll = as_weighed(found, self.likelihood)
+        temperature = fit_temperature(nll)
+        warn_of_certainty(nll, temperature, len(found))
+        return replace(self, temperature=temperature)
 
     def with_prior_correction(self: P) -> P:
         """Return this posterior with probabilities of the training data's own class frequencies, where classes were weighed.

@@ -6,6 +6,7 @@ It divides the logits of every draw, before averaging, so an average over draws 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -34,6 +35,23 @@ def fit_temperature(nll: Callable[[float], float]) -> float:
     found = minimize_scalar(lambda log: nll(math.exp(log)), bounds=(low, high), method="bounded")
     # The search comes near the bounds and never reaches them.
     return math.exp(min((0.0, float(found.x), low, high), key=lambda log: nll(math.exp(log))))
+
+
+def warn_of_certainty(nll: Callable[[float], float], temperature: float, rows: int) -> None:
+    """Warn where no temperature is too low, so that predictions of other rows would be as good as certain.
+
+    Args:
+        nll: as for `fit_temperature`, which found
+        temperature: this one.
+        rows: examples that it was found on.
+    """
+    if temperature < 1 and nll(LOWEST) <= nll(temperature) + 1e-6:
+        warnings.warn(
+            f"no temperature is best for these {rows} rows, for each of which the label is the most probable class: lower is "
+            f"always better. {temperature:.3g} makes predictions of other rows as good as certain, and nothing is known of "
+            "those: pass more rows, among them some that are answered wrongly.",
+            stacklevel=2,
+        )
 
 
 def as_weighed(prediction: Prediction, likelihood: Likelihood) -> Callable[[float], float]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, Value
@@ -181,3 +183,18 @@ def test_a_name_of_two_classes_is_no_label(bert, sentences, tokenizer):
     likelihood = SequenceClassification(label_names=("a", "a"))
     with pytest.raises(DataError, match="row 0: label 'a' is the name of 2 of the network's classes"):
         fit(bert, [{**row, "label": "a"} for row in sentences], tokenizer, likelihood=likelihood)
+
+
+def test_names_of_an_enumeration_or_of_numpy_are_their_texts(bert, sentences, tokenizer):
+    class Mood(str, Enum):
+        GOOD, BAD = "good", "bad"
+
+    for kind in (Mood, np.str_):
+        rows = [{"text": row["text"], "label": kind(("bad", "good")[row["label"]])} for row in sentences]
+        with pytest.warns(UserWarning, match="in sorted order, 0 'bad', 1 'good'"):
+            names = fit(bert, rows, tokenizer).likelihood.label_names
+        assert names == ("bad", "good")
+        assert {type(name) for name in names} == {str}
+    rows = [{"text": row["text"], "label": (b"bad", b"good")[row["label"]]} for row in sentences]
+    with pytest.raises(DataError, match=r"b'bad' \(bytes\)"):
+        fit(bert, rows, tokenizer)

@@ -163,10 +163,12 @@ def test_texts_in_every_form(bert, tokenizer, texts, form):
         np.testing.assert_array_equal(probs, model.predict_proba(x))
 
 
-def test_classes_are_the_network_s_where_it_names_them(bert, tokenizer, texts):
+@pytest.mark.parametrize("names", [("good", "bad"), ("GOOD", "Bad")])
+def test_classes_are_the_network_s_where_it_names_them(bert, tokenizer, texts, names):
     """Columns are sorted by name, as scikit-learn's measures take them, whatever the network's order."""
     x, y = texts
-    bert.config.id2label, bert.config.label2id = {0: "good", 1: "bad"}, {"good": 0, "bad": 1}
+    bert.config.id2label = dict(enumerate(names))
+    bert.config.label2id = {name: number for number, name in enumerate(names)}
     found = BayesClassifier(bert, tokenizer=tokenizer, train=TRAIN).fit(x, y)
     assert list(found.classes_) == ["bad", "good"]
     np.testing.assert_allclose(found.predict_proba(x), found.predictive(x).probs[:, [1, 0]], rtol=1e-6)

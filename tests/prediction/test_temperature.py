@@ -69,6 +69,20 @@ def test_what_is_always_right_gets_the_lowest_temperature_and_no_less():
     assert fit_temperature(drawn(log_probs, (torch.arange(3) + 1) % 3).tempered_nll) == pytest.approx(HIGHEST)
 
 
+def test_rows_that_are_all_right_have_no_temperature_and_are_told_of(mlp, xy):
+    """A handful of validation rows, all of them right: every prediction would be as good as certain, without a word."""
+    posterior = bayespeft.fit(mlp, xy, "mle", **OPTIONS)
+    found = posterior.predict(xy)
+    right = found.probs.argmax(1) == found.labels
+    some = torch.nonzero(right).flatten()[:4]
+    with pytest.warns(UserWarning, match="no temperature is best for these 4 rows"):
+        tempered = posterior.with_temperature((xy[0][some], xy[1][some]))
+    assert tempered.temperature < 0.2
+    # One row of which another class is as probable says how far to go.
+    labels = found.probs[some].argsort(1)[:, -1].index_put((torch.tensor([0]),), found.probs[some[0]].argsort()[1])
+    assert LOWEST < posterior.with_temperature((xy[0][some], labels)).temperature <= HIGHEST
+
+
 def test_where_nothing_decides_it_is_one():
     assert fit_temperature(drawn(torch.zeros(2, 5, 3), torch.tensor([0, 1, 2, 0, 1])).tempered_nll) == 1.0
 

@@ -106,10 +106,10 @@ mutants: $(VENV)/installed
 trust: $(VENV)/installed
 	@$(BIN)/python -m paper_repro.trust
 
-# pip-audit has its own environment: what it needs must not change what is looked at.
+# pip-audit has its own environment: what it needs must not change what is looked at. A package it knows nothing of is a failure.
 audit: $(BIN)/python
 	@$(PIP) uv
-	@$(BIN)/uv tool run pip-audit --requirement $(CONSTRAINTS) --no-deps --disable-pip
+	@$(BIN)/uv tool run pip-audit --strict --requirement $(CONSTRAINTS) --no-deps --disable-pip
 
 licences: $(VENV)/installed
 	@$(BIN)/python -m paper_repro.trust.licences > LICENCES.md

@@ -56,7 +56,7 @@ class Target:
 
 
 NAMES = ("base", "diagonal", "full", "low_rank", "matrix_normal", "rotated", "triangular", "rows")
-FAMILIES = tuple(f"tests/gaussians/test_{name}.py" for name in NAMES)
+FAMILIES = tuple(f"tests/gaussians/test_{name}.py" for name in (*NAMES, "outer"))
 METRICS = (
     "tests/report/test_bootstrap.py",
     "tests/report/metrics/test_examples.py",

@@ -88,6 +88,9 @@ def test_log_density_is_the_dense_one(family, shape, seed):
     value = randn(generator, 4, *shape)
     expected = dense(q).log_prob(value.reshape(4, shape[0], -1))
     assert ((q.log_prob(value) - expected.sum(-1)).abs() <= rounding(q, expected).sum(-1)).all()
+    by_layer = q.log_prob_by_layer(value)
+    assert by_layer.shape == expected.shape
+    assert ((by_layer - expected).abs() <= rounding(q, expected)).all()
 
 
 @families

@@ -20,6 +20,14 @@ KINDS = ["plain", "antithetic", "sobol"]
 SPEC = MeanField(init_std=(0.5, 1.0))
 
 
+@pytest.mark.parametrize("size", [0, 1, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_vector_has_as_many_numbers_as_asked_for(kind, size):
+    noise = Noise(kind, size, seed=0).take(3)
+    assert noise.shape == (3, size)
+    assert len(noise.unique()) == 3 * size or kind == "antithetic"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("replicates", [False, True])
 def test_every_element_is_standard_normal_and_elements_are_uncorrelated(kind, replicates):

@@ -12,6 +12,7 @@ from bayespeft.errors import CheckpointError, UnknownNameError
 from bayespeft.fitting.load import load
 from bayespeft.io import checkpoint
 from bayespeft.io.saved import Saved
+from bayespeft.likelihoods.language_modelling import LanguageModelling
 from bayespeft.posterior.posterior import Posterior
 from bayespeft.pretrained.load import LIKELIHOODS, TaskKind
 from bayespeft.pretrained.load import load as load_network
@@ -51,9 +52,14 @@ def from_pretrained(
         return load(directory, model, tokenizer=tokenizer)
     _, settings = checkpoint.read(directory)
     saved = Saved.of(settings, directory)
-    kind: TaskKind = next(
-        (kind for kind, name in LIKELIHOODS.items() if name == saved.likelihood.kind), "classification"
-    )
+    writes = isinstance(saved.likelihood, LanguageModelling)
+    if getattr(saved.likelihood, "encoder_decoder", False):
+        raise CheckpointError(
+            f"the posterior in '{directory}' is over an encoder and decoder, which is not loaded by name: pass the network, "
+            "model=AutoModelForSeq2SeqLM.from_pretrained(...)."
+        )
+    usual: TaskKind = "causal" if writes else "classification"
+    kind: TaskKind = next((kind for kind, name in LIKELIHOODS.items() if name == saved.likelihood.kind), usual)
     labels = None if kind == "causal" else saved.classes
     try:
         network, own = load_network(saved.base.name if model is None else model, kind, labels)

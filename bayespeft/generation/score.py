@@ -49,6 +49,7 @@ class Score:
         token_log_probs: of each target, (tokens,) log of the mean over draws of p(token | what comes before), nats.
         token_mutual_information: of each target, (tokens,) mutual information of the next token and the draw, nats; as
             `Generation.mutual_information`.
+        token_best: of each target, (tokens,) bool, whether no other token is more probable under that law.
         draws: S; 0 for the posterior mean.
     """
 
@@ -56,6 +57,7 @@ class Score:
     tokens: Tensor
     token_log_probs: tuple[Tensor, ...]
     token_mutual_information: tuple[Tensor, ...]
+    token_best: tuple[Tensor, ...]
     draws: int
 
     def __len__(self) -> int:
@@ -105,7 +107,7 @@ def score(
     language.check_labels(labels, 1)
     values, count = weight_draws(predictor, draws, seed)
     # By example: what its draws say of its whole target, and of its tokens.
-    found: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+    found: dict[int, tuple[Tensor, ...]] = {}
     with mode(model), seeded(seed):
         for batch in examples.batches(batch_size):
             for number, numbers in zip(batch.index.tolist(), _batch(predictor, language, batch, values), strict=True):
@@ -113,10 +115,11 @@ def score(
         predictor.adapted.attachment.bind({})
     ordered = [found[i] for i in range(len(examples))]
     return Score(
-        draw_log_probs=torch.stack([whole for whole, _, _ in ordered], 1),
-        tokens=torch.tensor([len(own) for _, own, _ in ordered]),
-        token_log_probs=tuple(own for _, own, _ in ordered),
-        token_mutual_information=tuple(information for _, _, information in ordered),
+        draw_log_probs=torch.stack([whole for whole, *_ in ordered], 1),
+        tokens=torch.tensor([len(own) for _, own, *_ in ordered]),
+        token_log_probs=tuple(own for _, own, *_ in ordered),
+        token_mutual_information=tuple(information for _, _, information, _ in ordered),
+        token_best=tuple(best for *_, best in ordered),
         draws=count,
     )
 
@@ -158,8 +161,10 @@ def _target_tokens(targets: Targets, language: LanguageModelling) -> list[list[i
 
 def _batch(
     predictor: Predictor, language: LanguageModelling, batch: Batch, values: dict[str, Tensor]
-) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Return for each example (S,) log-probabilities of its target, and (tokens,) those and the information of its tokens."""
+) -> list[tuple[Tensor, ...]]:
+    """Return for each example (S,) log-probabilities of its target, and (tokens,) those of its tokens, what they tell of the
+    draw, and whether none is more probable.
+    """
     moved, count = batch.to(predictor.adapted.device), max((len(value) for value in values.values()), default=1)
     wholes, law, squares, spread = [], None, torch.zeros(()), torch.zeros(())
     # One draw a pass: the logits of all positions are wide enough.
@@ -182,5 +187,5 @@ def _batch(
     tokens, information = log_likelihood(law, labels.clamp_min(0)), (entropy(law) - spread).clamp_min(0)
     if count > 1:
         information += information_bias(law.exp(), squares, count, predictor.adapted.joint_guide.latent.members)
-    by_draw = torch.stack(wholes, 1)
-    return [(by_draw[i], tokens[i][real[i]].cpu(), information[i][real[i]].cpu()) for i in range(len(batch))]
+    by_draw, best = torch.stack(wholes, 1), tokens >= law.amax(-1)
+    return [(by_draw[i], *(each[i][real[i]].cpu() for each in (tokens, information, best))) for i in range(len(batch))]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bayespeft.integrations.classifier import BayesClassifier as BayesClassifier
+    from bayespeft.integrations.harness import BayesLM as BayesLM
     from bayespeft.integrations.pipeline import BayesTextClassification as BayesTextClassification
     from bayespeft.integrations.sft import BayesSFTTrainer as BayesSFTTrainer
     from bayespeft.integrations.trainer import BayesTrainer as BayesTrainer
@@ -14,13 +15,14 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "BayesClassifier": "classifier",
+    "BayesLM": "harness",
     "BayesSFTTrainer": "sft",
     "BayesTextClassification": "pipeline",
     "BayesTrainer": "trainer",
     "BayesTraining": "training",
 }
 
-__all__ = ["BayesClassifier", "BayesSFTTrainer", "BayesTextClassification", "BayesTrainer", "BayesTraining"]
+__all__ = ["BayesClassifier", "BayesLM", "BayesSFTTrainer", "BayesTextClassification", "BayesTrainer", "BayesTraining"]
 
 
 def __getattr__(name: str) -> Any:

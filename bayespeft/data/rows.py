@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal
@@ -47,11 +48,30 @@ class RowExamples(Examples):
         for name, column in self._columns.items():
             if name in TOKENISED[1:] or (isinstance(column, Arrays) and not column.uniform):
                 self._check_lengths(name)
-        if MASK in self._columns and self._ragged(MASK).all_ones():
+        if MASK not in self._columns:
+            self._warn_of_padding()
+        elif self._ragged(MASK).all_ones():
             del self._columns[MASK]  # as good as none
         self._labels = None if labels is None else _labels(labels, self._lengths, padding.labels)
         # Labels of a decoder, which have lengths of their own, begin where it begins.
         self._beside = isinstance(self._labels, Ragged) and torch.equal(self._labels.lengths(), self._lengths)
+
+    def _warn_of_padding(self) -> None:
+        """Warn where rows without a mask begin or end with several padding tokens, which would be read like others."""
+        token, (values, ends) = self.padding.token_id, self._tokens.flat()
+        long = torch.nonzero(self._lengths > 1).flatten()
+        at_begin, at_end = (
+            torch.eq(values[first], token or 0) & torch.eq(values[first + 1], token or 0)
+            for first in (ends[:-1][long], ends[1:][long] - 2)
+        )
+        rows = long[at_begin | at_end] if token is not None else long[:0]
+        if len(rows):
+            warnings.warn(
+                f"row {int(rows[0])} is padded with the token {token} ({len(rows)} of {len(self)} rows are), and there is no "
+                "column 'attention_mask', so that the network reads the padding like words: keep that column, or leave the "
+                "padding out.",
+                stacklevel=2,
+            )
 
     def __len__(self) -> int:
         return len(self._tokens)

@@ -1,5 +1,7 @@
 """RowExamples: every example once, padded right, whatever the batch size, the lengths and the seed."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -110,3 +112,24 @@ def test_errors_of_arrays(column, message):
     rows = [{"input_ids": [1] * (k + 1), "bbox": value} for k, value in enumerate(column)]
     with pytest.raises(DataError, match=message):
         RowExamples(TokenTable(rows), Padding(0))
+
+
+@pytest.mark.parametrize(
+    ("ids", "warned"),
+    [
+        ([[5, 6, 7], [5, 0, 0]], "row 1 is padded with the token 0 \\(1 of 2 rows are\\)"),
+        ([[0, 0, 7], [5, 6, 7], [0, 0]], "row 0 is padded with the token 0 \\(2 of 3 rows are\\)"),
+        ([[5, 6, 0], [0, 6, 7], [0]], ""),  # one at an end may be the end
+        ([[5, 0, 0, 6]], ""),
+    ],
+)
+def test_padding_without_a_mask_is_told_of(ids, warned):
+    rows = [{"input_ids": row} for row in ids]
+    with pytest.warns(UserWarning, match=warned + ".*'attention_mask'") if warned else nullcontext():
+        found = RowExamples(TokenTable(rows), Padding(0))
+    assert next(found.batches(1)).inputs["attention_mask"].all()
+    # Whoever says that all counts, or which token of it, is believed.
+    for mask in ([1] * 4, [1, 0, 0, 0]):
+        RowExamples(TokenTable([{**row, "attention_mask": mask[: len(row["input_ids"])]} for row in rows]), Padding(0))
+    RowExamples(TokenTable(rows), Padding(9))
+    RowExamples(TokenTable(rows))

@@ -6,6 +6,7 @@ For `AutoModelForSequenceClassification` networks and for plain modules that map
 from __future__ import annotations
 
 import math
+import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, TypeVar
@@ -25,7 +26,11 @@ T = TypeVar("T", bound="TextLikelihood")
 
 
 class TextLikelihood(Likelihood):
-    """A text, or a pair of texts, in; K numbers out; the head is trained with the adapters."""
+    """A text, or a pair of texts, in; K numbers out; the head is trained with the adapters.
+
+    Attributes:
+        paired: whether the training rows had pairs of texts; filled from them. Others are told of.
+    """
 
     trains_head: ClassVar[bool] = True
     columns: ClassVar[str] = "text, [text_pair], label"
@@ -36,6 +41,7 @@ class TextLikelihood(Likelihood):
     axes: ClassVar[int] = 2
     # Several labels of an example may be right at once.
     several: ClassVar[bool] = False
+    paired: bool | None = None
 
     def resolve(self: T, model: nn.Module, tokenizer: Any, rows: Sequence[Row] | None) -> T:
         """Take the length limit from the network.
@@ -58,17 +64,28 @@ class TextLikelihood(Likelihood):
                 "model.config.pad_token_id = tokenizer.pad_token_id."
             )
         limit = token_limit(self.max_length, model, tokenizer) if tokenizer is not None else self.max_length
-        return self.replace(max_length=limit)
+        paired = _paired(rows[:1]) if rows and "text" in rows[0] and self.paired is None else self.paired
+        return self.replace(max_length=limit, paired=paired)
 
     def encode(self, rows: Sequence[Row], tokenizer: Any) -> list[dict[str, Any]]:
-        """Tokenize `text` (and `text_pair`)."""
+        """Tokenize `text` (and `text_pair`); a warning says where training rows had pairs and these have none, or otherwise."""
         for i, row in enumerate(rows):
             if not isinstance(row.get("text"), str):
                 raise DataError(
                     f"row {i}: column 'text' must be a string, got {row.get('text')!r}. {self.kind} "
                     f"reads {self.columns}; this row has {', '.join(map(str, row))}. {remedy(row, 'text')}"
                 )
-        paired = any("text_pair" in row for row in rows)
+        paired = _paired(rows)
+        if self.paired is not None and paired != self.paired:
+            with_pairs, without = (
+                ("the training rows", "these") if self.paired else ("these rows", "those of the training")
+            )
+            warnings.warn(
+                f"{with_pairs} have a 'text_pair' and {without} have none, so that the network reads other than what it was "
+                f"fitted to. These have {', '.join(map(str, rows[0]))}: say which column is which, as in "
+                "columns={'text_pair': ...}.",
+                stacklevel=2,
+            )
         pairs = [str(row.get("text_pair") or "") for row in rows] if paired else None
         texts = [row["text"] for row in rows]
         examples = _encoded(tokenizer, texts, pairs)
@@ -101,6 +118,10 @@ class TextLikelihood(Likelihood):
                 "wrap the network so that it returns these."
             )
         return logits.float()
+
+
+def _paired(rows: Sequence[Row]) -> bool:
+    return any("text_pair" in row for row in rows)
 
 
 def _encoded(tokenizer: Any, texts: Any, pairs: Any, **options: Any) -> list[dict[str, Any]]:

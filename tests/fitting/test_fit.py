@@ -90,7 +90,7 @@ def test_text_labels_and_pairs(bert, tokenizer):
     posterior = quick(bert, rows, tokenizer=tokenizer)
     assert posterior.predict(rows, draws=2).labels.tolist() == [0, 1, 0, 1, 0, 1]
     with pytest.raises(DataError, match=r"row 0: label 'maybe' is not among the network's classes no, yes"):
-        posterior.predict([{"text": "a", "label": "maybe"}])
+        posterior.predict([{"text": "a", "text_pair": "c", "label": "maybe"}])
 
 
 def test_multiple_choice(llama, tokenizer, questions):

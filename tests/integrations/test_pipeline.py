@@ -42,6 +42,7 @@ def test_answers_are_the_posterior_s(posterior, sentences, batch_size):
         assert answer["uncertainty"] > 0
 
 
+@pytest.mark.filterwarnings("ignore:these rows have a 'text_pair'")
 def test_one_text_pairs_and_all_labels(posterior):
     classify = pipeline(posterior)
     (answer,) = classify("the cat is good")

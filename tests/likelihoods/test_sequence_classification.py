@@ -153,3 +153,20 @@ def test_the_cells_of_a_table_mean_the_same_whichever_of_them_occur(bert, tmp_pa
     assert [SequenceClassification().label(label, 0) for label in cells] == [1, 2]
     with pytest.raises(DataError, match="label '0' is not among"):
         likelihood.label(TableInteger(0), 0)
+
+
+def test_single_texts_where_training_rows_were_pairs_are_told_of(bert, tokenizer, sentences, tmp_path):
+    """A column of another name in the test rows was dropped, and half of what the network was fitted to was missing."""
+    pairs = [{**row, "text_pair": "good"} for row in sentences]
+    options = {"tokenizer": tokenizer, "train": bayespeft.TrainConfig(steps=2), "progress": False}
+    bayespeft.fit(bert, pairs, "mle", **options).save(tmp_path / "posterior")
+    posterior = bayespeft.load(tmp_path / "posterior", bert, tokenizer=tokenizer)
+    expected = posterior.predict(pairs)
+    other = [{"text": row["text"], "second": "good"} for row in sentences]
+    with pytest.warns(UserWarning, match="training rows have a 'text_pair' and these have none.*have text, second"):
+        posterior.predict(other)
+    assert torch.equal(posterior.predict(other, columns={"text_pair": "second"}).probs, expected.probs)
+    single = bayespeft.fit(bert, sentences, "mle", **options)
+    with pytest.warns(UserWarning, match="these rows have a 'text_pair' and those of the training have none"):
+        single.predict(pairs)
+    single.predict(sentences[:1])

@@ -68,6 +68,8 @@ class Categorical(Likelihood):
             return self
         counts = by_class.class_counts(examples, classes)
         by_name = bool(getattr(self, "named_by_labels", False))
+        if not self.class_counts:
+            by_class.check_numbering(self.class_weight, getattr(self, "data_names", ()), self._called)
         weights = by_class.weights_of(self.class_weight, self._called, counts, classes, by_name)
         if all(weight == 1 for weight in weights):
             return self.replace(class_weight=None, class_counts=(), prior_corrected=False)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from bayespeft.data.class_names import given
+from bayespeft.data.class_names import told as in_words
 from bayespeft.data.examples import Examples
 from bayespeft.data.sample import Sample
 from bayespeft.errors import ConfigError
@@ -87,6 +88,24 @@ def weights_of(
     if counts and not any(weight * count for weight, count in zip(weights, counts, strict=True)):
         raise ConfigError("class_weight is 0 for every class that has rows: give those that count a positive weight.")
     return weights
+
+
+def check_numbering(wanted: ClassWeight, of_data: Sequence[str], names: Sequence[str]) -> None:
+    """Check that weights are given by name where training data and network number the classes differently.
+
+    Args:
+        wanted: as in `weights_of`.
+        of_data: names of the classes in the data's order, where it is another one; else none.
+        names: in the network's.
+
+    Raises:
+        ConfigError: they are given by number or in an order.
+    """
+    if of_data and not isinstance(wanted, str) and not (isinstance(wanted, Mapping) and set(wanted) <= set(names)):
+        raise ConfigError(
+            f"the data numbers its classes {in_words(of_data)}, and the network {in_words(names)}, so that weights by number "
+            f"may be either's: give them by name, as in class_weight={{{names[0]!r}: 1.0, ...}}."
+        )
 
 
 def check_length(weights: Sequence[float], classes: int) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pyro
 import pytest
 import torch
+from datasets import ClassLabel, Dataset, Features, Value
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
@@ -394,3 +395,23 @@ def test_json_of_weights_reads_back(mlp, xy):
     likelihood = bayespeft.fit(mlp, xy, class_weight=WEIGHTS, **BRIEF).likelihood
     told = json.loads(json.dumps(likelihood.model_dump(mode="json")))
     assert SequenceClassification(**{k: v for k, v in told.items() if k != "kind"}) == likelihood
+
+
+@pytest.mark.filterwarnings("ignore:the data numbers its classes")
+def test_weights_by_number_are_refused_where_data_and_network_number_otherwise(bert, tokenizer, sentences):
+    """The weight of one class would be that of the other."""
+    named = Features({"text": Value("string"), "label": ClassLabel(names=["bad", "good"])})
+    data = Dataset.from_list(sentences, features=named)
+    bert.config.id2label, bert.config.label2id = {0: "good", 1: "bad"}, {"good": 0, "bad": 1}
+    options = {"tokenizer": tokenizer, "train": TrainConfig(steps=2), "progress": False}
+    for weights in ([0.5, 1.5], {0: 0.5, 1: 1.5}, {"0": 0.5}):
+        with pytest.raises(ConfigError, match=r"weights by number may be either's: .*\{'good': 1\.0, \.\.\.\}"):
+            bayespeft.fit(bert, data, "mle", class_weight=weights, **options)
+    posterior = bayespeft.fit(bert, data, "mle", class_weight={"bad": 0.5, "good": 1.5}, **options)
+    assert posterior.likelihood.weights == (1.5, 0.5)
+    on = bayespeft.fit(bert, data, "mle", start=posterior, **options)
+    assert on.likelihood.weights == (1.5, 0.5)
+    # Rows of numbers alone are the network's own.
+    bert.config.id2label, bert.config.label2id = {0: "bad", 1: "good"}, {"bad": 0, "good": 1}
+    posterior = bayespeft.fit(bert, data, "mle", class_weight=[0.5, 1.5], **options)
+    assert posterior.likelihood.weights == (0.5, 1.5)

@@ -97,7 +97,8 @@ def test_a_file_that_does_not_say_it_is_read():
 
 def test_entries_of_a_broken_file_are_an_error():
     model = Gate()
-    for entry in ("numbers ", "numbers x", "buffer (2,): 1", "number nan", "class ", "numbers (4,): 1 x y"):
+    short = fingerprint(model)["positions"].rsplit(" ", 2)[0]  # the right size, and no projection
+    for entry in ("numbers ", "numbers x", "buffer (2,): 1", "number nan", "class ", "numbers (4,): 1 x y", short):
         with pytest.raises(CheckpointError, match="load the same base"):
             check_fingerprint({**fingerprint(model), "positions": entry}, model)
 
@@ -129,3 +130,39 @@ def test_frequencies_that_a_longer_text_replaces_are_those_of_the_network(kind):
     model.rotary_emb.original_inv_freq.mul_(1.1)
     with pytest.raises(CheckpointError, match="inv_freq' has other values"):
         check_fingerprint(saved, model)
+
+
+class Tables(nn.Module):
+    """Large numbers and complex ones that are in no state dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+        self.register_buffer("large", 1e4 * torch.arange(1.0, 7), persistent=False)
+        self.register_buffer("turns", torch.polar(torch.ones(6), torch.arange(6.0)), persistent=False)
+
+
+@pytest.mark.parametrize("name", ["large", "turns"])
+def test_buffers_may_differ_by_a_part_of_their_size_and_no_more(name):
+    """As another device computes them: rounding is a part of the numbers, whatever their size."""
+    model = Tables()
+    saved = fingerprint(model)
+    with torch.no_grad():
+        getattr(model, name).mul_(1 + 2e-7)
+        assert fingerprint(model) != saved
+        check_fingerprint(saved, model)
+        getattr(model, name)[-1] *= 1.01
+    with pytest.raises(CheckpointError, match=f"buffer '{name}' has other values"):
+        check_fingerprint(saved, model)
+
+
+def test_projections_are_those_of_files_that_were_written_before():
+    """Their directions are drawn: others would say of every network that it is another one."""
+    model = Gate()
+    kind, *numbers = fingerprint(model)["positions"].split(" ", 2)
+    assert kind == "numbers"
+    assert numbers[0] == "(4,):"
+    ways = torch.randn(2, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    positions = torch.arange(4.0).sin().double()
+    expected = [float(positions.norm()), *(ways @ positions).tolist()]
+    assert [float(number) for number in numbers[1].split()] == pytest.approx(expected, rel=1e-9)

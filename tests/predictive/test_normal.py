@@ -45,6 +45,7 @@ def test_it_is_the_explicit_mixture_whatever_the_pieces(draws, n, d, chunks, pie
     assert found.aleatoric == pytest.approx(0.49)
     means, stds = found.components()
     assert means.shape == (draws, n, d)
+    assert stds.shape == (1, n, d)
     assert float(stds.min()) == float(stds.max()) == 0.7
 
 

@@ -68,7 +68,6 @@ ROOMS_OF_CONTRACTS = {"adapters", "guides", "likelihoods", "methods", "priors"}
 TESTED_ELSEWHERE = {
     # Parts of one page, one command or one table, which nobody else calls.
     "cli/test_compare.py": ("cli/shown", "cli/study"),
-    "cli/test_fit.py": ("training/progress",),
     "cli/test_predict.py": ("data/stream",),
     "cli/test_report.py": ("cli/written", "posterior/calibration"),
     "compare/test_engines.py": ("compare/ray", "compare/slurm"),

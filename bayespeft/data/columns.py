@@ -104,5 +104,7 @@ def _is_texts(value: object) -> bool:
 def remedy(row: Row, *wanted: str) -> str:
     """Return what to pass where columns are missing whose data may stand under other names."""
     others = [name for name, value in row.items() if name not in KNOWN and isinstance(value, str)]
-    named = zip(wanted, [*others[:1], *("..." for _ in wanted)], strict=False)
+    # In a file of comma-separated values everything is a string; a text is the longest of them.
+    text = sorted(others, key=lambda name: len(row[name]), reverse=True)[:1]
+    named = zip(wanted, [*text, *("..." for _ in wanted)], strict=False)
     return f"Say which column is which, as in columns={dict(named)!r}."

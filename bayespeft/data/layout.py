@@ -88,7 +88,9 @@ def layout_of(first: Row, columns: Columns, remembered: Columns, labelled: bool)
     """
     for ours in (*columns, *remembered):
         if ours not in KNOWN:
-            raise ConfigError(f"columns= names {ours!r}, which is none of {', '.join(KNOWN)}.")
+            theirs = columns.get(ours)
+            turned = f" Our name comes first: columns={{{theirs!r}: {ours!r}}}." if theirs in KNOWN else ""
+            raise ConfigError(f"columns= names {ours!r}, which is none of {', '.join(KNOWN)}.{turned}")
     for ours, theirs in columns.items():
         if theirs not in first and (labelled or ours not in _LABELS):
             raise DataError(

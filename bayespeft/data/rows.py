@@ -183,7 +183,8 @@ def _labels(values: list[Any], lengths: Tensor, tokens: bool) -> Tensor | Ragged
     if wrong is not None:
         raise DataError(
             f"column 'labels' of row {wrong} has {len(values[wrong])} numbers: neither one per token "
-            f"({int(lengths[wrong])}) nor as many as row 0 ({len(values[0])})."
+            f"({int(lengths[wrong])}) nor as many as row 0 ({len(values[0])}). Where a row lists the labels that are on, pass "
+            "likelihood='multi_label'."
         )
     try:
         return label_tensor(torch.stack([torch.as_tensor(value) for value in values]))

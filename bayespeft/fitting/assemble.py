@@ -23,7 +23,7 @@ from bayespeft.data.columns import GENERATED, Row, missing_labels
 from bayespeft.data.examples import Examples
 from bayespeft.data.sample import Sample
 from bayespeft.data.source import Source
-from bayespeft.errors import ConfigError, GuideError
+from bayespeft.errors import ConfigError, DataError, GuideError
 from bayespeft.fitting.assembly import Assembly
 from bayespeft.fitting.given_outputs import check_given_outputs
 from bayespeft.fitting.orders import orders
@@ -291,7 +291,9 @@ def check_labels(examples: Examples, likelihood: Likelihood, classes: int) -> No
     if labels is None:
         batch = next(iter(examples.batches(1)))
         if batch.labels is None:
-            raise missing_labels("training")
+            raise DataError(
+                f"{missing_labels('training')} If rows have it under another name, pass columns={{'label': that name}}."
+            )
         labels = batch.labels
     likelihood.check_labels(labels, classes)
     if not isinstance(examples, Sample):

@@ -39,11 +39,12 @@ def remedies(
         else "Settings that held on rows held out of the training data don't hold here: are these rows of another kind? "
         + (f"If so, take some of them: {TEMPERATURE}." if tempers else "If so, train on some of them.")
     )
-    over = under = last
+    over = under = both = last
     if not by_rows and history.ended is None:
         fixed = f"Its number of steps, {history.steps}, was fixed beforehand"
         over = f"{fixed}, and may be too many: let rows that are held out decide, fit(..., {FREE})."
         under = f"{fixed}, and may be too few: let rows that are held out decide, fit(..., {FREE})."
+        both = f"{fixed}, and may be too few or too many: let rows that are held out decide, fit(..., {FREE})."
     elif not by_rows:
         over = (
             "It was trained to its end with nobody to say when it is enough: let rows that are held out decide, "
@@ -60,4 +61,4 @@ def remedies(
         under = (
             f"The prior counts {method.train.kl_weight:g} times: fit(..., train=bayespeft.TrainConfig(kl_weight=1))."
         )
-    return {"over": over, "under": under, "both": last, "no_skill": under}
+    return {"over": over, "under": under, "both": both, "no_skill": under}

@@ -57,6 +57,7 @@ class Prediction(ABC):
     Attributes:
         uses: what may be asked for besides the report; the methods of that name then work.
         keeps_draws: the report, intervals and decisions need what each draw says.
+        shown: the tensors whose names and shapes `repr` has.
         labels: (n, ...), or None where the data has none.
         draws: draws averaged; 0 means that nothing was drawn: the posterior mean, a point estimate, or a closed form.
         forward_passes: passes over the data that this took, in units of one pass of the network over every example.
@@ -70,6 +71,7 @@ class Prediction(ABC):
 
     uses: ClassVar[frozenset[Use]] = frozenset()
     keeps_draws: ClassVar[bool] = False
+    shown: ClassVar[tuple[str, ...]] = ()
 
     labels: Tensor | None
     draws: int
@@ -82,6 +84,11 @@ class Prediction(ABC):
     @abstractmethod
     def __len__(self) -> int:
         """n."""
+
+    def __repr__(self) -> str:
+        # The tensors themselves would fill pages: their names and shapes say what there is to ask for.
+        shapes = (f"{name} {tuple(getattr(self, name).shape)}" for name in self.shown)
+        return f"{type(self).__name__}({'; '.join((f'{len(self)} examples, {self.draws} draws', *shapes))})"
 
     @property
     @abstractmethod

@@ -26,7 +26,7 @@ from bayespeft.utils.checks import checked_methods
 
 
 @checked_methods
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Predictive(Prediction):
     """Predictive distribution of n examples over K classes.
 
@@ -42,6 +42,7 @@ class Predictive(Prediction):
     """
 
     uses: ClassVar[frozenset[Use]] = frozenset({"ood", "draws_error", "conformal", "decide", "compare"})
+    shown: ClassVar[tuple[str, ...]] = ("probs", "entropy", "mutual_information")
 
     log_probs: Tensor
     expected_entropy: Tensor

@@ -6,7 +6,7 @@ evaluate(probs, labels).report().to_html("report.html")
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from bayespeft.utils.annotations import ELSEWHERE, Resamples, Seed
 from bayespeft.utils.checks import checked, checked_methods
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Given(Predictive):
     """Classes' probabilities of whose making nothing is known but the number of draws."""
 
@@ -53,7 +53,7 @@ class Evaluation:
 
     prediction: Predictive
     class_names: tuple[str, ...] = ()
-    rows: Sequence[Mapping[str, Any]] | None = None
+    rows: Sequence[Mapping[str, Any]] | None = field(default=None, repr=False)
     logits: bool = False
 
     def __len__(self) -> int:

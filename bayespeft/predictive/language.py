@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -37,7 +37,7 @@ class SequenceLaw(TorchDistribution):  # type: ignore[misc]
 
 
 @checked_methods
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class LanguagePredictive(Prediction):
     """What the posterior says of n given targets.
 
@@ -46,6 +46,8 @@ class LanguagePredictive(Prediction):
         log_probs: (n,) float64, log of the mean over draws of p(target | source), nats.
         draw_log_likelihood: (draws, n) float32, log p(target | source) of each draw, nats; only where asked for.
     """
+
+    shown: ClassVar[tuple[str, ...]] = ("log_probs",)
 
     log_probs: Tensor
     draw_log_likelihood: Tensor | None = None

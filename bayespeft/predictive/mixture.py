@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ Law = Callable[[Tensor], Distribution]
 
 
 @checked_methods
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class MixturePredictive(Prediction):
     """Predictive law of n labels of any kind, the mixture over draws s of p(y | outputs_s), with equal weights.
 
@@ -33,6 +33,8 @@ class MixturePredictive(Prediction):
         aleatoric: (n, ...) float64, mean over draws of the variance under each; NaN or infinity where the law has none.
         log_likelihood: (n,) float64, log of the averaged probability or density of the labels, nats; None without labels.
     """
+
+    shown: ClassVar[tuple[str, ...]] = ("mean", "epistemic", "aleatoric")
 
     mean: Tensor
     epistemic: Tensor

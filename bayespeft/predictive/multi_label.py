@@ -22,7 +22,7 @@ from bayespeft.utils.checks import checked_methods
 
 
 @checked_methods
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class MultiLabelPredictive(SeveralPredictive):
     """Predictive law of K labels for each of n examples, each on or off.
 
@@ -32,6 +32,7 @@ class MultiLabelPredictive(SeveralPredictive):
     """
 
     uses: ClassVar[frozenset[Use]] = frozenset({"conformal"})
+    shown: ClassVar[tuple[str, ...]] = ("probs",)
 
     def _table(self, values: Tensor) -> Tensor:
         return values.reshape(len(self), -1)

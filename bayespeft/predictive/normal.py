@@ -21,7 +21,7 @@ from bayespeft.utils.checks import checked_methods
 
 
 @checked_methods
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class RegressionPredictive(Prediction):
     """Predictive law of d targets for each of n examples, in the targets' units.
 
@@ -38,6 +38,7 @@ class RegressionPredictive(Prediction):
     """
 
     uses: ClassVar[frozenset[Use]] = frozenset({"conformal", "decide"})
+    shown: ClassVar[tuple[str, ...]] = ("mean", "epistemic", "std")
     # The quantiles of a mixture need its components.
     keeps_draws: ClassVar[bool] = True
 

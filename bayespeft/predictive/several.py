@@ -22,7 +22,7 @@ from bayespeft.utils.checks import checked_methods
 
 
 @checked_methods
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class SeveralPredictive(Prediction):
     """A predictive law of several labels for each of n examples.
 

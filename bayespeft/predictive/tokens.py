@@ -43,7 +43,7 @@ class TokenLaw(TorchDistribution):  # type: ignore[misc]
 
 
 @checked_methods
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class TokenPredictive(SeveralPredictive):
     """Predictive law of the class of each token of n examples; of rows of words, of each word.
 

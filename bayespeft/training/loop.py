@@ -38,8 +38,8 @@ RECORDS = 100
 class Watcher(Protocol):
     """Sees training as it goes: a progress bar, a logger."""
 
-    def start(self, steps: int) -> None:
-        """Training is about to take this many steps."""
+    def start(self, steps: int, open_end: bool) -> None:
+        """Training is about to take this many steps, or fewer where its end is open."""
 
     def record(self, record: Record) -> None:
         """Another stretch of steps is done."""
@@ -139,7 +139,7 @@ def run(
         if checkpoint and first < total:
             checkpoint.check_room(joint_guide.trainable())
         if watcher:
-            watcher.start(total)
+            watcher.start(total, lookout is not None)
         try:
             for step in range(first, total):
                 begin(step)

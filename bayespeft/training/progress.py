@@ -18,15 +18,16 @@ class ProgressBar:
             MofNCompleteColumn(),
             TextColumn("{task.fields[numbers]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
+            TextColumn("{task.fields[left]}"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
-        self._task = self._bar.add_task(title, total=None, numbers="")
+        self._task = self._bar.add_task(title, total=None, numbers="", left="left")
 
-    def start(self, steps: int) -> None:
+    def start(self, steps: int, open_end: bool) -> None:
         """Show the bar."""
-        self._bar.update(self._task, total=steps)
+        # Most runs whose length held-out rows decide end long before their last step.
+        self._bar.update(self._task, total=steps, left="left, at most" if open_end else "left")
         self._bar.start()
 
     def record(self, record: Record) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bayespeft.data.columns import expected_in, is_conversation, label_of, missing_labels, without_labels
+from bayespeft.data.columns import expected_in, is_conversation, label_of, missing_labels, remedy, without_labels
 from bayespeft.errors import DataError
 
 
@@ -45,3 +45,9 @@ def test_what_a_column_must_have(column: str, value: Any, expected: str | None) 
 def test_a_conversation_is_a_list_of_mappings() -> None:
     assert is_conversation(({"role": "user"},))
     assert not any(map(is_conversation, ([], "a", ["a"], {"role": "user"}, [{"role": "user"}, "a"])))
+
+
+def test_the_longest_string_is_taken_for_the_text() -> None:
+    row = {"id": "17", "message": "where is my parcel", "topic": "shipping"}
+    assert remedy(row, "text").endswith("columns={'text': 'message'}.")
+    assert remedy({}, "text").endswith("columns={'text': '...'}.")

@@ -138,6 +138,8 @@ def test_names_that_the_user_gives_come_first() -> None:
 def test_a_name_that_leads_nowhere_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"columns= names 'txt', which is none of text, text_pair"):
         read({"body": "a"}, txt="body")
+    with pytest.raises(ConfigError, match=r"Our name comes first: columns=\{'text': 'body'\}\.$"):
+        read({"body": "a"}, body="text")
     with pytest.raises(
         DataError, match=r"says that 'text' is the column 'bodie', which the rows lack: they have body;"
     ):

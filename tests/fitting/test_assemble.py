@@ -37,7 +37,7 @@ BAD_CALLS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ("empty data", {"data": []}, DataError, "empty"),
     ("no such data set", {"data": "mrcp"}, UnknownNameError, "mrpc"),
     ("missing column", {"data": [{"note": "a", "label": 0}]}, DataError, "row 0.*'text'"),
-    ("no labels", {"data": [{"text": "a"}]}, DataError, "training needs labels"),
+    ("no labels", {"data": [{"text": "a"}]}, DataError, r"training needs labels: .* pass columns=\{'label'"),
     ("label too large", {"data": [{"text": "a", "label": 0}, {"text": "a", "label": 2}]}, DataError, "row 1 has label 2.*0..1"),
     ("negative label", {"data": [{"text": "a", "label": -1}]}, DataError, "row 0 has label -1"),
     ("no tokenizer", {"tokenizer": None}, DataError, "tokenizer="),

@@ -31,6 +31,12 @@ def test_one_array_gives_the_figures_of_its_rows():
     np.testing.assert_allclose(found.prediction.entropy, -(PROBS * np.log(PROBS)).sum(1))
 
 
+def test_it_tells_its_size_and_not_its_rows():
+    found = bayespeft.evaluate(PROBS, LABELS, rows=[{"text": "a"}] * 200)
+    shown = "Given(200 examples, 0 draws; probs (200, 3); entropy (200,); mutual_information (200,))"
+    assert repr(found) == f"Evaluation(prediction={shown}, class_names=(), logits=False)"
+
+
 def test_draws_are_averaged_as_probabilities_and_tell_the_epistemic_part():
     found = bayespeft.evaluate(DRAWS, LABELS)
     np.testing.assert_allclose(found.prediction.probs, PROBS, rtol=1e-12)

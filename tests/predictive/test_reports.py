@@ -34,3 +34,10 @@ def test_several_draws_have_a_mutual_information():
     assert not known.information_is_low
     assert "lower estimate" not in str(known)
     assert known == type(known).from_dict(known.to_dict())
+
+
+def test_a_prediction_tells_its_size_and_not_its_tensors():
+    found = predictive(np.log([[0.7, 0.3], [0.2, 0.8]]), [0, 1])
+    assert repr(replace(found, draws=10)) == (
+        "Predictive(2 examples, 10 draws; probs (2, 2); entropy (2,); mutual_information (2,))"
+    )

@@ -72,6 +72,21 @@ def test_what_changes_no_prediction_is_no_error(change):
     check_fingerprint(saved, model)
 
 
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize(("off", "told"), [(1e-6, False), (1e-3, True)])
+def test_a_table_may_be_off_by_rounding_of_its_size(size, off, told):
+    """Another machine computes a table of sines or of biases with other last digits, whatever its numbers' size is."""
+    model = Gate()
+    model.positions.mul_(size)
+    known = fingerprint(model)
+    model.positions.mul_(1 + off)
+    if told:
+        with pytest.raises(CheckpointError, match="buffer 'positions' has other values"):
+            check_fingerprint(known, model)
+    else:
+        check_fingerprint(known, model)
+
+
 def test_rates_of_dropout_tell_one_training_from_another():
     model, other = Gate(), Gate()
     other.load_state_dict(model.state_dict())

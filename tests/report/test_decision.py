@@ -183,6 +183,14 @@ def test_quantities_are_answered_where_their_law_is_narrow() -> None:
     assert "minus the standard deviation over the tolerance is above -" in str(found)
 
 
+def test_an_answer_that_is_off_by_just_the_tolerance_is_right() -> None:
+    mean = np.arange(400.0).reshape(-1, 1)
+    std = np.ones_like(mean)
+    for off, answered in ((0.5, 1.0), (0.75, 0.0)):
+        seen = quantities(mean, std, mean + off)
+        assert decide_quantities(seen, seen, risk=0.1, delta=0.05, tolerance=0.5).coverage == answered
+
+
 def test_settings_of_quantities_that_can_not_be_used_are_errors() -> None:
     one = quantities(np.zeros((3, 2)), np.ones((3, 2)), np.zeros((3, 2)))
     for tolerance in (0, -1, math.nan, [1, 2, 3], [1, 0], "near"):

@@ -62,7 +62,7 @@ def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Reader
             f"was fitted on ({saved.base.name})."
         )
     outputs = setting(model, "num_labels") or saved.classes
-    if saved.heads and outputs != saved.classes:
+    if saved.likelihood.trains_head and saved.heads and outputs != saved.classes:
         raise CheckpointError(
             f"the posterior in '{directory}' is over {saved.classes} classes, and this network has {outputs} outputs: load it "
             f"with num_labels={saved.classes}."

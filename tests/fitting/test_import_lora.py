@@ -12,6 +12,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
 import bayespeft
+from bayespeft import TrainConfig
 from bayespeft.adapters.full import Full
 from bayespeft.adapters.lora import Lora
 from bayespeft.errors import CheckpointError, ConfigError
@@ -56,7 +57,7 @@ class TestImport:
     @pytest.mark.parametrize("name", ["gpt2", "llama"])
     def test_label_tokens(self, name, request, tokenizer, questions, tmp_path):
         base = request.getfixturevalue(name)
-        targets = ["c_attn", "c_fc"] if name == "gpt2" else ["q_proj", "v_proj", "down_proj"]
+        targets = ["c_attn", "c_fc"] if name == "gpt2" else ["q_proj", "k_proj", "v_proj", "down_proj"]
         network = peft_trained(
             base, tmp_path, task_type="CAUSAL_LM", target_modules=targets, fan_in_fan_out=name == "gpt2"
         )
@@ -155,3 +156,51 @@ class TestImport:
         peft_trained(llama, tmp_path, target_modules=["q_proj"])
         with pytest.raises(ConfigError, match=r"pass likelihood=LabelTokens\(labels="):
             bayespeft.import_lora(tmp_path, llama, tokenizer=tokenizer)
+
+
+PATTERNS = {
+    "use_rslora": True,
+    "rank_pattern": {"q_proj": 2, r"layers\.1\.mlp\..*": 3},
+    "alpha_pattern": {"v_proj": 20, "^model.layers.0.self_attn.k_proj": 5},
+}
+STILL = TrainConfig(steps=1, lr=0, variational_lr=0, head_lr=0)
+
+
+@pytest.mark.parametrize("method", ["melora", "tfb"])
+class TestAsTheMean:
+    """What a method begins at is peft's own forward, and stays so when it is saved."""
+
+    @pytest.mark.parametrize("whole", [None, ["lm_head", "mlp.up_proj"]])
+    def test_language_model(self, method, whole, llama, tokenizer, questions, tmp_path):
+        targets = "all-linear" if whole is None else ["q_proj", "k_proj", "v_proj", "down_proj"]
+        options = {**PATTERNS, "target_modules": targets, "modules_to_save": whole}
+        network = peft_trained(llama, tmp_path / "peft", task_type="CAUSAL_LM", **options)
+        imported = bayespeft.import_lora(tmp_path / "peft", llama, tokenizer=tokenizer, likelihood=LETTERS)
+        expected = label_log_probs(network, imported, questions)
+        self.stays(method, llama, tokenizer, questions, imported, expected, tmp_path / "own")
+        assert differ(expected, label_log_probs(llama, imported, questions))
+
+    def test_classifier(self, method, bert, tokenizer, sentences, tmp_path):
+        options = {"use_rslora": True, "rank_pattern": {"query": 2}, "alpha_pattern": {"value": 3}}
+        network = peft_trained(
+            bert, tmp_path / "peft", task_type="SEQ_CLS", target_modules=["query", "value"], **options
+        )
+        imported = bayespeft.import_lora(tmp_path / "peft", bert, tokenizer=tokenizer)
+        expected = log_probs(network, imported, sentences)
+        self.stays(method, bert, tokenizer, sentences, imported, expected, tmp_path / "own")
+
+    def test_conv1d(self, method, gpt2, tokenizer, questions, tmp_path):
+        options = {"use_rslora": True, "target_modules": ["c_attn"], "modules_to_save": ["c_fc"]}
+        network = peft_trained(gpt2, tmp_path / "peft", fan_in_fan_out=True, **options)
+        imported = bayespeft.import_lora(tmp_path / "peft", gpt2, tokenizer=tokenizer, likelihood=LETTERS)
+        expected = label_log_probs(network, imported, questions)
+        self.stays(method, gpt2, tokenizer, questions, imported, expected, tmp_path / "own")
+
+    def stays(self, method, base, tokenizer, rows, imported, expected, directory):
+        options = {"start": imported, "tokenizer": tokenizer, "train": STILL, "progress": False}
+        posterior = bayespeft.fit(base, rows, method, **options)
+        close(posterior.predict(rows, draws=0).log_probs, expected)
+        drawn = posterior.predict(rows, draws=2).log_probs
+        assert not torch.equal(drawn, posterior.predict(rows, draws=0).log_probs)
+        posterior.save(directory)
+        assert torch.equal(bayespeft.load(directory, base, tokenizer=tokenizer).predict(rows, draws=2).log_probs, drawn)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 
@@ -15,10 +17,12 @@ from bayespeft.likelihoods.multi_label import MultiLabel
 SAME, SAME_IN_HALF = 1e-3, 0.1
 # Probabilities of a row sum to 1 up to this, in single precision and in half.
 SUM, SUM_IN_HALF = 1e-4, 0.02
+# No network that learned from logits has larger ones: e^-100 is the probability of no mistake.
+CERTAIN = 100.0
 
 
 def check_given_outputs(model: nn.Module, likelihood: Likelihood, batch: Batch) -> None:
-    """Check that a network's outputs can be what a likelihood takes them for.
+    """Check that a network's outputs can be what a likelihood takes them for; a warning tells of logits that are far too large.
 
     Args:
         model: the network in evaluation mode, without adapters.
@@ -38,6 +42,7 @@ def check_given_outputs(model: nn.Module, likelihood: Likelihood, batch: Batch) 
             "random numbers in its forward (dropout without training=self.training, say, or noise), which can't be told from "
             "draws of the weights. Let it draw them only where self.training is true."
         )
+    _warn_of_size(model, likelihood, outputs, batch)
     last = list(model.modules())[-1]
     if isinstance(likelihood, Categorical) and _sum_to_one(outputs, SUM if exact else SUM_IN_HALF):
         what, end = "probabilities of each row, which sum to 1", "softmax"
@@ -53,6 +58,23 @@ def check_given_outputs(model: nn.Module, likelihood: Likelihood, batch: Batch) 
         f"{type(model).__name__} gives {what}, and likelihood '{likelihood.kind}' takes outputs for logits: take the "
         f"{end} at its end off."
     )
+
+
+def _warn_of_size(model: nn.Module, likelihood: Likelihood, logits: Tensor, batch: Batch) -> None:
+    """Warn of features that a network takes as they are and that make it as good as certain before it has learned anything."""
+    x, size = batch.inputs, float(logits.abs().max())
+    if (
+        isinstance(x, Tensor)
+        and x.is_floating_point()
+        and size > CERTAIN
+        and isinstance(likelihood, (Categorical, MultiLabel))
+    ):
+        warnings.warn(
+            f"{type(model).__name__} gives logits as large as {size:.3g} before it is fitted, of inputs as large as "
+            f"{float(x.abs().max()):.3g}, so that each prediction is certain and gradients say nothing: give each feature a "
+            "mean of about 0 and a standard deviation of about 1, by those of the training rows.",
+            stacklevel=2,
+        )
 
 
 def _sum_to_one(outputs: Tensor, tolerance: float) -> bool:

@@ -64,3 +64,18 @@ def test_a_network_that_draws_random_numbers_in_evaluation_is_refused(xy, method
         fit(Noisy(always=True), xy, method)
     posterior = fit(Noisy(always=False), xy, method)
     assert torch.equal(posterior.predict(xy).probs, posterior.predict(xy).probs)
+
+
+def test_features_that_make_every_prediction_certain_are_told_of(mlp, xy):
+    """With features as they came, one of them in the hundred thousands, the default call was worse than the base rates."""
+    network = nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 3))
+    scale = torch.tensor([1.0, 1e5, 1.0, 1.0, 1.0])
+    with pytest.warns(
+        UserWarning, match=r"logits as large as .* of inputs as large as .*e\+0[45], .* standard deviation"
+    ):
+        fit(network, (xy[0] * scale, xy[1]))
+    fit(network, xy)
+    standardised = nn.Sequential(nn.BatchNorm1d(5), *network)
+    for _ in range(100):  # until it knows the features' mean and variance
+        standardised(xy[0] * scale)
+    fit(standardised, (xy[0] * scale, xy[1]))

@@ -83,3 +83,9 @@ def test_only_what_was_written_is_hashed(mlp, monkeypatch):
         mlp[0].weight.mul_(2)
     assert changed(mlp, seen, known) == "0.weight"
     assert changed(mlp, seen, known, {"0.weight"}) is None
+
+
+def test_tensors_that_count_nothing_are_left_out(mlp):
+    with torch.inference_mode():
+        other = torch.nn.Linear(2, 2)
+    assert set(versions(torch.nn.Sequential(mlp[0], other))) == {"0.weight", "0.bias"}

@@ -44,7 +44,8 @@ class Likelihood(Plugin, ABC):
     linearises: ClassVar[bool] = True
     # Outputs are logits, which a temperature may divide.
     tempers: ClassVar[bool] = False
-    # The same number added to all outputs changes nothing, so that their differences from the last say all.
+    # The same number added to all outputs changes nothing, so that their differences from the last say all. What inherits this
+    # and is no softmax must take it back.
     by_differences: ClassVar[bool] = False
     # The likelihood reads these columns of a batch, and the network does not.
     reads: ClassVar[tuple[str, ...]] = ()

@@ -49,3 +49,16 @@ class LikelihoodContract:
             assert not subject.linearises
         else:
             assert subject.linearises
+
+    def test_says_whether_differences_of_outputs_say_all(self, subject: Likelihood) -> None:
+        """A linearised prediction then differentiates these alone, so that one which is no softmax must say so."""
+        if not subject.by_differences:
+            return
+        outputs = self.some_outputs()
+        if subject.distribution(outputs).event_shape:  # an example has outputs at several positions
+            outputs = outputs.unsqueeze(1).repeat(1, 4, 1)
+        added = torch.linspace(-2, 2, len(outputs)).reshape(-1, *[1] * (outputs.dim() - 1))
+        law, moved = subject.distribution(outputs), subject.distribution(outputs + added)
+        for label in range(self.outputs):
+            labels = torch.full((*law.batch_shape, *law.event_shape), label)
+            torch.testing.assert_close(moved.log_prob(labels), law.log_prob(labels))

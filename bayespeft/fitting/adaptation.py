@@ -17,6 +17,7 @@ from bayespeft.data.batch import Batch
 from bayespeft.data.columns import missing_labels
 from bayespeft.data.layout import Columns
 from bayespeft.errors import CheckpointError, FitError
+from bayespeft.fitting.alike import check_alike, objective_of
 from bayespeft.fitting.assembly import Assembly
 from bayespeft.fitting.elbo_terms import ElboTerms
 from bayespeft.fitting.objective import Objective
@@ -257,19 +258,21 @@ class Adaptation:
             "plan": self._planned,
             "seen": self._seen,
             "noise": self._noise.state(),
+            "objective": objective_of(self._problem, self._assembly.method),
         }
 
     def load_state_dict(self, state: Any) -> None:
         """Go on from a state that `state_dict` returned, of an adaptation that was made alike.
 
         Raises:
-            CheckpointError: it is no such state, or one of other layers or another method.
+            CheckpointError: it is no such state, or one of other layers, another method or another objective.
         """
         wanted = self.state_dict().keys()
         if not isinstance(state, Mapping) or state.keys() != wanted:
             raise CheckpointError(
                 f"load_state_dict: the state of an adaptation has {', '.join(wanted)}: see state_dict()."
             )
+        check_alike(state["objective"], objective_of(self._problem, self._assembly.method))
         noise = ProcessNoise(self._problem.seed, state["noise"])
         try:
             self._problem.joint_guide.load_state_dict(state["joint_guide"], strict=True)

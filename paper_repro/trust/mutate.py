@@ -103,7 +103,9 @@ TARGETS = (
     Target("bayespeft.layers.architecture", ("tests/layers/test_architecture.py",)),
     Target("bayespeft.layers.versions", ("tests/layers/test_versions.py",)),
     Target("bayespeft.fitting.given_outputs", ("tests/fitting/test_given_outputs.py",)),
-    Target("bayespeft.prediction.temperature", ("tests/prediction/test_temperature.py",)),
+    Target(
+        "bayespeft.prediction.temperature", ("tests/prediction/test_temperature.py", "tests/training/test_held_out.py")
+    ),
     Target("bayespeft.data.checks", ("tests/data/test_checks.py",)),
     Target("bayespeft.guides.laplace", ("tests/guides/test_laplace.py",)),
     Target("bayespeft.guides.laplace_full", ("tests/guides/test_laplace.py",)),

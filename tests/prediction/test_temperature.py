@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.errors import DataError
-from bayespeft.prediction.temperature import HIGHEST, LOWEST, fit_temperature
+from bayespeft.prediction.temperature import GRID, HIGHEST, LOWEST, fit_temperature
 from tests.report.predictions import drawn
 
 OPTIONS = {"targets": "all-linear", "train": TrainConfig(steps=60, lr=1e-2), "progress": False}
@@ -156,3 +157,12 @@ def test_without_unseen_data_there_is_none(mlp, xy):
     posterior = bayespeft.fit(mlp, xy, "mle", **OPTIONS)
     with pytest.raises(DataError, match="a temperature needs labels"):
         posterior.with_temperature((xy[0],))
+
+
+def test_the_grid_is_even_in_the_logarithm_and_has_no_temperature_among_its_own():
+    """Held-out rows choose among these, and 1 must be one that they can choose."""
+    assert (GRID[0], GRID[-1]) == (0.25, 8.0)
+    assert any(abs(t - 1) < 1e-12 for t in GRID)
+    steps = [math.log(b / a) for a, b in itertools.pairwise(GRID)]
+    assert max(steps) == pytest.approx(min(steps))
+    assert max(steps) < 0.12

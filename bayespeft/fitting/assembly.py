@@ -7,6 +7,7 @@ from typing import Any
 
 from bayespeft.adapters.attach import Placement
 from bayespeft.data.layout import Columns
+from bayespeft.layers.versions import Version
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.methods.base import Method
 from bayespeft.posterior.posterior import Posterior
@@ -25,7 +26,7 @@ class Assembly:
         placements: which adapter sits on which layer.
         classes: outputs of the likelihood.
         base: the network's fingerprint.
-        versions: how often its weights had been written then.
+        versions: where its weights lay then, and how often each had been written.
         seconds: that choosing the factors took, decompositions of weights included.
         idle: freshly made layers that play no part in the network's output.
     """
@@ -35,7 +36,7 @@ class Assembly:
     placements: tuple[Placement, ...]
     classes: int
     base: dict[str, str]
-    versions: dict[str, int]
+    versions: dict[str, Version]
     seconds: float
     idle: frozenset[str]
 

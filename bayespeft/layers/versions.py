@@ -1,5 +1,5 @@
 """Whether a network's weights are still those of a fingerprint: tensors count how often they were written, and only those
-that were since are hashed."""
+that were since, or that lie elsewhere, are hashed."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ from torch import Tensor, nn
 from bayespeft.layers.fingerprint import differs
 from bayespeft.utils.sharded import is_sharded
 
+# Where a tensor lies, and how often it was written there.
+Version = tuple[int, int]
 
-def versions(model: nn.Module) -> dict[str, int]:
-    """Return by name how often each parameter and buffer was written in place, of those that count it.
 
-    Optimisers and `load_state_dict` are counted; what goes through `.data` is not.
+def versions(model: nn.Module) -> dict[str, Version]:
+    """Return by name the version of each parameter and buffer, of those that count how often they are written.
+
+    Optimisers and `load_state_dict` are counted, and another tensor in `.data` lies elsewhere; what is written through `.data`
+    in place is seen by neither.
     """
-    return {name: tensor._version for name, tensor in _tensors(model).items()}
+    return {name: (_place(tensor), tensor._version) for name, tensor in _tensors(model).items()}
 
 
 def changed(
-    model: nn.Module, seen: dict[str, int], fingerprint: Mapping[str, str], besides: Collection[str] = ()
+    model: nn.Module, seen: dict[str, Version], fingerprint: Mapping[str, str], besides: Collection[str] = ()
 ) -> str | None:
     """Return the name of a weight that has other values than in a fingerprint; None where none is found.
 
@@ -32,12 +36,19 @@ def changed(
     """
     now = versions(model)
     tensors = _tensors(model)
-    for name, count in now.items():
-        written = name in fingerprint and name not in besides and seen.get(name) != count
+    for name, version in now.items():
+        written = name in fingerprint and name not in besides and seen.get(name) != version
         if written and differs(fingerprint[name], tensors[name]):
             return name
     seen.update(now)
     return None
+
+
+def _place(tensor: Tensor) -> int:
+    try:
+        return tensor.data_ptr()
+    except RuntimeError:  # a tensor that is made of others has no place of its own
+        return 0
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from bayespeft.io.savable import check_savable
 from bayespeft.io.saved import Base, Saved
 from bayespeft.layers.fingerprint import fingerprint
 from bayespeft.layers.merged import Merged, times_merged
-from bayespeft.layers.versions import changed, versions
+from bayespeft.layers.versions import Version, changed, versions
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.methods.base import Method
 from bayespeft.networks.configuration import name_of
@@ -62,7 +62,8 @@ class Fitted:
         merged: what the adapters merged into the network's own weights, or None where they never do.
         base: the fingerprint of the network as the fit was given it.
         merges: how often the network had been merged into when this posterior was made: after that it is another network.
-        versions: how often each of its weights had been written when it had that fingerprint: see `bayespeft.layers.versions`.
+        versions: where its weights lay, and how often each had been written, when it had that fingerprint: see
+            `bayespeft.layers.versions`.
         idle: freshly made layers that play no part in the network's output, and may differ when it is loaded again.
         columns: which column of the data was which in the fit, where the user said so; data to predict is read alike.
         imported: of a LoRA that peft trained, the SHA-256 of each file that it was read from, by name; else empty.
@@ -81,7 +82,7 @@ class Fitted:
     merged: Merged | None = None
     base: dict[str, str] = field(default_factory=dict)
     merges: int = -1
-    versions: dict[str, int] = field(default_factory=dict)
+    versions: dict[str, Version] = field(default_factory=dict)
     idle: frozenset[str] = frozenset()
     columns: Columns = field(default_factory=dict)
     imported: dict[str, str] = field(default_factory=dict)

@@ -37,6 +37,17 @@ def test_a_network_that_was_trained_further_is_refused(mlp, xy):
     assert torch.equal(copy.deepcopy(posterior).predict(xy).probs, before)
 
 
+def test_another_tensor_in_the_place_of_a_weight_is_seen(mlp, xy):
+    """Assignments to `.data` count no write."""
+    posterior, begun = fit(mlp, xy), mlp[0].weight.data
+    before = posterior.predict(xy).probs
+    mlp[0].weight.data = begun + 1
+    with pytest.raises(AttachError, match=r"'0\.weight' has other values"):
+        posterior.predict(xy)
+    mlp[0].weight.data = begun.clone()
+    assert torch.equal(posterior.predict(xy).probs, before)
+
+
 def test_a_fit_that_starts_there_and_one_that_is_loaded_are_asked_alike(mlp, xy, tmp_path):
     posterior = fit(mlp, xy)
     posterior.save(tmp_path / "posterior")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from torch import nn
 
 from bayespeft.adapters.attach import Placement
 from bayespeft.errors import BayesPeftError, CheckpointError, ConfigError
@@ -22,7 +23,7 @@ from bayespeft.networks.configuration import setting
 from bayespeft.networks.vocabulary import reading
 from bayespeft.posterior.fitted import CENTER, MERGED, centers_are_saved
 from bayespeft.posterior.posterior import Posterior
-from bayespeft.utils.annotations import Network, Reader
+from bayespeft.utils.annotations import ELSEWHERE, Reader
 from bayespeft.utils.bounded import Bounded, TooLarge
 from bayespeft.utils.checks import checked
 from bayespeft.utils.randomness import seeded
@@ -35,7 +36,12 @@ _SLACK = 64
 
 @checked
 @alone()
-def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Reader = None) -> Posterior:
+def load(
+    directory: str | os.PathLike[str],
+    model: Annotated[nn.Module | None, ELSEWHERE] = None,
+    *,
+    tokenizer: Reader = None,
+) -> Posterior:
     """Read a posterior that `Posterior.save` wrote, onto the base network that it was fitted on.
 
     The posterior's own files are checked, and so is the base: names, shapes, dtypes and each value of all tensors, which takes
@@ -44,16 +50,22 @@ def load(directory: str | os.PathLike[str], model: Network, *, tokenizer: Reader
 
     Args:
         directory: where it was saved.
-        model: the same base network; freshly made layers (a head, a pooler that the checkpoint lacks) may differ, since the
-            posterior brings its own.
+        model: the same base network, which must be passed: `bayespeft.from_pretrained` finds one by its name. Freshly made
+            layers (a head, a pooler that the checkpoint lacks) may differ, since the posterior brings its own.
         tokenizer: for data that is still text.
 
     Raises:
-        CheckpointError: files are missing or damaged, or the network is another one.
+        ConfigError: no network was passed. CheckpointError: files are missing or damaged, or the network is another one.
     """
-    model = bare(model, sharded=True)
+    model = None if model is None else bare(model, sharded=True)
     tensors, settings = checkpoint.read(directory)
     saved = Saved.of(settings, directory)
+    if model is None:
+        raise ConfigError(
+            f"a posterior is loaded onto its base network, here {saved.base.name!r}, which its files don't hold: pass it, "
+            f"bayespeft.load({str(directory)!r}, model), or call bayespeft.from_pretrained({str(directory)!r}), which finds "
+            "networks by their names."
+        )
     layers = all_layers(model)
     missing = [name for name in saved.sites if name not in layers]
     if missing:

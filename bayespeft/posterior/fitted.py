@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from bayespeft.errors import AttachError, ConfigError
 from bayespeft.io import checkpoint
 from bayespeft.io.savable import check_savable
 from bayespeft.io.saved import Base, Saved
-from bayespeft.layers.fingerprint import fingerprint
+from bayespeft.layers.fingerprint import digest, fingerprint
 from bayespeft.layers.merged import Merged, times_merged
 from bayespeft.layers.versions import Version, changed, versions
 from bayespeft.likelihoods.base import Likelihood
@@ -86,6 +88,7 @@ class Fitted:
     idle: frozenset[str] = frozenset()
     columns: Columns = field(default_factory=dict)
     imported: dict[str, str] = field(default_factory=dict)
+    _digested: tuple[list[tuple[int, int]], str] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if self.temperature != 1 and not self.likelihood.tempers:
@@ -119,6 +122,20 @@ class Fitted:
     def heads(self) -> set[str]:
         """Names of the layers that are freshly made, trained whole: the head, and what a checkpoint lacked."""
         return {p.layer.name for p in self.placements if p.head}
+
+    def _digest(self) -> str:
+        """Return a digest of q, the network that it is over, and what its output means; loading does not change it."""
+        tensors = self.joint_guide.state_dict()
+        seen = [(value.data_ptr(), value._version) for value in tensors.values()]
+        if self._digested is None or self._digested[0] != seen:
+            said = [
+                {name: digest(value) for name, value in tensors.items()},
+                {p.layer.name: p.adapter.model_dump(mode="json") for p in self.placements},
+                self.likelihood.model_dump(mode="json"),
+                self.base,
+            ]
+            self._digested = seen, hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        return self._digested[1]
 
     @contextmanager
     def _predictor(self) -> Iterator[Predictor]:

@@ -25,6 +25,7 @@ from bayespeft.prediction.temperature import as_weighed, fit_temperature, warn_o
 from bayespeft.prediction.uneven import settled_for
 from bayespeft.predictive.average import REPLICATES
 from bayespeft.predictive.base import Details, Prediction
+from bayespeft.report.making import Making
 from bayespeft.utils.annotations import Count, Draws, Resamples, Seed
 from bayespeft.utils.checks import checked_methods
 from bayespeft.utils.threads import alone
@@ -122,7 +123,13 @@ class Predicting(Fitted):
                 found = predictor.run(
                     examples, draws, seed, draws_per_pass, batch_size, keep_draws, sampling, tolerance
                 )
-        return found
+        return replace(found, making=self._making(found, sampling, seed))
+
+    def _making(self, found: Prediction, sampling: Sampling, seed: int) -> Making:
+        """Return how a prediction was made; a seed of no draws, or of all members of an ensemble, decides nothing."""
+        way = "linearised" if found.backward_passes else sampling if found.draws else "mean"
+        decided = found.draws > 0 and found.draws != self.joint_guide.latent.members
+        return Making(self._digest(), self.temperature, way, seed if decided else None)
 
     def with_temperature(
         self: P, validation: Any, draws: Draws = 10, seed: Seed = 0, *, columns: Columns | None = None

@@ -17,6 +17,7 @@ from torch import Tensor
 from bayespeft.data.columns import missing_labels
 from bayespeft.errors import ConfigError
 from bayespeft.report.base import Report
+from bayespeft.report.making import Making
 from bayespeft.report.predictions import Predictor
 from bayespeft.utils.checks import checked_methods
 
@@ -67,6 +68,7 @@ class Prediction(ABC):
         peak_memory_bytes: most memory in use, or None where it can't be told.
         nll_error: Monte Carlo standard error of the mean NLL, nats: how much another seed of the draws would move it. None
             without labels, or where the draws are not independent of each other.
+        making: by which posterior and which draws; None where nobody knows.
     """
 
     uses: ClassVar[frozenset[Use]] = frozenset()
@@ -80,6 +82,7 @@ class Prediction(ABC):
     backward_passes: int = 0
     peak_memory_bytes: int | None = None
     nll_error: float | None = None
+    making: Making | None = None
 
     @abstractmethod
     def __len__(self) -> int:

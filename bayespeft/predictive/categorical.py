@@ -96,7 +96,8 @@ class Predictive(Prediction):
         if self.draw_log_probs is None:
             raise ConfigError("mean logits need what each draw says: predict with keep_draws=True.")
         log_probs = torch.log_softmax(self.draw_log_probs.double().mean(0), -1)
-        return replace(self, log_probs=log_probs, nll_error=None)
+        making = self.making and replace(self.making, sampling=f"{self.making.sampling}, mean logits")
+        return replace(self, log_probs=log_probs, nll_error=None, making=making)
 
     def report(self, details: Details = FIGURES_ALONE, **facts: Any) -> CalibrationReport:
         """Return a calibration report; arguments as the base. Other data must be predicted with as many draws and classes."""

@@ -14,6 +14,7 @@ from bayespeft.errors import ConfigError
 from bayespeft.report.binning import Floats
 from bayespeft.report.bootstrap import mean_intervals
 from bayespeft.report.json_report import JsonReport
+from bayespeft.report.making import Making, check_made_alike, making_of
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.conformal import IMPOSSIBLE, class_scores, group_quantiles, quantile
 from bayespeft.report.metrics.examples import validate
@@ -24,6 +25,7 @@ from bayespeft.utils.checks import checked_methods
 
 ConformalMethod = Literal["lac", "aps", "raps"]
 Per = Literal["all", "class"]
+PROMISE = "sets keep their promise for predictions of one posterior and the same classes, draws, seed and sampling."
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ class Conformal:
 
     If validation examples and a new one are exchangeable, its set holds its label with a probability of at least
     1 - alpha, over validation sets and new examples together. Exchangeable are their predictions: both are to be made by the
-    same posterior with the same draws, seed and sampling. Of these only the numbers of draws and classes can be checked.
+    same posterior with the same draws, seed and sampling. That is checked; of predictions that others made only the numbers of
+    draws and classes can be.
     With a threshold for each class (`per="class"`) that holds for the examples of each class, however frequent it is.
 
     With "aps" and "raps" a set is random, through a uniform number: a hash of the example's probabilities and of the seed. So a
@@ -89,6 +92,7 @@ class Conformal:
         predictor: predicts other data, with the settings that the validation data was predicted with.
         closed: sets leave out classes without any probability, as an example does not offer them. Not where the label of a
             validation example was one: it was then offered.
+        making: of the validation data's prediction, where that is known.
     """
 
     alpha: float
@@ -100,6 +104,7 @@ class Conformal:
     classes: int
     predictor: Predictor = field(repr=False)
     closed: bool = field(default=True, repr=False)
+    making: Making | None = field(default=None, repr=False)
 
     @classmethod
     def fit(
@@ -130,7 +135,18 @@ class Conformal:
         groups = (own[labels == k] for k in range(classes))
         threshold = quantile(own, alpha) if per == "all" else group_quantiles(groups, alpha)
         closed = bool((prediction.log_probs.numpy()[np.arange(len(labels)), labels] > IMPOSSIBLE).all())
-        return cls(alpha, threshold, method, len(labels), seed, prediction.draws, classes, predictor, closed)
+        return cls(
+            alpha,
+            threshold,
+            method,
+            len(labels),
+            seed,
+            prediction.draws,
+            classes,
+            predictor,
+            closed,
+            making_of(prediction),
+        )
 
     def sets(self, data: Any) -> npt.NDArray[np.bool_]:
         """Return which classes are in each example's set, (n, K); never one that the example does not offer.
@@ -139,8 +155,8 @@ class Conformal:
             data: as for `Posterior.predict`, or its result with the draws, seed and sampling of the validation data's.
 
         Raises:
-            ConfigError: it is predicted with another number of draws or classes than the validation data. DataError:
-                log-probabilities are NaN or none.
+            ConfigError: it is predicted with another number of draws or classes than the validation data, or, as far as
+                is known, by another posterior, temperature, sampling or seed. DataError: log-probabilities are NaN or none.
         """
         prediction = self._prediction(data)
         probs = probabilities(prediction)
@@ -184,8 +200,9 @@ class Conformal:
         found = data if isinstance(data, ClassPrediction) else self.predictor.predict(data)
         check_alike(
             "data", "validation data", draws=(found.draws, self.draws), classes=(found.log_probs.shape[-1], self.classes),
-            consequence="sets keep their promise for predictions of the same classes with the same draws, seed and sampling.",
+            consequence=PROMISE,
         )  # fmt: skip
+        check_made_alike("data", "validation data", making_of(found), self.making, consequence=PROMISE)
         return found
 
 

@@ -20,11 +20,14 @@ import numpy as np
 from bayespeft.data.columns import missing_labels
 from bayespeft.report.binning import Floats
 from bayespeft.report.json_report import JsonReport
+from bayespeft.report.making import Making, check_made_alike, making_of
 from bayespeft.report.metric import Metric, measured
 from bayespeft.report.metrics.conformal import check_alpha, quantile
 from bayespeft.report.predictions import Predictor, QuantityPrediction, check_alike
 from bayespeft.report.proportions import proportion
 from bayespeft.report.regression_metrics import quantile as law_quantile
+
+PROMISE = "intervals keep their promise for predictions of one posterior with the same draws, seed and sampling."
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class ConformalIntervals:
         draws: of the validation data's prediction.
         outputs: d.
         predictor: predicts other data that kept its draws, with the settings that the validation data was predicted with.
+        making: of the validation data's prediction, where that is known.
     """
 
     alpha: float
@@ -78,6 +82,7 @@ class ConformalIntervals:
     draws: int
     outputs: int
     predictor: Predictor = field(repr=False)
+    making: Making | None = field(default=None, repr=False)
 
     @classmethod
     def fit(
@@ -97,7 +102,8 @@ class ConformalIntervals:
         labels = _labels(prediction)
         scores = (np.maximum(low - labels, labels - high) / (high - low)).max(axis=1)
         outputs = labels.shape[1]
-        return cls(alpha, quantile(scores, alpha), len(labels), prediction.draws, outputs, predictor)
+        margin = quantile(scores, alpha)
+        return cls(alpha, margin, len(labels), prediction.draws, outputs, predictor, making_of(prediction))
 
     def intervals(self, data: Any) -> tuple[Floats, Floats]:
         """Return the lower and the upper ends, (n, d) each.
@@ -106,8 +112,8 @@ class ConformalIntervals:
             data: as for `Posterior.predict`, or its result with the draws, seed and sampling of the validation data's, kept.
 
         Raises:
-            ConfigError: it is predicted with another number of draws or outputs than the validation data, or draws were not
-                kept.
+            ConfigError: it is predicted with another number of draws or outputs than the validation data, or, as far as is
+                known, by another posterior, sampling or seed; or draws were not kept.
         """
         low, high = _central(self._prediction(data), self.alpha)
         wider = self.margin * (high - low)
@@ -134,8 +140,9 @@ class ConformalIntervals:
         found = data if isinstance(data, QuantityPrediction) else self.predictor.predict(data)
         check_alike(
             "data", "validation data", draws=(found.draws, self.draws), outputs=(found.mean.shape[-1], self.outputs),
-            consequence="intervals keep their promise for predictions with the same draws, seed and sampling.",
+            consequence=PROMISE,
         )  # fmt: skip
+        check_made_alike("data", "validation data", making_of(found), self.making, consequence=PROMISE)
         return found
 
 

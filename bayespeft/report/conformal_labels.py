@@ -18,8 +18,9 @@ from bayespeft.data.columns import missing_labels
 from bayespeft.errors import ConfigError
 from bayespeft.report.binning import Floats
 from bayespeft.report.bootstrap import mean_intervals
-from bayespeft.report.conformal import Per, check_per
+from bayespeft.report.conformal import PROMISE, Per, check_per
 from bayespeft.report.json_report import JsonReport
+from bayespeft.report.making import Making, check_made_alike, making_of
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.conformal import group_quantiles, quantile
 from bayespeft.report.predictions import LabelsPrediction, Predictor, check_alike
@@ -74,6 +75,7 @@ class ConformalLabels:
         draws: of the validation data's prediction.
         labels: K.
         predictor: predicts other data, with the settings that the validation data was predicted with.
+        making: of the validation data's prediction, where that is known.
     """
 
     alpha: float
@@ -82,6 +84,7 @@ class ConformalLabels:
     draws: int
     labels: int
     predictor: Predictor = field(repr=False)
+    making: Making | None = field(default=None, repr=False)
 
     @classmethod
     def fit(
@@ -108,7 +111,7 @@ class ConformalLabels:
             threshold = quantile(np.where(y, misfit, 0.0).max(axis=1), alpha)
         else:
             threshold = group_quantiles((misfit[y[:, k], k] for k in range(y.shape[1])), alpha)
-        return cls(alpha, threshold, len(y), prediction.draws, y.shape[1], predictor)
+        return cls(alpha, threshold, len(y), prediction.draws, y.shape[1], predictor, making_of(prediction))
 
     def sets(self, data: Any) -> npt.NDArray[np.bool_]:
         """Return which labels are in each example's set, (n, K).
@@ -117,7 +120,8 @@ class ConformalLabels:
             data: as for `Posterior.predict`, or its result with the draws, seed and sampling of the validation data's.
 
         Raises:
-            ConfigError: it is predicted with another number of draws or labels than the validation data.
+            ConfigError: it is predicted with another number of draws or labels than the validation data, or, as far as is
+                known, by another posterior, temperature, sampling or seed.
         """
         found: npt.NDArray[np.bool_] = 1 - self._prediction(data).probs.numpy() <= self.threshold
         return found
@@ -154,8 +158,9 @@ class ConformalLabels:
         found = data if isinstance(data, LabelsPrediction) else self.predictor.predict(data)
         check_alike(
             "data", "validation data", draws=(found.draws, self.draws), labels=(found.probs.shape[-1], self.labels),
-            consequence="sets keep their promise for predictions of the same labels with the same draws, seed and sampling.",
+            consequence=PROMISE,
         )  # fmt: skip
+        check_made_alike("data", "validation data", making_of(found), self.making, consequence=PROMISE)
         return found
 
 

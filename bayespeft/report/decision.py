@@ -14,11 +14,14 @@ from bayespeft.data.columns import missing_labels
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.report.binning import Floats
 from bayespeft.report.conformal import Per, check_per
+from bayespeft.report.making import check_made_alike, making_of
 from bayespeft.report.metrics.examples import as_array, validate
 from bayespeft.report.predictions import ClassPrediction, QuantityPrediction, check_alike, probabilities
 from bayespeft.report.selection import Rule, controlled, fewest
 
-CONSEQUENCE = "a threshold holds for predictions of the same classes with the same draws, seed and sampling."
+CONSEQUENCE = (
+    "a threshold holds for predictions of one posterior and the same classes with the same draws, seed and sampling."
+)
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def decide(
     Args:
         prediction: of what is to be answered.
         validation: of labelled data that neither training nor `prediction` has seen, by the same posterior with the
-            same draws, seed and sampling, of which only the numbers of draws and classes can be checked.
+            same draws, seed and sampling; of predictions that others made only the numbers of draws and classes can be checked.
         risk: the largest error rate among answers, in (0, 1).
         delta: the largest probability that it is larger all the same, in (0, 1).
         per: "all": one threshold and one risk, that of all answers. "class": one threshold for each predicted class k, with
@@ -121,8 +124,8 @@ def decide(
         seed: of the order of equally certain examples in `controlled`.
 
     Raises:
-        ConfigError: risk, delta or per is out of range, or the numbers of draws or classes differ. DataError: validation data
-            has no labels, there is no example, or log-probabilities are NaN or none.
+        ConfigError: risk, delta or per is out of range, or the predictions were made differently, as far as is known.
+            DataError: validation data has no labels, there is no example, or log-probabilities are NaN or none.
     """
     check_per(per)
     classes = validation.log_probs.shape[-1]
@@ -130,6 +133,7 @@ def decide(
         "data", "validation", draws=(prediction.draws, validation.draws),
         classes=(prediction.log_probs.shape[-1], classes), consequence=CONSEQUENCE,
     )  # fmt: skip
+    check_made_alike("data", "validation", making_of(prediction), making_of(validation), consequence=CONSEQUENCE)
     if validation.labels is None:
         raise missing_labels("a threshold", "validation")
     _, labels = validate(validation.log_probs.numpy(), validation.labels.numpy())
@@ -168,14 +172,15 @@ def decide_quantities(
         seed: as for `decide`.
 
     Raises:
-        ConfigError: risk, delta or tolerance is out of range, or the numbers of draws or outputs differ. DataError: validation
-            data has no labels, or there is no example.
+        ConfigError: risk, delta or tolerance is out of range, or predictions were made differently, as for `decide`. DataError:
+            validation data has no labels, or there is no example.
     """
     outputs = validation.mean.shape[-1]
     check_alike(
         "data", "validation", draws=(prediction.draws, validation.draws), outputs=(prediction.mean.shape[-1], outputs),
         consequence=CONSEQUENCE,
     )  # fmt: skip
+    check_made_alike("data", "validation", making_of(prediction), making_of(validation), consequence=CONSEQUENCE)
     limit = _tolerance(tolerance, outputs)
     if validation.labels is None:
         raise missing_labels("a threshold", "validation")

@@ -12,12 +12,16 @@ import numpy.typing as npt
 from bayespeft.errors import DataError
 from bayespeft.report.binning import Floats
 from bayespeft.report.detection_intervals import alarm_interval, precision_interval
+from bayespeft.report.making import check_made_alike, making_of
 from bayespeft.report.metric import Metric
 from bayespeft.report.metrics.detection import auroc
 from bayespeft.report.predictions import ClassPrediction, check_alike
 from bayespeft.report.ranks import rank_interval
 
 BINS = 25
+CONSEQUENCE = (
+    "uncertainties are compared between predictions of one posterior and the same classes with the same draws."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +80,17 @@ def separate(test: ClassPrediction, others: Mapping[str, Any]) -> tuple[Separati
 
     Raises:
         ConfigError: also where the numbers of draws or classes differ: entropy goes by the number of classes, and the mutual
-            information is biased by an amount that goes by the number of draws.
+            information is biased by an amount that goes by the number of draws; or where others made them, as far as is known.
     """
     for name, prediction in others.items():
         check_alike(
             f"set {name!r}", "the test set", draws=(prediction.draws, test.draws),
             classes=(prediction.log_probs.shape[-1], test.log_probs.shape[-1]),
-            consequence="uncertainties are compared between predictions of the same classes with the same draws.",
+            consequence=CONSEQUENCE,
         )  # fmt: skip
+        check_made_alike(
+            f"set {name!r}", "the test set", making_of(prediction), making_of(test), consequence=CONSEQUENCE
+        )
     scores = {name: uncertainty(prediction) for name, prediction in others.items()}
     return separations(uncertainty(test), scores)
 

@@ -48,6 +48,12 @@ def test_checkpoint_of_another_network_is_an_error(bert, llama, tokenizer, sente
         bayespeft.load(tmp_path / "out", bert)
 
 
+def test_without_a_network_the_error_names_the_one_to_pass(mlp, xy, tmp_path):
+    quick(mlp, xy, targets="all-linear").save(tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"its base network, here 'Sequential'.*load\('.*out', model\)"):
+        bayespeft.load(tmp_path / "out")
+
+
 def edit(folder, likelihood=(), **changes):
     """Change settings of a saved posterior, under a digest that fits."""
     settings = json.loads((folder / "posterior.json").read_text())

@@ -119,6 +119,8 @@ def test_a_network_of_several_labels_chooses_it_and_the_default_call_serves(tagg
     sets = posterior.conformal(tagged, alpha=0.2, draws=5)
     assert sets.report(found).coverage.value >= 0.8
     assert sets.sets(tagged).shape == (24, 3)
+    with pytest.raises(ConfigError, match="data was predicted with seed 1, and validation data with 0"):
+        sets.sets(posterior.predict(tagged, draws=5, seed=1))
     posterior.save(tmp_path / "out")
     again = bayespeft.load(tmp_path / "out", base, tokenizer=tokenizer)
     assert torch.equal(again.predict(tagged, draws=5).each.log_probs, found.each.log_probs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,43 @@ def test_ready_predictions_have_the_draws_of_the_others(posterior: Any, xy: Any)
         posterior.conformal(ready, draws=2).sets(xy)
     with pytest.raises(ConfigError, match="with 3 draws, and validation data with 2"):
         posterior.conformal(xy, draws=2).sets(ready)
+
+
+def test_promises_hold_for_predictions_that_were_made_alike(posterior: Any, mlp: Any, xy: Any, tmp_path: Any) -> None:
+    posterior.save(tmp_path / "posterior")
+    loaded = bayespeft.load(tmp_path / "posterior", mlp)
+    train = TrainConfig(steps=2, batch_size=20)
+    other = bayespeft.fit(mlp, xy, "melora", targets="all-linear", train=train, progress=False)
+    known = posterior.predict(xy, draws=4)
+    sets = posterior.conformal(xy, alpha=0.2, draws=4)
+    assert (sets.sets(loaded.predict(xy, draws=4)) == sets.sets(xy)).all()
+    # Of what another package predicted, nothing more is known than the numbers of draws and classes.
+    assert (sets.sets(replace(known, log_probs=known.log_probs.flip(-1), making=None)) == sets.sets(xy)[:, ::-1]).all()
+    for different, words in (
+        (posterior.predict(xy, draws=4, seed=1), "predicted with seed 1, and .* with 0"),
+        (posterior.predict(xy, draws=4, sampling="antithetic"), "sampling 'antithetic', and .* with 'plain'"),
+        (replace(posterior, temperature=2.0).predict(xy, draws=4), "temperature 2.0, and .* with 1.0"),
+        (other.predict(xy, draws=4), "predicted by another posterior than"),
+        (posterior.predict(xy, draws=4, keep_draws=True).of_mean_logits(), "sampling 'plain, mean logits', and"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            sets.sets(different)
+        with pytest.raises(ConfigError, match=words):
+            posterior.decide(different, validation=known, draws=4)
+        with pytest.raises(ConfigError, match=words):
+            posterior.report(xy, draws=4, resamples=2, ood={"other": different})
+    with pytest.raises(ConfigError, match="seed 0, and validation data with 1"):
+        posterior.conformal(posterior.predict(xy, draws=4, seed=1), draws=4).sets(xy)
+
+
+def test_a_seed_that_decides_nothing_may_be_any(posterior: Any, mlp: Any, xy: Any) -> None:
+    assert posterior.conformal(xy, draws=0).sets(posterior.predict(xy, draws=0, seed=3)).shape == (60, 3)
+    train = TrainConfig(steps=2, batch_size=20)
+    members = bayespeft.fit(mlp, xy, "ensemble", targets="all-linear", train=train, progress=False)
+    every = members.joint_guide.latent.members
+    assert members.conformal(xy, draws=every).sets(members.predict(xy, draws=every, seed=3)).shape == (60, 3)
+    with pytest.raises(ConfigError, match="seed 3"):
+        members.conformal(xy, draws=every - 1).sets(members.predict(xy, draws=every - 1, seed=3))
 
 
 def test_draws_are_kept_only_where_their_error_is_asked_for(posterior: Any, xy: Any) -> None:
@@ -171,6 +209,8 @@ def test_quantities_are_decided_by_their_width_and_have_no_classes(mlp: Any, xy:
     low, high = intervals.intervals((data[0],))
     assert low.shape == high.shape == (60, 3)
     assert intervals.report(data).coverage.value >= 0.9
+    with pytest.raises(ConfigError, match="data was predicted with seed 1, and validation data with 0"):
+        intervals.intervals(posterior.predict(data, draws=2, seed=1, keep_draws=True))
     with pytest.raises(ConfigError, match="are for classes"):
         posterior.conformal(data, per="class")
     for settings in ({"ood": {"other": data}}, {"draws_error": True}):

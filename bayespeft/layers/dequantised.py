@@ -7,7 +7,8 @@ weight (`dequantize`, of torchao, optimum-quanto, HQQ) is believed only if the l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -32,24 +33,38 @@ def dequantised(module: nn.Module, reads: int, gives: int) -> Tensor | None:
         reads: n, the size of its input.
         gives: m, the size of its output.
     """
-    training, device = module.training, _device(module)
-    # In evaluation mode a layer may repack its weight for a kernel without a backward pass (bitsandbytes, four bits).
+    device = _device(module)
+    with _as_it_was(module), torch.autocast(device.type, enabled=False):
+        halves = _halves(module, device)
+        ways: tuple[Callable[[], Any], ...] = (
+            lambda: module.weight.dequantize(),  # type: ignore[operator]
+            lambda: module.dequantize(),  # type: ignore[operator]
+            lambda: _acting(halves, reads, gives, device),
+        )
+        for way in ways:
+            weight = _said(way)
+            if weight is not None and tuple(weight.shape) == (gives, reads) and _acts(halves, weight):
+                return weight
+    return None
+
+
+@contextmanager
+def _as_it_was(module: nn.Module) -> Iterator[None]:
+    """Run a layer as in training, and give it back its mode and its tensors.
+
+    In evaluation mode a layer may repack its weight for a kernel without a backward pass (bitsandbytes, four bits); and some
+    take their scales into the precision of whatever input comes, and keep them so, rounded (AWQ's in gptqmodel).
+    """
+    training, held = module.training, [(part, {**part._parameters}, {**part._buffers}) for part in module.modules()]
     module.training = True
     try:
-        with torch.autocast(device.type, enabled=False):
-            halves = _halves(module, device)
-            ways: tuple[Callable[[], Any], ...] = (
-                lambda: module.weight.dequantize(),  # type: ignore[operator]
-                lambda: module.dequantize(),  # type: ignore[operator]
-                lambda: _acting(halves, reads, gives, device),
-            )
-            for way in ways:
-                weight = _said(way)
-                if weight is not None and tuple(weight.shape) == (gives, reads) and _acts(halves, weight):
-                    return weight
+        yield
     finally:
         module.training = training
-    return None
+        for part, parameters, buffers in held:
+            # A layer that has unpacked itself has other names, which go with a state of its own.
+            part._parameters.update({name: value for name, value in parameters.items() if name in part._parameters})
+            part._buffers.update({name: value for name, value in buffers.items() if name in part._buffers})
 
 
 def _device(module: nn.Module) -> torch.device:

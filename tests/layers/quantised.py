@@ -47,6 +47,15 @@ class HalfPrecision(WholeNumbers):
         return super().forward(x.float()).half()
 
 
+class Casting(WholeNumbers):
+    """As AWQ's in gptqmodel: its scales are of the last input's precision, or of float16 where that is another."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        precision = x.dtype if x.dtype in (torch.float16, torch.bfloat16) else torch.float16
+        self.scales = self.scales.to(precision)
+        return super().forward(x)
+
+
 class Dequantising(WholeNumbers):
     """As HQQ's: it gives its weight."""
 
@@ -130,6 +139,14 @@ STAND_INS: dict[str, Callable[[nn.Linear], nn.Module]] = {
     "compressed-tensors": Compressed,
     "torchao": of_two_tensors,
 }
+
+
+def rounded(layer: nn.Linear, group: int, most: int = 15) -> tuple[Tensor, Tensor]:
+    """Return scales and zero points (out, groups) that round each group of a row's weights to 0..most, as GPTQ and AWQ do."""
+    parts = layer.weight.detach().unflatten(1, (-1, group))
+    low, high = parts.amin(-1), parts.amax(-1)
+    scales = ((high - low) / most).half().float()
+    return scales, (-low / scales).round().clamp(0, most)
 
 
 def replaced(model: nn.Module, make: Callable[[nn.Linear], nn.Module], within: str = "") -> nn.Module:

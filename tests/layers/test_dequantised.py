@@ -13,7 +13,7 @@ from bayespeft import TrainConfig
 from bayespeft.errors import AttachError, CheckpointError
 from bayespeft.layers.dequantised import dequantised
 from bayespeft.layers.layer import all_layers, as_layer
-from tests.layers.quantised import STAND_INS, HalfPrecision, replaced
+from tests.layers.quantised import STAND_INS, Casting, HalfPrecision, replaced
 
 each = pytest.mark.parametrize("kind", STAND_INS)
 METHODS = ("mle", "melora", "blob", "laplace_lora")
@@ -46,6 +46,16 @@ def test_a_layer_that_takes_half_precision_alone_is_read_in_it():
     plain = nn.Linear(6, 4)
     weight = as_layer("layer", HalfPrecision(plain)).weight()
     assert (weight - plain.weight).norm() < 0.02 * plain.weight.norm()
+
+
+def test_scales_that_follow_the_input_s_precision_are_given_back():
+    module = Casting(nn.Linear(6, 4))
+    module(torch.ones(1, 6, dtype=torch.bfloat16))
+    held = dict(module.named_buffers())
+    weight = as_layer("layer", module).weight()
+    assert weight.shape == (4, 6)
+    assert all(value is held[name] for name, value in module.named_buffers())
+    assert module.scales.dtype == torch.bfloat16
 
 
 def test_what_a_layer_says_is_not_believed_where_it_acts_otherwise():

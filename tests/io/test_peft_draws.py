@@ -7,6 +7,7 @@ import json
 import threading
 import warnings
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -96,6 +97,22 @@ def test_the_manifest_and_files_are_what_servers_ask_for(llama, tokenizer, quest
         assert config["r"] == config["lora_alpha"] == manifest["rank"]
         assert not config["modules_to_save"]
         assert {layer.rpartition(".")[2] for layer in config["target_modules"]} == {"q_proj", "v_proj"}
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+def test_vllm_s_own_checks_pass_what_is_written(rank, llama, tokenizer, questions, tmp_path):
+    helper = pytest.importorskip("vllm.lora.peft_helper", reason="its rules are checked by vLLM itself").PEFTHelper
+    posterior = fitted(llama, questions, tokenizer=tokenizer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what a rank cuts off
+        posterior.export_peft(tmp_path, "all", draws=2, rank=rank)
+    manifest = json.loads((tmp_path / MANIFEST).read_text())
+    for name in manifest["adapters"]:
+        found = helper.from_local_dir(str(tmp_path / name), None)
+        found.validate_legal(SimpleNamespace(max_lora_rank=manifest["rank"]))
+        assert (found.r, found.vllm_lora_scaling_factor) == (manifest["rank"], 1.0)
+        with pytest.raises(ValueError, match="max_lora_rank"):
+            found.validate_legal(SimpleNamespace(max_lora_rank=manifest["rank"] - 1))
 
 
 def test_each_draw_is_drawn_once(llama, tokenizer, questions, tmp_path, monkeypatch):

@@ -129,8 +129,8 @@ class TrainConfig(Config):
         weight_decay: AdamW's decoupled decay, on adapter factors and head only, never on spread parameters.
         clip: maximal norm of the gradient over all parameters; 0 switches it off.
         kl_weight: weight of the prior terms (KL of latents, -log prior of points); 1 is the ELBO.
-        kl_weights: with steps="auto", multiples of `kl_weight` that rows held out choose among, beside 1; a `kl_weight` that is
-            set takes their place.
+        kl_weights: with steps="auto", multiples of `kl_weight` that rows held out choose among, beside 1, tried in turn while
+            each is better than the one before; a `kl_weight` that is set takes their place.
         kl_warmup: fraction of the steps over which `kl_weight` rises linearly from 0.
         kl_pace: the weight of the prior terms for each example, kl_weight / N, rises by no more than 1 / kl_pace a step, and
             over at most `bayespeft.training.schedule.SLOWEST` spans, so that few rows are learned before the prior, which

@@ -20,7 +20,7 @@ FREE = TrainConfig(
     lr_schedule="constant",
     average=8.0,
     calibrate=True,
-    kl_weights=(0.1,),
+    kl_weights=(0.1, 0.01),
     kl_warmup=0.5,
     variational_lr=1e-2,
 )

@@ -1,8 +1,9 @@
 """What held-out rows decide by fits on the others: the length of a run, the prior's weight, a temperature or a noise.
 
 Each fold trains on the rows that it does not hold out and is judged by those, so that every row has a say. The curves of
-held-out NLL are added up, for each weight of the prior that is tried, and the lowest point of all of them decides. Another
-weight than the prior's own is tried on a further fold only while it leads, so that most runs pay for one fold more.
+held-out NLL are added up, for each weight of the prior that is tried, and the lowest point of all of them decides. Weights
+other than the prior's own are tried in turn while each is clearly ahead of the one before, and only the best of them, while it
+leads, on a further fold, so that most runs pay for one fold more.
 """
 
 from __future__ import annotations
@@ -123,13 +124,20 @@ def cross_fitted(problem: Problem, pairs: Sequence[tuple[Examples, Examples]], o
         The history of the last run, with `ended`.
     """
     most, labels, unit = bound(problem, pairs[0][0]), labels_each(problem), nll_unit(problem.likelihood)
-    tried = [Tried(weighed, most) for weighed in under_each_weight(problem)]
+    tried: list[Tried] = []
     steps = 0
     for k, (rest, held) in enumerate(pairs):
-        for one in tried:
-            # What the first fold says of the prior's own weight is what another weight has to beat there.
-            first = (tried[0].best, (tried[0].lowest - unit) / labels) if k == 0 and tried[0].curves else None
-            steps += one.run(rest, held, f"fold {k + 1} of {len(pairs)}", once, first)
+        title = f"fold {k + 1} of {len(pairs)}"
+        if k == 0:
+            for weighed in under_each_weight(problem):
+                # What the first fold says of the weight before is what the next has to beat there.
+                before = (tried[-1].best, (tried[-1].lowest - unit) / labels) if tried else None
+                tried.append(Tried(weighed, most))
+                steps += tried[-1].run(rest, held, title, once, before)
+                if not leads([(one.lowest - unit) / labels for one in tried], len(held)):
+                    break
+        else:
+            steps += sum(one.run(rest, held, title, once) for one in tried)
         tried = _in_the_race(tried, labels)
     chosen = tried[choose([(one.lowest - unit) / labels for one in tried], sum(len(held) for _, held in pairs))]
     per_epoch = _per_epoch(problem, pairs[0][0])
@@ -157,7 +165,7 @@ def cross_fitted(problem: Problem, pairs: Sequence[tuple[Examples, Examples]], o
 
 
 def under_each_weight(problem: Problem) -> list[Problem]:
-    """Return the problem under each weight of the prior that is to be tried, its own first."""
+    """Return the problem under each weight of the prior that is to be tried, its own first: the next while one leads."""
     train = problem.train
     weighs = any(stack.prior.proper for stack in problem.stacks if stack.role != "fixed")
     others = [weight for weight in train.kl_weights if weight != 1] if weighs else []
@@ -173,6 +181,11 @@ def choose(nlls: Sequence[float], rows: int) -> int:
     """
     at = min(range(len(nlls)), key=nlls.__getitem__)
     return at if nlls[0] - nlls[at] > SPREAD / rows**0.5 else 0
+
+
+def leads(nlls: Sequence[float], rows: int) -> bool:
+    """Say whether the last weight that was tried is ahead of the one before by a standard error, so that the next is tried."""
+    return len(nlls) < 2 or choose(nlls[-2:], rows) == 1
 
 
 def labels_each(problem: Problem) -> float:
@@ -199,12 +212,13 @@ def _part(problem: Problem, rest: Examples, most: int) -> Problem:
 
 
 def _in_the_race(tried: Sequence[Tried], labels: float) -> list[Tried]:
-    """Return the weights that the next fold tries: others than the first as long as they lead, the first until far behind."""
+    """Return the weights that the next fold tries: the best of the others as long as it leads, the first until far behind."""
     first, *others = tried
-    leading = [one for one in others if one.lowest < first.lowest]
-    best = min((one.lowest for one in leading), default=first.lowest)
-    far_behind = (first.lowest - best) / labels > 2 * SPREAD / sum(first.sizes) ** 0.5
-    return leading if far_behind else [first, *leading]
+    best = min(others, key=lambda one: one.lowest, default=first)
+    if best.lowest >= first.lowest:
+        return [first]
+    far_behind = (first.lowest - best.lowest) / labels > 2 * SPREAD / sum(first.sizes) ** 0.5
+    return [best] if far_behind else [first, best]
 
 
 def _per_epoch(problem: Problem, examples: Examples) -> float:

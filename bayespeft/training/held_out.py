@@ -21,7 +21,7 @@ from bayespeft.data.examples import Examples
 from bayespeft.data.repeats import firsts
 from bayespeft.errors import ConfigError
 from bayespeft.prediction.temperature import best_temperature
-from bayespeft.training.cross_fitting import Once, bound, choose, cross_fitted, labels_each, under_each_weight
+from bayespeft.training.cross_fitting import Once, bound, choose, cross_fitted, labels_each, leads, under_each_weight
 from bayespeft.training.history import Ended, History
 from bayespeft.training.horizon import looks, resolved
 from bayespeft.training.lookout import NOISE, CurveLookout, calibrates, curve, validator
@@ -151,12 +151,14 @@ def _kept(
             labels=labels,
             likelihood=problem.likelihood,
             keeps=True,
-            beaten_by=None if not found else (found[0][2].see(found[0][1]).best, found[0][2].lowest(found[0][1])),
+            beaten_by=None if not found else (found[-1][2].see(found[-1][1]).best, found[-1][2].lowest(found[-1][1])),
         )
         # One of several starts where all do; one alone needs no copy of what may be a whole network.
         guide = deepcopy(problem.joint_guide) if tried[1:] else problem.joint_guide
         fitted = replace(one, examples=rest, joint_guide=guide, train=resolved(one.train, most))
         found.append((fitted, once(fitted, validate=validator(fitted, held), lookout=lookout), lookout))
+        if not leads([look.lowest(history) for _, history, look in found], len(held)):
+            break
     at = choose([lookout.lowest(history) for _, history, lookout in found], len(held))
     fitted, history, lookout = found[at]
     if fitted.joint_guide is not problem.joint_guide:

@@ -11,6 +11,7 @@ import bayespeft
 from bayespeft import TrainConfig, registry
 from bayespeft.priors.fan_in import FanIn
 from bayespeft.training import cross_fitting as module
+from bayespeft.training import held_out
 from bayespeft.training.cross_fitting import choose
 from tests.training.points import FREE, OPTIONS, points
 
@@ -22,7 +23,7 @@ def tight(scale):
     return registry.get("methods", "map").replace(point_prior=FanIn(scale=scale), head_prior=FanIn(scale=scale))
 
 
-def runs_of(monkeypatch):
+def runs_of(monkeypatch, module=module):
     """Count the runs of a fit by the weight of the prior that each has, all rows' last."""
     seen, real = [], module.resolved
 
@@ -95,6 +96,25 @@ def test_another_weight_must_be_better_by_a_standard_error():
     assert choose([0.7, 0.5, 0.499], 100) == 2
 
 
+@pytest.mark.parametrize(
+    ("scale", "noise", "weights"),
+    [(0.05, 0.0, {1.0, 0.1, 0.01}), (1.0, 1.0, {1.0, 0.1})],
+    ids=["each leads the one before", "the first does not lead"],
+)
+@pytest.mark.parametrize("form", ["cross-fitted", "validation"])
+def test_a_lighter_weight_is_tried_where_the_one_before_led(form, scale, noise, weights, mlp, monkeypatch):
+    seen = runs_of(monkeypatch, module if form == "cross-fitted" else held_out)
+    validation = {"validation": points(200, noise, seed=1)} if form == "validation" else {}
+    settings = SETTINGS.replace(kl_weights=(0.1, 0.01))
+    posterior = bayespeft.fit(mlp, points(90, noise), tight(scale), train=settings, **validation, **OPTIONS)
+    first = seen[: len(weights)]
+    assert first == sorted(weights, reverse=True)
+    assert set(seen) <= weights
+    assert posterior.history.ended.kl_weight in weights
+    if noise == 0:
+        assert posterior.history.ended.kl_weight == 0.01
+
+
 @dataclass
 class Seen:
     """What a weight's curves came to so far."""
@@ -105,8 +125,15 @@ class Seen:
 
 @pytest.mark.parametrize(
     ("nlls", "goes_on"),
-    [((0.5, 0.6), (0.5,)), ((0.5, 0.45), (0.5, 0.45)), ((0.7, 0.5), (0.5,)), ((0.7, 0.8, 0.65), (0.7, 0.65))],
-    ids=["behind", "ahead", "far ahead", "two others"],
+    [
+        ((0.5, 0.6), (0.5,)),
+        ((0.5, 0.45), (0.5, 0.45)),
+        ((0.7, 0.5), (0.5,)),
+        ((0.7, 0.66, 0.64), (0.7, 0.64)),
+        ((0.7, 0.64, 0.66), (0.7, 0.64)),
+        ((0.5,), (0.5,)),
+    ],
+    ids=["behind", "ahead", "far ahead", "two others", "the last behind", "alone"],
 )
 def test_another_weight_is_tried_while_it_leads(nlls, goes_on):
     assert tuple(one.lowest for one in module._in_the_race([Seen(nll) for nll in nlls], 1.0)) == goes_on

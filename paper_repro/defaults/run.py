@@ -53,7 +53,7 @@ def measure(posterior: Posterior, test: Any, **facts: Any) -> None:
         fit_seconds=round(posterior.history.seconds, 1),
         predict_seconds=round(report.seconds, 2),
         trained=posterior.joint_guide.trainable(),
-        test_rows=len(test),
+        test_rows=len(test[0] if isinstance(test, tuple) else test),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 
 import pytest
 
@@ -10,6 +11,7 @@ pytest.importorskip("paper_repro.trust.subject", reason="the measurements are on
 from paper_repro.trust.bases import bases
 from paper_repro.trust.flips import flips
 from paper_repro.trust.loras import loras
+from paper_repro.trust.mutate import NAMED, TARGETS, Changed, named
 from paper_repro.trust.operators import mutants
 from paper_repro.trust.outcome import Tally
 from paper_repro.trust.states import states
@@ -92,3 +94,20 @@ def test_each_mutant_is_one_change_of_what_a_program_does():
         changed = ast.unparse(mutant.tree).splitlines()
         assert sum(one != other for one, other in zip(whole, changed, strict=True)) == 1
         assert mutant.text == SOURCE.splitlines()[mutant.line - 1].strip()
+
+
+def test_a_changed_module_is_what_it_was_but_for_the_change():
+    """Whoever reads the package's sources, as the registry does, must not fail for that, or every mutant would be killed."""
+    (target,) = (one for one in TARGETS if one.module == "bayespeft.report.metrics.detection")
+    source = target.path.read_text(encoding="utf-8")
+    spec = Changed(target, ast.parse(source + "\nCHANGED = True\n")).find_spec(target.module, None)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.CHANGED
+    assert spec.loader.get_source(target.module) == source
+    assert module.__file__ == str(target.path)
+    assert Changed(target, ast.parse(source)).find_spec("bayespeft.report.metrics.proper", None) is None
+
+
+def test_changes_that_once_survived_can_still_be_made():
+    assert len(list(named())) == len(NAMED)

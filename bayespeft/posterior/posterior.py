@@ -145,7 +145,7 @@ class Posterior(Predicting, Exported, Writing):
         calibration = self._calibration(validation, columns, draws, seed, batch_size)
         found, seen = calibration.predict(data), calibration.predicted()
         decision: Decision = found.decide(seen, **common, **({"tolerance": tolerance} if quantities else {"per": per}))
-        return decision
+        return decision if quantities else replace(decision, class_names=self.likelihood.class_names)
 
     def _check_use(self, use: Use) -> None:
         """Check, before anything is predicted, that predictions can be used so."""

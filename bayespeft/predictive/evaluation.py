@@ -6,7 +6,7 @@ evaluate(probs, labels).report().to_html("report.html")
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -139,7 +139,8 @@ class Evaluation:
                 names differ.
         """
         check_guarantee(risk, delta)
-        return decide(self.prediction, self.predict(validation), risk=risk, delta=delta, per=per, seed=seed)
+        found = decide(self.prediction, self.predict(validation), risk=risk, delta=delta, per=per, seed=seed)
+        return replace(found, class_names=self.class_names)
 
     def predict(self, data: Any) -> Predictive:
         """Return other probabilities, in any form, as a prediction, with classes in our order where both sides name them."""

@@ -44,6 +44,7 @@ class Decision:
         risk: error rate among answers that is guaranteed, or None where no threshold was found.
         delta: probability that the guarantee fails.
         measure: what `certainty` is, in words.
+        class_names: what classes are called; none where they have no names, or answers are no classes.
     """
 
     answer: npt.NDArray[Any]
@@ -53,6 +54,20 @@ class Decision:
     risk: float | None
     delta: float
     measure: str
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str | None, ...]:
+        """Names of the classes that are answered with, n of them; None where it abstains.
+
+        Raises:
+            ConfigError: classes have no names, or answers are no classes.
+        """
+        if not self.class_names:
+            raise ConfigError(
+                "answers have no names here: classes were not named, or answers are no classes; see answer."
+            )
+        return tuple(None if k < 0 else self.class_names[k] for k in self.answer.tolist())
 
     @property
     def coverage(self) -> float:
@@ -75,7 +90,8 @@ class Decision:
 
     def _named(self) -> list[tuple[Rule, str]]:
         many = len(self.rules) > 1
-        return [(rule, f"Class {k}: " if many else "") for k, rule in enumerate(self.rules)]
+        titles = self.class_names or range(len(self.rules))
+        return [(rule, f"Class {title}: " if many else "") for rule, title in zip(self.rules, titles, strict=many)]
 
     def _promise(self, who: str) -> str:
         return (

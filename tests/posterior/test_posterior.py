@@ -57,6 +57,18 @@ def test_a_name_means_the_test_split_where_something_is_judged(tmp_path, posteri
     assert posterior.decide(name, 0.5, validation=name).answer.shape == (len(rows["test"]),)
 
 
+def test_decisions_say_what_the_classes_are_called(posterior):
+    named = [{**row, "label": ("bad", "good")[row["label"]]} for row in networks.sentences() * 10]
+    network = networks.bert()
+    network.config.id2label, network.config.label2id = {0: "bad", 1: "good"}, {"bad": 0, "good": 1}
+    settings = {"tokenizer": networks.tokenizer(), "train": TrainConfig(steps=2), "progress": False}
+    fitted = bayespeft.fit(network, named, "mle", **settings)
+    decision = fitted.decide(named, 0.9, validation=list(named))
+    assert not decision.abstained.any()
+    assert decision.names == tuple(fitted.likelihood.class_names[k] for k in fitted.predict(named).probs.argmax(1))
+    assert set(decision.names) <= {"bad", "good"}
+
+
 def test_a_data_set_without_a_validation_split_calibrates_nothing(tmp_path, posterior, rows):
     name = folder(tmp_path, rows, "train", "test")
     for calibrate in (

@@ -126,6 +126,11 @@ def test_each_class_keeps_its_own_risk() -> None:
     assert sum(rule.validated for rule in found.rules) == 2000
     assert "each rule's error rate" in str(found)
     assert "Class 1: Too many of the most certain" in str(found)
+    named = replace(found, class_names=("one", "two", "three"))
+    assert "two: Too many of the most certain" in str(named)
+    assert named.names[:20] == tuple(None if k == 1 else ("one", "two", "three")[k] for k in top[:20])
+    with pytest.raises(ConfigError, match="answers have no names here"):
+        _ = found.names
     with pytest.raises(ConfigError, match="per='row'"):
         decide(predictive(test[0]), predictive(*validation), risk=0.05, delta=0.1, per="row")  # type: ignore[arg-type]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from bayespeft.errors import DataError
 from bayespeft.utils.described import layout_of
+from bayespeft.utils.warned import warn
 
 # How many numbers are checked at a time, so that checking a large (or memory-mapped) tensor needs no second copy of it.
 _CHUNK = 1 << 22
@@ -102,10 +102,9 @@ def as_float32(values: Tensor, what: str) -> Tensor:
     # One value alone in a column has nothing to be told from.
     off = (lost > LOST * spread) & (spread > ALIKE * exact.abs().amax(0))
     if bool(off.any()):
-        warnings.warn(
+        warn(
             f"{what} are about {float(exact.mean(0)[off][0]):.6g} and differ by about {float(spread[off][0]):.3g}, which "
             "float32, with its seven digits, can't tell apart: subtract a constant from them, in double precision.",
-            stacklevel=2,
         )
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sized
 from typing import Any
 
@@ -16,6 +15,7 @@ from bayespeft.data.columns import LABELS, MASK, TOKENS
 from bayespeft.data.examples import Examples
 from bayespeft.data.passes import batch_sizes, pass_seed, private, read
 from bayespeft.errors import DataError
+from bayespeft.utils.warned import warn
 
 
 class LoaderExamples(Examples):
@@ -126,7 +126,7 @@ def _tell_sampler(loader: DataLoader[Any], n: int) -> None:
             f"num_samples={rows}"
         )
     if changes:
-        warnings.warn(f"the DataLoader: {'; '.join(changes)}.", stacklevel=2)
+        warn(f"the DataLoader: {'; '.join(changes)}.")
 
 
 def batch_of(item: object, first: int = 0) -> Batch:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -32,6 +31,7 @@ from bayespeft.data.order import batch_indices
 from bayespeft.data.sound import Floats, as_sound, cut_by
 from bayespeft.data.subset import Subset
 from bayespeft.errors import DataError
+from bayespeft.utils.warned import warn
 
 _PROBED = 64  # rows among which two of different lengths are looked for
 
@@ -173,10 +173,9 @@ class MediaExamples(Examples):
         self._longest = len(sound)
         if not self._cut and cut_by(self._processor, sound, rate):
             self._cut = True
-            warnings.warn(
+            warn(
                 f"{type(self._processor).__name__} cuts sounds to a length of its own: of row {number}, with {len(sound)} "
                 "samples, the network does not hear the end. Cut sounds to what counts, or into rows of their own.",
-                stacklevel=2,
             )
 
     def _processed(self, numbers: Sequence[int], *args: Any, **options: Any) -> dict[str, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal
@@ -22,6 +21,7 @@ from bayespeft.data.subset import Subset
 from bayespeft.data.table import TokenTable, is_sequence
 from bayespeft.errors import DataError
 from bayespeft.networks.tokens import IGNORED
+from bayespeft.utils.warned import warn
 
 _PROBED = 64  # tokens of a row that is long enough to show what padding does
 
@@ -66,11 +66,10 @@ class RowExamples(Examples):
         )
         rows = long[at_begin | at_end] if token is not None else long[:0]
         if len(rows):
-            warnings.warn(
+            warn(
                 f"row {int(rows[0])} is padded with the token {token} ({len(rows)} of {len(self)} rows are), and there is no "
                 "column 'attention_mask', so that the network reads the padding like words: keep that column, or leave the "
                 "padding out.",
-                stacklevel=2,
             )
 
     def __len__(self) -> int:

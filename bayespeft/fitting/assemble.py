@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -50,6 +49,7 @@ from bayespeft.prediction.uneven import settled
 from bayespeft.training.coordinates import measured
 from bayespeft.training.gradients import check_gradients
 from bayespeft.training.problem import Problem
+from bayespeft.utils.warned import warn
 from bayespeft.variational.joint_guide import JointGuide
 from bayespeft.variational.probe import probe
 
@@ -277,11 +277,10 @@ def told_apart(model: nn.Module, tokenizer: Any) -> None:
     """Warn of tokens whose embeddings are all alike, since no adapter trains an embedding."""
     fresh = fresh_tokens(model, tokenizer)
     if fresh:
-        warnings.warn(
+        warn(
             f"the embeddings of {len(fresh)} tokens of the tokenizer, such as {fresh[0]!r}, look as resize_token_embeddings "
             "makes them: all alike. Adapters train no embeddings, so the network goes on not telling these tokens apart. Train "
             "them first, or set their rows of model.get_input_embeddings().weight to those of words that mean the same.",
-            stacklevel=4,
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -45,6 +44,7 @@ from bayespeft.utils.memory import PeakMemory
 from bayespeft.utils.processes import rank, world_size
 from bayespeft.utils.randomness import seeded
 from bayespeft.utils.threads import alone
+from bayespeft.utils.warned import warn
 
 
 @checked
@@ -206,12 +206,11 @@ def fit(
 def _warn_of_processes() -> None:
     """Warn where a launcher has started several processes, which do not share a fit."""
     if world_size() > 1:
-        warnings.warn(
+        warn(
             f"this is process {rank()} of {world_size()}, and fit trains in one: each process that calls it fits a posterior "
             "of its own to all of the data that it is given. To train one posterior in all of them, take bayespeft.adapt and "
             "wrap adaptation.module in DistributedDataParallel (or prepare it with accelerate), or take "
             "bayespeft.integrations.BayesTrainer.",
-            stacklevel=5,
         )
 
 
@@ -235,7 +234,7 @@ def _warn_if_unsavable(assembly: Assembly) -> None:
     try:
         check_savable(assembly.method, assembly.problem.likelihood, [p.adapter for p in assembly.placements])
     except ConfigError as error:
-        warnings.warn(f"the posterior of this fit can be used, but not saved: {error}", stacklevel=5)
+        warn(f"the posterior of this fit can be used, but not saved: {error}")
 
 
 def _validation(problem: Problem, data: Any, tokenizer: Any, columns: Columns) -> Examples | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +10,7 @@ from bayespeft.errors import AttachError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.likelihoods.multi_label import MultiLabel
+from bayespeft.utils.warned import warn
 
 # Parts of the largest output: two passes over one input differ by less, in single precision and in half.
 SAME, SAME_IN_HALF = 1e-3, 0.1
@@ -69,11 +68,10 @@ def _warn_of_size(model: nn.Module, likelihood: Likelihood, logits: Tensor, batc
         and size > CERTAIN
         and isinstance(likelihood, (Categorical, MultiLabel))
     ):
-        warnings.warn(
+        warn(
             f"{type(model).__name__} gives logits as large as {size:.3g} before it is fitted, of inputs as large as "
             f"{float(x.abs().max()):.3g}, so that each prediction is certain and gradients say nothing: give each feature a "
             "mean of about 0 and a standard deviation of about 1, by those of the training rows.",
-            stacklevel=2,
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -28,6 +27,7 @@ from bayespeft.utils.bounded import Bounded, TooLarge
 from bayespeft.utils.checks import checked
 from bayespeft.utils.randomness import seeded
 from bayespeft.utils.threads import alone
+from bayespeft.utils.warned import warn
 from bayespeft.variational.joint_guide import JointGuide
 
 # While a file is read, a tensor may be this many times as large as what the file holds: a covariance is larger than its factor.
@@ -86,10 +86,9 @@ def load(
     _check_fresh(saved, layers, directory)
     check_fingerprint(saved.base.fingerprint, model, exclude={*saved.heads, *saved.idle})
     if tokenizer is not None and saved.base.reading not in ("", own := reading(tokenizer)) and own:
-        warnings.warn(
+        warn(
             f"this tokenizer gives texts other numbers than the one of the posterior in '{directory}' did (its vocabulary or "
             "its way of reading is another): predictions for texts may be wrong. Load the tokenizer of the base.",
-            stacklevel=4,
         )
     placements = tuple(
         Placement(layers[name], adapter, name in saved.heads, saved.orders.get(name, "first"))

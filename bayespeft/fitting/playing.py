@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Sequence
 
 import torch
@@ -13,6 +12,7 @@ from bayespeft.config import Targets
 from bayespeft.errors import AttachError
 from bayespeft.layers.layer import Layer
 from bayespeft.layers.watched import noting
+from bayespeft.utils.warned import warn
 
 
 def playing(layers: list[Layer], targets: Targets, run: Callable[[], Tensor]) -> list[Layer]:
@@ -35,11 +35,10 @@ def playing(layers: list[Layer], targets: Targets, run: Callable[[], Tensor]) ->
     idle = [layer.name for layer in layers if _kind(layer.name) not in alike]
     if not ran or not idle:
         return layers
-    warnings.warn(
+    warn(
         f"targets={targets.modules!r} leaves out '{idle[0]}'{f' and {len(idle) - 1} more' if idle[1:] else ''}, which never "
         "ran as linear maps in a pass over the first rows: parts for an encoder or other inputs, that these data do not use, "
         "or routers. Exclude them in Targets(exclude=...) to say so yourself.",
-        stacklevel=2,
     )
     return [layer for layer in layers if _kind(layer.name) in alike]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from itertools import islice
 
 import torch
@@ -13,6 +12,7 @@ from bayespeft.data.examples import Examples
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.regression import Regression
+from bayespeft.utils.warned import warn
 
 # The network is run on at most ROWS training rows, BATCH at a time.
 ROWS, BATCH = 512, 32
@@ -67,11 +67,10 @@ def in_units_of(
         )
     each = (targets - center).square().mean(0).sqrt()
     if bool((each < each.max() / UNLIKE).any()):
-        warnings.warn(
+        warn(
             f"the targets have standard deviations from {float(each.min()):.3g} to {float(each.max()):.3g}, and one noise is "
             "for all of them: little is learned of the small ones, and their spread is overstated. Divide each column by its "
             "standard deviation first, and leave out those that are constant.",
-            stacklevel=2,
         )
     return likelihood.replace(
         standardise=not known if likelihood.standardise is None else likelihood.standardise,

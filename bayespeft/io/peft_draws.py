@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from bayespeft.io.directory import replacing
 from bayespeft.io.peft import CONFIG
 from bayespeft.io.peft_export import LoraParts, lora_parts, warn_of_base, write_parts
 from bayespeft.layers.merged import Merged
+from bayespeft.utils.warned import warn
 
 MANIFEST = "draws.json"
 
@@ -61,7 +61,7 @@ def write_draws(
         for number, weights in enumerate(draws):
             parts = lora_parts(placements, weights, merged)
             if not number:
-                warn_of_base(model, placements, parts, stacklevel=5)
+                warn_of_base(model, placements, parts)
             pairs, errors = _alike(parts.pairs, rank)
             largest = len(next(iter(pairs.values()))[0])
             worst = max(worst, max((error, layer) for layer, error in errors.items()))
@@ -79,10 +79,9 @@ def write_draws(
         text = json.dumps(manifest, indent=2, allow_nan=False, ensure_ascii=False)
         (fresh / MANIFEST).write_text(text + "\n", encoding="utf-8")
     if worst[0] > 0:
-        warnings.warn(
+        warn(
             f"the change of layer '{worst[1]}' lost {100 * worst[0]:.3g} % of its Frobenius norm in one of the draws, the most "
             f"of all layers, since rank={rank} is less than it has: predictions differ from the posterior's.",
-            stacklevel=4,
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from bayespeft.layers.merged import Merged, tied
 from bayespeft.layers.weights import plain
 from bayespeft.networks.configuration import name_of
 from bayespeft.networks.embeddings import fresh_rows
+from bayespeft.utils.warned import warn
 
 # The last part of a network's class name -> peft's name for its task.
 _TASKS = {"SequenceClassification": "SEQ_CLS", "CausalLM": "CAUSAL_LM", "LMHeadModel": "CAUSAL_LM"}
@@ -65,7 +65,7 @@ def write_lora(
             holds something else.
     """
     parts = lora_parts(placements, weights, merged)
-    warn_of_base(model, placements, parts, stacklevel=5)
+    warn_of_base(model, placements, parts)
     with replacing(directory, (CONFIG, TENSORS), "a LoRA of peft") as fresh:
         write_parts(fresh, model, placements, parts)
 
@@ -129,21 +129,19 @@ def write_parts(folder: Path, model: nn.Module, placements: Sequence[Placement],
     (folder / CONFIG).write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def warn_of_base(model: nn.Module, placements: Sequence[Placement], parts: LoraParts, stacklevel: int) -> None:
+def warn_of_base(model: nn.Module, placements: Sequence[Placement], parts: LoraParts) -> None:
     """Warn of what a LoRA of this network can't say: shared weights, and rows that were added to the embedding."""
     for name, other in tied(model, [p.layer for p in placements if p.layer.name in parts.pairs]).items():
-        warnings.warn(
+        warn(
             f"layer '{name}' shares its weight with '{other}', and its LoRA is of '{name}' alone: use it in peft unmerged, "
             "since merge_and_unload() would change both. For a LoRA that can be merged, fit without that layer in targets=.",
-            stacklevel=stacklevel,
         )
     rows = fresh_rows(model)
     if rows:
-        warnings.warn(
+        warn(
             f"the last {rows} rows of the network's embedding look as resize_token_embeddings makes them, and a LoRA holds no "
             "embeddings: it belongs to a base with these very rows. Save that base, too (model.save_pretrained), or write the "
             "whole network with posterior.export_merged.",
-            stacklevel=stacklevel,
         )
 
 

@@ -7,7 +7,6 @@ each changes what comes out.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from bayespeft.errors import CheckpointError
 from bayespeft.utils.sharded import whole
+from bayespeft.utils.warned import warn
 
 # How an entry begins: numbers of training alone, which no prediction depends on, have a word of their own.
 NUMBER, TRAINING, CLASS, BUFFER, NUMBERS = "number ", "dropout ", "class ", "buffer ", "numbers "
@@ -97,7 +97,7 @@ def check_architecture(saved: Mapping[str, str], model: nn.Module) -> None:
             continue
         words = _words(name.rstrip("."), there, here)
         if name.endswith(".") and not (_of_torch(there) and _of_torch(here)):
-            warnings.warn(f"{words}: if these are not two names of one thing, load the same base.", stacklevel=4)
+            warn(f"{words}: if these are not two names of one thing, load the same base.")
             continue
         raise CheckpointError(f"{words}; load the same base.")
 

@@ -7,7 +7,6 @@ loaded (5.0 and later), or, where there are none, by values: an untouched bias o
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from bayespeft.layers.layer import Layer, all_layers
 from bayespeft.networks.bodies import body_of, came_from_checkpoint, initial_spread, pretrained
 from bayespeft.utils.sharded import whole
+from bayespeft.utils.warned import warn
 
 # Two spreads are the same up to this part of them.
 _NEAR = 0.1
@@ -80,11 +80,10 @@ def warn_of_random(model: nn.Module, known: Iterable[str]) -> None:
     ]
     if left:
         more = f" and {len(left) - 1} more" if left[1:] else ""
-        warnings.warn(
+        warn(
             f"'{left[0]}'{more} came from no checkpoint (it was missing there, resized, or made beside the pretrained body) "
             "and stays as it is. If it is random, the posterior is one over a network that is random in part, which no other "
             "session can load again: train it first, or save the network with save_pretrained and load it from there.",
-            stacklevel=2,
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 
 from torch import nn
@@ -14,6 +13,7 @@ from bayespeft.errors import ConfigError, TargetError
 from bayespeft.layers.attention import query_and_value
 from bayespeft.layers.layer import Layer, all_layers, block_of
 from bayespeft.networks.embeddings import output_embedding
+from bayespeft.utils.warned import warn
 
 
 def _stacked(model: nn.Module) -> str:
@@ -143,7 +143,7 @@ def find_layers(model: nn.Module, targets: Targets, taken: Sequence[str] = ()) -
         output = output_embedding(model)
         found = {name: layer for name, layer in layers.items() if layer.module is not output}
         if stacks:
-            warnings.warn(f"targets='all-linear' leaves layers out.{stacks}", stacklevel=2)
+            warn(f"targets='all-linear' leaves layers out.{stacks}")
     else:
         found = _by_pattern(chosen, layers, "targets")
     found = _without(found, targets.exclude)

@@ -10,7 +10,6 @@ gives p(y | x) back: the correction for other priors of classes (Saerens, Latinn
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any, Literal
@@ -23,6 +22,7 @@ from bayespeft.data.class_names import told as in_words
 from bayespeft.data.examples import Examples
 from bayespeft.data.sample import Sample
 from bayespeft.errors import ConfigError
+from bayespeft.utils.warned import warn
 
 # As scikit-learn's `class_weight`, or as torch's `weight`: one number for each class in order.
 ClassWeight = Literal["balanced"] | Mapping[str | int, float] | Sequence[float]
@@ -143,10 +143,9 @@ def warn_of_count(weights: Sequence[float], counts: Sequence[int]) -> None:
     """Warn of weights under which the rows count as more than there are."""
     rows, total = sum(counts), _total(weights, counts)
     if total > MORE * rows:
-        warnings.warn(
+        warn(
             f"class_weight counts the {rows:,} training rows as {total:,.0f}, and the posterior will be as sure as if there "
             f"were so many: multiply the weights by {rows / total:.3g}, or take 'balanced', to keep their number.",
-            stacklevel=4,
         )
 
 

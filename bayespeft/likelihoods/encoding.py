@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any
@@ -12,6 +11,7 @@ from bayespeft.data.row_checks import checked
 from bayespeft.data.table import TokenTable
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.utils.warned import warn
 
 _CHUNK = 1000  # rows tokenised at a time: enough for the tokenizer's threads, little in memory
 
@@ -47,10 +47,9 @@ class _Cut:
     def tell(self, rows: int) -> None:
         """Warn if any of so many rows was cut."""
         if self._rows:
-            warnings.warn(
+            warn(
                 f"{self._rows} of {rows} texts are longer than the {self._kept} tokens that max_length=, tokenizer or network "
                 f"allow, and were cut; the longest has {self._longest} tokens.",
-                stacklevel=2,
             )
 
 

@@ -6,7 +6,6 @@ examples. Source tokens carry the label -100, as in transformers, and only posit
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -28,6 +27,7 @@ from bayespeft.networks.positions import left_positions, token_limit
 from bayespeft.networks.tokens import IGNORED, end_tokens, start_token
 from bayespeft.predictive.average import GaussianAverage, Normals
 from bayespeft.predictive.language import LanguageAverage, LanguagePredictive, SequenceLaw
+from bayespeft.utils.warned import warn
 
 
 class LanguageModelling(Likelihood):
@@ -151,10 +151,9 @@ class LanguageModelling(Likelihood):
                 examples.append({"input_ids": kept + own, **scored})
         if any(dropped):
             end = "end" if self.encoder_decoder else "beginning"
-            warnings.warn(
+            warn(
                 f"{sum(map(bool, dropped))} of {len(dropped)} sources are longer than max_length={self.max_length} allows and "
                 f"lost their {end}: {sum(dropped)} tokens in all. Targets are whole.",
-                stacklevel=2,
             )
         return examples
 
@@ -233,12 +232,11 @@ class LanguageModelling(Likelihood):
     def advise(self, labels: Tensor) -> None:
         """Warn where no target says that it ends: what is written then never does."""
         if self.end_tokens and not torch.isin(labels, labels.new_tensor(self.end_tokens)).any():
-            warnings.warn(
+            warn(
                 f"no label of the {len(labels)} examples looked at is an end token ({', '.join(map(str, self.end_tokens))}), "
                 "so the network does not learn to end what it writes. A collator that masks padding masks the ends, too, where "
                 "the padding token is the end token: give the tokenizer a padding token of its own, or bring labels that keep "
                 "the ends.",
-                stacklevel=2,
             )
 
     def observed(self, labels: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ answer's text as completion), of which the completion is. `tools` are for the te
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from bayespeft.errors import DataError
 from bayespeft.likelihoods.chat import prompt_tokens, scored_tokens
 from bayespeft.likelihoods.tokens import continuations, whole_texts
 from bayespeft.networks.tokens import IGNORED
+from bayespeft.utils.warned import warn
 
 COLUMNS = "source, target | prompt, completion | messages"
 
@@ -88,11 +88,10 @@ class LanguageReader:
         if lost:
             i = lost[0]
             reads = self.tokenizer.decode([*tokens[i], *found[i]], skip_special_tokens=True)
-            warnings.warn(
+            warn(
                 f"{len(lost)} of {len(texts)} targets have no tokens with which prompt and target read as their texts do: "
                 f"{prompts[i][-20:]!r} and {texts[i][:20]!r} read {reads[-60:]!r}. Let the prompt end where a word ends, and "
                 "end it, or begin the target, with the space that stands between.",
-                stacklevel=2,
             )
         return [self._ended(ids) for ids in found]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ from bayespeft.data.columns import label_of
 from bayespeft.data.source import Source
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.likelihoods.text import TextLikelihood
+from bayespeft.utils.warned import warn
 
 T = TypeVar("T", bound="NamedClasses")
 
@@ -56,10 +56,9 @@ class NamedClasses(TextLikelihood):
         if self.class_names and names:
             if order_of(names, self.class_names) is None:
                 return self.replace(data_names=())
-            warnings.warn(
+            warn(
                 f"the data numbers its classes {told(names)}, and the network {told(self.class_names)}: labels of predictions "
                 "and columns of probabilities have the network's numbers.",
-                stacklevel=2,
             )
             return self.replace(data_names=tuple(names))
         wanted = names and len(names) == (len(self.label_names) or len(names))

@@ -5,7 +5,6 @@ For `AutoModelForSequenceClassification` networks and for plain modules that map
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, ClassVar
@@ -20,6 +19,7 @@ from bayespeft.errors import DataError
 from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.likelihoods.named_classes import NamedClasses, numbered
 from bayespeft.networks.configuration import names_of_outputs
+from bayespeft.utils.warned import warn
 
 
 class SequenceClassification(NamedClasses, Categorical):
@@ -55,10 +55,9 @@ class SequenceClassification(NamedClasses, Categorical):
         super().check_numbering(source)
         decimal = any(name.isdecimal() for name in self.class_names)
         if self.named_by_labels and not decimal and not source.class_names and numbered(source):
-            warnings.warn(
+            warn(
                 f"labels here are numbers, and those of the training rows were names, which were numbered in sorted order: a "
                 f"number is taken for that of {told(self.class_names)}. Write labels as names to be sure.",
-                stacklevel=2,
             )
 
     def label(self, label: Any, row: int) -> Any:
@@ -115,10 +114,9 @@ def _names_of_labels(rows: Sequence[Row], outputs: tuple[str, ...]) -> tuple[str
             f"the rows have {len(names)} different labels ({told(names)}), and the network has {len(outputs)} outputs, which "
             f"nobody named: load it with num_labels={len(names)}, or name all of its outputs in model.config.id2label."
         )
-    warnings.warn(
+    warn(
         f"the labels are strings, and nobody numbered them: the classes are, in sorted order, {told(names)}. Set "
         "model.config.id2label for another order.",
-        stacklevel=2,
     )
     return names
 

@@ -6,7 +6,6 @@ For `AutoModelForSequenceClassification` networks and for plain modules that map
 from __future__ import annotations
 
 import math
-import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, TypeVar
@@ -21,6 +20,7 @@ from bayespeft.likelihoods.base import Likelihood
 from bayespeft.likelihoods.tokens import added, repeated
 from bayespeft.networks.configuration import setting
 from bayespeft.networks.positions import left_positions, token_limit
+from bayespeft.utils.warned import warn
 
 T = TypeVar("T", bound="TextLikelihood")
 
@@ -80,11 +80,10 @@ class TextLikelihood(Likelihood):
             with_pairs, without = (
                 ("the training rows", "these") if self.paired else ("these rows", "those of the training")
             )
-            warnings.warn(
+            warn(
                 f"{with_pairs} have a 'text_pair' and {without} have none, so that the network reads other than what it was "
                 f"fitted to. These have {', '.join(map(str, rows[0]))}: say which column is which, as in "
                 "columns={'text_pair': ...}.",
-                stacklevel=2,
             )
         pairs = [str(row.get("text_pair") or "") for row in rows] if paired else None
         texts = [row["text"] for row in rows]

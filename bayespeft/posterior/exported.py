@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -27,6 +26,7 @@ from bayespeft.report.base import Report
 from bayespeft.utils.annotations import Count, Draw, Draws, Seed
 from bayespeft.utils.checks import checked_methods
 from bayespeft.utils.threads import alone
+from bayespeft.utils.warned import warn
 from bayespeft.version import __version__
 
 
@@ -197,27 +197,24 @@ class Exported(Fitted):
         likelihood = self.likelihood
         if isinstance(likelihood, Categorical) and likelihood.prior_corrected and likelihood.weights is not None:
             added = ", ".join(f"{value:.6g}" for value in shift(likelihood.weights))
-            warnings.warn(
+            warn(
                 f"the network alone has the logits of classes as they were weighed: add ({added}) to them, behind a "
                 "temperature, for the probabilities of with_prior_correction().",
-                stacklevel=4,
             )
         if isinstance(likelihood, Regression) and likelihood.standardise:
             center = ", ".join(f"{value:.6g}" for value in likelihood.center)
-            warnings.warn(
+            warn(
                 "the network alone has outputs in standard deviations of the training targets: "
                 f"y = ({center}) + {likelihood.spread:.6g} * output. For outputs in the targets' units pass "
                 "likelihood=Regression(standardise=False) to fit.",
-                stacklevel=4,
             )
 
     def _tell_sampled(self) -> None:
         """Warn that draws, which are networks, are not what the posterior predicts with."""
         if self.method.predicts == "linearised":
-            warnings.warn(
+            warn(
                 f"method '{self.method.name}' predicts with the network linearised, and draws are networks: their "
                 "probabilities are those of predict(prediction='sampled'), and report(prediction='sampled') judges them.",
-                stacklevel=4,
             )
 
     @torch.no_grad()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
@@ -29,6 +28,7 @@ from bayespeft.report.making import Making
 from bayespeft.utils.annotations import Count, Draws, Resamples, Seed
 from bayespeft.utils.checks import checked_methods
 from bayespeft.utils.threads import alone
+from bayespeft.utils.warned import warn
 
 P = TypeVar("P", bound="Predicting")
 
@@ -93,10 +93,9 @@ class Predicting(Fitted):
         """
         source = self._source(data, columns=columns)
         if source is not data and isinstance(source.ready, LoaderExamples) and source.ready.own_order:
-            warnings.warn(
+            warn(
                 "the DataLoader shuffles, so predictions come in an order that no other pass over it has; their labels come "
                 "with them. For the order of the data, predict from a DataLoader with shuffle=False.",
-                stacklevel=2,
             )
         examples = as_examples(source, self.likelihood, self.tokenizer, self.model)
         labels = examples.labels()

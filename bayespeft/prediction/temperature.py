@@ -6,7 +6,6 @@ It divides the logits of every draw, before averaging, so an average over draws 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -17,6 +16,7 @@ from bayespeft.errors import DataError
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.predictive.base import Prediction
 from bayespeft.predictive.categorical import Predictive
+from bayespeft.utils.warned import warn
 
 LOWEST, HIGHEST = 0.05, 20.0
 # Where predictions are too many to keep, the NLL is kept at these temperatures.
@@ -46,11 +46,10 @@ def warn_of_certainty(nll: Callable[[float], float], temperature: float, rows: i
         rows: examples that it was found on.
     """
     if temperature < 1 and nll(LOWEST) <= nll(temperature) + 1e-6:
-        warnings.warn(
+        warn(
             f"no temperature is best for these {rows} rows, for each of which the label is the most probable class: lower is "
             f"always better. {temperature:.3g} makes predictions of other rows as good as certain, and nothing is known of "
             "those: pass more rows, among them some that are answered wrongly.",
-            stacklevel=2,
         )
 
 

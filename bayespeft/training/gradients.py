@@ -9,7 +9,6 @@ factors (at LoRA's start B = 0 the gradient by A is zero by right), and compared
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +22,7 @@ from bayespeft.errors import AttachError, DataError
 from bayespeft.training.differences import difference, right_in_double
 from bayespeft.training.path import Row, TrainingPath
 from bayespeft.training.problem import Problem
+from bayespeft.utils.warned import warn
 
 CUT = (
     "Part of the network passes no gradient on: re-entrant checkpointing (ask for use_reentrant=False, or switch the network's "
@@ -184,4 +184,4 @@ def _compare(path: TrainingPath, gradients: Mapping[Row, Tensor]) -> None:
     )
     if path.exact:
         raise AttachError(message)
-    warnings.warn(message, stacklevel=2)
+    warn(message)

@@ -8,7 +8,6 @@ training NLL.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
@@ -27,6 +26,7 @@ from bayespeft.training.horizon import looks, resolved
 from bayespeft.training.lookout import NOISE, CurveLookout, calibrates, curve, validator
 from bayespeft.training.noise import learns_noise
 from bayespeft.training.problem import Problem
+from bayespeft.utils.warned import warn
 
 FOLDS = 3
 # Below FEW rows all are held out in turn; from MANY on, what is held out is so little that the fit can do without.
@@ -57,11 +57,10 @@ def run_free(
         return _kept(problem, examples, validation, once)
     parts = [] if problem.train.steps == "settled" else held_out(examples, problem.seed)
     if parts and problem.started:
-        warnings.warn(
+        warn(
             "start= may have been fitted to these very rows, so holding some of them out would tell nothing: training goes on "
             "until its own NLL has settled, and no temperature is fitted. Pass validation= with rows that start= has not seen "
             "(they then decide both), or set steps or epochs.",
-            stacklevel=2,
         )
         parts = []
     subsets = [(examples.subset(rest), examples.subset(held)) for rest, held in parts]

@@ -30,7 +30,8 @@ def answer(url: str, adapter: str, prompt: str, manifest: dict[str, Any], tops: 
     found = [top.get(f" {label}", top.get(label)) for label in manifest["likelihood"]["labels"]]
     if None in found:
         raise typer.BadParameter(f"{adapter}: a label is not among its {tops} likeliest tokens: raise --tops.")
-    weights = [math.exp(value / manifest["temperature"]) for value in found]
+    shift = manifest["logit_shift"] or [0.0] * len(found)  # where classes were weighed, and are led back
+    weights = [math.exp(value / manifest["temperature"] + s) for value, s in zip(found, shift, strict=True)]
     return [weight / sum(weights) for weight in weights]
 
 

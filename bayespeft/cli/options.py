@@ -103,6 +103,14 @@ ClassWeights = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
+PriorCorrection = Annotated[
+    bool,
+    typer.Option(
+        "--prior-correction",
+        help="Predict with the training data's own frequencies of classes, where --class-weight made them others.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 Draws = Annotated[
     Any,

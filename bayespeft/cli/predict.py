@@ -69,6 +69,7 @@ def predict(
         ),
     ] = "10",
     sampling: opt.Sampling = "plain",
+    prior_correction: opt.PriorCorrection = False,
     batch_size: opt.PassSize = 32,
     seed: Annotated[int, typer.Option(help="Of the draws.", rich_help_panel=opt.OUTPUT)] = 0,
     device: opt.Device = "auto",
@@ -82,6 +83,7 @@ def predict(
     settings: dict[str, Any] = {"draws": draws, "seed": seed, "sampling": sampling, "batch_size": batch_size}
     with RowStream(Path(file)) as stream:
         posterior = from_pretrained(directory, model, device=device)
+        posterior = posterior.with_prior_correction() if prior_correction else posterior
         kind = posterior.likelihood.prediction_type(posterior.classes)
         if not issubclass(kind, Predictive):
             raise ConfigError(

@@ -34,6 +34,7 @@ def report(
     draws: opt.Draws = "10",
     sampling: opt.Sampling = "plain",
     prediction: opt.Prediction = None,
+    prior_correction: opt.PriorCorrection = False,
     batch_size: opt.PassSize = 32,
     ood: opt.Ood = None,
     draws_error: opt.DrawsError = False,
@@ -52,6 +53,7 @@ def report(
     files = Files(html, json, csv, plot, parsing.figures(figure))
     files.check()
     posterior = from_pretrained(directory, model, device=device)
+    posterior = posterior.with_prior_correction() if prior_correction else posterior
     named = {**posterior.columns, **said}
     read = partial(load_rows, split=split, data_dir=data_dir, limit=limit, seed=seed, columns=named)
     rows = read(data, **parsing.data_options(data_option))

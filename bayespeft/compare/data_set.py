@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from bayespeft.config import Config
 from bayespeft.data.load import load
 from bayespeft.data.source import Source, source_of
+from bayespeft.likelihoods.categorical import Weight
 from bayespeft.pretrained.load import TaskKind
 from bayespeft.task import Task
 
@@ -58,6 +59,9 @@ class DataSet(Config):
         max_length: longest input in tokens; None for what network and tokenizer allow.
         limit: training rows; None for all.
         test_limit: test rows; None for all.
+        class_weight: what each training row counts, by its class, as for `bayespeft.fit`; classes are named as texts.
+        prior_correction: predict with the training data's own frequencies of classes, where they are weighed: see
+            `Posterior.with_prior_correction`.
         ood: name -> other data (or the name of its source), which uncertainty should tell from the test rows.
     """
 
@@ -69,6 +73,8 @@ class DataSet(Config):
     max_length: int | None = Field(default=None, ge=1)
     limit: int | None = Field(default=None, ge=1)
     test_limit: int | None = Field(default=None, ge=1)
+    class_weight: Literal["balanced"] | dict[str | int, Weight] | None = None
+    prior_correction: bool = False
     ood: dict[str, OtherData] = Field(default_factory=dict)
 
     @field_validator("ood", mode="before")
@@ -77,6 +83,12 @@ class DataSet(Config):
         if not isinstance(ood, Mapping):
             return ood
         return {name: {"source": other} if isinstance(other, str) else other for name, other in ood.items()}
+
+    @model_validator(mode="after")
+    def _corrects_something(self) -> DataSet:
+        if self.prior_correction and self.class_weight is None:
+            raise ValueError("prior_correction leads weighed classes back, and there is no class_weight: set it, too")
+        return self
 
     def task(self, model: str, device: str = "auto") -> Task:
         """Return it with a network."""

@@ -6,6 +6,8 @@
     seeds = [0, 1, 2]
     draws = 10
     limit = 400                         # as test_limit, max_length, kind, data_dir, columns, ood: of all data that says nothing
+    class_weight = "balanced"           # or class_weight.spam = 5; of all data likewise, as
+    prior_correction = true             # predictions of the data's own frequencies of classes
     ood.films = "sst2"                  # other data, which uncertainty should tell from the test rows; several if named
     tune = [0.5, 1, 2]                  # multiples of each method's own rates, chosen by held-out training rows
 
@@ -61,7 +63,7 @@ else:  # the same, for Python 3.10
     import tomli as tomllib
 
 T = TypeVar("T", bound=Config)
-DATA = ("data_dir", "columns", "kind", "max_length", "limit", "test_limit", "ood")
+DATA = ("data_dir", "columns", "kind", "max_length", "limit", "test_limit", "class_weight", "prior_correction", "ood")
 
 
 class Execution(Config):
@@ -97,6 +99,8 @@ class _File(Config):
     max_length: Any = None
     limit: Any = None
     test_limit: Any = None
+    class_weight: Any = None
+    prior_correction: Any = None
     ood: Any = None
     tune: list[float] | dict[str, Any] | None = None
     train: dict[str, Any] = Field(default_factory=dict)

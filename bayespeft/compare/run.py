@@ -21,9 +21,11 @@ from bayespeft.compare.tuning import FIFTH, Trial, Tuned, held_out, search
 from bayespeft.data.source import Source
 from bayespeft.errors import ConfigError
 from bayespeft.fitting.fit import fit
+from bayespeft.likelihoods.categorical import Categorical
 from bayespeft.likelihoods.inputs import as_examples
 from bayespeft.methods.base import Method
 from bayespeft.posterior.posterior import Posterior
+from bayespeft.prediction.temperature import as_weighed
 from bayespeft.predictive.base import Details, Prediction
 from bayespeft.task import Task
 from bayespeft.utils.visible import visible
@@ -178,13 +180,17 @@ class Worker:
             validation=validation,
             tokenizer=tokenizer,
             likelihood=task.likelihood(),
+            class_weight=job.data.class_weight,
             seed=job.seed,
             progress=self.progress,
             checkpoint=place / (part or "fit") if place is not None and method.guide.resumable else None,
         )
         if posterior.merged is not None and posterior.merged.in_place:
             self._network = None  # the next fit needs one that nothing was merged into
-        return posterior
+        if posterior.likelihood.objective:
+            self.say(f"{job.title}: {posterior.likelihood.objective}")
+        corrects = job.data.prior_correction and _weighed(posterior)
+        return posterior.with_prior_correction() if corrects else posterior
 
     def _tuned(self, job: Job, task: Task, rows: Source, place: Path | None) -> tuple[Method, Tuned]:
         """Return the method at the rates that held-out training rows choose."""
@@ -194,7 +200,10 @@ class Worker:
         def attempt(method: Method) -> Trial:
             part = f"lr {method.train.lr:.3g}"
             posterior = self._fit(job, task, method, kept, place, part)
-            nll = posterior.predict(held, job.draws, job.seed).validation_metrics()["nll"]
+            # Rows judge the law that is predicted: the weighed one, or the data's own.
+            weighed = _weighed(posterior)
+            found = posterior.predict(held, job.draws, job.seed, keep_draws=weighed)
+            nll = as_weighed(found, posterior.likelihood)(1.0) if weighed else found.validation_metrics()["nll"]
             ended = posterior.history.ended
             return Trial(nll, posterior.history.steps + (0 if ended is None else ended.search_steps))
 
@@ -210,6 +219,12 @@ class Worker:
             self.say(f"{job.title}: predicting {other.count:,} examples of {name}")
             found[name] = posterior.predict(other, draws, job.seed)
         return found
+
+
+def _weighed(posterior: Posterior) -> bool:
+    """Whether a posterior predicts with other frequencies of classes than the data's own."""
+    likelihood = posterior.likelihood
+    return isinstance(likelihood, Categorical) and likelihood.weights is not None and not likelihood.prior_corrected
 
 
 def _parted(data: Source, seed: int, share: float = FIFTH) -> tuple[Source, Source]:

@@ -201,6 +201,7 @@ class Study:
             **read,
             "limit": data.limit,
             "test_limit": data.test_limit,
+            **self._weighed(data),
             "draws": self.draws,
             "method": method.model_dump(mode="json"),
             "code": code(method),
@@ -215,6 +216,12 @@ class Study:
             "seed": seed,
             "settings": json.loads(json.dumps(settings, default=str)),
         }
+
+    def _weighed(self, data: DataSet) -> Run:
+        """Return how classes are weighed, where they are: runs of data that say nothing of it are found again."""
+        if data.class_weight is None:
+            return {}
+        return {"class_weight": data.class_weight, "prior_correction": data.prior_correction}
 
 
 def key(run: Run) -> str:

@@ -149,10 +149,10 @@ class Exported(Fitted):
         A fitted temperature, and the units of targets, have no place in that format: see `using`. A warning says so of units.
 
         `draw="all"` writes a folder `draw-0`, `draw-1`, ... for each of `draws` networks, and `draws.json`, which names them
-        and says how their predictions are to be averaged (temperature included): the mean of their probabilities is that of
-        `predict` with as many draws of this seed (with `prediction="sampled"`: a warning says so where that is not how the
-        posterior predicts). Each has one rank for all layers and its scale in its values, as servers of
-        many adapters want them.
+        and says how their predictions are to be averaged (with temperature, and `logit_shift` of a prior correction): the mean
+        of their probabilities is that of `predict` with as many draws of this seed (with `prediction="sampled"`: a warning says
+        so where that is not how the posterior predicts). Each has one rank for all layers and its scale in its values, as
+        servers of many adapters want them.
 
         Args:
             directory: new, empty, or with an earlier export, which is replaced.
@@ -182,6 +182,7 @@ class Exported(Fitted):
             "draws": count,
             "seed": seed,
             "temperature": self.temperature,
+            "logit_shift": self._shift(),
             "likelihood": self.likelihood.model_dump(mode="json"),
             "classes": self.classes,
             "class_names": list(self.likelihood.class_names),
@@ -192,11 +193,17 @@ class Exported(Fitted):
         networks = self._networks(count, seed)
         write_draws(directory, self.model, self.placements, networks, self.merged, facts=facts, head=head, rank=rank)
 
+    def _shift(self) -> list[float] | None:
+        """What is added to the logits of classes behind the temperature, where their weights are corrected for."""
+        likelihood = self.likelihood
+        corrected = isinstance(likelihood, Categorical) and likelihood.prior_corrected
+        return list(shift(likelihood.weights)) if corrected and likelihood.weights is not None else None
+
     def _tell_units(self) -> None:
         """Warn that a network alone says quantities in other units than the posterior does."""
-        likelihood = self.likelihood
-        if isinstance(likelihood, Categorical) and likelihood.prior_corrected and likelihood.weights is not None:
-            added = ", ".join(f"{value:.6g}" for value in shift(likelihood.weights))
+        likelihood, corrected = self.likelihood, self._shift()
+        if corrected is not None:
+            added = ", ".join(f"{value:.6g}" for value in corrected)
             warn(
                 f"the network alone has the logits of classes as they were weighed: add ({added}) to them, behind a "
                 "temperature, for the probabilities of with_prior_correction().",

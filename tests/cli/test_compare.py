@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import warnings
 
 import pytest
 
 import bayespeft
 from bayespeft.errors import FitError
-from tests.cli.running import QUICK, Process, bp, ok
+from tests.cli.running import QUICK, Process, bp, ok, refused
 
 
 def runs(out):
@@ -69,6 +70,35 @@ def test_compare_with_other_data_and_searches(network, data, tmp_path):
     run = json.loads((tmp_path / "runs" / "results.jsonl").read_text())
     assert run["tuned"]["multiples"] == [1, 2]
     assert {row["data"] for row in run["report"]["ood"]} == {"same"}
+
+
+@pytest.mark.parametrize("correction", [True, False])
+def test_classes_of_a_comparison_are_weighed(correction, network, data, sentences, tmp_path, monkeypatch):
+    fits = []
+
+    def fit(*arguments, **options):
+        fits.append(bayespeft.fit(*arguments, **options))
+        return fits[-1]
+
+    monkeypatch.setattr("bayespeft.compare.run.fit", fit)
+    weights = ("--class-weight", "1=3", *(["--prior-correction"] if correction else []))
+    options = ("--methods", "mle", "--draws", 0, "--tune", "2,1", "--limit", 12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # rows count as more than there are
+        told = ok("compare", network, data, "--out", tmp_path / "runs", *options, *weights, *QUICK)
+    assert "counts by its class" in told.stderr
+    run = json.loads((tmp_path / "runs" / "results.jsonl").read_text())
+    assert (run["settings"]["class_weight"], run["settings"]["prior_correction"]) == ({"1": 3.0}, correction)
+    weighed, natural = fits[-1], fits[-1].with_prior_correction()
+    mine = natural if correction else weighed
+    assert weighed.likelihood.weights == (1.0, 3.0)
+    nll = -mine.predict(sentences[:10], 0).log_likelihood.mean()
+    assert run["report"]["nll"]["value"] == pytest.approx(float(nll), abs=1e-6)
+
+
+def test_a_correction_without_weights_is_refused(network, data, tmp_path):
+    told = refused("compare", network, data, "--out", tmp_path / "runs", "--prior-correction", *QUICK)
+    assert "there is no class_weight" in told
 
 
 def test_compare_tells_what_failed(network, data, tmp_path, monkeypatch):

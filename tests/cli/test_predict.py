@@ -128,6 +128,25 @@ def test_validation_rows_add_decisions_and_sets(place, posterior, sentences, tmp
     assert [row["set"] for row in found] == ["|".join(np.array(["bad", "good"])[row]) for row in sets]
 
 
+def test_classes_that_were_weighed_are_led_back(bert, tokenizer, sentences, tmp_path):
+    with quiet():
+        bert.save_pretrained(tmp_path / "network")
+    tokenizer.save_pretrained(tmp_path / "network")
+    settings = {"tokenizer": tokenizer, "train": bayespeft.TrainConfig(steps=2), "progress": False}
+    found = bayespeft.fit(bert, sentences, "mle", class_weight=[0.5, 1.5], **settings)
+    found.save(tmp_path / "run")
+    new = table(tmp_path / "new.csv", [{"text": row["text"], "label": row["label"]} for row in sentences])
+    place = tmp_path / "run", tmp_path / "network", new
+    corrected = found.with_prior_correction()
+    for options, expected in (((), found), (("--prior-correction",), corrected)):
+        ok("predict", *place, "--out", tmp_path / "out.csv", "--draws", 0, *options)
+        probs = [float(row["prob_1"]) for row in read(tmp_path / "out.csv")]
+        np.testing.assert_allclose(probs, expected.predict(sentences, draws=0).probs[:, 1], rtol=2e-5)
+    ok("report", *place, "--split", "train", "--draws", 0, "--prior-correction", "--json", tmp_path / "report.json")
+    nll = json.loads((tmp_path / "report.json").read_text())["nll"]["value"]
+    assert nll == pytest.approx(float(-corrected.predict(sentences, draws=0).log_likelihood.mean()))
+
+
 def test_what_was_written_can_be_evaluated(place, sentences, tmp_path):
     rows = [{"text": row["text"], "label": row["label"]} for row in sentences]
     ok("predict", *place, table(tmp_path / "in.csv", rows), "--out", tmp_path / "out.csv", "--draws", 2)

@@ -218,6 +218,7 @@ def test_labels_of_a_loader_are_checked_batch_by_batch(mlp, xy, label):
         quick(mlp, floats, targets="all-linear")
 
 
+@pytest.mark.filterwarnings("ignore:the DataLoader shuffles")
 def test_a_shuffling_loader_does_not_touch_the_callers_random_state(mlp, xy):
     loader = DataLoader(TensorDataset(*xy), batch_size=20, shuffle=True)
     torch.manual_seed(3)

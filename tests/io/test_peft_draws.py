@@ -211,9 +211,14 @@ class Stub(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_server_of_adapters_answers_with_the_posterior(llama, tokenizer, questions, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("weighed", [False, True])
+@pytest.mark.filterwarnings("ignore:the network alone has the logits")
+def test_a_server_of_adapters_answers_with_the_posterior(
+    weighed, llama, tokenizer, questions, tmp_path, monkeypatch, capsys
+):
     """The example, which averages over the wire, against a server that speaks the protocol and runs peft's adapters."""
-    posterior = fitted(llama, questions, tokenizer=tokenizer)
+    posterior = fitted(llama, questions, tokenizer=tokenizer, class_weight={"A": 0.2, "B": 1.6} if weighed else None)
+    posterior = posterior.with_prior_correction() if weighed else posterior
     posterior.export_peft(tmp_path, "all", draws=DRAWS)
     monkeypatch.setattr(Stub, "network", together(llama, tmp_path)[0], raising=False)
     monkeypatch.setattr(Stub, "tokenizer", tokenizer, raising=False)

@@ -33,6 +33,7 @@ from bayespeft.pretrained.base import quiet
 from bayespeft.training.lookout import validator
 from tests.training.helpers import problem
 
+pytestmark = pytest.mark.filterwarnings("ignore:class_weight counts the:UserWarning")
 BRIEF: dict[str, Any] = {
     "targets": "all-linear",
     "progress": False,

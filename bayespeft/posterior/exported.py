@@ -196,8 +196,9 @@ class Exported(Fitted):
     def _shift(self) -> list[float] | None:
         """What is added to the logits of classes behind the temperature, where their weights are corrected for."""
         likelihood = self.likelihood
-        corrected = isinstance(likelihood, Categorical) and likelihood.prior_corrected
-        return list(shift(likelihood.weights)) if corrected and likelihood.weights is not None else None
+        if not isinstance(likelihood, Categorical) or not likelihood.prior_corrected or likelihood.weights is None:
+            return None
+        return list(shift(likelihood.weights))
 
     def _tell_units(self) -> None:
         """Warn that a network alone says quantities in other units than the posterior does."""

@@ -6,8 +6,6 @@
     seeds = [0, 1, 2]
     draws = 10
     limit = 400                         # as test_limit, max_length, kind, data_dir, columns, ood: of all data that says nothing
-    class_weight = "balanced"           # or class_weight.spam = 5; of all data likewise, as
-    prior_correction = true             # predictions of the data's own frequencies of classes
     ood.films = "sst2"                  # other data, which uncertainty should tell from the test rows; several if named
     tune = [0.5, 1, 2]                  # multiples of each method's own rates, chosen by held-out training rows
 
@@ -27,6 +25,8 @@ In the place of the lists, tables change what is in them:
     [data.reviews]
     source = "reviews/"                 # a folder of files train.csv, test.csv
     columns = { text = "body", label = "stars" }
+    class_weight = { bad = 5 }          # what rows of a class count in the objective, or "balanced"
+    prior_correction = true             # but predict with the data's own frequencies of classes
 
     [methods.melora]                    # an empty table: the method as it is
 

@@ -18,9 +18,8 @@ from torch.distributions import Distribution
 
 from bayespeft.data.columns import Row, label_of
 from bayespeft.errors import ConfigError, DataError
-from bayespeft.likelihoods.named_classes import NamedClasses
-from bayespeft.likelihoods.sequence_classification import number_of
-from bayespeft.networks.configuration import names_of_outputs, setting
+from bayespeft.likelihoods.named_classes import NamedClasses, number_of
+from bayespeft.networks.configuration import setting
 from bayespeft.predictive.multi_label import MultiLabelAverage, MultiLabelPredictive
 
 Form = Literal["vectors", "lists"]
@@ -30,7 +29,8 @@ class MultiLabel(NamedClasses):
     """Independent Bernoullis around the network's K logits; labels are (n, K) of zeros and ones.
 
     Attributes:
-        label_names: names of the labels; filled from the network's `id2label`, else from the data.
+        label_names: names of the labels; filled from the network's `id2label`, else from the data: its own names, or, where
+            labels are strings, these in sorted order.
         form: how rows say their labels: "vectors" of K zeros and ones, or "lists" of names or numbers of those that are on;
             filled from the training rows.
     """
@@ -44,9 +44,10 @@ class MultiLabel(NamedClasses):
 
     def resolve(self, model: nn.Module, tokenizer: Any, rows: Sequence[Row] | None) -> MultiLabel:
         """Take names and number of labels and the length limit from the network; see how rows say their labels."""
-        names = self.label_names or names_of_outputs(model)
+        names, by_labels = self.names_of(model, rows)
         count = self.classes or setting(model, "num_labels") or len(names) or None
-        found = super().resolve(model, tokenizer, rows).replace(label_names=names, classes=count)
+        found = super().resolve(model, tokenizer, rows).replace(label_names=names, named_by_labels=by_labels)
+        found = found.replace(classes=count)
         if rows is None or self.form is not None:
             return found
         labels = [label for i, row in enumerate(rows) if (label := label_of(row, i)) is not None]

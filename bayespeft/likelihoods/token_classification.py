@@ -17,10 +17,8 @@ from bayespeft.data.batch import Batch
 from bayespeft.data.columns import TAGS, Row, label_of
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.categorical import softmax_root
-from bayespeft.likelihoods.named_classes import NamedClasses
-from bayespeft.likelihoods.sequence_classification import number_of
+from bayespeft.likelihoods.named_classes import NamedClasses, number_of
 from bayespeft.likelihoods.words import words_to_tokens
-from bayespeft.networks.configuration import names_of_outputs
 from bayespeft.networks.tokens import IGNORED
 from bayespeft.predictive.tokens import TokenAverage, TokenLaw, TokenPredictive
 
@@ -30,7 +28,7 @@ class TokenClassification(NamedClasses):
 
     Attributes:
         label_names: names of the classes, for rows whose labels are strings, and B-..., I-... for entities; filled from the
-            network's `id2label`, else from the data.
+            network's `id2label`, else from the data: its own names, or, where labels are strings, these in sorted order.
     """
 
     outputs: ClassVar[str] = "logits of shape (examples, tokens, classes)"
@@ -44,8 +42,8 @@ class TokenClassification(NamedClasses):
 
     def resolve(self, model: nn.Module, tokenizer: Any, rows: Sequence[Row] | None) -> TokenClassification:
         """Take the class names and the length limit from the network; errors as the base."""
-        names = self.label_names or names_of_outputs(model)
-        return super().resolve(model, tokenizer, rows).replace(label_names=names)
+        names, by_labels = self.names_of(model, rows)
+        return super().resolve(model, tokenizer, rows).replace(label_names=names, named_by_labels=by_labels)
 
     def encode(self, rows: Sequence[Row], tokenizer: Any) -> list[dict[str, Any]]:
         """Tokenize `tokens`, word by word; words beyond the length limit are cut off."""

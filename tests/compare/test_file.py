@@ -60,7 +60,12 @@ def test_the_example_of_the_documentation(read):
             source="newsgroups", limit=400, options={"groups": ["sci.med", "sci.space"]}, ood={"films": "sst2"}
         ),
         "reviews": DataSet(
-            source="reviews/", limit=400, columns={"text": "body", "label": "stars"}, ood={"films": "sst2"}
+            source="reviews/",
+            limit=400,
+            columns={"text": "body", "label": "stars"},
+            ood={"films": "sst2"},
+            class_weight={"bad": 5.0},
+            prior_correction=True,
         ),
     }
     melora, wide = study.methods

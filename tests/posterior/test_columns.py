@@ -10,10 +10,12 @@ from typing import Any
 import datasets
 import pytest
 import torch
+from transformers import BertConfig, BertForTokenClassification
 
 import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.errors import ConfigError, DataError
+from bayespeft.testing.networks import SIZES, SPREAD
 
 QUICK = TrainConfig(steps=2, batch_size=8)
 
@@ -119,6 +121,39 @@ def test_labels_that_nobody_numbered_are_numbered_in_sorted_order(
     # Where transformers' own words are the labels, they say their numbers.
     plain = [{"text": row["text"], "label": f"LABEL_{row['label']}"} for row in sentences]
     assert fit(bert, plain, tokenizer).predict(plain).labels.tolist() == [row["label"] for row in sentences]
+
+
+def test_labels_in_lists_that_nobody_numbered_are_numbered_likewise(
+    bert: Any, sentences: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    """Several labels of a text, none of them in the first row; and a tag of each word."""
+    lists = [[], ["zeal"], ["zeal", "anger"], ["anger"]]
+    several = [{"text": row["text"], "label": lists[i % 4]} for i, row in enumerate(sentences)]
+    network = BertForTokenClassification(BertConfig(**SIZES, num_labels=3, initializer_range=SPREAD)).eval()
+    tagged = [
+        {
+            "tokens": row["text"].split(),
+            "ner_tags": [("O", "I-x", "B-x")[k % 3] for k, _ in enumerate(row["text"].split())],
+        }
+        for row in sentences
+    ]
+    with pytest.warns(UserWarning, match=r"the classes are, in sorted order, 0 'anger', 1 'zeal'"):
+        posterior = fit(bert, several, tokenizer, likelihood="multi_label")
+    assert posterior.likelihood.class_names == ("anger", "zeal")
+    expected = [[0, 0], [0, 1], [1, 1], [1, 0]]
+    assert posterior.predict(several).labels.tolist() == [expected[i % 4] for i in range(len(several))]
+    posterior.save(tmp_path / "several")
+    loaded = bayespeft.load(tmp_path / "several", bert, tokenizer=tokenizer)
+    assert loaded.predict(several[1:2]).labels.tolist() == [[0, 1]]
+    with pytest.warns(UserWarning, match="labels here are numbers, and those of the training rows were names"):
+        loaded.predict([{"text": "a", "label": [1]}])
+    with pytest.raises(DataError, match=r"3 different labels .* and the network has 2 outputs"):
+        fit(bert, [*several, {"text": "a", "label": ["joy"]}], tokenizer, likelihood="multi_label")
+    with pytest.warns(UserWarning, match=r"in sorted order, 0 'B-x', 1 'I-x', 2 'O'"):
+        words = fit(network, tagged, tokenizer, likelihood="token_classification")
+    assert words.likelihood.class_names == ("B-x", "I-x", "O")
+    labels = words.predict(tagged[:1]).labels[0]
+    assert labels[labels >= 0].tolist() == [(2, 1, 0)[k % 3] for k, _ in enumerate(tagged[0]["tokens"])]
 
 
 def test_digits_are_sorted_as_numbers(bert: Any, sentences: Any, tokenizer: Any) -> None:

@@ -1,4 +1,4 @@
-"""Me-LoRA: a mean-field posterior over the r x r core C in W0 + s B C A; KL weight 1, the ELBO, or 0.1."""
+"""Me-LoRA: a mean-field posterior over the r x r core C in W0 + s B C A; KL weight 1, the ELBO, or 0.1 or 0.01."""
 
 from bayespeft.adapters.core import Core
 from bayespeft.guides.mean_field import MeanField
@@ -17,8 +17,8 @@ METHOD = Method(
         "A, B and a fresh head get a normal prior (MAP), since an unregularised B absorbs the scale of C and with it the "
         "KL; prior standard deviations are divided by the root of the number of inputs (fan_in), where the paper draws one, "
         f"0.2 + U(0, 1), anew each step; {WARMED_UP}; held-out rows decide the number of steps, whether the prior "
-        "weighs 1 or 0.1, and a temperature; the path is averaged; standard deviations are exp(.), not G^2; each example has "
-        "its own draw of C. The paper's own settings: melora_paper"
+        "weighs 1, 0.1 or 0.01, and a temperature; the path is averaged; standard deviations are exp(.), not G^2; each "
+        "example has its own draw of C. The paper's own settings: melora_paper"
     ),
     adapter=Core(r=8, alpha=16),
     # Near the prior's width: from 0.05, a few hundred steps leave the spread far from where the ELBO wants it.

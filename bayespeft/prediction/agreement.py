@@ -35,8 +35,8 @@ def linear_enough(predictor: Predictor, examples: Examples, draws: int, seed: in
         batch_size: examples per pass.
     """
     adapted = predictor.adapted
-    outputs = adapted.classes or 1
-    saved = len(examples) * (draws - 1 - BACKWARD * outputs) - ROWS * (DRAWS + 1 + BACKWARD * outputs)
+    linear_cost = 1 + BACKWARD * predictor.backward_passes
+    saved = len(examples) * (draws - linear_cost) - ROWS * (DRAWS + linear_cost)
     if not isinstance(adapted.joint_guide.latent, GaussianGuide) or not adapted.likelihood.linearises or saved <= 0:
         return False
     some = examples.subset(torch.linspace(0, len(examples) - 1, ROWS).round().long())

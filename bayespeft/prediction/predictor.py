@@ -149,6 +149,19 @@ class Predictor:
         spent = -(-passes // max(len(examples), 1))
         return average.result(Cost(average.draws, spent, cost.seconds, peak_memory_bytes=cost.peak_memory_bytes))
 
+    @property
+    def _differences(self) -> bool:
+        """Whether derivatives are taken of differences of outputs.
+
+        Of many outputs one less is no gain, and an output layer's own derivatives are the shorter without.
+        """
+        return self.adapted.likelihood.by_differences and (self.adapted.classes or 1) <= FEW
+
+    @property
+    def backward_passes(self) -> int:
+        """The most backward passes that a linearised prediction takes of one position of a batch."""
+        return (self.adapted.classes or 1) - self._differences
+
     @torch.inference_mode(False)
     def linearised(
         self, examples: Examples, seed: int, batch_size: int = 32, keep_draws: bool = False, draws: int = LOGIT_DRAWS
@@ -177,11 +190,9 @@ class Predictor:
             )
         average = self.adapted.likelihood.gaussian_average(len(examples), keep_draws, Replicates(seed, draws))
         with self._measured(seed) as cost, frozen(self.adapted.model):
-            # Of many outputs one less is no gain, and an output layer's own derivatives are the shorter without.
-            differences = self.adapted.likelihood.by_differences and (self.adapted.classes or 1) <= FEW
             parts: list[tuple[Tensor, Tensor]] = []
             most = passes = 0
-            for local in jacobians(self.adapted, examples, batch_size, latent.separate, differences):
+            for local in jacobians(self.adapted, examples, batch_size, latent.separate, self._differences):
                 passes += local.passes
                 with torch.no_grad():
                     mean = (local.logits.double() / self.temperature).cpu()

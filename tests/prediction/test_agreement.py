@@ -64,6 +64,18 @@ def test_elsewhere_it_is_what_it_would_be_without(network, options):
     assert torch.equal(found.log_probs, other.log_probs)
 
 
+@pytest.mark.parametrize("classes", [3, 9])
+def test_the_cost_that_is_compared_is_that_of_the_prediction(classes):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, classes))
+    x = data(90)[0]
+    posterior = bayespeft.fit(network, (x, torch.arange(90) % classes), "melora", **BRIEF)
+    found = posterior.predict((x, torch.arange(90) % classes), prediction="linearised")
+    with posterior._predictor() as predictor:
+        assert found.backward_passes == predictor.backward_passes
+
+
 def test_few_rows_are_not_worth_the_look(network, monkeypatch):
     posterior = bayespeft.fit(network, data(90), "melora", **BRIEF)
     monkeypatch.setattr(agreement, "as_near", lambda *_: pytest.fail("it looked"))

@@ -48,6 +48,11 @@ class Batch:
 
         return replace(self, inputs=self._map_inputs(moved), labels=None if self.labels is None else moved(self.labels))
 
+    def detached(self) -> Batch:
+        """Return the batch apart from what its tensors were computed from, which is not to be trained."""
+        labels = None if self.labels is None else self.labels.detach()
+        return replace(self, inputs=self._map_inputs(Tensor.detach), labels=labels)
+
     def rows(self, index: Tensor | slice) -> Batch:
         """Return some examples of the batch, by (k,) positions in it, or by a slice, which copies nothing."""
         labels = None if self.labels is None else self.labels[index]

@@ -116,7 +116,7 @@ def number_tensor(value: object, row: int, column: str) -> Tensor:
         DataError: it is no array of numbers.
     """
     try:
-        found = value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
+        found = value.detach() if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"column {column!r} of row {row} is no array of numbers: {error}.") from None
     return found.to(torch.float32 if found.is_floating_point() else torch.int64)

@@ -101,7 +101,7 @@ class LoaderExamples(Examples):
     def _read(self, loader: DataLoader[Any], seed: int, complete: bool) -> Iterator[Batch]:
         count = 0
         for item in read(loader, seed):
-            batch = batch_of(item, count)
+            batch = batch_of(item, count).detached()
             count += len(batch)
             if complete and count > self._n:
                 raise DataError(_incomplete(count, self._n))

@@ -30,6 +30,8 @@ class SizedDataset(Protocol):
 class TensorExamples(Examples):
     """Inputs (N, ...) and labels (N, ...) as they are: nothing is copied, a batch without shuffling is a view.
 
+    What they were computed from learns nothing: gradients end here.
+
     Args:
         inputs: (N, ...), any dtype.
         labels: (N, ...) or None; batches have them as int64 (integers, booleans) or float32 (floats).
@@ -49,8 +51,8 @@ class TensorExamples(Examples):
         if labels is not None and len(labels) != len(inputs):
             raise DataError(f"X has {len(inputs)} examples and Y has {len(labels)}: they must have as many.")
         check_finite(inputs, "the input")
-        self._inputs = inputs
-        self._labels = None if labels is None else label_tensor(labels)
+        self._inputs = inputs.detach()
+        self._labels = None if labels is None else label_tensor(labels.detach())
 
     def __len__(self) -> int:
         return len(self._inputs)
@@ -134,7 +136,7 @@ def _stack(values: Sequence[object], numbers: Sequence[int], what: str) -> Tenso
     tensors = []
     for value, number in zip(values, numbers, strict=True):
         try:
-            tensors.append(torch.as_tensor(value))
+            tensors.append(torch.as_tensor(value).detach())
         except (TypeError, ValueError, RuntimeError) as error:
             raise DataError(
                 f"the {what} of item {number} is {value!r:.80}, a {type(value).__name__}: a tensor is expected "

@@ -132,15 +132,15 @@ def _encoded(tokenizer: Any, texts: Any, pairs: Any, **options: Any) -> list[dic
 
 
 def _output(model: nn.Module, inputs: Inputs, without: Sequence[str] = ()) -> Any:
-    """Run the network on a batch's inputs, `without` some of them.
+    """Run the network on a copy of a batch's inputs, `without` some of them: it may write into what it is given.
 
     Raises:
         DataError: it fails on the batch.
     """
     try:
         if isinstance(inputs, Tensor):
-            return model(inputs)
-        inputs = {name: value for name, value in inputs.items() if name not in without}
+            return model(inputs.clone())
+        inputs = {name: value.clone() for name, value in inputs.items() if name not in without}
         mask = inputs.get("attention_mask")
         positions = {} if mask is None or mask.dim() != 2 else left_positions(model, mask)
         return model(**{**positions, **inputs})

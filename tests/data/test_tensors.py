@@ -2,7 +2,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
+from torch.utils.data import DataLoader
 
+from bayespeft.data.loader import LoaderExamples
+from bayespeft.data.media import MediaExamples
 from bayespeft.data.tensors import PairExamples, TensorExamples
 from bayespeft.errors import DataError
 
@@ -41,6 +45,25 @@ def test_reading_in_order_copies_nothing():
     x = torch.zeros(10, 3)
     storage = x.untyped_storage().data_ptr()
     assert all(b.inputs.untyped_storage().data_ptr() == storage for b in TensorExamples(x).batches(4))
+
+
+@pytest.mark.parametrize("form", ["tensors", "pairs", "loader", "loader of rows", "rows"])
+def test_gradients_end_at_the_data(form):
+    """Features that were computed with gradients on are data, and what computed them is not to be trained."""
+    encoder = nn.Linear(5, 5)
+    x, y = encoder(torch.randn(12, 5)), encoder(torch.randn(12, 5))
+    columns = [{"input_values": one, "labels": 1} for one in x]
+    examples = {
+        "tensors": lambda: TensorExamples(x, y),
+        "pairs": lambda: PairExamples(list(zip(x, y, strict=True))),
+        "loader": lambda: LoaderExamples(DataLoader(list(zip(x, y, strict=True)), batch_size=4)),
+        "loader of rows": lambda: LoaderExamples(DataLoader(columns, batch_size=4)),
+        "rows": lambda: MediaExamples(columns, None, lambda value, row: value),
+    }[form]()
+    for batch in examples.batches(4):
+        inputs = batch.inputs if isinstance(batch.inputs, torch.Tensor) else batch.inputs["input_values"]
+        assert not inputs.requires_grad
+        assert not batch.labels.requires_grad
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import transformers
+from torch import nn
 
 import bayespeft
 from bayespeft.data.batch import Batch
@@ -12,6 +13,7 @@ from bayespeft.data.columns import TableInteger
 from bayespeft.data.files import read_file
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.likelihoods.sequence_classification import SequenceClassification
+from bayespeft.testing import networks
 
 
 def test_logits_are_those_of_the_network(bert, mlp):
@@ -21,6 +23,32 @@ def test_logits_are_those_of_the_network(bert, mlp):
     assert torch.equal(likelihood.logits(bert, batch), bert(input_ids=ids).logits)
     x = torch.randn(2, 5)
     assert torch.equal(likelihood.logits(mlp, Batch(x, None, torch.arange(2))), mlp(x))
+
+
+class Scaling(nn.Module):
+    """It scales its input where it stands, as `x /= 255` in a forward does."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = networks.mlp()
+
+    def forward(self, x):
+        x /= 2
+        x -= 0.5
+        return self.network(x)
+
+
+@pytest.mark.parametrize("method", ["melora", "laplace_lora"])
+def test_a_network_that_writes_into_its_input_changes_no_data(method, mlp, xy):
+    x, y = xy
+    given = x.clone()
+    options = {"targets": "all-linear", "train": bayespeft.TrainConfig(steps=3, batch_size=20), "progress": False}
+    writing = bayespeft.fit(Scaling().eval(), (given, y), method, **options)
+    found = [writing.predict((given, y), draws=3, draws_per_pass=size).log_probs for size in (1, 3)]
+    assert torch.equal(given, x)
+    plain = bayespeft.fit(mlp, (x / 2 - 0.5, y), method, **options).predict((x / 2 - 0.5, y), draws=3).log_probs
+    for log_probs in found:
+        torch.testing.assert_close(log_probs, plain)
 
 
 def test_pairs_are_tokenised_together_and_cut(bert, tokenizer):

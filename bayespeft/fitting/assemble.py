@@ -287,6 +287,7 @@ def told_apart(model: nn.Module, tokenizer: Any) -> None:
 def check_labels(examples: Examples, likelihood: Likelihood, classes: int) -> None:
     """Check that training data has labels, in range."""
     labels = examples.labels()
+    whole = labels is not None
     if labels is None:
         batch = next(iter(examples.batches(1)))
         if batch.labels is None:
@@ -296,4 +297,4 @@ def check_labels(examples: Examples, likelihood: Likelihood, classes: int) -> No
         labels = batch.labels
     likelihood.check_labels(labels, classes)
     if not isinstance(examples, Sample):
-        likelihood.advise(labels)
+        likelihood.advise(labels, whole)

@@ -12,7 +12,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from bayespeft.errors import CheckpointError, FileError
-from bayespeft.utils.files import beside, is_stray, told
+from bayespeft.utils.files import beside, is_stray, sync, told
 
 
 def check_place(directory: str | os.PathLike[str], files: tuple[str, ...], what: str) -> None:
@@ -54,12 +54,18 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
 def replacing(directory: str | os.PathLike[str], files: tuple[str, ...], what: str) -> Iterator[Path]:
     """Give a fresh directory to write into, which takes the place of `directory` at the end of the `with` block.
 
-    It lies beside `directory`; an error, or a crash, in the block leaves what was there. Who may read it, and the files in
-    it, the umask says. Arguments and errors as `check_place`; a full disk is a CheckpointError, too.
+    It lies beside `directory`, or beside what that links to; an error, or a crash, in the block leaves what was there. At the
+    end of it all is on the disk. Who may read it, and the files in it, the umask says. Arguments and errors as `check_place`;
+    a full disk is a CheckpointError, too, and so is the working directory.
     """
     check_place(directory, files, what)
+    target = Path(os.path.realpath(directory))
+    if target == Path.cwd():
+        raise CheckpointError(
+            f"'{directory}' is the working directory, in whose place {what} can't be put: name a folder in it."
+        )
     try:
-        with told(directory, SafetensorError), _replaced(Path(directory)) as fresh:
+        with told(directory, SafetensorError), _replaced(target) as fresh:
             yield fresh
     except FileError as error:
         raise CheckpointError(str(error)) from None
@@ -79,11 +85,14 @@ def _replaced(target: Path) -> Iterator[Path]:
         for file in fresh.rglob("*"):
             # safetensors' files are private to the user, too.
             file.chmod(fresh.stat().st_mode & (0o777 if file.is_dir() else 0o666))
+            sync(file)
+        sync(fresh)
         if target.exists():
             os.replace(target, old)
             os.replace(fresh, target)
             shutil.rmtree(old)
         else:
             os.replace(fresh, target)
+        sync(target.parent)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

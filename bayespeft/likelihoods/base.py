@@ -184,8 +184,13 @@ class Likelihood(Plugin, ABC):
                 "needed."
             )
 
-    def advise(self, labels: Tensor) -> None:
-        """Warn of what training labels that are right may still lack; here of nothing."""
+    def advise(self, labels: Tensor, whole: bool) -> None:
+        """Warn of what training labels that are right may still lack; here of nothing.
+
+        Args:
+            labels: (n, ...), checked.
+            whole: they are those of all training rows, and not of the first batch alone.
+        """
 
     def observed(self, labels: Tensor) -> Tensor:
         """Return checked labels in the shape and dtype of an observation of `distribution`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import pyro.distributions as dist
@@ -112,6 +113,17 @@ class Categorical(Likelihood):
             raise DataError(
                 f"row {row} has label {int(labels[row])}, but the network has {classes} outputs: labels must be in "
                 f"0..{classes - 1}. {_outside(int(labels[row]), int(labels.max()), classes)}"
+            )
+
+    def advise(self, labels: Tensor, whole: bool) -> None:
+        """Warn of rows that are all of one class: what tells it from the others is not learned."""
+        if whole and len(labels) > 1 and bool((labels == labels[0]).all()):
+            only = int(labels[0])
+            warnings.warn(
+                f"all {len(labels):,} training rows are of one class, {self._called[only] if self._called else only}, so that "
+                "nothing is learned of what tells it from others. Where rows stand class by class, shuffle them before a part "
+                "is taken.",
+                stacklevel=2,
             )
 
     def expected_log_likelihood(self, mean: Tensor, variance: Tensor, labels: Tensor) -> Tensor:

@@ -229,7 +229,7 @@ class LanguageModelling(Likelihood):
             if bad.any():
                 raise DataError(f"row {int(bad.nonzero()[0, 0])}: a label {what}.")
 
-    def advise(self, labels: Tensor) -> None:
+    def advise(self, labels: Tensor, whole: bool) -> None:
         """Warn where no target says that it ends: what is written then never does."""
         if self.end_tokens and not torch.isin(labels, labels.new_tensor(self.end_tokens)).any():
             warn(

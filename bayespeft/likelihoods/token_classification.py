@@ -120,7 +120,7 @@ class TokenClassification(NamedClasses):
                 f"labels must be in 0..{classes - 1}, or -100 where there is none."
             )
 
-    def advise(self, labels: Tensor) -> None:
+    def advise(self, labels: Tensor, whole: bool) -> None:
         """Refuse training data of which no token has a label.
 
         Raises:

@@ -20,7 +20,7 @@ from bayespeft.posterior.fitted import Fitted
 from bayespeft.posterior.remedies import remedies
 from bayespeft.prediction.agreement import linear_enough
 from bayespeft.prediction.sampling import UNITS, Sampling
-from bayespeft.prediction.temperature import as_weighed, fit_temperature, warn_of_certainty
+from bayespeft.prediction.temperature import as_weighed, fit_temperature, warn_of_bounds
 from bayespeft.prediction.uneven import settled_for
 from bayespeft.predictive.average import REPLICATES
 from bayespeft.predictive.base import Details, Prediction
@@ -148,7 +148,7 @@ class Predicting(Fitted):
 
         Raises:
             DataError: the data has no labels, or can't be used. ConfigError: labels are no classes. A warning says
-                where every row is right, so that no temperature is best.
+                where every row is right, or the labels go against the predictions, so that no temperature is best.
         """
         if not self.likelihood.tempers:
             raise ConfigError(
@@ -159,7 +159,7 @@ class Predicting(Fitted):
             raise missing_labels("a temperature")
         nll = as_weighed(found, self.likelihood)
         temperature = fit_temperature(nll)
-        warn_of_certainty(nll, temperature, len(found))
+        warn_of_bounds(nll, temperature, len(found))
         return replace(self, temperature=temperature)
 
     def with_prior_correction(self: P) -> P:

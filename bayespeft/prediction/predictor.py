@@ -5,6 +5,7 @@ The likelihood says how draws are averaged: see `bayespeft.predictive`.
 
 from __future__ import annotations
 
+import math
 import operator
 import time
 from collections.abc import Iterator
@@ -56,6 +57,10 @@ class Predictor:
     adapted: Adapted
     temperature: float = 1.0
     shared: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < math.inf:
+            raise ConfigError(f"temperature={self.temperature}: it divides logits, so a positive number is needed.")
 
     def run(
         self,

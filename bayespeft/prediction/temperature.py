@@ -37,8 +37,8 @@ def fit_temperature(nll: Callable[[float], float]) -> float:
     return math.exp(min((0.0, float(found.x), low, high), key=lambda log: nll(math.exp(log))))
 
 
-def warn_of_certainty(nll: Callable[[float], float], temperature: float, rows: int) -> None:
-    """Warn where no temperature is too low, so that predictions of other rows would be as good as certain.
+def warn_of_bounds(nll: Callable[[float], float], temperature: float, rows: int) -> None:
+    """Warn where no temperature is too low, so that predictions of other rows would be as good as certain, or none too high.
 
     Args:
         nll: as for `fit_temperature`, which found
@@ -50,6 +50,13 @@ def warn_of_certainty(nll: Callable[[float], float], temperature: float, rows: i
             f"no temperature is best for these {rows} rows, for each of which the label is the most probable class: lower is "
             f"always better. {temperature:.3g} makes predictions of other rows as good as certain, and nothing is known of "
             "those: pass more rows, among them some that are answered wrongly.",
+        )
+    elif temperature > HIGHEST * (1 - 1e-6):
+        warnings.warn(
+            f"no temperature is best for these {rows} rows, whose labels go against the predictions: higher is always better, "
+            f"and {temperature:.3g}, the highest, leaves predictions that say next to nothing. See whether these labels are "
+            "numbered as those of the training rows are, and whether the network has learned anything yet.",
+            stacklevel=2,
         )
 
 

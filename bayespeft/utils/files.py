@@ -41,7 +41,7 @@ def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:
             os.replace(fresh, path)
         finally:
             fresh.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync(path.parent)
     except (OSError, ValueError) as error:  # a name may be none, or hold what no name can
         raise _unwritable(path, error) from None
 
@@ -176,10 +176,10 @@ def _alive(process: int) -> bool:
     return True
 
 
-def _sync_folder(folder: Path) -> None:
-    """Have the rename on the disk, where folders can be opened."""
+def sync(path: Path) -> None:
+    """Have a file's content, or a folder's names, on the disk, where the system can open it for that."""
     with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:

@@ -60,6 +60,7 @@ def test_every_rate_of_every_method_is_multiplied(name):
     assert at(method, 1) == method
 
 
+@pytest.mark.filterwarnings("ignore:no temperature is best:UserWarning")
 def test_runs_are_at_the_rates_that_held_out_rows_choose(quick, network, data, tmp_path):
     found = quick(["mle", "temperature"], [3], tune=(0.5, 30), out=tmp_path / "runs", limit=20)
     mle, temperature = (run["tuned"] for run in found.runs)

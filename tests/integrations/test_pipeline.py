@@ -77,6 +77,7 @@ def test_what_does_not_fit_is_told(posterior):
         )  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:all 4 training rows are of one class:UserWarning")
 def test_a_text_alone_offers_no_choices():
     tokenizer, rows = (
         networks.tokenizer(),

@@ -62,3 +62,29 @@ def test_an_error_leaves_what_was_there(tmp_path):
     with replacing(tmp_path / "out", ("a",), "a test") as fresh:
         (fresh / "a").write_text("new")
     assert (tmp_path / "out" / "a").read_text() == "new"
+
+
+def test_what_a_link_points_to_is_replaced_and_the_link_stays(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "ahead").symlink_to(tmp_path / "nothing yet")
+    for name, real in (("link", "real"), ("link", "real"), ("ahead", "nothing yet")):
+        with replacing(tmp_path / name, ("a",), "a test") as fresh:
+            (fresh / "a").write_text("new")
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / real / "a").read_text() == "new"
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize("name", [".", "", "../here"])
+def test_the_working_directory_is_not_replaced(tmp_path, monkeypatch, name):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with (
+        pytest.raises(CheckpointError, match=r"is the working directory.*name a folder in it"),
+        replacing(name, (), "a"),
+    ):
+        pytest.fail("the block ran")
+    with replacing("../other/", (), "a test") as fresh:
+        (fresh / "a").write_text("new")
+    assert (tmp_path / "other" / "a").read_text() == "new"

@@ -159,6 +159,7 @@ UNEVEN = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:no temperature is best:UserWarning")
 def test_rows_with_fewer_choices_share_nothing_with_labels_that_they_lack(llama, tokenizer):
     options = {"tokenizer": tokenizer, "progress": False, "targets": ["q_proj", "v_proj"]}
     posterior = bayespeft.fit(llama, UNEVEN, "laplace_lora", train=TrainConfig(steps=3, batch_size=4), **options)

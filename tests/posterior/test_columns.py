@@ -29,6 +29,7 @@ def renamed(rows: Any, **names: str) -> list[dict[str, Any]]:
     return [{names.get(name, name): value for name, value in row.items()} for row in rows]
 
 
+@pytest.mark.filterwarnings("ignore:no temperature is best:UserWarning")
 def test_columns_are_said_once_and_remembered(bert: Any, sentences: Any, tokenizer: Any, tmp_path: Path) -> None:
     expected = fit(bert, sentences, tokenizer)
     own, said = renamed(sentences, text="body", label="gold"), {"text": "body", "label": "gold"}

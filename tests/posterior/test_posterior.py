@@ -39,6 +39,7 @@ def folder(path: Path, rows: dict[str, list[dict[str, Any]]], *splits: str) -> s
     return str(path)
 
 
+@pytest.mark.filterwarnings("ignore:no temperature is best:UserWarning")
 def test_a_name_means_the_validation_split_where_something_is_calibrated(tmp_path, posterior, rows):
     name, held = folder(tmp_path, rows, "train", "validation", "test"), rows["validation"]
     assert posterior.with_temperature(name).temperature == posterior.with_temperature(held).temperature

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import bayespeft
 from bayespeft import TrainConfig
-from bayespeft.errors import DataError
+from bayespeft.errors import ConfigError, DataError
 from bayespeft.prediction.temperature import GRID, HIGHEST, LOWEST, fit_temperature
 from tests.report.predictions import drawn
 
@@ -83,6 +83,21 @@ def test_rows_that_are_all_right_have_no_temperature_and_are_told_of(mlp, xy):
     # One row of which another class is as probable says how far to go.
     labels = found.probs[some].argsort(1)[:, -1].index_put((torch.tensor([0]),), found.probs[some[0]].argsort()[1])
     assert LOWEST < posterior.with_temperature((xy[0][some], labels)).temperature <= HIGHEST
+
+
+def test_labels_that_go_against_the_predictions_are_told_of(mlp, xy):
+    posterior = bayespeft.fit(mlp, xy, "mle", **OPTIONS)
+    with pytest.warns(UserWarning, match="no temperature is best for these 60 rows, whose labels go against"):
+        tempered = posterior.with_temperature((xy[0], (posterior.predict(xy).probs.argmax(1) + 1) % 3))
+    assert tempered.temperature == pytest.approx(HIGHEST)
+
+
+@pytest.mark.parametrize("temperature", [-1.0, 0.0, float("inf"), float("nan")])
+def test_a_temperature_that_is_none_is_refused(mlp, xy, temperature):
+    posterior = bayespeft.fit(mlp, xy, "mle", **OPTIONS)
+    posterior.temperature = temperature
+    with pytest.raises(ConfigError, match="it divides logits, so a positive number is needed"):
+        posterior.predict(xy)
 
 
 def test_where_nothing_decides_it_is_one():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import pyro.distributions as dist
@@ -16,6 +15,7 @@ from bayespeft.errors import DataError
 from bayespeft.likelihoods import class_weight as by_class
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.predictive.categorical import CategoricalAverage, Predictive, log_likelihood
+from bayespeft.utils.warned import warn
 
 C = TypeVar("C", bound="Categorical")
 Weight = Annotated[float, Field(ge=0)]
@@ -119,11 +119,10 @@ class Categorical(Likelihood):
         """Warn of rows that are all of one class: what tells it from the others is not learned."""
         if whole and len(labels) > 1 and bool((labels == labels[0]).all()):
             only = int(labels[0])
-            warnings.warn(
+            warn(
                 f"all {len(labels):,} training rows are of one class, {self._called[only] if self._called else only}, so that "
                 "nothing is learned of what tells it from others. Where rows stand class by class, shuffle them before a part "
                 "is taken.",
-                stacklevel=2,
             )
 
     def expected_log_likelihood(self, mean: Tensor, variance: Tensor, labels: Tensor) -> Tensor:

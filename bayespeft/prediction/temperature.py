@@ -52,11 +52,10 @@ def warn_of_bounds(nll: Callable[[float], float], temperature: float, rows: int)
             "those: pass more rows, among them some that are answered wrongly.",
         )
     elif temperature > HIGHEST * (1 - 1e-6):
-        warnings.warn(
+        warn(
             f"no temperature is best for these {rows} rows, whose labels go against the predictions: higher is always better, "
             f"and {temperature:.3g}, the highest, leaves predictions that say next to nothing. See whether these labels are "
             "numbered as those of the training rows are, and whether the network has learned anything yet.",
-            stacklevel=2,
         )
 
 

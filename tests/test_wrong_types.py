@@ -87,7 +87,7 @@ class World:
             },
             "from_pretrained": {"name": self.folder / "posterior", "model": self.network},
             "load": {"directory": self.folder / "posterior", "model": self.network},
-            "import_lora": {"directory": self.folder / "lora", "model": self.network, "classes": 2},
+            "import_lora": {"lora": self.folder / "lora", "model": self.network, "classes": 2},
             "decompose": {"matrix": self.x},
             "evaluate": {"probs": torch.full((4, 2), 0.5), "labels": [0, 1, 1, 0]},
             "methods": {},

@@ -22,6 +22,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from bayespeft.errors import CheckpointError
+from bayespeft.io.peft_live import is_live, read_live
 from bayespeft.layers.fingerprint import digest
 from bayespeft.layers.layer import Layer, all_layers
 from bayespeft.utils.files import digest as file_digest
@@ -58,13 +59,13 @@ class LoraPair:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PeftLora:
-    """What a peft directory says of a network.
+    """What a LoRA of peft says of a network.
 
     Attributes:
         pairs: the low-rank change of each adapted layer, by the layer's name, in the network's order.
         whole: for each linear layer that was saved whole, and differs from the network's own, its weight "W" (m, n) and
             its bias "b" (m,) where it has one; float32.
-        files: SHA-256 of each file as it was read, in hexadecimal digits, as `sha256sum` has it.
+        files: SHA-256 of each file as it was read, in hexadecimal digits, as `sha256sum` has it; none where it was in memory.
     """
 
     pairs: dict[str, LoraPair]
@@ -72,14 +73,19 @@ class PeftLora:
     files: dict[str, str]
 
 
-def read_lora(directory: str | os.PathLike[str], model: nn.Module) -> PeftLora:
-    """Read a LoRA that peft's `save_pretrained` wrote, for the network that it was trained on.
+def read_lora(source: Any, model: nn.Module) -> PeftLora:
+    """Read a LoRA for the network that it was trained on.
+
+    Args:
+        source: the folder that peft's `save_pretrained` wrote, or a `peft.PeftModel`.
+        model: the network, without it.
 
     Raises:
-        CheckpointError: a file is missing, damaged or a pickle; the adapter is more than a LoRA on linear layers; or a
-            layer is missing in the network or has another shape, or numbers of another kind.
+        ConfigError: several adapters of a PeftModel are active. CheckpointError: a file is missing, damaged or a pickle; the
+            adapter is more than a LoRA on linear layers; or a layer is missing in the network or has another shape, or
+            numbers of another kind.
     """
-    config, tensors, files = _read_files(Path(directory))
+    config, tensors, files = (*read_live(source), {}) if is_live(source) else _read_files(Path(source))
     _check_config(config)
     layers = all_layers(model)
     halves: dict[str, dict[str, Tensor]] = {}
@@ -101,7 +107,8 @@ def read_lora(directory: str | os.PathLike[str], model: nn.Module) -> PeftLora:
         else:
             others[name] = value
     if not halves:
-        raise CheckpointError(f"'{Path(directory) / TENSORS}' holds no tensor that ends in lora_A.weight.")
+        where = "the PeftModel" if is_live(source) else f"'{Path(source) / TENSORS}'"
+        raise CheckpointError(f"{where} holds no tensor that ends in lora_A.weight.")
     for name in halves:
         _check_layer(name, layers, model, config)
     pairs = {name: _pair(halves[name], layer, config) for name, layer in layers.items() if name in halves}

@@ -94,8 +94,8 @@ def _check_foreign(model: nn.Module) -> None:
             raise AttachError(
                 f"the network carries adapters of peft already ({where} is a {type(module).__name__}), which would be taken "
                 "for its layers. Make them part of the weights with model.merge_and_unload(), or leave them out with "
-                "model.unload(); to build on a saved LoRA, read it onto the base with bayespeft.import_lora(directory, base) "
-                "and pass start=."
+                "model.unload(); to build on this LoRA, read it onto the base, loaded once more, with "
+                "bayespeft.import_lora(model, base), and pass start=."
             )
         if "FullyShardedDataParallel" in type(module).__name__:
             raise AttachError(

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file, save_file
 
 import bayespeft
@@ -40,6 +40,39 @@ class TestImport:
         assert heads == {"classifier"}
         assert posterior.report(sentences).n == 24
         assert all(torch.equal(value, before[name]) for name, value in bert.state_dict().items())
+
+    @pytest.mark.parametrize("active", ["default", "second"])
+    def test_a_network_of_peft_in_memory_is_its_files(self, active, bert, tokenizer, sentences, tmp_path):
+        options = {"use_rslora": True, "rank_pattern": {"query": 2}, "alpha_pattern": {"value": 3}}
+        network = peft_trained(bert, tmp_path, task_type="SEQ_CLS", target_modules=["query", "value"], **options)
+        if active == "second":
+            other = LoraConfig(task_type="SEQ_CLS", r=3, target_modules=["key"], init_lora_weights=False)
+            network.add_adapter("second", other)
+            network.set_adapter("second")
+            network.save_pretrained(tmp_path, selected_adapters=["second"])
+        saved = bayespeft.import_lora(tmp_path / active.replace("default", ""), bert, tokenizer=tokenizer)
+        posterior = bayespeft.import_lora(network, bert, tokenizer=tokenizer)
+        expected = posterior.predict(sentences).log_probs
+        assert torch.equal(expected, saved.predict(sentences).log_probs)
+        close(expected, log_probs(network, posterior, sentences))
+        assert not posterior.imported
+        with torch.no_grad():  # whoever trains on changes nothing of it
+            for parameter in network.parameters():
+                parameter.add_(1.0)
+        assert torch.equal(expected, posterior.predict(sentences).log_probs)
+        posterior.save(tmp_path / "posterior")
+        again = bayespeft.load(tmp_path / "posterior", bert, tokenizer=tokenizer)
+        assert torch.equal(expected, again.predict(sentences).log_probs)
+
+    def test_networks_in_memory_that_can_not_be_read_are_told(self, bert, tokenizer, sentences, tmp_path):
+        network = peft_trained(bert, tmp_path, task_type="SEQ_CLS", target_modules=["query"])
+        with pytest.raises(ConfigError, match="load the base once more"):
+            bayespeft.import_lora(network, network.get_base_model(), tokenizer=tokenizer)
+        network = peft_trained(bert, tmp_path, target_modules=["query"])
+        network.add_adapter("second", LoraConfig(target_modules=["key"]))
+        network.base_model.set_adapter(["default", "second"])
+        with pytest.raises(ConfigError, match="has the adapters 'default', 'second' active"):
+            bayespeft.import_lora(network, bert, tokenizer=tokenizer)
 
     def test_head_of_two_layers(self, roberta, tokenizer, sentences, tmp_path):
         network = peft_trained(roberta, tmp_path, task_type="SEQ_CLS", target_modules=["query"])

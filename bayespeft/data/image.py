@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,18 @@ from bayespeft.errors import DataError
 
 # What a pixel is at most: processors divide by it.
 BRIGHTEST = 255
+
+
+def several(value: Any) -> list[Any]:
+    """Return the images of a row: those in a list, or the one that it is, which may be a list of numbers or of its planes."""
+    return list(value) if isinstance(value, (list, tuple)) and value and not _of_numbers(value) else [value]
+
+
+def _of_numbers(value: Any) -> bool:
+    """Whether a value is a number, lists of them, or a list of planes of one image."""
+    if isinstance(value, (list, tuple)):
+        return all(map(_of_numbers, value[:1]))
+    return isinstance(value, Real) or getattr(value, "ndim", 3) < 3
 
 
 def as_image(value: Any, number: int, grey: bool, rescales: bool) -> Any:
@@ -28,6 +41,11 @@ def as_image(value: Any, number: int, grey: bool, rescales: bool) -> Any:
     Raises:
         DataError: it is none of these, or its pixels are on another scale.
     """
+    if len(several(value)) > 1 or several(value)[0] is not value:
+        raise DataError(
+            f"column {IMAGE!r} of row {number} is a list of {len(value)} images, and one is read here: leave one, or make rows "
+            "of the others. Several are read beside a question, by a network that takes them with the text."
+        )
     if isinstance(value, Mapping) and set(value) >= {"bytes", "path"}:
         raise DataError(
             f"column {IMAGE!r} of row {number} is a file that is not decoded: data.cast_column('image', datasets.Image()) "

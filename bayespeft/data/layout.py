@@ -17,6 +17,7 @@ from bayespeft.data.columns import (
     LABELS,
     MEDIA,
     PROCESSED,
+    QUESTION,
     TAGS,
     TOKENS,
     WORDS,
@@ -39,6 +40,8 @@ PAIRS = (
 SINGLES = ("sentence", "content", "review")
 QUESTIONS = ("question_stem",)
 IMAGES = ("img",)
+# Beside a question, a list of images is called so; nothing else reads several.
+SEVERAL = "images"
 _LABELS = {*LABELS, *TAGS}
 ANSWERS = ("answerKey", "label_text", "gold_label")
 
@@ -103,6 +106,8 @@ def layout_of(first: Row, columns: Columns, remembered: Columns, labelled: bool)
     labels = label_columns(have)
     names = {labels[0] if ours in _LABELS.difference(labels) else ours: theirs for ours, theirs in names.items()}
     images = {} if IMAGE in have or isinstance(first.get(IMAGES[0]), str) else _one(IMAGE, IMAGES, first)
+    asked = not have.isdisjoint((QUESTION, *QUESTIONS)) and isinstance(first.get(SEVERAL), (list, tuple))
+    images = {IMAGE: SEVERAL} if asked and not images and IMAGE not in have else images
     names = {**_texts(first, have), **images, **_labels(first, have), **names}
     # That a label is where it is says that other columns of labels are not meant.
     kept = {ours: theirs for ours, theirs in names.items() if ours != theirs or ours in _LABELS}

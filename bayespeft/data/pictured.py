@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bayespeft.data.batch import Batch
 from bayespeft.data.columns import IMAGE, MASK, TOKENS, Row
+from bayespeft.data.image import several
 from bayespeft.data.media import MediaExamples
 from bayespeft.errors import DataError
 
@@ -17,30 +18,33 @@ _PROBED = 16  # rows among which two of different lengths are looked for
 
 
 class PicturedExamples(MediaExamples):
-    """Rows with an `image` and a question, for a network that reads both.
+    """Rows with an `image`, or a list of equally many each, and a question, for a network that reads both.
 
     Args:
         rows: with `image`, as for `MediaExamples`, and what the prompt is made of.
         processor: of transformers, which holds an image processor and a tokenizer.
-        prompt: a row and its number -> the prompt, with the token that stands for the image and all special tokens.
+        prompt: a row, its number and how many images it has -> the prompt, with a token that stands for each image, and all
+            special tokens.
         beside: a row and its number -> further whole numbers of the row, by the name of their column.
         limit: tokens of a prompt, at most, its image's included; None: any number.
 
     Raises:
         DataError: as `MediaExamples`; later, when a batch is read: a prompt is too long, which can't be cut without losing
-            a part of its image, or the images of a batch have unequally many patches where the network wants them in a row.
+            a part of its image, the images of a batch have unequally many patches where the network wants them in a row, a
+            row has more or fewer images than the first, or it has several, of which the processor doesn't say whose they are.
     """
 
     def __init__(
         self,
         rows: Sequence[Row],
         processor: Any,
-        prompt: Callable[[Row, int], str],
+        prompt: Callable[[Row, int, int], str],
         label: Callable[[Row, int], Any],
         beside: Callable[[Row, int], Mapping[str, int]],
         limit: int | None = None,
     ) -> None:
         super().__init__(rows, processor, label)
+        self._images = len(several(rows[0][IMAGE]))
         self._whole, self._prompt, self._beside, self._limit = processor, prompt, beside, limit
 
     def uneven(self) -> Batch | None:
@@ -51,8 +55,18 @@ class PicturedExamples(MediaExamples):
         return self._label(row, number)
 
     def _inputs(self, rows: Sequence[Row], numbers: Sequence[int]) -> dict[str, Tensor]:
-        images = self._as_images([row[IMAGE] for row in rows], numbers)
-        prompts = [self._prompt(row, number) for row, number in zip(rows, numbers, strict=True)]
+        images = [
+            self._as_images(values, [number] * len(values))
+            for row, number in zip(rows, numbers, strict=True)
+            for values in [several(row[IMAGE])]
+        ]
+        odd = next((i for i, own in enumerate(images) if len(own) != self._images), None)
+        if odd is not None:
+            raise DataError(
+                f"row {numbers[odd]} has {len(images[odd])} images and row 0 has {self._images}: rows with equally many are "
+                "read together. Pass those with other numbers by themselves, or a DataLoader of what the network takes."
+            )
+        prompts = [self._prompt(row, number, len(own)) for row, number, own in zip(rows, numbers, images, strict=True)]
         found = self._read(prompts, images, numbers)
         if self._limit is not None and found[TOKENS].shape[1] > self._limit:
             length = found[MASK].sum(1)
@@ -63,19 +77,25 @@ class PicturedExamples(MediaExamples):
         beside = [self._beside(row, number) for row, number in zip(rows, numbers, strict=True)]
         return found | {name: torch.tensor([each[name] for each in beside]) for name in beside[0]}
 
-    def _read(self, prompts: Sequence[str], images: Sequence[Any], numbers: Sequence[int]) -> dict[str, Tensor]:
+    def _read(self, prompts: Sequence[str], images: Sequence[list[Any]], numbers: Sequence[int]) -> dict[str, Tensor]:
         """Run the processor on rows together; where it lays all patches in one row, on each, for an entry of its own."""
 
-        def run(texts: Sequence[str], pictures: Sequence[Any], padding: bool) -> dict[str, Any]:
-            each = [[picture] for picture in pictures]
+        def run(texts: Sequence[str], pictures: Sequence[list[Any]], padding: bool) -> dict[str, Any]:
             return self._run(
-                self._whole, numbers, text=list(texts), images=each, padding=padding, add_special_tokens=False
+                self._whole, numbers, text=list(texts), images=list(pictures), padding=padding, add_special_tokens=False
             )
 
         found = run(prompts, images, True)
         apart = [name for name, value in found.items() if not isinstance(value, Tensor) or len(value) != len(numbers)]
         if not apart:
             return found
+        many = next((number for number, own in zip(numbers, images, strict=True) if len(own) > 1), None)
+        if many is not None:
+            raise DataError(
+                f"row {many} has several images, and {type(self._whole).__name__} gives {apart[0]!r} of all rows' images one "
+                "behind the other, so that it can't be told whose they are: give each row one image (side by side in it, say), "
+                "or pass a DataLoader of what the network takes."
+            )
         parts = [run([text], [picture], False) for text, picture in zip(prompts, images, strict=True)]
         for name in apart:
             values = [part[name] for part in parts]

@@ -74,7 +74,10 @@ def _parts(pair: Batch) -> Batch:
         return replace(pair, inputs=parts(pair.inputs) if pair.inputs.dim() > 1 else pair.inputs)
     first = pair.rows(torch.tensor([0, 0], device=pair.index.device))
     assert not isinstance(first.inputs, Tensor)
-    own = {name: parts(value) for name, value in pair.inputs.items() if name in CONTENT and value.dim() > 1}
+    read = [name for name, value in pair.inputs.items() if name in CONTENT and value.dim() > 1]
+    # Where the tokens of an image stand, and how many, is the network's to check: beside an image, tokens stay as they are.
+    mixed = [name for name in read if name != TOKENS] or read
+    own = {name: parts(pair.inputs[name]) for name in mixed}
     mask = first.inputs.get(MASK)
     if mask is not None and mask.dim() == 2:
         # Rows that are packed without their padding become fewer.

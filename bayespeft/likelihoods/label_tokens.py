@@ -110,7 +110,7 @@ class LabelTokens(Categorical):
         return examples
 
     def pictured(self, rows: Sequence[Row], processor: Any) -> Examples:
-        """Return rows with an image each as examples; a processor reads prompt and image together.
+        """Return rows with an image, or several, as examples; a processor reads prompt and images together.
 
         Raises:
             DataError: it can't be told where a prompt has its image.
@@ -118,7 +118,7 @@ class LabelTokens(Categorical):
         return PicturedExamples(
             rows,
             processor,
-            lambda row, i: about_image(processor, self.prompt(row, i)),
+            lambda row, i, images: about_image(processor, self.prompt(row, i), images),
             self.answer,
             lambda row, _: {OFFERED: len(row["choices"])},
             self.max_length,

@@ -25,8 +25,8 @@ def multiple_choice(question: str, choices: Sequence[str], template: str, labels
     return template.replace("{choices}", lettered).replace("{question}", question)
 
 
-def about_image(processor: Any, text: str) -> str:
-    """Return a prompt about an image as a processor's chat template writes it, or behind the token that stands for the image.
+def about_image(processor: Any, text: str, images: int = 1) -> str:
+    """Return a prompt about images as a processor's chat template writes it, or behind the tokens that stand for them.
 
     Special tokens in front are those of the template, or of the tokenizer where it has none; behind there are none.
 
@@ -34,7 +34,7 @@ def about_image(processor: Any, text: str) -> str:
         DataError: the processor has neither a template nor a token for images.
     """
     if getattr(processor, "chat_template", None):
-        content = [{"type": "image"}, {"type": "text", "text": text}]
+        content = [*[{"type": "image"}] * images, {"type": "text", "text": text}]
         messages = [{"role": "user", "content": content}]
         return str(processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
     image = getattr(processor, "image_token", None)
@@ -44,7 +44,7 @@ def about_image(processor: Any, text: str) -> str:
             "its image: set processor.chat_template, or pass a DataLoader of what the network takes."
         )
     front = processor.tokenizer.convert_ids_to_tokens(added(processor.tokenizer)[0])
-    return "".join(front) + str(getattr(image, "content", image)) + "\n" + text
+    return "".join(front) + str(getattr(image, "content", image)) * images + "\n" + text
 
 
 def answer_tokens(tokenizer: Any, prompt: str, answers: Sequence[str]) -> tuple[int, ...]:

@@ -215,6 +215,38 @@ def test_images_that_come_as_patches_in_a_row_have_equally_many(rows):
         posterior.predict([rows[0], {**rows[1], "image": picture(1, (40, 8))}])
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_row_may_have_several_images(side, rows):
+    """Of a network whose processor gives each row its own; layers of its eyes see an image a row, and group them."""
+    network, processor = idefics3(side)
+    more = [
+        {"images": [row["image"], picture(100 + i)], **{k: v for k, v in row.items() if k != "image"}}
+        for i, row in enumerate(rows)
+    ]
+    posterior = bayespeft.fit(network, more, tokenizer=processor, **TRAIN)
+    found = posterior.predict(more, draws=3)
+    alone = posterior.predict(more, draws=3, batch_size=1)
+    torch.testing.assert_close(alone.log_probs, found.log_probs, atol=1e-5, rtol=1e-4)
+    other = [{**row, "images": [row["images"][0], picture(200)]} for row in more]
+    assert (posterior.predict(other, draws=3).probs - found.probs).abs().amax(1).min() > 1e-4
+    row = more[1]
+    text = f"[CLS]<image><image>\nQuestion: {row['question']}\nA. good\nB. bad\nAnswer:"
+    inputs = processor(text=[text], images=[row["images"]], add_special_tokens=False, return_tensors="pt")
+    with torch.no_grad():
+        logits = posterior.merged_model()(**inputs).logits[0, -1, list(posterior.likelihood.token_ids[:2])]
+    expected = logits.double().softmax(-1)
+    torch.testing.assert_close(posterior.predict([row], draws=0).probs[0, :2], expected, atol=1e-5, rtol=1e-4)
+    with pytest.raises(DataError, match="row 1 has 1 images and row 0 has 2"):
+        posterior.predict([more[0], {**more[1], "images": [picture(1)]}])
+
+
+def test_several_images_whose_row_nobody_says_are_refused_by_name(rows):
+    network, processor = llava()
+    more = [{**row, "image": [row["image"], picture(50)]} for row in rows]
+    with pytest.raises(DataError, match=r"has several images, and .* gives 'pixel_values' of all rows' images one"):
+        bayespeft.fit(network, more, tokenizer=processor, **TRAIN)
+
+
 def test_an_own_loop_reads_them_and_columns_may_be_called_otherwise(rows):
     network, processor = llava()
     named = [{"photo": row["image"], **{k: v for k, v in row.items() if k != "image"}} for row in rows]

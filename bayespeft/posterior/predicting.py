@@ -51,7 +51,7 @@ class Predicting(Fitted):
         prediction: Literal["sampled", "linearised", "auto"] | None = None,
         batch_size: Count = 32,
         keep_draws: bool = False,
-        shared: bool = False,
+        shared: bool | Literal["draws"] = False,
         columns: Columns | None = None,
     ) -> Any:
         """Average the predictions of posterior draws.
@@ -78,7 +78,8 @@ class Predicting(Fitted):
             batch_size: examples per pass.
             keep_draws: also return each draw's log-probabilities, or its means where labels are quantities.
             shared: each process of torch's process group runs a share of the batches; all of them call this with the same
-                data, and get the whole. In one process it changes nothing.
+                data, and get the whole. "draws": a share of the draws of each batch, for few rows. In one process it changes
+                nothing.
             columns: which column of the rows is which, as for `bayespeft.fit`; None: as was said there.
 
         Returns:

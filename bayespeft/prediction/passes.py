@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +18,7 @@ from bayespeft.prediction.prefix import Prefix
 from bayespeft.prediction.rounds import SameRounds
 from bayespeft.prediction.trunk import Trunk
 from bayespeft.predictive.average import Average, Rows
-from bayespeft.utils.processes import shared_out
+from bayespeft.utils.processes import shared_out, world_size
 from bayespeft.variational.adapted import Adapted
 
 
@@ -27,12 +29,13 @@ class Passes:
     Attributes:
         adapted: the network, its hooks switched on.
         temperature: divides the logits of each draw.
-        shared: each process of torch's process group runs a share of the batches, and all get the whole.
+        shared: each process of torch's process group runs a share of the batches, or of the "draws" of each batch, and all
+            get the whole.
     """
 
     adapted: Adapted
     temperature: float
-    shared: bool
+    shared: bool | Literal["draws"]
 
     def run(
         self,
@@ -60,8 +63,8 @@ class Passes:
         """
         if self.shared and any(hasattr(parameter, "full_tensor") for parameter in self.adapted.model.parameters()):
             raise ConfigError(
-                "shared=True gives each process batches of its own, and the network is sharded, so that all processes must run "
-                "the same passes: leave it out, and predict the same data in every process."
+                f"shared={self.shared!r} gives each process passes of its own, and the network is sharded, so that all must "
+                "run the same passes: leave it out, and predict the same data in every process."
             )
         trunk, prefix = Trunk(self.adapted), Prefix(self.adapted)
 
@@ -71,24 +74,37 @@ class Passes:
                     rounds.check(number, batch)
                 yield batch
 
-        def outputs(batch: Batch) -> Iterator[tuple[Tensor, Rows, int]]:
-            return self._outputs(batch, values, draws, folding, trunk, prefix)
+        def outputs(part: tuple[Batch, int, int]) -> Iterator[tuple[Tensor, Rows, int]]:
+            batch, first, last = part
+            return self._outputs(batch, values, first, last, folding, trunk, prefix)
 
-        for found in shared_out(read(), lambda batch: list(outputs(batch))) if self.shared else map(outputs, read()):
+        whole = max(draws, 1)
+        shares = _shares(whole, world_size()) if self.shared == "draws" else [(0, whole)]
+        parts = ((batch, *share) for batch in read() for share in shares)
+        for found in shared_out(parts, lambda part: list(outputs(part))) if self.shared else map(outputs, parts):
             for part in found:
                 average.add(*part)
         trunk.release()
         self.adapted.attachment.bind({})
 
     def _outputs(
-        self, batch: Batch, values: dict[str, Tensor], draws: int, folding: Folding, trunk: Trunk, prefix: Prefix
+        self,
+        batch: Batch,
+        values: dict[str, Tensor],
+        first: int,
+        last: int,
+        folding: Folding,
+        trunk: Trunk,
+        prefix: Prefix,
     ) -> Iterator[tuple[Tensor, Rows, int]]:
-        """Yield outputs (some draws, rows, ...) of a batch, on the CPU, its rows, and the number of the first draw."""
+        """Yield outputs (some draws, rows, ...) of a batch, on the CPU, its rows, and the number of the first draw.
+
+        Draws are `first`, `first` + 1, ..., `last` - 1; the mean counts as one.
+        """
         moved = batch.to(self.adapted.device)
-        first = 0
-        while first < max(draws, 1):
+        while first < last:
             before = folding.allocated()
-            size = min(folding.size(len(batch)), max(draws, 1) - first)
+            size = min(folding.size(len(batch)), last - first)
             chunk = {name: value[first : first + size] for name, value in values.items()}
             try:
                 logits = self._logits(moved, chunk, size, trunk, prefix)
@@ -128,3 +144,9 @@ class Passes:
         labels = batch.labels.cpu()
         self.adapted.likelihood.check_labels(labels, outputs)
         return replace(rows, labels=self.adapted.likelihood.observed(labels))
+
+
+def _shares(draws: int, count: int) -> list[tuple[int, int]]:
+    """Return the first draw of each of so many shares, and the first one behind it; shares without a draw are left out."""
+    ends = [draws * k // count for k in range(count + 1)]
+    return [(first, last) for first, last in pairwise(ends) if first < last]

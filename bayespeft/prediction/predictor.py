@@ -51,12 +51,12 @@ class Predictor:
     Attributes:
         adapted: the network, its hooks switched on, and the posterior.
         temperature: divides the logits of each draw.
-        shared: each process of torch's process group runs a share of the batches, and all get the whole.
+        shared: as for `Passes`.
     """
 
     adapted: Adapted
     temperature: float = 1.0
-    shared: bool = False
+    shared: bool | Literal["draws"] = False
 
     def __post_init__(self) -> None:
         if not 0 < self.temperature < math.inf:

@@ -80,14 +80,16 @@ def train(rank: int, method: str, saved: Path | None = None, first: bool = False
         "values": posterior.joint_guide.state_dict(),
         "terms": terms,
         "probs": shared(posterior, data) if saved is None else None,
+        "by_draws": shared(posterior, data, "draws") if saved is None else None,
         "refused": "" if saved is None else refused(posterior, data),
         "alone": posterior.predict(data, draws=4, batch_size=7).probs,
+        "five": posterior.predict(data, draws=5, batch_size=7).probs,
     }
 
 
-def shared(posterior: Any, data: Any) -> torch.Tensor:
-    """Predict, each process a share of the rows."""
-    found: torch.Tensor = posterior.predict(data, draws=4, batch_size=7, shared=True).probs
+def shared(posterior: Any, data: Any, how: Any = True) -> torch.Tensor:
+    """Predict, each process a share of the rows, or of the draws."""
+    found: torch.Tensor = posterior.predict(data, draws=5 if how == "draws" else 4, batch_size=7, shared=how).probs
     return found
 
 

@@ -125,7 +125,8 @@ def fit(
         device: move the network there first; by default it stays where it is.
         progress: show a progress bar on standard error.
         checkpoint: a directory for the state of the training. If it holds that of the same fit, training goes on from
-            there, and on the same machine ends bit-equal to one that was never interrupted. It serves one fit at a time.
+            there, and on the same machine with as many threads ends bit-equal to one that was never interrupted; elsewhere it
+            goes on from the same numbers (see the guide on threads for how near). It serves one fit at a time.
             SIGINT (Ctrl-C) and SIGTERM finish the step, write the state, say so, and end with KeyboardInterrupt or
             SystemExit(143); a second one does not wait.
         checkpoint_every: optimiser steps between two such states.
@@ -182,7 +183,8 @@ def fit(
             if merged is not None:
                 safe.enter_context(merged.undone_on_error())
             judges = _validation(problem, validation, tokenizer, source.columns)
-            states = None if checkpoint is None else States(checkpoint, checkpoint_every, method, model)
+            begun = "" if start is None else start._digest()
+            states = None if checkpoint is None else States(checkpoint, checkpoint_every, method, model, begun)
             begin = time.perf_counter()
             with PeakMemory(problem.device) as memory:
                 problem = warmed_up(problem, assembly.method.guide)

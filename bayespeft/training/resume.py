@@ -2,7 +2,8 @@
 
 The state is all that decides what comes next: variational parameters, the optimiser's moments, the learning-rate schedule,
 random states, what was merged into the weights, and the records so far. The order of the data is replayed from its seed.
-A run that is resumed on the same machine is bit-equal to one that was never interrupted.
+A run that is resumed on the same machine, with as many threads, is bit-equal to one that was never interrupted. Elsewhere it
+goes on from the same numbers, and sums round otherwise from there on.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from torch import nn
 
 from bayespeft.data.examples import Examples
 from bayespeft.errors import CheckpointError, ConfigError, FileError
-from bayespeft.layers.fingerprint import digest, fingerprint
+from bayespeft.layers.architecture import NUMBERS
+from bayespeft.layers.factors import StackedFactor
+from bayespeft.layers.fingerprint import fingerprint
 from bayespeft.methods.base import Method
 from bayespeft.training.problem import Problem
 from bayespeft.training.usable import usable
@@ -113,7 +116,9 @@ class Checkpoint:
 class States:
     """The folder of a fit's states: one file for each of its runs, in their order."""
 
-    def __init__(self, directory: str | os.PathLike[str], every: int, method: Method, model: nn.Module) -> None:
+    def __init__(
+        self, directory: str | os.PathLike[str], every: int, method: Method, model: nn.Module, start: str = ""
+    ) -> None:
         """Name the folder and what the states belong to.
 
         Args:
@@ -121,10 +126,11 @@ class States:
             every: optimiser steps between two states.
             method: the settings.
             model: the network as it is before the first run: later ones may have merged into its weights.
+            start: a digest of the posterior that the fit starts at.
         """
         self._directory, self._every = Path(directory), every
         self._method = method.model_dump(mode="json")
-        self._base = fingerprint(model)
+        self._base, self._start = {name: _rounded(entry) for name, entry in fingerprint(model).items()}, start
         self._runs: list[Checkpoint] = []
         self._digest = cache(Examples.digest)
 
@@ -140,16 +146,38 @@ class States:
             problem.train.model_dump(mode="json"),
             problem.likelihood.model_dump(mode="json"),
             {p.layer.name: p.adapter.model_dump(mode="json") for p in problem.attachment.placements},
-            {stack.name: [digest(stack.init), digest(stack.center)] for stack in problem.stacks},
-            problem.seed,
-            # The key leaves heads out: one that is freshly made is in its stack as the value where training begins.
-            {name: entry for name, entry in self._base.items() if not name.startswith(_heads(problem) or ("\0",))},
+            {stack.name: [list(stack.layers), _begins(stack)] for stack in problem.stacks},
+            [problem.seed, self._start],
+            # A start brings its own heads, whatever the network's are.
+            {
+                name: entry
+                for name, entry in self._base.items()
+                if not (self._start and name.startswith(_heads(problem) or ("\0",)))
+            },
             [self._digest(problem.examples), None if validation is None else self._digest(validation)],
         ]
         path = self._directory / f"run-{len(self._runs)}.pt"
         hashed = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         self._runs.append(Checkpoint(path, self._every, hashed))
         return self._runs[-1]
+
+
+def _begins(stack: StackedFactor) -> list[list[str]]:
+    """Return what tells where training of a stack begins, layer by layer, in digits that all machines give alike.
+
+    It follows from what the key has besides. The last digits, and the signs of singular vectors, are the machine's; a state
+    brings those of the machine that wrote it.
+    """
+    tensors = (stack.init, stack.center)
+    return [[f"{size:.3e}" for size in tensor.double().flatten(1).norm(dim=1).tolist()] for tensor in tensors]
+
+
+def _rounded(entry: str) -> str:
+    """Return an entry of a fingerprint with the digits of a computed buffer that all machines give alike."""
+    if not entry.startswith(NUMBERS):
+        return entry
+    shape, _, values = entry.partition(": ")
+    return f"{shape}: {' '.join(f'{float(value):.3e}' for value in values.split())}"
 
 
 def _heads(problem: Problem) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from bayespeft.adapters.random_subspace import RandomSubspace
 from bayespeft.errors import AttachError, CheckpointError, ConfigError, GuideError
 from bayespeft.io import checkpoint
 from tests.layers.merging import MERGING, fit, weights
+from tests.training.resumed import killed_after
 
 
 @pytest.mark.parametrize("method", MERGING)
@@ -171,27 +172,6 @@ def test_later_fits_build_on_a_merged_point(mlp, xy, tmp_path):
     )
 
 
-class Killed(Exception):
-    """What ends a training run from outside."""
-
-
-def killed_after(monkeypatch, done: int, train) -> None:
-    """Kill a run right after it has written the state of so many steps."""
-    from bayespeft.training import loop as svi
-
-    original = svi.Checkpoint.write
-
-    def dies(self, state):
-        original(self, state)
-        if state["done"] >= done:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(svi.Checkpoint, "write", dies)
-        with pytest.raises(Killed):
-            train()
-
-
 class TestOneNetworkSeveralPosteriors:
     def test_a_merge_makes_older_posteriors_refuse_and_leaves_them_saveable(self, mlp, xy, tmp_path):
         base = copy.deepcopy(mlp)
@@ -305,6 +285,15 @@ class TestResume:
         fit(mlp, xy, "mle", adapter="lora", start=starts[0], checkpoint=tmp_path / "b")
         with pytest.raises(CheckpointError, match="another fit"):
             fit(mlp, xy, "mle", adapter="lora", start=starts[1], checkpoint=tmp_path / "b")
+
+    def test_a_start_counts_to_the_last_element(self, mlp, xy, tmp_path):
+        start = fit(mlp, xy, "mle", adapter="lora", seed=1)
+        fit(mlp, xy, "mle", adapter="lora", start=start, checkpoint=tmp_path)
+        fit(mlp, xy, "mle", adapter="lora", start=start, checkpoint=tmp_path)
+        with torch.no_grad():
+            next(iter(start.joint_guide.state_dict().values())).view(-1)[0] += 1e-5
+        with pytest.raises(CheckpointError, match="another fit"):
+            fit(mlp, xy, "mle", adapter="lora", start=start, checkpoint=tmp_path)
 
     def test_another_fit_is_refused(self, mlp, xy, tmp_path):
         fit(mlp, xy, "melora", adapter=None, checkpoint=tmp_path, checkpoint_every=4)

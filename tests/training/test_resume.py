@@ -8,8 +8,12 @@ import random
 import pytest
 import torch
 
+import bayespeft
+from bayespeft import TrainConfig
+from bayespeft.adapters.frozen_core import FrozenCore
 from bayespeft.errors import CheckpointError
 from bayespeft.training.resume import Checkpoint
+from tests.training.resumed import fit, killed_after
 
 
 @pytest.fixture
@@ -46,3 +50,36 @@ def test_a_full_disk_is_told_and_leaves_the_state_before(state, monkeypatch):
     monkeypatch.undo()
     assert state.read()["done"] == 3
     assert os.listdir(state.path.parent) == ["run-0.pt"]
+
+
+@pytest.mark.parametrize("method", ["melora", "mle", "ensemble"])
+def test_a_fit_goes_on_with_another_number_of_threads(method, bert, tokenizer, sentences, tmp_path, monkeypatch):
+    """Matrices are decomposed, and sums are taken, with other last digits there."""
+    train = TrainConfig(steps=20, batch_size=8)
+    options = {"tokenizer": tokenizer, "train": train, "progress": False}
+    whole = bayespeft.fit(bert, sentences, method, **options).predict(sentences, draws=2).probs
+    options |= {"checkpoint": tmp_path, "checkpoint_every": 5}
+    killed_after(monkeypatch, 10, lambda: bayespeft.fit(bert, sentences, method, **options))
+    torch.set_num_threads(2)
+    resumed = bayespeft.fit(bert, sentences, method, **options).predict(sentences, draws=2).probs
+    torch.testing.assert_close(resumed, whole, atol=1e-4, rtol=0)
+
+
+def test_a_state_brings_its_own_frames(mlp, xy, tmp_path, monkeypatch):
+    """What another machine decomposes to, as here in another order, has no part in a fit that goes on."""
+    svd = torch.linalg.svd
+
+    def other(matrix, full_matrices=True):
+        left, values, right = svd(matrix, full_matrices)
+        order = [1, 0, *range(2, len(values))]
+        return left[:, order], values[order], right[order]
+
+    adapter = FrozenCore(r=3, alpha=6)
+    whole = fit(mlp, xy, adapter=adapter).predict(xy, draws=2).probs
+    killed_after(monkeypatch, 4, lambda: fit(mlp, xy, tmp_path, adapter=adapter, checkpoint_every=2))
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.linalg, "svd", other)
+        resumed = fit(mlp, xy, tmp_path, adapter=adapter)
+        elsewhere = fit(mlp, xy, adapter=adapter)
+    torch.testing.assert_close(resumed.predict(xy, draws=2).probs, whole, atol=1e-6, rtol=0)
+    assert not torch.allclose(elsewhere.predict(xy, draws=2).probs, whole, atol=1e-6, rtol=0)

@@ -11,11 +11,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 from torch.func import vjp, vmap
 
@@ -161,8 +161,9 @@ class WeightCovariance:
             total.addmm_(columns.mT, columns)
         return total
 
-    def as_linear_operator(self) -> LinearOperator:
-        """Return it as scipy's symmetric operator on float64 arrays."""
+    def as_linear_operator(self) -> Any:
+        """Return it as a symmetric `scipy.sparse.linalg.LinearOperator` on float64 arrays."""
+        from scipy.sparse.linalg import LinearOperator  # slow to import
 
         def act(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
             return self.matmat(torch.tensor(vectors).reshape(self.shape[0], -1)).numpy().reshape(vectors.shape)
@@ -189,6 +190,8 @@ class WeightCovariance:
         return self._adjoint(self._forward(random_rows(1, self.width)))
 
     def _lanczos(self, k: int) -> tuple[Tensor, Tensor]:
+        from scipy.sparse.linalg import LinearOperator, eigsh  # slow to import
+
         def act(noise: NDArray[np.float64]) -> NDArray[np.float64]:
             return self._adjoint(self._forward(torch.tensor(noise).reshape(1, -1))).numpy().reshape(-1)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 
 import torch
-from scipy.optimize import brentq
 from torch import Tensor
 
 # Precisions are searched between these, which are standard deviations from 1000 to 1e-4: beyond, the data say nothing, or
@@ -44,6 +43,8 @@ def best_precision(squared_distance: float, eigenvalues: Tensor, start: float) -
         eigenvalues: of H, (P,), not negative.
         start: returned where H = 0: the data know nothing of the parameters.
     """
+    from scipy.optimize import brentq  # slow to import
+
     values = eigenvalues.double()
     if not bool((values > 0).any()):
         return start

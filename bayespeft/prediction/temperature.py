@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
 
 from bayespeft.errors import DataError
 from bayespeft.likelihoods.base import Likelihood
@@ -31,6 +30,8 @@ def fit_temperature(nll: Callable[[float], float]) -> float:
     Args:
         nll: such as `Prediction.tempered_nll` of data that training has not seen.
     """
+    from scipy.optimize import minimize_scalar  # slow to import
+
     low, high = math.log(LOWEST), math.log(HIGHEST)
     found = minimize_scalar(lambda log: nll(math.exp(log)), bounds=(low, high), method="bounded")
     # The search comes near the bounds and never reaches them.

@@ -13,8 +13,6 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
-from scipy.optimize import brentq
-
 from bayespeft.report.metric import Metric
 
 
@@ -27,6 +25,8 @@ def rank_interval(auroc: float, m: float, n: float, level: float = 0.95) -> Metr
         n: negatives, at least 1.
         level: coverage that the interval aims at.
     """
+    from scipy.optimize import brentq  # slow to import
+
     z = NormalDist().inv_cdf((1 + level) / 2)
 
     def beyond(t: float) -> float:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from scipy.optimize import brentq, minimize_scalar
 from torch import Tensor
 
 from bayespeft.likelihoods.base import Likelihood
@@ -52,6 +51,8 @@ def at_best_noise(prediction: Prediction) -> RegressionPredictive:
         prediction: of quantities, with labels and what each draw says.
     """
     assert isinstance(prediction, RegressionPredictive)
+    from scipy.optimize import minimize_scalar  # slow to import
+
     assert prediction.labels is not None
     means = prediction.mean.unsqueeze(0) if prediction.draw_means is None else prediction.draw_means.double()
     labels = prediction.labels
@@ -75,6 +76,7 @@ def beside_spread(whole: float, spread: Callable[[float], float]) -> float:
         whole: the noise of the point alone.
         spread: mean variance of the outputs over the posterior under a noise.
     """
+    from scipy.optimize import brentq  # slow to import
 
     def excess(log_noise: float) -> float:
         noise = math.exp(log_noise)

@@ -137,11 +137,17 @@ def auto_gptq(model: nn.Module) -> None:
     replaced(model, quantised)
 
 
-def fp8(model: nn.Module) -> None:
-    """transformers' own layers, made as a checkpoint's are, with its kernel's arithmetic in the place of its GPU kernel."""
-    library = importlib.import_module("transformers.integrations.finegrained_fp8")
+def eight_bit_floats() -> Any:
+    """Return transformers' module of such layers; earlier ones need a GPU to be imported, and have no backward pass."""
+    library = package("transformers.integrations.finegrained_fp8")
     if not hasattr(library, "_dequantize_fp8_weight"):
         pytest.skip("transformers' layers of eight-bit floats have no backward pass in this version")
+    return library
+
+
+def fp8(model: nn.Module) -> None:
+    """transformers' own layers, made as a checkpoint's are, with its kernel's arithmetic in the place of its GPU kernel."""
+    library = eight_bit_floats()
 
     def quantised(layer: nn.Linear) -> nn.Module:
         made = library.FP8Linear(layer.in_features, layer.out_features, (GROUP, GROUP), has_bias=layer.bias is not None)
@@ -182,7 +188,8 @@ LIBRARIES = {
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_network_of_an_installed_library(library, sentences, tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr("transformers.integrations.finegrained_fp8.fp8_linear", rounding_linear, raising=False)
+    if library == "transformers, FP8":
+        monkeypatch.setattr(eight_bit_floats(), "fp8_linear", rounding_linear)
     model, dense = wide(), all_layers(wide())
     LIBRARIES[library](model.bert)
     settings = {"tokenizer": tokenizer, "train": TrainConfig(steps=2, batch_size=4), "progress": False}
@@ -227,6 +234,7 @@ def test_a_kernel_without_a_backward_pass_is_refused(sentences, tokenizer):
 def test_a_checkpoint_that_transformers_dequantises_on_a_cpu_is_a_plain_base(tokenizer, sentences, tmp_path):
     """Where there is no kernel, transformers loads such a checkpoint into plain layers."""
     pytest.importorskip("accelerate", reason="transformers needs it for that")
+    eight_bit_floats()
     model = wide()
     state = model.state_dict()
     for name, layer in all_layers(model.bert.encoder).items():

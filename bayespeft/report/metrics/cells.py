@@ -14,16 +14,19 @@ exactly: Murphy 1973 (J. Applied Meteorology 12(4)), with the two terms that Ste
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from bayespeft.report.binning import N_BINS, Floats, Ints, bin_edges, bin_index
 from bayespeft.report.metrics.examples import example_scores
 from bayespeft.report.metrics.intervals import Deviation
 from bayespeft.report.metrics.spec import MetricSpec
 from bayespeft.report.metrics.tally import Ordered, Tally, part
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 PARTS = ("reliability", "resolution", "uncertainty", "within")
 
@@ -70,6 +73,8 @@ class Cells:
     """
 
     def __init__(self, ordered: Ordered) -> None:
+        from scipy import sparse  # slow to import
+
         scores = ordered.scores
         n, self.classes, self._bins = len(scores), scores.classes, ordered.n_bins
         self._law = scores.law

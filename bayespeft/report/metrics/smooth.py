@@ -10,7 +10,6 @@ transform, and one back for each s tried. smECE_s falls as s grows, so the fixed
 from __future__ import annotations
 
 import numpy as np
-from scipy.fft import dct, idct
 
 from bayespeft.report.binning import Floats
 
@@ -23,6 +22,8 @@ def smooth_error(residuals: Floats) -> Floats:
     Args:
         residuals: (R, cells), sum over a cell's examples of (correct - confidence) / n; the cells part [0, 1] evenly.
     """
+    from scipy.fft import dct, idct  # slow to import
+
     coefficients = dct(residuals, type=2, norm="ortho", axis=1)
     frequencies = np.pi * np.arange(residuals.shape[1])
     low, high = np.zeros((len(residuals), 1)), np.ones((len(residuals), 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import Any, TypeVar
 
@@ -159,7 +159,5 @@ def _names_of_labels(rows: Sequence[Row], outputs: tuple[str, ...]) -> tuple[str
 
 def _parts(label: Any) -> Sequence[Any]:
     """Return the labels of a row: one, or those in a list."""
-    if isinstance(label, str) or not hasattr(label, "__len__"):
-        return [label]
-    found: Sequence[Any] = label.tolist() if hasattr(label, "tolist") else label
-    return found
+    found = label.tolist() if hasattr(label, "tolist") else label  # an array or a tensor of one number gives the number
+    return [found] if isinstance(found, str) or not isinstance(found, Iterable) else list(found)

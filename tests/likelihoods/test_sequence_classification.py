@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datasets
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -95,6 +97,22 @@ def test_several_right_labels_are_refused_and_not_shared_out_by_a_softmax(bert, 
         ConfigError, match=r"problem_type is 'multi_label_classification'.*Take likelihood='multi_label'"
     ):
         bayespeft.fit(bert, rows, tokenizer=tokenizer, likelihood=likelihood, progress=False)
+
+
+@pytest.mark.parametrize("of", [torch.tensor, np.array, np.int64, float, bool, "datasets"])
+def test_labels_are_numbers_of_any_kind(of, bert, tokenizer, sentences):
+    """`with_format("torch")` makes labels tensors without dimensions."""
+    options = {"tokenizer": tokenizer, "train": bayespeft.TrainConfig(steps=1, batch_size=8), "progress": False}
+    if of == "datasets":
+        rows = datasets.Dataset.from_list(sentences).with_format("torch")
+    else:
+        rows = [{**row, "label": of(row["label"])} for row in sentences]
+    if of is float:
+        with pytest.raises(DataError, match=r"number the classes 0, 1, \.\.\. as integers"):
+            bayespeft.fit(bert, rows, **options)
+        return
+    found = bayespeft.fit(bert, rows, **options).predict(sentences, draws=1).probs
+    assert torch.equal(found, bayespeft.fit(bert, sentences, **options).predict(sentences, draws=1).probs)
 
 
 @pytest.mark.parametrize(

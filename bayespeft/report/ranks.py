@@ -15,6 +15,9 @@ from statistics import NormalDist
 
 from bayespeft.report.metric import Metric
 
+# Near 0 the standard error goes with the root of an end, which so must be as fine as numbers are there.
+FINE = 1e-24
+
 
 def rank_interval(auroc: float, m: float, n: float, level: float = 0.95) -> Metric:
     """Return an AUROC with its interval.
@@ -35,6 +38,6 @@ def rank_interval(auroc: float, m: float, n: float, level: float = 0.95) -> Metr
 
     # At the value itself nothing is beyond, nor at 0 and 1, where the standard error is 0: these are no ends.
     inside, outside = auroc * (1 - 1e-12), auroc + (1 - auroc) * 1e-12
-    low = float(brentq(beyond, 0.0, inside)) if auroc > 0 > beyond(inside) else 0.0
-    high = float(brentq(beyond, outside, 1.0)) if auroc < 1 and beyond(outside) < 0 else 1.0
+    low = float(brentq(beyond, 0.0, inside, xtol=FINE)) if auroc > 0 > beyond(inside) else 0.0
+    high = float(brentq(beyond, outside, 1.0, xtol=FINE)) if auroc < 1 and beyond(outside) < 0 else 1.0
     return Metric(auroc, min(low, auroc), max(high, auroc))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.special import ndtr
 
@@ -10,6 +10,7 @@ from bayespeft.report.metrics.detection import auroc
 from bayespeft.report.ranks import rank_interval
 
 
+@example(value=1.192092896e-07, m=54, n=61)
 @given(value=st.floats(0, 1), m=st.integers(1, 500), n=st.integers(1, 500))
 def test_ends_are_where_the_value_is_196_standard_errors_off(value: float, m: int, n: int) -> None:
     found = rank_interval(value, m, n)

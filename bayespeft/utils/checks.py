@@ -55,7 +55,9 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
             kind = signature.parameters[name].kind
             if name in hints and kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
                 bound.arguments[name] = check(f"{function.__name__}: {name}", value, hints[name])
-        return function(*bound.args, **bound.kwargs)
+        # Probabilities too small for a number are 0, which formulas heed, whatever the user has numpy do about underflow.
+        with np.errstate(under="ignore"):
+            return function(*bound.args, **bound.kwargs)
 
     return call
 

@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch import nn
 
+import bayespeft
+from bayespeft import TrainConfig
 from bayespeft.errors import ConfigError
 from bayespeft.utils.annotations import ELSEWHERE, Count, Draws, Seed, Share, Tokenizer
 from bayespeft.utils.checks import check, checked, checked_methods
@@ -154,3 +156,14 @@ def test_arrays_without_all_of_their_numbers_are_refused_alone_and_in_a_pair(val
         with pytest.raises(ConfigError, match=message):
             check("fit: data", given, Any)
     check("fit: data", (np.ma.masked_array([1.0, 2.0], [False, False]), [value]), Any)
+
+
+def test_underflow_is_no_error_here_whatever_numpy_does_about_it(mlp, xy):
+    """numpy's own default ignores it; `np.seterr(all="raise")` is usual where somebody looks for other faults."""
+    train = TrainConfig(steps=2, batch_size=20)
+    with np.errstate(all="raise"):
+        posterior = bayespeft.fit(mlp, xy, targets="all-linear", train=train, progress=False)
+        assert posterior.report(xy, draws=2, resamples=5, draws_error=True).to_html()
+        sharp = bayespeft.evaluate(np.array([[1000.0, 0, 0], [0, -1000.0, 5], [0, 3, 1]]), [1, 1, 2], logits=True)
+        assert sharp.report(resamples=5).to_html()
+        assert np.geterr()["under"] == "raise"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import typer
 
-from bayespeft.errors import ConfigError
+from bayespeft.errors import ConfigError, FileError
 from bayespeft.io.directory import check_writable
-from bayespeft.report.base import DrawnReport, Report
+from bayespeft.report.base import DrawnReport, Report, check_picture
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,16 @@ class Files:
         """Check that each can be written, before anything is computed.
 
         Raises:
-            CheckpointError: a folder can't be written to.
+            CheckpointError: a folder can't be written to. FileError: a name is that of a folder. ConfigError: the name of a
+                plot says no form of a picture.
         """
         for path in (self.html, self.json, self.csv, self.plot, *(path for _, path in self.figures)):
+            if path is not None and path.is_dir():
+                raise FileError(f"'{path}' is a folder: name a file in it.")
             if path is not None:
                 check_writable(path.parent)
+        if self.plot is not None:
+            check_picture(self.plot)
 
     def write(self, report: Report) -> None:
         """Show the report, and write what was asked for.

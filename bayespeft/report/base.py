@@ -8,9 +8,11 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bayespeft import registry
+from bayespeft.errors import ConfigError
 from bayespeft.report.context import Setup, Training
 from bayespeft.report.json_report import JsonReport
 from bayespeft.utils.checks import checked_methods
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 # The CSV leaves these parts out: they are no figures of the report.
 CONTEXT = ("quotes", "setup")
+
+# What a plot can be saved as.
+PICTURES = (".png", ".svg", ".pdf")
 
 # Callers may pass these attributes as numbers of numpy or torch, which JSON does not know.
 PLAIN = {
@@ -183,6 +188,18 @@ class DrawnReport(Report):
             self.view.plot(self, path, "svg")
         else:
             Report.to_svg(self, path, figure)
+
+
+def check_picture(path: str | os.PathLike[str]) -> str:
+    """Return the ending of a picture's name, in lower case.
+
+    Raises:
+        ConfigError: a plot can't be saved under it.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in PICTURES:
+        raise ConfigError(f"a plot can't be saved as {os.fspath(path)!r}: end the name with {', '.join(PICTURES)}.")
+    return suffix
 
 
 def _rows(value: Any, name: str) -> Iterator[tuple[str, float, float | str, float | str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -86,3 +87,17 @@ def test_too_many_names_are_refused(fitted, network, data):
     result = bp("report", fitted, network, data, "third")
     assert result.exit_code == 2
     assert "[MODEL] DATA" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "message"),
+    [
+        ("--html", ".", "is a folder: name a file in it"),
+        ("--plot", "plot.bmp", "can't be saved as .*end the name with"),
+    ],
+)
+def test_files_that_can_not_be_written_are_found_out_before_anything_is_predicted(
+    option, name, message, fitted, data, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("bayespeft.Posterior.report", lambda *_, **__: pytest.fail("predicted first"))
+    assert re.search(message, " ".join(refused("report", fitted, data, option, tmp_path / name).split()))

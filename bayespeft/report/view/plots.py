@@ -12,7 +12,6 @@ import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
@@ -22,7 +21,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from bayespeft.errors import ConfigError, DataError
+from bayespeft.errors import DataError
+from bayespeft.report.base import check_picture
 from bayespeft.report.metrics.spec import table
 from bayespeft.report.series import dots
 from bayespeft.report.view.table import capital, percent_cells, short_count
@@ -32,7 +32,6 @@ from bayespeft.utils.files import write_atomic
 if TYPE_CHECKING:
     from bayespeft.report.calibration import CalibrationReport
 
-SUFFIXES = (".png", ".svg", ".pdf")
 COLUMNS = 4
 # An x-axis of a comparison spans at least this, by the metric's unit, in the units that are drawn.
 LEAST_SPAN = {"%": 10.0, "nats": 0.2, "": 0.1}
@@ -60,9 +59,7 @@ def save(figure: Figure, path: str | os.PathLike[str], kind: str | None = None) 
     Raises:
         ConfigError: the suffix is none of these.
     """
-    suffix = Path(path).suffix.lower() if kind is None else f".{kind}"
-    if suffix not in SUFFIXES:
-        raise ConfigError(f"a plot can't be saved as {os.fspath(path)!r}: end the name with {', '.join(SUFFIXES)}.")
+    suffix = check_picture(path if kind is None else f"a.{kind}")
     buffer = io.BytesIO()
     figure.savefig(buffer, format=suffix[1:], dpi=200)
     write_atomic(path, buffer.getvalue())

@@ -48,6 +48,23 @@ def dequantised(module: nn.Module, reads: int, gives: int) -> Tensor | None:
     return None
 
 
+@torch.no_grad()
+def computes_in_half(module: nn.Module, reads: int) -> bool:
+    """Whether a layer that takes float32 gives numbers of half precision, whatever type it gives them as (AWQ's in gptqmodel).
+
+    Args:
+        module: the layer; hooks on it are passed over.
+        reads: n, the size of its input.
+    """
+    device = _device(module)
+    x = torch.randn(CHECKED, reads, generator=torch.Generator().manual_seed(0)).to(device)
+    with _as_it_was(module), torch.autocast(device.type, enabled=False):
+        found = _said(lambda: module.forward(x))
+    return found is not None and any(
+        torch.equal(found, found.to(half).float()) for half in (torch.float16, torch.bfloat16)
+    )
+
+
 @contextmanager
 def _as_it_was(module: nn.Module) -> Iterator[None]:
     """Run a layer as in training, and give it back its mode and its tensors.

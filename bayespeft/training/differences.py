@@ -41,6 +41,8 @@ def difference(path: TrainingPath, gradients: Mapping[Row, Tensor]) -> tuple[flo
     near = directions.closest(STEPS, TOLERANCE)
     if _size(near) <= TOLERANCE:
         return _size(near), TOLERANCE
+    if _size(near) <= ROUGH_TOLERANCE and path.rounds:
+        return _size(near), ROUGH_TOLERANCE
     far = directions.closest(LONG_STEPS, ROUGH_TOLERANCE)
     # A network whose differences are much the same near and far has a derivative, and that was not it; rounding leaves none.
     if _size([one - other for one, other in zip(near, far, strict=False)]) <= 0.75 * _size(near):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bayespeft.adapters.attach import LayerWeights
 from bayespeft.data.batch import Batch
+from bayespeft.layers.dequantised import computes_in_half
 from bayespeft.layers.factors import StackedFactor
 from bayespeft.layers.weights import Shared, Weight
 from bayespeft.training.problem import Problem
@@ -62,6 +63,12 @@ class TrainingPath:
         casts = self.cast and self.problem.autocast_dtype is not None
         floats = (tensor for tensor in self.problem.model.parameters() if tensor.is_floating_point())
         return not casts and all(tensor.dtype in (torch.float32, torch.float64) for tensor in floats)
+
+    @property
+    def rounds(self) -> bool:
+        """Whether an adapted layer computes in half precision inside, though all that comes and goes is float32."""
+        layers = [placement.layer for placement in self.problem.attachment.placements]
+        return any(layer.packed and computes_in_half(layer.module, layer.in_features) for layer in layers)
 
     def projected(self, outputs: Tensor) -> Tensor:
         """Return a random sum of outputs: one number that depends on all of them."""

@@ -8,6 +8,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import BertConfig, BertForSequenceClassification
+
+from bayespeft.testing.networks import SIZES, SPREAD
 
 
 class WholeNumbers(nn.Module):
@@ -54,6 +57,13 @@ class Casting(WholeNumbers):
         precision = x.dtype if x.dtype in (torch.float16, torch.bfloat16) else torch.float16
         self.scales = self.scales.to(precision)
         return super().forward(x)
+
+
+class HalfInside(WholeNumbers):
+    """As AWQ's in gptqmodel: whatever comes, it computes in float16."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.half()).to(x.dtype)
 
 
 class Dequantising(WholeNumbers):
@@ -147,6 +157,16 @@ def rounded(layer: nn.Linear, group: int, most: int = 15) -> tuple[Tensor, Tenso
     low, high = parts.amin(-1), parts.amax(-1)
     scales = ((high - low) / most).half().float()
     return scales, (-low / scales).round().clamp(0, most)
+
+
+def wide_bert(width: int) -> BertForSequenceClassification:
+    """A BERT whose layers are wide enough for whole words of four-bit numbers, the same one each time."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = BertConfig(
+            **(SIZES | {"hidden_size": width, "intermediate_size": width}), num_labels=2, initializer_range=SPREAD
+        )
+        return BertForSequenceClassification(config).eval()
 
 
 def replaced(model: nn.Module, make: Callable[[nn.Linear], nn.Module], within: str = "") -> nn.Module:

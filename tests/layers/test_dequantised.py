@@ -11,9 +11,9 @@ from torch import nn
 import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.errors import AttachError, CheckpointError
-from bayespeft.layers.dequantised import dequantised
+from bayespeft.layers.dequantised import computes_in_half, dequantised
 from bayespeft.layers.layer import all_layers, as_layer
-from tests.layers.quantised import STAND_INS, Casting, HalfPrecision, replaced
+from tests.layers.quantised import STAND_INS, Casting, Dequantising, HalfInside, HalfPrecision, WholeNumbers, replaced
 
 each = pytest.mark.parametrize("kind", STAND_INS)
 METHODS = ("mle", "melora", "blob", "laplace_lora")
@@ -56,6 +56,14 @@ def test_scales_that_follow_the_input_s_precision_are_given_back():
     assert weight.shape == (4, 6)
     assert all(value is held[name] for name, value in module.named_buffers())
     assert module.scales.dtype == torch.bfloat16
+
+
+def test_a_layer_that_computes_in_half_precision_is_told_by_its_numbers():
+    torch.manual_seed(0)
+    plain = nn.Linear(6, 4)
+    kinds = {WholeNumbers: False, Dequantising: False, HalfInside: True, Casting: False}
+    assert {kind: computes_in_half(kind(plain), 6) for kind in kinds} == kinds
+    assert not computes_in_half(HalfPrecision(plain), 6)  # it takes no float32
 
 
 def test_what_a_layer_says_is_not_believed_where_it_acts_otherwise():

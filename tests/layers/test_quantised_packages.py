@@ -12,27 +12,22 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertForSequenceClassification
 
 import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.errors import AttachError
 from bayespeft.layers.layer import all_layers
-from bayespeft.testing.networks import SIZES, SPREAD
-from tests.layers.quantised import replaced, rounded
+from tests.layers.quantised import replaced, rounded, wide_bert
 
 # What those libraries warn of on import.
 pytestmark = pytest.mark.filterwarnings("ignore::Warning")
 
-GROUP = 16  # weights of a row with one scale
+GROUP = 32  # weights of a row with one scale
 
 
 def wide() -> BertForSequenceClassification:
-    """A BERT whose layers are wide enough for a whole word of four-bit numbers, the same one each time."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = BertConfig(**(SIZES | {"hidden_size": 32}), num_labels=2, initializer_range=SPREAD)
-        return BertForSequenceClassification(config).eval()
+    return wide_bert(2 * GROUP)
 
 
 def package(name: str) -> Any:
@@ -208,6 +203,44 @@ def test_a_network_of_an_installed_library(library, sentences, tokenizer, tmp_pa
         assert torch.equal(found, again.predict(sentences, draws=2).log_probs)
 
 
+# Of the package's kernels "auto" may take one without a backward pass.
+BITS = {"bits": 4, "group_size": GROUP}
+BLOCKS = {"backend": "gptq_torch", "checkpoint_format": "gptq_v2", "block_name_to_quantize": "bert.encoder.layer"}
+STORED: dict[str, tuple[Any, str, dict[str, Any]]] = {
+    "gptq": (gptq, "bert.encoder", BLOCKS),
+    "awq": (awq, "bert", {"zero_point": True, "backend": "torch_awq", "modules_to_not_convert": ["classifier"]}),
+}
+
+
+@pytest.mark.parametrize("kind", STORED)
+def test_a_checkpoint_that_transformers_loads_with_such_layers(kind, sentences, tokenizer, tmp_path):
+    package("gptqmodel")
+    if kind == "gptq":
+        package("optimum.gptq")
+    quantise, part, settings = STORED[kind]
+    model = wide()
+    model.save_pretrained(tmp_path / "base")
+    quantise(model.get_submodule(part))
+    rewritten(tmp_path / "base", model.state_dict(), {"quant_method": kind, **BITS, **settings})
+    loaded = BertForSequenceClassification.from_pretrained(tmp_path / "base", dtype=torch.float16).eval()
+    train = TrainConfig(steps=2, batch_size=4)
+    for method in ("melora", "dora"):
+        posterior = bayespeft.fit(loaded, sentences, method, tokenizer=tokenizer, train=train, progress=False)
+        assert all(p.layer.packed for p in posterior.placements if not p.head)
+        posterior.save(tmp_path / method)
+        again = bayespeft.load(tmp_path / method, loaded, tokenizer=tokenizer)
+        found, expected = (each.predict(sentences, draws=2).log_probs for each in (again, posterior))
+        assert torch.equal(found, expected)
+
+
+def rewritten(folder: Path, state: dict[str, torch.Tensor], settings: dict[str, Any]) -> None:
+    """Put other tensors, and how they are quantised, in the place of those of a saved network."""
+    whole = {name: value.contiguous() for name, value in state.items()}
+    save_file(whole, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"quantization_config": settings}))
+
+
 def test_a_base_in_bfloat16_keeps_its_scales(sentences, tokenizer):
     """AWQ's layers take their scales into the precision of an input for good, and DoRA reads their weight at each step."""
     model = wide()
@@ -243,10 +276,8 @@ def test_a_checkpoint_that_transformers_dequantises_on_a_cpu_is_a_plain_base(tok
         state[place] = (state[place] / scale).to(torch.float8_e4m3fn)
         state[f"{place}_scale_inv"] = scale.reshape(1, 1)
     model.save_pretrained(tmp_path / "base")
-    save_file({name: value.contiguous() for name, value in state.items()}, tmp_path / "base" / "model.safetensors")
-    config = json.loads((tmp_path / "base" / "config.json").read_text())
-    method = {"quant_method": "fp8", "weight_block_size": [GROUP, GROUP], "modules_to_not_convert": ["classifier"]}
-    (tmp_path / "base" / "config.json").write_text(json.dumps(config | {"quantization_config": method}))
+    settings = {"weight_block_size": [GROUP, GROUP], "modules_to_not_convert": ["classifier"]}
+    rewritten(tmp_path / "base", state, {"quant_method": "fp8", **settings})
     loaded = BertForSequenceClassification.from_pretrained(tmp_path / "base").eval()
     layers = all_layers(loaded.bert.encoder)
     assert not any(layer.packed for layer in layers.values())

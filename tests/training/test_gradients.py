@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import nullcontext
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -22,6 +23,7 @@ from bayespeft.errors import AttachError
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.guides.point import Point
 from bayespeft.training.gradients import _check_arrived, check_gradients
+from tests.layers.quantised import HalfInside, replaced, wide_bert
 from tests.training.helpers import problem
 
 X = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
@@ -335,6 +337,25 @@ def test_a_cut_is_found_in_every_network_and_none_where_there_is_none(activation
             model(X)
         with pytest.raises(AttachError, match="is not the derivative"):
             check(model)
+
+
+class HalfAndCut(HalfInside):
+    """It hides that its output depends on its input."""
+
+    def forward(self, x):
+        return super().forward(x.detach())
+
+
+@pytest.mark.parametrize("method", ["mle", "melora"])
+def test_layers_that_compute_in_half_precision_inside_are_none_to_complain_of_and_a_cut_in_them_is(
+    method, sentences, tokenizer
+):
+    """Rounding leaves nothing of short ways, and such a network bends over long ones: those between tell."""
+    fit = partial(bayespeft.fit, tokenizer=tokenizer, train=TrainConfig(steps=1), progress=False)
+    fit(replaced(wide_bert(64), HalfInside, "bert.encoder"), sentences, method)
+    cut = replaced(wide_bert(64), HalfAndCut, "bert.encoder.layer.1.output")
+    with pytest.raises(AttachError, match="is not the derivative"):
+        fit(replaced(cut, HalfInside, "bert.encoder"), sentences, method)
 
 
 class Huge(nn.Linear):

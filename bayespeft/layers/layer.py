@@ -175,11 +175,16 @@ def sides_of(module: nn.Module) -> tuple[int, int] | None:
 
 
 def all_layers(model: nn.Module) -> dict[str, Layer]:
-    """Return every linear layer of a network by name; what a layer is made of inside is none of its own."""
+    """Return every linear layer of a network by name; what a layer is made of inside is none of its own.
+
+    Nor are those that TorchScript compiled, which take no hooks.
+    """
     layers: dict[str, Layer] = {}
     for name, module in model.named_modules():
         above = name.split(".")[:-1]
-        if any(".".join(above[:k]) in layers for k in range(len(above) + 1)):
+        if any(".".join(above[:k]) in layers for k in range(len(above) + 1)) or isinstance(
+            module, torch.jit.ScriptModule
+        ):
             continue
         if (layer := as_layer(name, module)) is not None:
             layers[name] = layer

@@ -87,7 +87,12 @@ def _no_network(model: Any) -> str:
 
 
 def _check_foreign(model: nn.Module) -> None:
-    """Refuse adapters of peft inside the network, and parameters that are shards."""
+    """Refuse adapters of peft inside the network, parameters that are shards, and networks that take no hooks."""
+    if isinstance(model, torch.jit.ScriptModule):
+        raise AttachError(
+            "the network was compiled by TorchScript (torch.jit.script, torch.jit.trace), whose modules take no adapters: pass "
+            "the module that it was made of."
+        )
     for name, module in model.named_modules():
         where = f"layer '{name}'" if name else "it"
         if type(module).__module__.startswith("peft."):

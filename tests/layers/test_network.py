@@ -122,9 +122,23 @@ def test_eager_blocks_that_overlap_end_when_the_last_one_does(mlp):
     ],
 )
 def test_what_is_no_network_is_refused_with_what_to_pass(model, complaint):
-    for use in (lambda: fitted(model), lambda: bayespeft.load("nowhere", model), lambda: bare(model)):
+    uses = [lambda: fitted(model), lambda: bare(model)]
+    # Of None `load` says which network to pass.
+    for use in uses if model is None else [*uses, lambda: bayespeft.load("nowhere", model)]:
         with pytest.raises(ConfigError, match=complaint):
             use()
+
+
+def test_what_torchscript_compiled_is_refused_whole_and_left_as_it_is_inside(mlp):
+    """Modules of TorchScript take no hooks of the kind that adapters are."""
+    for network in (torch.jit.script(mlp), torch.jit.trace(mlp, X)):
+        with pytest.raises(AttachError, match=r"was compiled by TorchScript.*pass the module that"):
+            fitted(network)
+    inside = nn.Sequential(
+        nn.Linear(5, 5), torch.jit.script(nn.Sequential(nn.Linear(5, 5), nn.Tanh())), nn.Linear(5, 2)
+    )
+    assert set(all_layers(inside)) == {"0", "2"}
+    assert [p.layer.name for p in fitted(inside.eval()).placements] == ["0", "2"]
 
 
 def test_adapters_of_peft_are_refused_wherever_they_are(bert):

@@ -21,6 +21,7 @@ from tests.fitting.own_loop import OPTIONS, TEN
     ],
     ids=["number of rows", "class weights", "weight of the KL", "prior"],
 )
+@pytest.mark.filterwarnings("ignore:class_weight counts the 60 training rows:UserWarning")
 def test_a_state_of_another_objective_is_refused(mlp, xy, size, method, change, told):
     """How long a run is, and at which rate, may change from one part of it to the next."""
     first = bayespeft.adapt(mlp, xy, 60, "melora", train=TEN, **OPTIONS)

@@ -238,7 +238,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         for target, mutant in todo:
-            if target in broken or (not arguments.all and time.monotonic() - begin > arguments.seconds):
+            if target in broken or (
+                not (arguments.all or arguments.named) and time.monotonic() - begin > arguments.seconds
+            ):
                 continue
             if (target.module, mutant.text, mutant.change) in known:
                 counts["explained"] += 1

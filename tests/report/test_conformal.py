@@ -18,12 +18,6 @@ def fit(log_probs: Any, labels: Any, **settings: Any) -> Conformal:
     return Conformal.fit(predictive(log_probs, labels), Never(), **settings)
 
 
-# The quantile
-
-
-# Scores
-
-
 # The guarantee
 
 
@@ -120,6 +114,12 @@ def test_predictions_of_other_classes_and_nan_are_refused(simulate: Any) -> None
     broken[2] = np.nan
     with pytest.raises(DataError, match="NaN at row 2"):
         found.sets(predictive(broken))
+
+
+def test_nine_of_ten_sets_hold_the_label_where_nothing_is_set(simulate: Any) -> None:
+    log_probs, labels = simulate(200, 4)
+    unset, set_ = fit(log_probs, labels), fit(log_probs, labels, alpha=0.1, method="lac", per="all", seed=0)
+    assert (unset.alpha, unset.method, unset.threshold) == (0.1, "lac", set_.threshold)
 
 
 def test_too_few_examples_promise_by_sets_of_all_classes() -> None:

@@ -62,6 +62,8 @@ FAMILIES = tuple(f"tests/gaussians/test_{name}.py" for name in (*NAMES, "outer")
 METRICS = (
     "tests/report/test_bootstrap.py",
     "tests/report/metrics/test_examples.py",
+    "tests/report/metrics/test_proper.py",
+    "tests/report/metrics/test_spec.py",
     "tests/report/test_binning.py",
     "tests/report/metrics/test_selective.py",
     "tests/report/metrics/test_calibration.py",
@@ -84,7 +86,12 @@ TARGETS = (
     Target("bayespeft.report.metrics.calibration", METRICS),
     Target(
         "bayespeft.report.metrics.detection",
-        ("tests/report/test_ood.py", "tests/report/test_detection_intervals.py", *METRICS),
+        (
+            "tests/report/metrics/test_detection.py",
+            "tests/report/test_ood.py",
+            "tests/report/test_detection_intervals.py",
+            *METRICS,
+        ),
     ),
     Target("bayespeft.report.metrics.selective", METRICS),
     Target("bayespeft.report.metrics.conformal", CONFORMAL),

@@ -128,6 +128,14 @@ def test_too_few_examples_promise_by_sets_of_all_classes() -> None:
     assert found.sets(predictive(np.log([[0.99, 0.01]]), None)).all()
 
 
+def test_a_choice_that_is_not_offered_is_in_no_set() -> None:
+    """Not even where so few rows validate that a set has all that there is; unless such a choice was right there."""
+    offered = np.log([[0.9, 0.1, 1e-300]])
+    offered[:, 2] = -1e30
+    assert fit(offered, [0]).sets(predictive(offered, None)).tolist() == [[True, True, False]]
+    assert fit(offered, [2]).sets(predictive(offered, None)).tolist() == [[True, True, True]]
+
+
 def test_certain_right_predictions_get_sets_of_one(simulate: Any) -> None:
     with np.errstate(divide="ignore"):
         logs = np.log(np.tile(np.eye(3), (10, 1)))

@@ -14,6 +14,8 @@ from scipy.stats import entropy
 from sklearn.metrics import brier_score_loss, log_loss
 
 from bayespeft.report import metrics
+from bayespeft.report.metrics.proper import _skill_error
+from bayespeft.report.metrics.tally import Tally
 from tests.report.metrics.by_hand import ALL, logs
 
 
@@ -63,3 +65,17 @@ def test_nll_and_brier_are_proper(truth: Any, guess: Any) -> None:
     of_guess = metrics.example_scores(np.tile(np.log(guess), (4, 1)), np.arange(4))
     assert truth @ (of_guess.nll - of_truth.nll) == pytest.approx(float(entropy(truth, guess)), abs=1e-12)
     assert truth @ (of_guess.brier - of_truth.brier) == pytest.approx(((truth - guess) ** 2).sum(), abs=1e-12)
+
+
+def test_the_error_of_the_skill_is_that_of_its_influence(simulate: Any) -> None:
+    """A row moves 1 - sum(nll) / sum(base) by -(nll - ratio base) / sum(base), to first order."""
+    log_probs, labels = simulate(300, 3, temperature=0.5)
+    scores = metrics.example_scores(log_probs, labels)
+    base = -np.log((np.bincount(labels) / len(labels))[labels])
+    ratio = scores.nll.mean() / base.mean()
+    influence = (scores.nll - ratio * base) / base.mean()
+    error = _skill_error(Tally.whole(scores))[0]
+    assert error == pytest.approx(influence.std() / len(labels) ** 0.5, rel=1e-9)
+    without = [metrics.skill(np.delete(log_probs, i, 0), np.delete(labels, i)) for i in range(len(labels))]
+    jackknife = (len(labels) - 1) ** 0.5 * np.std(without)
+    assert error == pytest.approx(jackknife, rel=0.05)

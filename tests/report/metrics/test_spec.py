@@ -239,3 +239,19 @@ def test_csv_names_other_sets_and_scores(data: Any) -> None:
         for score in ("entropy", "max_probability"):
             assert {f"ood.{name}.{score}.auroc", f"ood.{name}.{score}.n"} <= rows
     assert not any(row.startswith("ood.0") for row in rows)
+
+
+def test_which_way_each_metric_is_better() -> None:
+    """Tables set the best in bold by it."""
+    ways = {spec.name: spec.higher_is_better for spec in table()}
+    better = {name for name, way in ways.items() if way}
+    worse = {name for name, way in ways.items() if way is False}
+    at = {name for name in ways if name.startswith(("accuracy_at_coverage", "coverage_at_risk"))}
+    assert better - at == {
+        "accuracy", "skill", "brier_resolution", "error_auroc", "error_average_precision", "refusal_gain"
+    }  # fmt: skip
+    assert worse == {
+        "nll", "brier", "ece", "ece_equal_mass", "ece_debiased", "rms_debiased", "mce", "smooth_ece", "ece_classwise",
+        "brier_reliability", "aurc", "excess_aurc", "augrc",
+    }  # fmt: skip
+    assert at <= better

@@ -222,5 +222,7 @@ def test_texts_are_answered_where_their_score_is_high() -> None:
     assert "where the score is above" in str(found)
     with pytest.raises(DataError, match=r"3 texts have scores of shape \(2,\)"):
         decide_texts(["a", "b", "c"], [2.0, 1], score, correct, risk=0.05, delta=0.05)
+    with pytest.raises(DataError, match="none of them NaN"):
+        decide_texts(["a", "b", "c"], [2.0, math.nan, 1.5], score, correct, risk=0.05, delta=0.05)
     with pytest.raises(DataError, match="true or false for each validation text"):
         decide_texts(["a"], [2.0], score, score, risk=0.05, delta=0.05)

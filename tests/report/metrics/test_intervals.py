@@ -95,7 +95,7 @@ def test_an_interval_ends_where_the_range_of_its_metric_ends() -> None:
 
 @pytest.mark.parametrize(("name", "most"), [("aurc", 1.0), ("augrc", 0.5)])
 def test_areas_under_a_risk_end_at_the_largest_that_there_is(name: str, most: float) -> None:
-    """The risk of those that are kept is at most 1, and the generalised risk the share of them that is wrong, 1/2 on average."""
+    """The risk of those that are kept is at most 1, and the share of all that is kept and wrong 1/2 on average."""
     labels = [0] * 6 + [1] * 6
     found = bootstrap.intervals(example_scores(binary(np.linspace(0.6, 0.9, 12)), labels), resamples=50)[name]
     assert 0.7 * most < found.value < found.high == most

@@ -76,6 +76,8 @@ def test_every_block_runs_one_after_the_other(names, tmp_path):
     assert (tmp_path / "report.html").stat().st_size > 10_000
 
 
+# Two steps teach a network nothing, which a page that fits a temperature to it is told.
+@pytest.mark.filterwarnings("ignore:no temperature is best")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_blocks_of_each_page_run_one_after_the_other(page, names, tokenizer):
     """What the quick start makes, other pages take as given."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -56,15 +57,18 @@ def quick(method: Method) -> Method:
 def _fitted(method: str, network: str) -> Posterior:
     chosen = quick(Method.model_validate_json(method))
     data = DATA[network]()
-    return bayespeft.fit(
-        getattr(networks, network)(),
-        data,
-        chosen,
-        tokenizer=networks.tokenizer(),
-        train=TrainConfig(steps=STEPS),
-        validation=data if chosen.temperature else None,
-        progress=False,
-    )
+    with warnings.catch_warnings():
+        # A few steps teach a network nothing, which a method that fits a temperature to it says.
+        warnings.filterwarnings("ignore", "no temperature is best")
+        return bayespeft.fit(
+            getattr(networks, network)(),
+            data,
+            chosen,
+            tokenizer=networks.tokenizer(),
+            train=TrainConfig(steps=STEPS),
+            validation=data if chosen.temperature else None,
+            progress=False,
+        )
 
 
 def fitted(method: Method, network: str = "bert") -> Posterior:

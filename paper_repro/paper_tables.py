@@ -13,6 +13,7 @@ from paper_repro.held import compared, held, judged
 from paper_repro.paper import Paper
 from paper_repro.papers import PAPERS
 from paper_repro.posteriors.tables import newest, posteriors
+from paper_repro.posteriors.variants import METHODS
 from paper_repro.results import read
 from paper_repro.text import TITLES, spread
 
@@ -230,10 +231,24 @@ def texts() -> str:
     )
 
 
+def variants(name: str) -> str:
+    """What became of the methods of a paper with one thing changed at a time."""
+    (one,) = (e for e in PAPERS[name].experiments if e.name == "variants")
+    table = posteriors("variants", one.methods, one.tasks)
+    train = METHODS[name].train
+    if table.startswith("not"):
+        return table
+    return (
+        f"{train.steps} steps at a rate that falls to 0, the prior's weight rising over {train.kl_warmup:.0%} of them, no "
+        f"held-out rows and no temperature: what differs is the one thing alone.\n\n{table}"
+    )
+
+
 SECTIONS: dict[str, Callable[[], str]] = {
     "papers: index": index,
     "papers: index of the site": index,
-    "results: variants": functools.partial(posteriors, "variants"),
+    "results: variants of blob": functools.partial(variants, "blob"),
+    "results: variants of melora": functools.partial(variants, "melora"),
     "results: kl noise": kl_noise,
     "results: video": video,
     "results: rank and density": rank_and_density,

@@ -24,7 +24,7 @@ PAPER = Paper(
         Experiment(
             "variants", "paper_repro.posteriors.variants",
             "Flipout or one draw a batch, the KL reweighted or not, two optimisers or one objective",
-            methods=("blob", "blob_batch", "blob_reweighted", "blob_two_optimisers"), section="variants",
+            methods=("blob", "blob_batch", "blob_reweighted", "blob_two_optimisers"), section="variants of blob",
         ),
     ),
     methods=("blob", "blob_official"),

@@ -27,9 +27,12 @@ PAPER = Paper(
         ),
         Experiment(
             "variants", "paper_repro.posteriors.variants",
-            "noise, weight of the KL and prior, one changed at a time",
-            methods=("melora", "melora_batch", "melora_flipout", "melora_kl_0.1", "melora_prior_0.2", "melora_randomised"),
-            section="variants",
+            "noise, weight of the KL, rank and prior, one changed at a time",
+            methods=(
+                "melora", "melora_batch", "melora_flipout", "melora_kl_0.1", "melora_kl_10", "melora_rank_4", "melora_rank_32",
+                "melora_prior_0.2", "melora_prior_1", "melora_randomised",
+            ),
+            section="variants of melora",
         ),
         Experiment(
             "kl_noise", "paper_repro.melora.kl_noise", "the KL by its formula against the same KL by draws", data=False,

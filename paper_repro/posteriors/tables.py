@@ -51,10 +51,10 @@ def posteriors(experiment: str = "posteriors", methods: Sequence[str] | None = N
         "| task | method | seeds | accuracy, % | NLL, nats | ECE, % | Brier | MI | train, s | trainable | passes |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    order = [*ORDER, *known]
+    order = list(dict.fromkeys([*ORDER, *(methods or known), *(r["method"] for r in records)]))
     groups = sorted(
         {(title(r), r["method"]) for r in records},
-        key=lambda k: (k[0], order.index(k[1]) if k[1] in order else len(order)),
+        key=lambda k: (k[0], order.index(k[1])),
     )
     for task, method in groups:
         runs = [r for r in records if (title(r), r["method"]) == (task, method)]

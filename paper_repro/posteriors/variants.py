@@ -1,4 +1,4 @@
-"""BLoB and Me-LoRA with one thing changed at a time: noise, weight of the KL, optimisers, prior.
+"""BLoB and Me-LoRA with one thing changed at a time: noise, weight of the KL, optimisers, prior, rank.
 
     python -m paper_repro.posteriors.variants --data-dir DATA [--methods blob,blob_batch] [--tasks sst2] [--seeds 0,1]
 
@@ -23,7 +23,7 @@ def _base(name: str) -> Method:
     """A method with a schedule that says all: steps, no temperature, the prior's weight over the first half."""
     method: Method = registry.get("methods", name)
     train = method.train.replace(
-        steps=150, batch_size=16, calibrate=False, kl_warmup=0.5, kl_pace=0.0, lr_schedule="linear", average=0.0
+        steps=400, batch_size=16, calibrate=False, kl_warmup=0.5, kl_pace=0.0, lr_schedule="linear", average=0.0
     )
     return method.replace(train=train)
 
@@ -32,6 +32,7 @@ def _changed(base: Method, name: str, *, train: dict[str, object] | None = None,
     return base.replace(name=f"{base.name}_{name}", train=base.train.replace(**(train or {})), **changes)
 
 
+NORMAL = registry.get("priors", "normal")
 BLOB, MELORA = _base("blob"), _base("melora")
 REWEIGHTED = {"kl_schedule": "blob", "kl_warmup": 0.0}
 METHODS = {
@@ -45,7 +46,11 @@ METHODS = {
         _changed(MELORA, "batch", guide=MELORA.guide.replace(noise="batch")),
         _changed(MELORA, "flipout", guide=MELORA.guide.replace(noise="flipout")),
         _changed(MELORA, "kl_0.1", train={"kl_weight": 0.1}),
-        _changed(MELORA, "prior_0.2", latent_prior=registry.get("priors", "normal")(scale=0.2)),
+        _changed(MELORA, "kl_10", train={"kl_weight": 10.0}),
+        _changed(MELORA, "rank_4", adapter=MELORA.adapter.replace(r=4, alpha=8)),
+        _changed(MELORA, "rank_32", adapter=MELORA.adapter.replace(r=32, alpha=64)),
+        _changed(MELORA, "prior_0.2", latent_prior=NORMAL(scale=0.2)),
+        _changed(MELORA, "prior_1", latent_prior=NORMAL(scale=1.0)),
         _changed(MELORA, "randomised", latent_prior=Randomised(scale=0.2, width=1.0)),
     )
 }

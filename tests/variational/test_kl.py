@@ -15,7 +15,9 @@ from bayespeft.errors import GuideError
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.layers.factors import StackedFactor
 from bayespeft.priors.normal import Normal
-from bayespeft.variational.kl import check_kl
+from bayespeft.utils.randomness import seeded
+from bayespeft.variational import kl as module
+from bayespeft.variational.kl import check_kl, objective_kl
 
 shapes = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4))
 scales = st.floats(0.05, 3.0)
@@ -53,6 +55,17 @@ def test_kl_is_that_of_dense_multivariate_normals(shape, prior_sd, std, seed):
         p.base_dist.loc.double().flatten(), prior_sd**2 * torch.eye(len(w), dtype=torch.double)
     )
     assert kl(q, p) == pytest.approx(kl(dense_q, dense_p), rel=1e-4, abs=1e-4)
+
+
+def test_what_is_trained_where_there_is_no_formula_is_the_kl_on_average(monkeypatch):
+    """Of all layers together, within 4 standard errors."""
+    q, p, _ = random_case((3, 2, 2), prior_sd=0.5, std=0.3, seed=0)
+    truth = kl(q, p)
+    monkeypatch.setattr(module, "closed_form", lambda *_: None)
+    with seeded(0), torch.no_grad():
+        found = torch.stack([objective_kl(q, p) for _ in range(2000)])
+    assert float(found.mean()) == pytest.approx(truth, abs=4 * float(found.std()) / len(found) ** 0.5)
+    assert float(found.std()) / len(found) ** 0.5 < 0.02 * truth
 
 
 @given(shapes, scales, scales, seeds)

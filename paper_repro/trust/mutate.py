@@ -2,7 +2,8 @@
 
 python -m paper_repro.trust.mutate --seconds 900            # as many as fit, of all modules in turn, chosen by --seed
 python -m paper_repro.trust.mutate --only noise --all       # every mutant of one module
-python -m paper_repro.trust.mutate --named                  # those that once survived
+python -m paper_repro.trust.mutate --named                  # those that once survived, by name
+python -m paper_repro.trust.mutate --survivors              # those that survived a sample that the results file holds
 
 Importing torch takes longer than most tests, so mutants are children that are forked after it: each gives the import system the
 changed module, and runs the tests of that module until the first fails. mutmut and cosmic-ray start Python anew for each, or
@@ -30,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paper_repro.results import append
+from paper_repro.results import append, read
 from paper_repro.trust.operators import Mutant, mutants
 
 if sys.version_info >= (3, 11):
@@ -232,6 +233,7 @@ def main() -> None:
     parser.add_argument("--only", help="modules whose names hold this")
     parser.add_argument("--all", action="store_true", help="however long it takes")
     parser.add_argument("--named", action="store_true", help="only those that once survived")
+    parser.add_argument("--survivors", action="store_true", help="only those that survived what was measured so far")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     os.chdir(ROOT)
@@ -239,15 +241,20 @@ def main() -> None:
     begin, known = time.monotonic(), explained()
     targets = [target for target in TARGETS if arguments.only is None or arguments.only in target.module]
     todo = list(named()) if arguments.named else _shuffled(targets, arguments.seed)
+    if arguments.survivors:
+        # A record's line is module:line: change: text, and lines move.
+        lines = [line.split(":", 1) for record in read("trust mutants") for line in record["survivors"]]
+        lived = {(module, rest.partition(": ")[2]) for module, rest in lines}
+        todo = [(target, one) for target, one in todo if (target.module, f"{one.change}: {one.text}") in lived]
+    kind = next((name for name in ("named", "survivors", "all") if getattr(arguments, name)), "sample")
+    whole = arguments.all or arguments.named or arguments.survivors
     broken: set[Target] = set()
     counts = {"killed": 0, "explained": 0}
     alive: list[str] = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         for target, mutant in todo:
-            if target in broken or (
-                not (arguments.all or arguments.named) and time.monotonic() - begin > arguments.seconds
-            ):
+            if target in broken or (not whole and time.monotonic() - begin > arguments.seconds):
                 continue
             if (target.module, mutant.text, mutant.change) in known:
                 counts["explained"] += 1
@@ -263,7 +270,7 @@ def main() -> None:
     finally:  # what was tried before an interruption counts
         append(
             "trust mutants",
-            kind="named" if arguments.named else "all" if arguments.all else "sample",
+            kind=kind,
             only=arguments.only,
             of=len(todo),
             tried=sum(counts.values()) + len(alive),

@@ -33,7 +33,12 @@ def mutants() -> str:
     records = read("trust mutants")
     if not records:
         return "not measured yet"
-    kinds = {"named": "those that once survived", "sample": "random samples", "all": "all of some modules"}
+    kinds = {
+        "named": "those that once survived, by name",
+        "sample": "random samples",
+        "all": "all of some modules",
+        "survivors": "all that survived above, once more",
+    }
     lines = ["| mutants | tried | killed | explained | survived |", "|---|---|---|---|---|"]
     for kind, words in kinds.items():
         found = [record for record in records if record["kind"] == kind]

@@ -84,6 +84,16 @@ def test_what_is_not_a_number_is_an_error_that_names_the_row(wrong):
         mixed(f, y)
 
 
+@pytest.mark.parametrize("where", ["mean", "covariance"])
+def test_one_output_that_is_not_a_number_is_enough(where):
+    mean, covariance = torch.zeros(3, 2, dtype=torch.double), torch.eye(2, dtype=torch.double).repeat(3, 1, 1)
+    (mean[1] if where == "mean" else covariance[1].diagonal())[0] = math.nan
+    average = NormalGaussianAverage(3, 0.5)
+    average.add(mean, covariance, Rows(torch.arange(3)))
+    with pytest.raises(FitError, match="row 1 is not a number"):
+        average.result(2, 0.0, None)
+
+
 @pytest.mark.parametrize("rank", [1, 3])
 def test_a_gaussian_over_outputs_is_one_normal_in_closed_form(rank):
     generator = torch.Generator().manual_seed(1)

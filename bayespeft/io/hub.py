@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from huggingface_hub import EvalResult, HfApi, ModelCardData, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from bayespeft.errors import CheckpointError
@@ -68,7 +68,9 @@ def push(
             done = api.upload_folder(
                 repo_id=repo_id, folder_path=folder, revision=revision, commit_message="A posterior of bayespeft"
             )
-        except (HfHubHTTPError, OSError) as error:
+        except (
+            Exception
+        ) as error:  # what can't reach the hub raises its transport's errors: requests', httpx's, by version
             raise CheckpointError(f"'{repo_id}' can't be pushed to the hub: {error}") from error
     return str(done.commit_url)
 
@@ -82,7 +84,7 @@ def fetch(repo_id: str, revision: str | None, token: str | None) -> Path:
     try:
         patterns = ["*.json", "*.safetensors"]
         return Path(snapshot_download(repo_id, revision=revision, token=token, allow_patterns=patterns))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # as above
         raise CheckpointError(
             f"'{repo_id}' is neither a directory here nor a repository that can be fetched from the hub: {error}"
         ) from error

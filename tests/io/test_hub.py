@@ -15,6 +15,8 @@ from huggingface_hub import ModelCard
 
 import bayespeft
 from bayespeft import TrainConfig
+from bayespeft.errors import CheckpointError
+from bayespeft.io import hub as hub_module
 from bayespeft.io.hub import model_card
 from bayespeft.pretrained.base import quiet
 from tests.io.hub_stub import Hub
@@ -94,3 +96,20 @@ def test_a_card_says_what_the_report_does_and_quotes_no_row(bert, tokenizer, sen
     plain: Any = ModelCard(model_card("me/x", os.getcwd(), {}, "regression", None)).data
     assert plain.base_model is None
     assert plain.pipeline_tag is None
+
+
+class Unreachable(Exception):
+    """What a transport raises that finds no network: a class of its own, and no OSError."""
+
+
+def test_a_hub_that_is_not_reached_is_our_error_whatever_carries_the_call(bert, tokenizer, sentences, monkeypatch):
+    def refuse(*_: Any, **__: Any) -> None:
+        raise Unreachable("name or service not known")
+
+    monkeypatch.setattr(hub_module.HfApi, "create_repo", refuse)
+    monkeypatch.setattr(hub_module, "snapshot_download", refuse)
+    posterior = bayespeft.fit(bert, sentences, tokenizer=tokenizer, train=TrainConfig(steps=1), progress=False)
+    with pytest.raises(CheckpointError, match="can't be pushed to the hub: name or service not known"):
+        posterior.push_to_hub("someone/something")
+    with pytest.raises(CheckpointError, match="fetched from the hub: name or service not known"):
+        hub_module.fetch("someone/something", None, None)

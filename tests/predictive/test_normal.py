@@ -109,3 +109,18 @@ def test_a_gaussian_over_outputs_is_one_normal_in_closed_form(rank):
     torch.testing.assert_close(found.variance, law.variance)
     assert (found.draws, found.forward_passes, found.backward_passes, found.draw_means) == (0, 1, 3, None)
     torch.testing.assert_close(found.components()[1][0], law.variance.sqrt())
+
+
+def test_a_closed_form_is_as_long_as_likely_and_as_uncertain_as_it_is():
+    generator = torch.Generator().manual_seed(2)
+    mean, labels = torch.randn(2, 4, 3, generator=generator, dtype=torch.double)
+    root = torch.randn(4, 3, 3, generator=generator, dtype=torch.double)
+    covariance = root @ root.mT
+    average = NormalGaussianAverage(4, 0.5)
+    average.add(mean, covariance, Rows(torch.arange(4), labels))
+    found = average.result(3, 0.0, None)
+    assert len(found) == 4
+    law = MultivariateNormal(mean, covariance + 0.25 * torch.eye(3))
+    torch.testing.assert_close(found.log_likelihood, law.log_prob(labels))
+    spread = float(covariance.diagonal(dim1=-2, dim2=-1).mean()) ** 0.5
+    assert found.report().epistemic == pytest.approx(spread)

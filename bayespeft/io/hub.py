@@ -84,7 +84,7 @@ def fetch(repo_id: str, revision: str | None, token: str | None) -> Path:
     try:
         patterns = ["*.json", "*.safetensors"]
         return Path(snapshot_download(repo_id, revision=revision, token=token, allow_patterns=patterns))
-    except Exception as error:  # as above
+    except Exception as error:  # transports raise their own errors here, too
         raise CheckpointError(
             f"'{repo_id}' is neither a directory here nor a repository that can be fetched from the hub: {error}"
         ) from error

@@ -20,7 +20,7 @@ PIP_ARGS ?=
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help demo test coverage fast docs links lint lowest newest fuzz fuzz-files mutants trust audit licences nightly renew constraints clean
+.PHONY: help demo test coverage fast docs links lint lowest lowest-installed newest fuzz fuzz-files mutants trust audit licences nightly renew constraints clean
 .DEFAULT_GOAL := help
 
 help:
@@ -83,8 +83,12 @@ lint: $(VENV)/installed
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+LOWEST := VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt
 lowest:
-	@$(MAKE) fast VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt
+	@$(MAKE) fast $(LOWEST)
+
+lowest-installed:
+	@$(MAKE) .venv-lowest/installed $(LOWEST)
 
 newest:
 	@rm -f .venv-newest/installed

@@ -20,6 +20,8 @@ from bayespeft.utils.warned import warn
 LOWEST, HIGHEST = 0.05, 20.0
 # Where predictions are too many to keep, the NLL is kept at these temperatures.
 GRID = tuple(float(t) for t in np.geomspace(0.25, 8.0, 31))
+# The standard deviation of ln T from task to task, which is what is known of a temperature before any row is seen.
+KNOWN = 0.5
 
 
 def fit_temperature(nll: Callable[[float], float]) -> float:
@@ -97,14 +99,14 @@ def tempered_nlls(nll: Callable[[float], float]) -> list[float]:
 def best_temperature(nlls: Sequence[float], rows: int) -> float:
     """Return the temperature that a curve of NLLs over `GRID` makes the most probable, by a parabola around that point.
 
-    Before any row is seen ln T ~ N(0, 1): few rows, or rows of one class, would send it to an end of the grid. Where every
-    temperature is as good as 1, it is 1.
+    Before any row is seen ln T ~ N(0, `KNOWN`^2): few rows, or rows of one class, would send it to an end of the grid. Where
+    every temperature is as good as 1, it is 1.
 
     Args:
         nlls: as `tempered_nlls` returns them, or means of several.
         rows: examples that the NLLs are means over.
     """
-    nlls = [nll + math.log(t) ** 2 / (2 * rows) for nll, t in zip(nlls, GRID, strict=True)]
+    nlls = [nll + math.log(t) ** 2 / (2 * rows * KNOWN**2) for nll, t in zip(nlls, GRID, strict=True)]
     at = min(range(len(GRID)), key=lambda i: (nlls[i], abs(math.log(GRID[i]))))
     if at in (0, len(GRID) - 1):
         return GRID[at]

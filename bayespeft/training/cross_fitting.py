@@ -1,9 +1,10 @@
 """What held-out rows decide by fits on the others: the length of a run, the prior's weight, a temperature or a noise.
 
 Each fold trains on the rows that it does not hold out and is judged by those, so that every row has a say. The curves of
-held-out NLL are added up, for each weight of the prior that is tried, and the lowest point of all of them decides. Weights
-other than the prior's own are tried in turn while each is clearly ahead of the one before, and only the best of them, while it
-leads, on a further fold, so that most runs pay for one fold more.
+held-out NLL are added up, for each weight of the prior that is tried; the weight whose curve comes lowest is taken, and of its
+steps the last that held-out rows can't tell from the lowest. Weights other than the prior's own are tried in turn while each is
+clearly ahead of the one before, and only the best of them, while it leads, on a further fold, so that most runs pay for one
+fold more.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Protocol
 from bayespeft.data.examples import Examples
 from bayespeft.prediction.temperature import best_temperature
 from bayespeft.training.history import Ended, History
-from bayespeft.training.horizon import Reason, looks, margin, resolved, upper_bound
+from bayespeft.training.horizon import FIRST_LOOK, Reason, looks, margin, resolved, upper_bound
 from bayespeft.training.lookout import NOISE, CurveLookout, calibrates, curve, validator
 from bayespeft.training.loop import Lookout
 from bayespeft.training.noise import learns_noise, nll_unit
@@ -27,6 +28,9 @@ FURTHER = 2.0
 # The differences of two fits have about this standard deviation from row to row, in nats. Another weight of the prior must be
 # ahead by one standard error to be chosen, and by two for the prior's own to be given up before the last fold.
 SPREAD = 0.5
+# A later step is taken for the best one where its NLL is above the lowest by no more than this share of the standard error of
+# that: from row to row an NLL varies by about its mean.
+LEEWAY = 0.5
 
 
 class Once(Protocol):
@@ -78,8 +82,10 @@ class Tried:
         self.curves.append({r.step: curve(r) for r in history.records if r.validation})
         self.noises.append({r.step: r.validation.get(NOISE, 0.0) for r in history.records if r.validation})
         self.sizes.append(len(held))
-        if len(self.curves) == 1:
-            self.most = _next_look(FURTHER * lookout.see(history).best, self.most)
+        best = lookout.see(history).best
+        # A first fold on which nothing was learned says nothing of how far the others should go.
+        if len(self.curves) == 1 and best > FIRST_LOOK:
+            self.most = _next_look(FURTHER * best, self.most)
         return history.steps
 
     @property
@@ -94,11 +100,7 @@ class Tried:
 
     @property
     def best(self) -> int:
-        """The step whose NLL is the lowest, however little it is below others.
-
-        Before a network has learned its task the NLL falls steeply, and behind that it rises slowly where a temperature is
-        fitted, so that too early costs more than too late.
-        """
+        """The step whose NLL is the lowest, however little it is below others."""
         return min(self.steps, key=lambda step: min(self.nlls(step)))
 
     @property
@@ -106,9 +108,21 @@ class Tried:
         """The NLL there, at its best temperature, nats per example."""
         return min(self.nlls(self.best))
 
-    def noise(self) -> float:
-        """Return the noise that fits the rows of all folds at the best step."""
-        squares = sum(size * own[self.best] ** 2 for size, own in zip(self.sizes, self.noises, strict=True))
+    @property
+    def latest(self) -> int:
+        """The last step whose NLL is the lowest as far as held-out rows can tell; of quantities, the best step.
+
+        Before a network has learned its task the NLL falls steeply, and behind that it rises slowly where a temperature is
+        fitted, so that too early costs more than too late.
+        """
+        if not self.problem.likelihood.tempers:
+            return self.best
+        most = self.lowest * (1 + LEEWAY / sum(self.sizes) ** 0.5)
+        return max(step for step in self.steps if min(self.nlls(step)) <= most)
+
+    def noise(self, step: int) -> float:
+        """Return the noise that fits the rows of all folds after a step."""
+        squares = sum(size * own[step] ** 2 for size, own in zip(self.sizes, self.noises, strict=True))
         return float((squares / sum(self.sizes)) ** 0.5)
 
 
@@ -140,24 +154,25 @@ def cross_fitted(problem: Problem, pairs: Sequence[tuple[Examples, Examples]], o
             steps += sum(one.run(rest, held, title, once) for one in tried)
         tried = _in_the_race(tried, labels)
     chosen = tried[choose([(one.lowest - unit) / labels for one in tried], sum(len(held) for _, held in pairs))]
+    taken = chosen.latest
     per_epoch = _per_epoch(problem, pairs[0][0])
     # Logits grow by the step, rows are memorised by the pass: as many steps would be too few, as many passes too many.
-    final = max(1, round(chosen.best * (_per_epoch(problem, problem.examples) / per_epoch) ** 0.5))
+    final = max(1, round(taken * (_per_epoch(problem, problem.examples) / per_epoch) ** 0.5))
     final = min(final, bound(problem, problem.examples))
     if learns_noise(problem.likelihood):
-        problem.likelihood = problem.likelihood.replace(noise=chosen.noise())
+        problem.likelihood = problem.likelihood.replace(noise=chosen.noise(taken))
     train = resolved(chosen.problem.train, final)
     history = once(replace(problem, train=train), "all rows", validate=None, lookout=None)
     nlls = [min(chosen.nlls(step)) for step in chosen.steps]
     judged = [(nll - unit) / labels for nll in nlls]
     rows = sum(chosen.sizes)
     ended = Ended(
-        reason=_reason(judged, chosen.steps.index(chosen.best), chosen.steps[-1] >= most),
+        reason=_reason(judged, chosen.steps.index(taken), chosen.steps[-1] >= most),
         steps=final,
         held_out=rows,
         folds=len(pairs),
         curve=tuple((step / per_epoch, nll) for step, nll in zip(chosen.steps, nlls, strict=True)),
-        temperature=best_temperature(chosen.nlls(chosen.best), rows) if calibrates(problem) else None,
+        temperature=best_temperature(chosen.nlls(taken), rows) if calibrates(problem) else None,
         search_steps=steps,
         kl_weight=train.kl_weight,
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import bayespeft
 from bayespeft import TrainConfig, registry
+from bayespeft.likelihoods.regression import Regression
+from bayespeft.likelihoods.sequence_classification import SequenceClassification
 from bayespeft.priors.fan_in import FanIn
 from bayespeft.training import cross_fitting as module
 from bayespeft.training import held_out
@@ -137,3 +140,18 @@ class Seen:
 )
 def test_another_weight_is_tried_while_it_leads(nlls, goes_on):
     assert tuple(one.lowest for one in module._in_the_race([Seen(nll) for nll in nlls], 1.0)) == goes_on
+
+
+@pytest.mark.parametrize(("rows", "step"), [(100, 29), (10_000, 24)])
+def test_of_the_steps_that_held_out_rows_cannot_tell_apart_the_last_is_taken(rows, step):
+    """A hundredth of a nat is nothing to a hundred rows, and much to ten thousand."""
+    halves = [
+        {20: (0.9, 0.8), 24: (0.5, 0.7), 29: (0.6, 0.52), 35: (0.6, 0.61)},
+        {20: (0.9, 0.8), 24: (0.5, 0.7), 29: (0.7, 0.5), 35: (0.6, 0.62), 42: (0.1, 0.1)},
+    ]
+    of_classes = SimpleNamespace(likelihood=SequenceClassification())
+    tried = module.Tried(of_classes, 42, curves=halves, sizes=[rows // 2, rows // 2])
+    assert (tried.best, tried.lowest, tried.latest) == (24, 0.5, step)
+    # The NLL of quantities has no zero that its share could be taken of.
+    tried.problem = SimpleNamespace(likelihood=Regression())
+    assert tried.latest == 24

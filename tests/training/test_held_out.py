@@ -118,7 +118,11 @@ def test_a_curve_over_temperatures_gives_its_lowest_point():
     logits = 3 * torch.randn(4, 500, 3, generator=generator)
     labels = torch.multinomial((logits.mean(0) / 2).softmax(-1), 1, generator=generator)[:, 0]
     nll = drawn(torch.log_softmax(logits, -1), labels).tempered_nll
-    assert best_temperature(tempered_nlls(nll), 500) == pytest.approx(fit_temperature(nll), rel=0.02)
+    assert best_temperature(tempered_nlls(nll), 10**6) == pytest.approx(fit_temperature(nll), rel=0.02)
+    # Of few rows it is drawn to 1: the mode of ln T under N(0, 1/4), the curve as that of so many rows.
+    grid = [n + math.log(t) ** 2 / (2 * 50 * 0.25) for n, t in zip(tempered_nlls(nll), GRID, strict=True)]
+    assert best_temperature(tempered_nlls(nll), 50) == pytest.approx(GRID[int(np.argmin(grid))], rel=0.06)
+    assert 1 < best_temperature(tempered_nlls(nll), 50) < 0.9 * fit_temperature(nll)
     assert best_temperature(list(np.arange(len(GRID))), 10**6) == GRID[0]
     # One class, or probabilities that have all rounded to one, say nothing for a temperature.
     # One row that is right says little: without a belief about T it would ask for the least there is.

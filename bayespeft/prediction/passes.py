@@ -107,7 +107,7 @@ class Passes:
             size = min(folding.size(len(batch)), last - first)
             chunk = {name: value[first : first + size] for name, value in values.items()}
             try:
-                logits = self._logits(moved, chunk, size, trunk, prefix)
+                logits = self._logits(moved, chunk, first, size, trunk, prefix)
             except (MixedRowsError, torch.OutOfMemoryError):
                 if size == 1 or not folding.give_up():
                     raise
@@ -120,8 +120,13 @@ class Passes:
             yield outputs, self.rows(batch, outputs.shape[-1]), first
             first += size
 
-    def _logits(self, batch: Batch, values: dict[str, Tensor], draws: int, trunk: Trunk, prefix: Prefix) -> Tensor:
-        """Run draws (draws, layers, ...) by stack, or the mean, on a batch; (draws * rows, ...) outputs, draw-major."""
+    def _logits(
+        self, batch: Batch, values: dict[str, Tensor], first: int, draws: int, trunk: Trunk, prefix: Prefix
+    ) -> Tensor:
+        """Run draws (draws, layers, ...) by stack, or the mean, on a batch; (draws * rows, ...) outputs, draw-major.
+
+        `first` is the number of the first of them.
+        """
 
         def bind(some: int, rows: int) -> None:
             folded = {name: value[:some] for name, value in values.items()}
@@ -129,7 +134,7 @@ class Passes:
 
         shared = trunk.logits(batch, draws, bind) if values else None
         if shared is None:
-            shared = prefix.logits(batch, draws, bind)
+            shared = prefix.logits(batch, first, draws, bind)
         if shared is not None:
             return shared
         bind(draws, len(batch))

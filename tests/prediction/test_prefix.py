@@ -62,6 +62,59 @@ def test_what_prompts_share_is_read_once_for_each_draw(
     assert tokens_read(posterior, questions, **options) < whole(monkeypatch, posterior, questions, **options) / 2
 
 
+def first_tokens_read(posterior, data, length, **options):
+    """Return how often a prediction read the first token of a prompt, of the beginning `length` tokens long or whole."""
+    blocks = next(m for m in posterior.model.modules() if isinstance(m, nn.ModuleList))
+    seen = []
+    handle = blocks[0].register_forward_hook(lambda _, args, output: seen.append(tuple(args[0].shape[:2])))
+    posterior.predict(data, **options)
+    handle.remove()
+    return sum(rows for rows, tokens in seen if tokens >= length)
+
+
+@pytest.mark.parametrize("network", ["llama", "gpt2"])
+@pytest.mark.parametrize("batch_size", [1, 5])
+@pytest.mark.parametrize("draws", [0, 6])
+def test_later_batches_do_not_read_what_an_earlier_one_has(
+    request, monkeypatch, network, batch_size, draws, tokenizer, questions
+):
+    model = request.getfixturevalue(network)
+    posterior = bayespeft.fit(
+        model, questions, "melora", tokenizer=tokenizer, likelihood=LabelTokens(template=TEMPLATE), **OPTIONS
+    )
+    monkeypatch.setitem(prefix.SAVED, "cpu", 8)
+    options = {"draws": draws, "seed": 3, "batch_size": batch_size}
+    wanted = alone(monkeypatch, posterior, questions, **options)
+    posterior.predict(questions, **options)  # the proof reads rows of its own, once for each network
+    found = posterior.predict(questions, **options)
+    torch.testing.assert_close(found.log_probs, wanted.log_probs, atol=1e-5, rtol=1e-5)
+    # A row alone shows what it shares when the second one comes, which begins alike.
+    rows = max(draws, 1) * (1 if batch_size > 1 else 2)
+    assert first_tokens_read(posterior, questions, 20, **options) == rows
+    monkeypatch.setattr(prefix, "KEPT", 0.0)
+    again = posterior.predict(questions, **options)
+    torch.testing.assert_close(again.log_probs, wanted.log_probs, atol=1e-5, rtol=1e-5)
+    assert first_tokens_read(posterior, questions, 20, **options) > rows
+
+
+def test_a_beginning_that_differs_is_read_anew_and_one_that_differs_late_from_there_on(
+    monkeypatch, llama, tokenizer, questions
+):
+    template = "{question}\n{choices}\nAnswer:"
+    posterior = bayespeft.fit(
+        llama, questions, "melora", tokenizer=tokenizer, likelihood=LabelTokens(template=template), **OPTIONS
+    )
+    monkeypatch.setitem(prefix.SAVED, "cpu", 8)
+    begin = "the cat is fine the dog is very very fine "
+    starts = [begin * 3, begin * 3, begin + "fine fine " * 8, begin + "fine fine " * 8, "dog " * 20, "dog " * 20]
+    rows = [{**row, "question": start + row["question"]} for row, start in zip(questions, starts, strict=False)]
+    options = {"draws": 4, "seed": 3, "batch_size": 2}
+    wanted = alone(monkeypatch, posterior, rows, **options)
+    found = posterior.predict(rows, **options)
+    torch.testing.assert_close(found.log_probs, wanted.log_probs, atol=1e-5, rtol=1e-5)
+    assert tokens_read(posterior, rows, **options) < 0.8 * whole(monkeypatch, posterior, rows, **options)
+
+
 def test_prompts_that_share_nothing_are_read_whole(monkeypatch, llama, tokenizer, questions):
     posterior = bayespeft.fit(
         llama,

@@ -18,6 +18,11 @@ from bayespeft.guides.base import Values
 from bayespeft.guides.laplace import BYTES, LaplaceGuide, LaplaceSpec
 from bayespeft.layers.factors import StackedFactor
 
+# Taking a P x P matrix apart takes about so many P^3 operations, of which a core of a CPU does so many a second (float64).
+OPERATIONS, PER_SECOND = 10, 2e10
+# More numbers than these, which take minutes, are refused on a CPU.
+MOST = 10_000
+
 
 class LaplaceFullGuide(LaplaceGuide):
     """One Gaussian over all stacks: covariance Q diag(1 / (h + tau)) Q^T.
@@ -107,6 +112,22 @@ class LaplaceFull(LaplaceSpec):
     def memory(self, stacks: Sequence[StackedFactor]) -> Mapping[str, int]:
         """Return the bytes of one matrix over all elements of all stacks."""
         return {" and ".join(stack.name for stack in stacks): BYTES * sum(stack.init.numel() for stack in stacks) ** 2}
+
+    def check_memory(self, stacks: Sequence[StackedFactor], device: torch.device) -> None:
+        """Check that the matrix fits into memory, as the base, and that a CPU takes it apart within minutes.
+
+        Raises:
+            GuideError: it doesn't; the message names the cost.
+        """
+        super().check_memory(stacks, device)
+        size = sum(stack.init.numel() for stack in stacks)
+        if device.type == "cpu" and size > MOST:
+            minutes = OPERATIONS * size**3 / PER_SECOND / 60
+            raise GuideError(
+                f"guide '{self.kind}' would be one covariance of {size:,} numbers, whose {size:,} x {size:,} matrix takes a "
+                f"core of a CPU about {minutes:,.0f} minutes to take apart, once it is summed; at most {MOST:,} are taken on a "
+                f"CPU. {self.remedy}"
+            )
 
     def build(self, stacks: Sequence[StackedFactor], generator: torch.Generator) -> LaplaceFullGuide:
         """Start at the factors' initial values, with no curvature: the prior's width."""

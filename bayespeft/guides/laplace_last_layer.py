@@ -16,7 +16,10 @@ class LaplaceLastLayer(LaplaceFull):
     """Full Laplace over the head; adapters stay points."""
 
     covers: ClassVar[Covers] = "head"
-    remedy: ClassVar[str] = "Use guide 'laplace_kronecker' or 'laplace_diagonal', which cover the head too."
+    remedy: ClassVar[str] = (
+        "Use guide 'laplace_kronecker' or 'laplace_diagonal' (methods 'laplace_lora', 'laplace_lora_diagonal'), which cover "
+        "the head too, or method 'vbll', which has a covariance for each class."
+    )
 
 
 GUIDE = LaplaceLastLayer

@@ -22,7 +22,7 @@ from bayespeft.gaussians.outer import FeatureJacobian, OuterCurvature, OuterJaco
 from bayespeft.layers.once import NotOnceError, Once
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.prediction.folding import fitting
-from bayespeft.prediction.output_layer import OutputLayer, output_layer, unless_identity
+from bayespeft.prediction.output_layer import OutputLayer, calls, last_factors, output_layer, unless_identity
 from bayespeft.utils.memory import free_memory
 from bayespeft.variational.adapted import Adapted
 
@@ -146,7 +146,7 @@ def _met_once(adapted: Adapted, batch: Batch, classes: int) -> tuple[frozenset[s
     while once:
         try:
             with torch.enable_grad():
-                _, weights, logits = _bound(adapted, batch.to(adapted.device), once)
+                _, weights, logits, last = _bound(adapted, batch.to(adapted.device), once)
         except NotOnceError as error:
             once -= {error.name}
             continue
@@ -154,7 +154,6 @@ def _met_once(adapted: Adapted, batch: Batch, classes: int) -> tuple[frozenset[s
             adapted.attachment.bind({})
         if logits.dim() > 2:  # an example has outputs at several positions
             return frozenset(), classes
-        last = output_layer(logits, weights)
         met = frozenset(name for name, weight in weights.items() if weight.met is not None)
         return met, classes if last is None else last.features.shape[1]
     return once, classes
@@ -163,11 +162,14 @@ def _met_once(adapted: Adapted, batch: Batch, classes: int) -> tuple[frozenset[s
 def _heads(adapted: Adapted) -> frozenset[str]:
     """Return the stacks of one matrix or vector that belong to output layers."""
     stacks = adapted.joint_guide.latent.stacks
-    return frozenset(p.name for p in stacks if p.role == "head" and len(p.init) == 1 < p.init.dim() < 4)
+    fresh = {p.name for p in stacks if p.role == "head" and len(p.init) == 1 < p.init.dim() < 4}
+    return frozenset(fresh | last_factors(adapted).keys())
 
 
-def _bound(adapted: Adapted, moved: Batch, once: frozenset[str]) -> tuple[dict[str, Tensor], dict[str, Once], Tensor]:
-    """Run a batch; return the leaves of the examples, by stack, the weights that meet one vector each, and the outputs."""
+def _bound(
+    adapted: Adapted, moved: Batch, once: frozenset[str]
+) -> tuple[dict[str, Tensor], dict[str, Once], Tensor, OutputLayer | None]:
+    """Run a batch; return the examples' leaves and the weights that meet one vector each, by stack, outputs, the last layer."""
     rows, mean = len(moved), adapted.joint_guide.latent.mean()
     leaves, weights = {}, {}
     for name, value in mean.items():
@@ -179,9 +181,11 @@ def _bound(adapted: Adapted, moved: Batch, once: frozenset[str]) -> tuple[dict[s
             leaf = own.expand(rows, *own.shape).clone()
         leaves[name] = leaf.requires_grad_()
     adapted.attachment.bind(adapted.joint_guide.example_weights(leaves, weights))
-    logits = adapted.likelihood.logits(adapted.model, moved)
+    with calls({name: layer for name, layer in last_factors(adapted).items() if name in once}) as called:
+        logits = adapted.likelihood.logits(adapted.model, moved)
     adapted.check_outputs(logits)
-    return leaves, weights, adapted.likelihood.among(logits, moved)
+    logits = adapted.likelihood.among(logits, moved)
+    return leaves, weights, logits, output_layer(logits, weights, called)
 
 
 def jacobian(
@@ -202,10 +206,9 @@ def jacobian(
     moved = batch.to(adapted.device)
     with torch.enable_grad():
         try:
-            leaves, weights, logits = _bound(adapted, moved, once)
+            leaves, weights, logits, last = _bound(adapted, moved, once)
         except NotOnceError:
-            leaves, weights, logits = _bound(adapted, moved, frozenset())
-    last = output_layer(logits, weights)
+            leaves, weights, logits, last = _bound(adapted, moved, frozenset())
     at_once = min(AT_ONCE, SMALL // max(sum(value.numel() for value in adapted.model.parameters()), 1))
     if last is not None:
         with torch.enable_grad():

@@ -435,6 +435,17 @@ def test_a_large_factor_is_refused_before_anything_is_allocated():
             spec.check_memory([large], torch.device("cpu"))
 
 
+@pytest.mark.parametrize("spec", [LaplaceFull(), LaplaceLastLayer()], ids=["full", "last layer"])
+def test_a_covariance_that_a_cpu_takes_long_for_is_refused_with_its_cost(spec, monkeypatch):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1 << 50))
+    zeros = torch.zeros(1).expand(1, 1000, 17)
+    head = StackedFactor("W", "W", ("x",), "head", zeros, Normal(scale=1.0), zeros)
+    with pytest.raises(GuideError, match=r"17,000 numbers.* about 41 minutes.*'laplace_kronecker'"):
+        spec.check_memory([head], torch.device("cpu"))
+    fits = StackedFactor("W", "W", ("x",), "head", zeros[:, :588], Normal(scale=1.0), zeros[:, :588])
+    spec.check_memory([fits], torch.device("cpu"))
+
+
 @pytest.mark.parametrize("bad", [0.0, -1.0, "evidence"])
 def test_bad_precisions_are_refused(bad):
     with pytest.raises(ConfigError, match="prior_precision"):

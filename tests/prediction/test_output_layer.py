@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from bayespeft.layers.layer import as_layer
 from bayespeft.layers.once import Once
-from bayespeft.prediction.output_layer import output_layer, unless_identity
+from bayespeft.prediction.output_layer import calls, output_layer, unless_identity
 
 ROWS, FEATURES, CLASSES = 4, 2, 3
 
@@ -59,6 +60,67 @@ def test_a_layer_of_as_many_features_as_outputs_is_passed_over():
     wide = {"W": Once("W", torch.eye(CLASSES), torch.zeros(ROWS, CLASSES, requires_grad=True), ROWS)}
     assert output_layer(wide["W"].linear(torch.ones(ROWS, CLASSES, requires_grad=True)), wide) is None
     assert output_layer(torch.ones(ROWS, CLASSES), weights()) is None, "nothing has met anything"
+
+
+def adapted(outputs: int, change, **linear):
+    """Return the last layer of a layer (outputs, 2) and s B u with r = 1, as `change` puts them together, and all parts."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layer = as_layer("last", nn.Linear(2, outputs, **linear).requires_grad_(False))
+    assert layer is not None
+    value = torch.randn(outputs, 1, generator=torch.Generator().manual_seed(2))
+    factor = Once("B", value, torch.zeros(ROWS, outputs, requires_grad=True), ROWS)
+    x = torch.randn(ROWS, 2, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    with calls({"B": layer}) as called:
+        y = layer.module(x)
+    u = x.sum(-1, keepdim=True) * 3
+    logits = change(y, factor.linear(u), x)
+    return output_layer(logits, {"B": factor}, called), x, u, layer, logits
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("change", [lambda y, b, x: y + b, lambda y, b, x: (y + b).reshape(ROWS, -1).double()])
+def test_an_adapted_last_layer_meets_its_input_and_the_channels(change, bias):
+    last, x, u, layer, logits = adapted(5, change, bias=bias)
+    assert last is not None
+    assert last.names == {"B"}
+    assert torch.equal(last.features, torch.cat([x, u], 1))
+    moved = last.features @ last.weight.T + (layer.module.bias if bias else 0)
+    torch.testing.assert_close(moved, logits.float(), atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda y, b, x: torch.add(y, b, alpha=2),
+        lambda y, b, x: y * 1 + b,
+        lambda y, b, x: y + b * 1,
+        lambda y, b, x: y + b + 0 * x.sum(),
+        lambda y, b, x: torch.tanh(y + b),
+        lambda y, b, x: b + b,
+        lambda y, b, x: y,
+    ],
+)
+def test_an_adapted_layer_whose_sum_is_not_the_output_is_no_last_layer(change):
+    assert adapted(5, change)[0] is None
+
+
+def test_an_adapted_last_layer_of_no_more_outputs_than_it_meets_is_passed_over():
+    assert adapted(3, lambda y, b, x: y + b)[0] is None
+
+
+def test_a_layer_that_is_called_twice_or_on_tokens_has_no_one_input():
+    layer = as_layer("last", nn.Linear(2, 5))
+    assert layer is not None
+    with calls({"B": layer}) as called:
+        layer.module(torch.ones(ROWS, 2))
+        assert called["B"].x is not None
+        layer.module(torch.ones(ROWS, 2))
+        assert called["B"].x is called["B"].y is None
+    with calls({"B": layer}) as called:
+        layer.module(torch.ones(ROWS, 3, 2))
+        assert called["B"].x is None
+    assert not layer.module._forward_hooks
 
 
 def test_the_identity_is_told_from_what_is_none():

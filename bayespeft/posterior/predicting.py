@@ -63,7 +63,7 @@ class Predicting(Fitted):
             data: as for `bayespeft.fit`, labels optional; the name of a data set means its test split.
             draws: how many; 0 predicts with the posterior mean; "auto" draws until the Monte Carlo standard error of the
                 mean NLL is below `tolerance`, which needs labels, and ends at 256 draws even where it is not yet: the
-                result's `nll_error` says how large it is. "decision" gives each example as many of 3, 5, 8, 16 or 32 draws as
+                result's `nll_error` says how large it is. "decision" gives each example as many of 3, 5, 10, 16 or 32 draws as
                 its most probable class needs to be settled, needs no labels, and is for decisions: probabilities of few draws
                 are rough. An example is settled wrongly with a probability of at most 5 %, which near ties alone come close
                 to (`bayespeft.prediction.deciding`).

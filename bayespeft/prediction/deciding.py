@@ -1,25 +1,29 @@
 """As many draws for each example as its decision needs: the most probable class of the averaged probabilities.
 
-Draws come in rounds, after which each example is looked at. With m the mean and s the standard deviation of a class's value
-over its n draws so far, the class a of the largest mean probability is settled where for every other class b
+Draws come in rounds, after which each example is looked at. The first `ALONE` are independent; their mirror images follow (the
+noise with the other sign), and then pairs of mirror images: what is odd in the noise, most of what draws differ by, cancels in
+the mean of a pair, and near ties are settled by it. With m the mean and s the standard deviation of the difference between the
+values of class a, of the largest mean probability, and of another class b over n units so far, which are draws at first and
+pairs afterwards, a is settled where for every b
 
-    m_a - m_b > t(n - 1, level') (s_a + s_b) / sqrt(n)
+    m > q s / sqrt(n)
 
-holds both of log-probabilities and of probabilities. s_a + s_b is never below the standard deviation of the difference, and all
-but equals it for two classes: a one-sided t test that infinitely many draws would prefer b. `LEVEL` is divided among the looks
-(`LOOKS`, `SHARES`; group sequential tests: Pocock 1977, Biometrika 64(2)) and not among the classes: who wins has to be ahead
-of each, so that two classes in a tie, with all others far behind, are the hardest case (Gutmann and Maymin 1987, Annals of
-Statistics 15(1), "Is the selected population the best?"). An example is settled on another class than that of infinitely many
-draws with a probability of at most `LEVEL`, and near ties alone come close to it.
+holds both of log-probabilities and of probabilities: one-sided t tests that infinitely many draws would prefer b. `LEVEL` is
+divided among the looks (`LOOKS`, `SHARES`; group sequential tests: Pocock 1977, Biometrika 64(2)) and not among the classes:
+who wins has to be ahead of each, so that two classes in a tie, with all others far behind, are the hardest case (Gutmann and
+Maymin 1987, Annals of Statistics 15(1), "Is the selected population the best?"). An example is settled on another class than
+that of infinitely many draws with a probability of at most `LEVEL`, and near ties alone come close to it.
 
-It holds as far as log-odds are normal over draws, as those of a network are that is all but linear in its weights;
-probabilities alone would not do, for they crowd at 0 and 1. Without such an assumption no fewer than five draws could settle
+It holds as far as log-odds are normal over draws, as those of a network are that is all but linear in its weights, plus a part
+that is quadratic in them: means of pairs are of that part alone, which is skewed, so that q is no quantile of Student's t for
+them, but one for units of an exponential law, where a quadratic part of two equal directions has them (chi-squared with two
+degrees of freedom); more directions are nearer to a normal law. With one direction alone near ties come to twice the level.
+Probabilities alone would not do, for they crowd at 0 and 1. Without such an assumption no fewer than five draws could settle
 anything at 5 %: the best bet on differences in [-1, 1] doubles its stake with each draw, and 2^4 < 1 / 0.05.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
@@ -30,33 +34,80 @@ from torch import Tensor
 from bayespeft.data.batch import Batch
 from bayespeft.data.examples import Examples
 from bayespeft.prediction.rounds import SameRounds
+from bayespeft.prediction.sampling import Noise
 from bayespeft.predictive.average import Cost, Rows, refuse_broken
 from bayespeft.predictive.categorical import CategoricalAverage, Predictive, information_bias
 
 LEVEL = 0.05
 """The largest probability that an example is settled on another class than infinitely many draws would give."""
 
-LOOKS, SHARES = (3, 5, 8, 16, 32), (0.5, 0.2, 0.15, 0.15, 0.0)
+LOOKS, SHARES = (3, 5, 10, 16, 32), (0.52, 0.2, 0.14, 0.14, 0.0)
 """Draws after which examples are looked at, and shares of the level; nothing is tested at the last, which ends all."""
+
+ALONE = 5
+"""Draws that are independent of each other, before their mirror images come."""
+
+QUANTILES = {10: 10.83, 16: 7.07}
+"""By draws, of which pairs are the units: how far the t of exponential units is below 0 with the level of that look."""
+
+
+class Mirrored:
+    """Noise in the order of the rounds: `ALONE` vectors, their mirror images, then vectors and mirror images in turns.
+
+    Args:
+        noise: independent vectors.
+    """
+
+    def __init__(self, noise: Noise) -> None:
+        self._noise, self._alone = noise, torch.zeros(0, noise.size)
+
+    def take(self, before: int, after: int) -> Tensor:
+        """Return the vectors of the draws of one round, (after - before, size), after so many others."""
+        if after <= ALONE:
+            found = self._noise.take(after - before)
+            self._alone = torch.cat([self._alone, found])
+            return found
+        if before == ALONE:
+            return -self._alone[: after - before]
+        vectors = self._noise.take((after - before) // 2)
+        return torch.stack([vectors, -vectors], 1).flatten(0, 1)
+
+
+def units(draws: Tensor) -> Tensor:
+    """Return what is independent of draws (n, ...) in the order of the rounds: themselves, or means of pairs (n / 2, ...)."""
+    if len(draws) <= ALONE:
+        return draws
+    first, mirrored, rest = draws[:ALONE], draws[ALONE : 2 * ALONE], draws[2 * ALONE :]
+    return torch.cat([(first + mirrored) / 2, (rest[::2] + rest[1::2]) / 2])
 
 
 class DecidingAverage(CategoricalAverage):
-    """Averages as many draws of each of n examples as it is given, and says which decisions are settled."""
+    """Averages as many draws of each of n examples as it is given, and says which decisions are settled.
+
+    What draws say is kept, of the examples that are open when a round of draws begins.
+    """
 
     def __init__(self, n: int) -> None:
         super().__init__(n)
         self._counts = torch.zeros(n, dtype=torch.int64)
-        self._logs = self._log_squares = torch.empty(0)
+        self._rounds: list[tuple[Tensor, Tensor]] = []
+        self._open = torch.arange(n)
+
+    def announce(self, draws: int, rows: Tensor) -> None:
+        """Announce draws, as `begin`, of some examples (m,), which are in order."""
+        self.begin(draws)
+        self._open = rows
 
     def add(self, outputs: Tensor, rows: Rows, first: int) -> None:
         """Add outputs (draws, rows, K); arguments as the base."""
         super().add(outputs, rows, first)
-        log_probs = torch.log_softmax(outputs, -1)
-        if not len(self._logs):
-            self._logs = torch.zeros(self._n, outputs.shape[-1], dtype=torch.float64)
-            self._log_squares = torch.zeros_like(self._logs)
-        self._logs[rows.index] += log_probs.sum(0)
-        self._log_squares[rows.index] += log_probs.square().sum(0)
+        if len(self._rounds) < len(self._begun):
+            place = torch.zeros(self._n, dtype=torch.int64)
+            place[self._open] = torch.arange(len(self._open))
+            said = torch.zeros(self._begun[-1], len(self._open), outputs.shape[-1], dtype=torch.float64)
+            self._rounds.append((place, said))
+        place, said = self._rounds[-1]
+        said[first : first + len(outputs), place[rows.index]] = torch.log_softmax(outputs, -1)
         self._counts[rows.index] += len(outputs)
 
     def settled(self, rows: Tensor, draws: int) -> Tensor:
@@ -65,17 +116,17 @@ class DecidingAverage(CategoricalAverage):
         Raises:
             FitError: an output is not a number.
         """
-        assert self._log_sum is not None
         refuse_broken(self.broken)
-        share, classes = SHARES[LOOKS.index(draws)], self._logs.shape[-1]
-        if not share or classes == 1:
-            return torch.full(rows.shape, classes == 1)
-        quantile = -float(stdtrit(draws - 1, share * LEVEL))
-        mean = torch.exp(self._log_sum[rows]) / draws
-        top = mean.argmax(-1, keepdim=True)
-        in_probs = _ahead(mean, self._squares[rows] / draws, top, quantile / (draws - 1) ** 0.5)
-        logs, squares = self._logs[rows] / draws, self._log_squares[rows] / draws
-        return in_probs & _ahead(logs, squares, top, quantile / (draws - 1) ** 0.5)
+        share = SHARES[LOOKS.index(draws)]
+        log_probs = self._said(rows, draws)
+        if not share or log_probs.shape[-1] == 1:
+            return torch.full(rows.shape, log_probs.shape[-1] == 1)
+        top = log_probs.exp().mean(0).argmax(-1)
+        return _ahead(log_probs, top, share) & _ahead(log_probs.exp(), top, share)
+
+    def _said(self, rows: Tensor, draws: int) -> Tensor:
+        """Return the log-probabilities of the first so many draws of rows that have them, (draws, m, K)."""
+        return torch.cat([said[:, place[rows]] for place, said in self._rounds[: 1 + LOOKS.index(draws)]])
 
     def result(self, cost: Cost, unit: int | None = None) -> Predictive:
         """Return averages over each example's own draws, at least 2; arguments and errors as the base.
@@ -84,30 +135,35 @@ class DecidingAverage(CategoricalAverage):
         """
         assert self._log_sum is not None
         refuse_broken(self.broken)
-        counts = self._counts[:, None]
-        log_probs = self._log_sum - torch.log(counts.double())
+        log_probs = self._log_sum - torch.log(self._counts[:, None].double())
+        bias = torch.zeros(self._n, dtype=torch.float64)
+        for draws in self._counts.unique().tolist():
+            rows = (self._counts == draws).nonzero()[:, 0]
+            own = units(self._said(rows, draws).exp())
+            bias[rows] = information_bias(own.mean(0), own.square().mean(0), len(own))
         return Predictive(
             **asdict(cost),
             labels=self.labels,
             log_probs=log_probs,
             expected_entropy=self._entropy / self._counts,
             draws_each=self._counts,
-            information_bias=information_bias(torch.exp(log_probs), self._squares / counts, counts),
+            information_bias=bias,
         )
 
 
-def _ahead(mean: Tensor, squares: Tensor, top: Tensor, errors: float) -> Tensor:
-    """Return where the value of class `top` (n, 1) is ahead of all others by the sum of their errors, (n,) bool.
+def _ahead(values: Tensor, top: Tensor, share: float) -> Tensor:
+    """Return where class `top` (m,) is ahead of all others by the error of the difference, (m,) bool.
 
     Args:
-        mean: (n, K) over draws.
-        squares: (n, K) means of squares.
+        values: of the classes, (draws, m, K).
         top: the class.
-        errors: how many of the root of (mean square less squared mean) count.
+        share: of the level.
     """
-    spread = errors * (squares - mean.square()).clamp_min(0).sqrt()
-    others = (mean + spread).scatter(-1, top, -math.inf).amax(-1)
-    found: Tensor = (mean - spread).gather(-1, top)[:, 0] > others
+    own = units(values.gather(-1, top.expand(len(values), -1)[..., None]) - values)
+    n = len(own)
+    quantile = QUANTILES[len(values)] if n < len(values) else -float(stdtrit(n - 1, share * LEVEL))
+    ahead = own.mean(0) > quantile * own.std(0) / n**0.5
+    found: Tensor = ahead.scatter(-1, top[:, None], True).all(-1)
     return found
 
 

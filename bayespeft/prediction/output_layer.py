@@ -55,8 +55,8 @@ class Call:
     def __call__(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         """Take note: a forward hook."""
         x = args[0] if args else next(iter(kwargs.values()), None)
-        fits = self.layer.fits(x, output) and x.dim() == output.dim() == 2 and self.x is None
-        self.x, self.y = (x, output) if fits else (None, None)
+        vectors = isinstance(x, Tensor) and x.dim() == 2 and self.layer.fits(x, output)
+        self.x, self.y = (x, output) if vectors and self.x is None else (None, None)
 
 
 def last_factors(adapted: Adapted) -> dict[str, Layer]:

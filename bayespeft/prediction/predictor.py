@@ -22,7 +22,7 @@ from bayespeft.data.columns import missing_labels
 from bayespeft.data.examples import Examples
 from bayespeft.errors import ConfigError
 from bayespeft.guides.gaussian import GaussianGuide
-from bayespeft.prediction.deciding import LOOKS, DecidingAverage, Undecided
+from bayespeft.prediction.deciding import LOOKS, DecidingAverage, Mirrored, Undecided
 from bayespeft.prediction.folding import Folding
 from bayespeft.prediction.jacobian import jacobians
 from bayespeft.prediction.passes import Passes
@@ -137,13 +137,13 @@ class Predictor:
                 "guide that is no ensemble, sampling='plain', and without keep_draws; give a number of draws."
             )
         average = DecidingAverage(len(examples))
-        noise = Noise(sampling, latent.noise_size, seed)
+        noise = Mirrored(Noise(sampling, latent.noise_size, seed))
         folding = Folding(draws_per_pass, LOOKS[0], self.adapted.device)
         rounds, waiting, passes = SameRounds(), torch.ones(len(examples), dtype=torch.bool), 0
         with self._measured(seed) as cost, torch.no_grad():
             for before, after in pairwise((0, *LOOKS)):
-                values = latent.transform(noise.take(after - before).to(self.adapted.device))
-                average.begin(after - before)
+                values = latent.transform(noise.take(before, after).to(self.adapted.device))
+                average.announce(after - before, waiting.nonzero()[:, 0])
                 open_ones = Undecided(examples, waiting, rounds)
                 self._passes.run(open_ones.batches(batch_size), values, after - before, folding, average)
                 passes += (after - before) * int(waiting.sum())

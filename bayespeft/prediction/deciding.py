@@ -137,7 +137,7 @@ class DecidingAverage(CategoricalAverage):
         refuse_broken(self.broken)
         log_probs = self._log_sum - torch.log(self._counts[:, None].double())
         bias = torch.zeros(self._n, dtype=torch.float64)
-        for draws in self._counts.unique().tolist():
+        for draws in set(self._counts.tolist()):
             rows = (self._counts == draws).nonzero()[:, 0]
             own = units(self._said(rows, draws).exp())
             bias[rows] = information_bias(own.mean(0), own.square().mean(0), len(own))

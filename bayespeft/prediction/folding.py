@@ -9,6 +9,8 @@ from bayespeft.utils.memory import free_memory
 
 # On a CPU, one pass over more rows than this is no faster, and needs more memory; on a GPU the first pass takes no more.
 ROWS_PER_PASS = 64
+# Activations of more tokens than this leave a CPU's cache between one layer and the next, and a pass takes longer for each.
+TOKENS_PER_PASS = 2048
 # A pass may fill this part of the free memory; the rest is for the allocator's fragments.
 SHARE = 0.7
 
@@ -21,8 +23,8 @@ def fitting(wanted: int, bytes_each: int, free: int) -> int:
 class Folding:
     """Decides the draws of the next pass.
 
-    A number that the user chose is kept. "auto" on a CPU keeps the rows of a pass about constant; on a GPU the first pass is
-    over the longest examples, and what it used decides about the rest.
+    A number that the user chose is kept. "auto" on a CPU keeps the rows of a pass about constant, and fewer where they are
+    long; on a GPU the first pass is over the longest examples, and what it used decides about the rest.
 
     Raises:
         ConfigError: `wanted` is neither "auto" nor a whole number of at least 1.
@@ -35,11 +37,14 @@ class Folding:
         self._draws, self._device = max(draws, 1), device
         self._fitting: int | None = None
 
-    def size(self, batch: int) -> int:
-        """Return the draws of the next pass over `batch` examples."""
+    def size(self, batch: int, length: int = 1) -> int:
+        """Return the draws of the next pass over `batch` examples of so many tokens."""
         if isinstance(self._wanted, int):
             return min(self._wanted, self._draws)
-        return self._fitting or max(1, min(self._draws, ROWS_PER_PASS // batch))
+        most = ROWS_PER_PASS // batch
+        if self._device.type == "cpu":
+            most = min(most, TOKENS_PER_PASS // (batch * length))
+        return self._fitting or max(1, min(self._draws, most))
 
     def give_up(self) -> bool:
         """Take one draw a pass from now on, since a layer, or the memory, can't have several; whether that changes anything."""

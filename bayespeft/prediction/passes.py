@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bayespeft.adapters.attach import MixedRowsError
 from bayespeft.data.batch import Batch
+from bayespeft.data.columns import TOKENS
 from bayespeft.errors import ConfigError
 from bayespeft.prediction.folding import Folding
 from bayespeft.prediction.prefix import Prefix
@@ -104,7 +105,7 @@ class Passes:
         moved = batch.to(self.adapted.device)
         while first < last:
             before = folding.allocated()
-            size = min(folding.size(len(batch)), last - first)
+            size = min(folding.size(len(batch), _tokens(batch)), last - first)
             chunk = {name: value[first : first + size] for name, value in values.items()}
             try:
                 logits = self._logits(moved, chunk, first, size, trunk, prefix)
@@ -149,6 +150,12 @@ class Passes:
         labels = batch.labels.cpu()
         self.adapted.likelihood.check_labels(labels, outputs)
         return replace(rows, labels=self.adapted.likelihood.observed(labels))
+
+
+def _tokens(batch: Batch) -> int:
+    """Return how many tokens each example of a batch has; 1 where there are none."""
+    ids = batch.inputs.get(TOKENS) if isinstance(batch.inputs, Mapping) else None
+    return ids.shape[1] if isinstance(ids, Tensor) and ids.dim() == 2 else 1
 
 
 def _shares(draws: int, count: int) -> list[tuple[int, int]]:

@@ -35,6 +35,12 @@ def test_auto_on_a_cpu_keeps_rows_about_constant():
     assert [Folding("auto", 10, CPU).size(batch) for batch in (1, 16, 32, 500)] == [10, 4, 2, 1]
 
 
+def test_auto_on_a_cpu_keeps_tokens_about_constant_where_rows_are_long():
+    assert [Folding("auto", 10, CPU).size(8, length) for length in (1, 16, 64, 128, 4096)] == [8, 8, 4, 2, 1]
+    assert Folding(7, 10, CPU).size(8, 4096) == 7
+    assert Folding("auto", 10, torch.device("cuda")).size(8, 4096) == 8
+
+
 @pytest.mark.parametrize("wanted", [0, -1, "many", 2.5])
 def test_anything_else_is_an_error(wanted):
     with pytest.raises(ConfigError, match="draws_per_pass"):

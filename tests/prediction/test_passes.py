@@ -7,7 +7,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import bayespeft
+from bayespeft import TrainConfig
 from bayespeft.adapters.core import Core
+from bayespeft.prediction import folding
 from tests.prediction.drawn import SPEC, predictor
 from tests.training.helpers import problem
 
@@ -23,6 +26,21 @@ def test_batch_size_and_folding_do_not_matter(mlp, xy, batch_size, per_pass, dra
         torch.testing.assert_close(base.expected_entropy, other.expected_entropy, atol=1e-4, rtol=1e-4)
         assert torch.equal(base.labels, xy[1])
         assert base.forward_passes == draws
+
+
+def test_draws_of_a_pass_go_by_its_tokens(bert, sentences, tokenizer, monkeypatch):
+    posterior = bayespeft.fit(
+        bert, sentences, "melora", tokenizer=tokenizer, train=TrainConfig(steps=1), progress=False
+    )
+    rows = []
+    bert.register_forward_pre_hook(lambda _, args, kwargs: rows.append(kwargs["input_ids"].shape), with_kwargs=True)
+    wanted = posterior.predict(sentences[:4], draws=6, batch_size=4)
+    assert [shape[0] for shape in rows] == [24]
+    monkeypatch.setattr(folding, "TOKENS_PER_PASS", 2 * 4 * rows[0][1])
+    rows.clear()
+    found = posterior.predict(sentences[:4], draws=6, batch_size=4)
+    assert [shape[0] for shape in rows] == [8, 8, 8]
+    torch.testing.assert_close(found.probs, wanted.probs, atol=1e-6, rtol=1e-5)
 
 
 def test_memory_that_several_draws_exceed_is_tried_with_one(mlp, xy):

@@ -48,6 +48,35 @@ def test_the_transform_can_be_differentiated_twice():
     assert torch.autograd.gradgradcheck(lambda v: hadamard(v) ** 2, x)
 
 
+@pytest.mark.parametrize("size", [2, 32, 64, 1024, 4096])
+def test_products_and_additions_are_the_same_transform(size):
+    """Products where they are exact, additions where a caller lets them be rounded."""
+    x = randn(3, size).float()
+    products = hadamard(x)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        additions = hadamard(x)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    torch.testing.assert_close(products, additions, rtol=1e-5, atol=1e-5 * size**0.5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(hadamard(x), products)
+
+
+def test_numbers_of_less_precision_stay_what_they_are():
+    x = randn(2, 64).bfloat16()
+    assert hadamard(x).dtype == torch.bfloat16
+    torch.testing.assert_close(hadamard(x).float(), hadamard(x.float()), rtol=0.05, atol=0.5)
+
+
+@given(sizes, sizes, seeds)
+def test_gradients_of_the_projection_are_its_transpose(d, size, seed):
+    p = Fastfood.draw(d, size, seed, CPU)
+    theta, weights = randn(2, d, seed=seed).requires_grad_(), randn(2, size, seed=seed + 1)
+    (found,) = torch.autograd.grad((p(theta) * weights).sum(), theta)
+    torch.testing.assert_close(found, weights @ dense(d, size, seed))
+
+
 @pytest.mark.parametrize("size", [0, 3, 12])
 def test_other_sizes_are_refused(size):
     with pytest.raises(ValueError, match="power of two"):

@@ -20,6 +20,10 @@ ROWS = [{"text": f"the {animal} {verb}", "label": i % 2} for i, (animal, verb) i
 )]  # fmt: skip
 
 
+# What a file of strings is told, as the page says: which class each label is.
+NUMBERED = "ignore:the labels are strings"
+
+
 def blocks(page: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.M | re.S)
 
@@ -49,6 +53,11 @@ def names(monkeypatch, tmp_path, tokenizer, gpt2) -> dict[str, Any]:
     )
     for auto, found in (("AutoModelForSequenceClassification", model), ("AutoTokenizer", tokenizer)):
         monkeypatch.setattr(getattr(transformers, auto), "from_pretrained", lambda *_, found=found, **__: found)
+    # Those that a registry's package carries are as large as those of the hub.
+    monkeypatch.setattr("bayespeft.pretrained.load.load", lambda *_, **__: (model, tokenizer))
+    monkeypatch.setattr("bayespeft.data.load.load", lambda *_, **__: ROWS)
+    lines = ["message,topic", *(f"{row['text']},{('bad', 'good')[row['label']]}" for row in ROWS)]
+    Path("mine.csv").write_text("\n".join(lines), encoding="utf-8")
     return {
         "__name__": "tests.readme",  # what the lines warn of fails, too
         "train": ROWS,
@@ -68,16 +77,28 @@ def names(monkeypatch, tmp_path, tokenizer, gpt2) -> dict[str, Any]:
     }
 
 
+@pytest.mark.filterwarnings(NUMBERED)
 def test_every_block_runs_one_after_the_other(names, tmp_path):
     code = blocks(ROOT / "README.md")
-    assert len(code) == 2
+    assert len(code) == 4
     for block in code:
         exec(compile(block, "README.md", "exec"), names)
     assert (tmp_path / "report.html").stat().st_size > 10_000
+    assert names["own"].likelihood.class_names == ("bad", "good")
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))], ids=lambda page: page.name
+)
+def test_no_python_hides_in_a_block_that_is_not_run(page):
+    """What a block of no language holds is a command line or a snippet; lm_eval alone is not installed here."""
+    for language, body in re.findall(r"^```(\w*).*?\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.M | re.S):
+        hidden = re.search(r"^(import|from) |bayespeft\.\w+\(", body, flags=re.M)
+        assert language == "python" or "lm_eval" in body or not hidden
 
 
 # Two steps teach a network nothing, which a page that fits a temperature to it is told.
-@pytest.mark.filterwarnings("ignore:no temperature is best")
+@pytest.mark.filterwarnings("ignore:no temperature is best", NUMBERED)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_blocks_of_each_page_run_one_after_the_other(page, names, tokenizer):
     """What the quick start makes, other pages take as given."""

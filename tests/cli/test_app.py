@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
 
 import bayespeft
+from bayespeft.cli.app import app
 from bayespeft.task import Task
 from tests.cli.running import QUICK, bp, ok, refused
 
@@ -98,3 +102,23 @@ def test_files_and_columns_may_have_any_name(network, sentences, tmp_path):
     assert "which has no split 'validation'" in refused(
         "fit", network, tmp_path / "train.csv", "--out", tmp_path / "x", *named, "--validation-split", "validation"
     )
+
+
+def lines():
+    """Yield each command line of the documentation, as words."""
+    root = Path(__file__).parents[2]
+    for page in [root / "README.md", *sorted((root / "docs").glob("**/*.md"))]:
+        text = page.read_text(encoding="utf-8")
+        for language, block in re.findall(r"^```(\w*).*?\n(.*?)^```", text, flags=re.M | re.S):
+            if language != "python":
+                yield from (shlex.split(line) for line in block.splitlines() if line.startswith("bayespeft "))
+
+
+@pytest.mark.parametrize("words", list(lines()), ids=" ".join)
+def test_command_lines_of_the_documentation_name_commands_arguments_and_options_that_are_there(words):
+    command = typer.main.get_command(app).commands[words[1]]
+    with command.make_context(words[1], words[2:]) as context:
+        given = {name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}
+    assert len(given) >= len([word for word in words if word.startswith("--")])
+    with pytest.raises(Exception, match="No such option"):
+        command.make_context(words[1], [*words[2:], "--no-such-option"])

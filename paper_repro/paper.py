@@ -113,6 +113,21 @@ class Experiment:
             yield ["--tasks", task, "--methods", method, *last]
 
 
+def questions(*methods: str) -> Experiment:
+    """Return the measurement of methods on questions by a small language model: BLoB's task, at the size of a CPU."""
+    return Experiment(
+        "papers",
+        "paper_repro.gpu.papers",
+        "SmolLM2-135M on questions (BoolQ without its passages), by label tokens and number of draws",
+        methods=methods,
+        tasks=("boolq_closed_book",),
+        arguments="--model smollm2 --limit 200 --test-limit 60 --steps 20 --batch 4 --max-length 48 --draws 0,5",
+        trial="--tasks sst2 --batch 2 --draws 0,2 --max-length 8",
+        measures=(),
+        section="questions",
+    )
+
+
 @dataclass(frozen=True)
 class Paper:
     """A paper, its claims, and what answers them.

@@ -9,7 +9,8 @@ from typing import Any
 from bayespeft import registry
 
 TITLES = {
-    "mrpc": "MRPC", "sst2": "SST-2", "cola": "CoLA", "rte": "RTE", "boolq": "BoolQ", "arc_easy": "ARC-Easy",
+    "mrpc": "MRPC", "sst2": "SST-2", "cola": "CoLA", "rte": "RTE", "boolq": "BoolQ",
+    "boolq_closed_book": "BoolQ without passages", "arc_easy": "ARC-Easy",
     "openbookqa": "OpenBookQA", "minilm": "MiniLM", "smollm2": "SmolLM2",
 }  # fmt: skip
 

@@ -132,3 +132,16 @@ def test_formulas_name_modules_and_tests_that_are_there():
     ]
     missing += [module for module in re.findall(r"`(bayespeft/\S+\.py)`", page) if not (ROOT / module).exists()]
     assert not missing
+
+
+def relative_links(page: Path) -> list[str]:
+    found = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    return [link for link in found if not re.match(r"https?:|mailto:|#", link)]
+
+
+def test_what_pages_outside_the_site_link_to_is_there():
+    """The site's own pages are asked by MkDocs, whose warnings are errors."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "paper_repro").glob("**/*.md")]
+    links = [(page, link) for page in pages for link in relative_links(page)]
+    assert len(links) > 30
+    assert [(page.name, link) for page, link in links if not (page.parent / link.split("#")[0]).exists()] == []

@@ -1,9 +1,10 @@
 """BLoB: a mean-field posterior over LoRA's A, trained together with its mean."""
 
 from bayespeft import registry
-from paper_repro.paper import Claim, Experiment, Paper, better_calibrated
+from paper_repro.paper import Claim, Experiment, Paper, better_calibrated, questions
 
 SOURCE = "BLoB, 2406.11675"
+VARIANTS = ("blob", "blob_batch", "blob_reweighted", "blob_two_optimisers")
 
 PAPER = Paper(
     name="blob",
@@ -24,8 +25,15 @@ PAPER = Paper(
         Experiment(
             "variants", "paper_repro.posteriors.variants",
             "Flipout or one draw a batch, the KL reweighted or not, two optimisers or one objective",
-            methods=("blob", "blob_batch", "blob_reweighted", "blob_two_optimisers"), section="variants of blob",
+            methods=VARIANTS, section="variants of blob",
         ),
+        Experiment(
+            "digits_variants", "paper_repro.posteriors.digits",
+            "the same changes on another network and other data, with the curves of training and their spread",
+            methods=("mle", *VARIANTS), tasks=("half the digits",), data=False,
+            trial="--seeds 0 --steps 3 --picture {folder}/convergence.png", section="digits of blob",
+        ),
+        questions("mle", "laplace_lora", "blob"),
     ),
     methods=("blob", "blob_official"),
     full=registry.get("methods", "blob_official"),
@@ -37,4 +45,5 @@ PAPER = Paper(
         "`blob_official`",
         "no adapter on the language model's head",
     ),
+    figures=("posteriors.png", "variants.png", "../posteriors/convergence.png"),
 )  # fmt: skip

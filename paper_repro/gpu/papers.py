@@ -22,13 +22,12 @@ EXPERIMENT = "papers"
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.set_defaults(model="smollm2", limit=2000, test_limit=500, steps=200)
+    parser.set_defaults(model="smollm2", limit=2000, test_limit=500, steps=200, max_length=256)
     parser.add_argument("--tasks", default="arc_easy,arc_challenge,openbookqa,boolq")
     parser.add_argument("--methods", default="mle,map,mc_dropout,laplace_lora,blob,blob_official,melora,ensemble")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--draws", default="0,1,5,10")
-    parser.add_argument("--max-length", type=int, default=256)
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -41,7 +40,7 @@ def main() -> None:
             model,
             some(named, "train", args.limit, seed),
             method,
-            likelihood=named.likelihood().replace(max_length=args.max_length),
+            likelihood=named.likelihood(),
             tokenizer=tokenizer,
             train=TrainConfig(steps=args.steps, batch_size=args.batch),
             seed=seed,

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-import zlib
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 import bayespeft
 from bayespeft import Method, TrainConfig, registry
 from bayespeft.adapters.intrinsic import Intrinsic
-from bayespeft.layers.layer import Layer
+from paper_repro.intrinsic_dimension.dense import Dense
 from paper_repro.results import append, read
 
 EXPERIMENT = "intrinsic_digits"
@@ -29,22 +28,6 @@ DIMENSIONS = (10, 30, 100, 200, 400)
 TEST, WIDTH = 500, 50
 # Of two rates each, by the training NLL at d = 100.
 RATES = {"all": 1e-2, "fastfood": 1e-1, "dense": 1e-1}
-
-
-class Dense(Intrinsic):
-    """`Intrinsic` with a dense P of independent normals, D d numbers, in the place of Fastfood."""
-
-    def _projection(self, layer: Layer, device: torch.device) -> Any:
-        size = layer.in_features * layer.out_features
-        if (layer.name, self.d, self.seed) not in _DENSE:
-            generator = torch.Generator().manual_seed(zlib.crc32(f"{self.seed} {layer.name}".encode()))
-            # Columns of norm 1 in expectation, as Fastfood's.
-            _DENSE[layer.name, self.d, self.seed] = torch.randn(size, self.d, generator=generator) / size**0.5
-        projection = _DENSE[layer.name, self.d, self.seed]
-        return lambda theta: theta @ projection.T
-
-
-_DENSE: dict[tuple[str, int, int], Tensor] = {}
 
 
 def data() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:

@@ -1,7 +1,7 @@
 """Laplace-LoRA: a Kronecker Laplace approximation around a trained LoRA."""
 
 from bayespeft import TrainConfig, registry
-from paper_repro.paper import Claim, Experiment, Paper, better_calibrated
+from paper_repro.paper import Claim, Experiment, Paper, better_calibrated, questions
 
 SOURCE = "Laplace-LoRA, 2308.13111"
 
@@ -21,6 +21,7 @@ PAPER = Paper(
             methods=("map", "laplace_lora", "laplace_lora_diagonal", "laplace_last_layer"), tasks=("sst2", "mrpc"),
             section="posteriors",
         ),
+        questions("mle", "laplace_lora"),
     ),
     methods=("laplace_lora", "laplace_lora_diagonal", "laplace_last_layer", "laplace_core"),
     full=registry.get("methods", "laplace_lora").replace(train=TrainConfig(steps=5000, batch_size=4, lr=5e-5)),
@@ -31,4 +32,5 @@ PAPER = Paper(
         "the exact Gauss-Newton root of each example in the place of K-FAC over tokens",
         "the point has a normal prior, and held-out rows choose its number of steps",
     ),
+    figures=("posteriors.png",),
 )  # fmt: skip

@@ -1,10 +1,22 @@
 """Me-LoRA: a posterior over the r x r core of a LoRA with three factors."""
 
 from bayespeft import TrainConfig, registry
-from paper_repro.paper import Claim, Experiment, Paper, as_good, better_calibrated
+from paper_repro.paper import Claim, Experiment, Paper, as_good, better_calibrated, questions
 
 SOURCE = "Me-LoRA, ICLR 2025 submission"
 METHODS = ("mle", "map", "blob", "melora", "melora_randomised", "melora_free", "melora_full", "melora_matrix_normal")
+VARIANTS = (
+    "melora",
+    "melora_batch",
+    "melora_flipout",
+    "melora_kl_0.1",
+    "melora_kl_10",
+    "melora_rank_4",
+    "melora_rank_32",
+    "melora_prior_0.2",
+    "melora_prior_1",
+    "melora_randomised",
+)
 
 PAPER = Paper(
     name="melora",
@@ -28,16 +40,24 @@ PAPER = Paper(
         Experiment(
             "variants", "paper_repro.posteriors.variants",
             "noise, weight of the KL, rank and prior, one changed at a time",
-            methods=(
-                "melora", "melora_batch", "melora_flipout", "melora_kl_0.1", "melora_kl_10", "melora_rank_4", "melora_rank_32",
-                "melora_prior_0.2", "melora_prior_1", "melora_randomised",
-            ),
-            section="variants of melora",
+            methods=VARIANTS, section="variants of melora",
         ),
         Experiment(
             "kl_noise", "paper_repro.melora.kl_noise", "the KL by its formula against the same KL by draws", data=False,
             measures=("relative_error",), trial="--steps 3 --draws 8", section="kl noise",
         ),
+        Experiment(
+            "digits_variants", "paper_repro.posteriors.digits",
+            "the same changes on another network and other data, with the curves of training and their spread",
+            methods=("mle", *VARIANTS), tasks=("half the digits",), data=False,
+            trial="--seeds 0 --steps 3 --picture {folder}/convergence.png", section="digits of melora",
+        ),
+        Experiment(
+            "weight_covariance", "paper_repro.melora.covariance", "what covariance of W a posterior over the core stands for",
+            data=False, measures=("spread", "first_r", "beside_diagonal"), trial="--steps 3 --seeds 0",
+            section="weight covariance",
+        ),
+        questions("mle", "blob", "melora"),
     ),
     methods=("melora", "melora_paper", "melora_randomised", "melora_full", "melora_low_rank", "melora_matrix_normal"),
     full=registry.get("methods", "melora_paper").replace(
@@ -54,4 +74,5 @@ PAPER = Paper(
         "On the query and value projections of LLaMA-2-7B at rank 8 it trains a third fewer numbers than BLoB; by the formulas "
         "r (m + n) + 2 r^2 and r (m + 2 n) a projection these are the numbers under \"At full size\".",
     ),
+    figures=("posteriors.png", "variants.png", "../posteriors/convergence.png"),
 )  # fmt: skip

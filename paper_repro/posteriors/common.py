@@ -53,6 +53,7 @@ def arguments(doc: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, default=500, help="training rows")
     parser.add_argument("--test-limit", type=int, default=800)
     parser.add_argument("--steps", type=int, help="optimiser steps, where it is not the method that says how many")
+    parser.add_argument("--max-length", type=int, help="longest input in tokens; the network's own by default")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--keep", type=Path, help="save each posterior here, and read those that are there")
     return parser
@@ -66,7 +67,9 @@ def metrics(log_probs: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
 
 def of_names(args: argparse.Namespace, data: str) -> Task:
     """Return network and data: texts are classified, questions with choices are answered by a language model."""
-    return Task(model=args.model, data=data, data_dir=args.data_dir, device=args.device or "cpu")
+    return Task(
+        model=args.model, data=data, data_dir=args.data_dir, max_length=args.max_length, device=args.device or "cpu"
+    )
 
 
 def some(task: Task, split: str, limit: int, seed: int) -> Rows:

@@ -53,5 +53,5 @@ PAPER = Paper(
         "no dropout before the low-rank part",
     ),
     stated=("Full training of LLaMA-2-7B reaches 32.3, 82.1, 89.0 and takes more than 60 GB; LoRA and RoSA 20.6 and 20.3.",),
-    figures=("../structure/structure.png", "video.png"),
+    figures=("subspace_glue.png", "../structure/structure.png", "video.png"),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from bayespeft import Targets, registry
 from paper_repro.paper import Claim, Experiment, Paper, as_accurate, more_accurate
+from paper_repro.subspace.ablation import CHANGES
 
 PAPER = Paper(
     name="rosa_subspace",
@@ -29,9 +30,19 @@ PAPER = Paper(
             section="subspace ablation",
         ),
         Experiment(
+            "digits_variants", "paper_repro.posteriors.digits", "the same changes on another network and other data, by seeds",
+            methods=("mle", *(f"rosa_{change}" for change in CHANGES)), tasks=("half the digits",), data=False,
+            trial="--seeds 0 --steps 3 --picture {folder}/convergence.png", section="digits of rosa_subspace",
+        ),
+        Experiment(
             "synthetic_rank", "paper_repro.subspace.synthetic", "a change of rank 24, learned with less", data=False,
             measures=("final",), trial="--ranks 1 --steps 3 --lrs 0.01 --picture {folder}/synthetic.png",
             section="synthetic",
+        ),
+        Experiment(
+            "cumulative_rank", "paper_repro.subspace.cumulative", "the rank of the whole update as training goes on",
+            data=False, measures=("counted",), trial="--seeds 0 --steps 3 --picture {folder}/cumulative.png",
+            section="cumulative rank",
         ),
     ),
     methods=("rosa_subspace", "bayes_subspace", "full", "full_layerwise"),
@@ -45,5 +56,5 @@ PAPER = Paper(
         "GPT-2 medium at the lowest budget: LoRA's perplexity of 2.63 beats ROSA's 2.91 (workshop paper).",
         "One epoch of GPT-2 small: full training 657 s, LoRA 333 s, ROSA 332 s (workshop paper).",
     ),
-    figures=("../subspace/synthetic.png",),
+    figures=("subspace_glue.png", "../subspace/synthetic.png", "../subspace/cumulative.png",),
 )  # fmt: skip

@@ -28,4 +28,5 @@ PAPER = Paper(
         "KL(q || p), as the paper states it; the official code's KL(p || q) is `scalabl_official`",
         "TFB's search returns the end of its bracket that was accepted; the official code returns the other one",
     ),
+    figures=("posteriors.png",),
 )  # fmt: skip

@@ -84,14 +84,14 @@ def squared_error(nll: float) -> float:
     return 2 * nll - OUTPUTS * math.log(2 * math.pi)
 
 
-def train(
+def fitted(
     data: tuple[Tensor, Tensor], base: Tensor, method: Method, settings: TrainConfig, seed: int
-) -> dict[str, Any]:
-    """Train a student from W0; return its curve [[step, squared error]], the error at the end, and what it took."""
+) -> bayespeft.Posterior:
+    """Train a student from W0."""
     student = nn.Sequential(nn.Linear(INPUTS, OUTPUTS, bias=False))
     with torch.no_grad():
         student[0].weight.copy_(base)
-    posterior = bayespeft.fit(
+    return bayespeft.fit(
         student,
         data,
         method,
@@ -101,6 +101,13 @@ def train(
         seed=seed,
         progress=False,
     )
+
+
+def train(
+    data: tuple[Tensor, Tensor], base: Tensor, method: Method, settings: TrainConfig, seed: int
+) -> dict[str, Any]:
+    """Train a student from W0; return its curve [[step, squared error]], the error at the end, and what it took."""
+    posterior = fitted(data, base, method, settings, seed)
     with posterior.using("mean") as trained:
         final = float((trained(data[0]) - data[1]).square().sum(1).mean())
     return {

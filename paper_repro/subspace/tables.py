@@ -41,14 +41,12 @@ def synthetic() -> str:
     return "\n".join(lines)
 
 
-def glue() -> str:
-    """Every way to train, on the same rows and at the same budget."""
+def glue(methods: Sequence[str] = tuple(METHODS.split(","))) -> str:
+    """These ways to train, on the same rows and at the same budget."""
     records = _newest(GLUE)
     if not records:
         return NOTHING
-    return _table(
-        records, METHODS.split(","), "`paper_repro/subspace/glue.py`; all layers; the head's numbers don't count"
-    )
+    return _table(records, methods, "`paper_repro/subspace/glue.py`; all layers; the head's numbers don't count")
 
 
 def ablation() -> str:

@@ -14,7 +14,7 @@ from paper_repro.text import title
 
 def args(folder, **changes):
     return argparse.Namespace(
-        **{"model": "minilm", "data_dir": str(folder), "device": None, "test_limit": 3, **changes}
+        **{"model": "minilm", "data_dir": str(folder), "device": None, "max_length": None, "test_limit": 3, **changes}
     )
 
 

@@ -17,19 +17,20 @@ from typing import Any
 from paper_repro.results import read
 
 FIGURES = {
-    "step": ("ratio",),
+    "step": ("ratio", "against_as_run", "against_official"),
     "large_step": ("ratio", "peak_bytes"),
-    "draws_speed": ("ratio", "folded_ratio", "to_one_pass", "linearised_passes"),
+    "draws_speed": ("ratio", "folded_ratio", "to_one_pass", "linearised_passes", "against_official"),
     "generation_speed": ("against_plain", "token_against_plain", "against_sequential"),
     "report": ("peak_memory_bytes",),
     "decisions": ("draws",),
+    "axes": ("step", "draws"),
 }
 """Experiment -> what is compared; less is better."""
 
 # What says which case a record is of; the rest are figures.
 CASE = (
     "model", "method", "part", "task", "examples", "classes", "batch", "length", "draws", "prompt", "tokens", "last", "bits",
-    "dtype", "precision", "machine",
+    "dtype", "precision", "machine", "rank", "axis", "at",
 )  # fmt: skip
 
 

@@ -1,11 +1,12 @@
 """What 10 draws cost in passes: seconds of a folded prediction against as many passes of peft's LoRA, interleaved.
 
     python -m paper_repro.efficiency.draws minilm [--sizes 1x16,1x64,8x64] [--device cuda --dtype bfloat16]
+        [--official FOLDER]
 
 A pass of peft's LoRA is well written: of a language model only the last position's logits. Both end with averaged
 probabilities on the CPU. `auto` folds as many draws into a pass as the package decides, `folded` all of them. Instead of a
 name, a folder with a network of that shape serves. `linearised` is the prediction by Jacobians, where the posterior is a
-Gaussian.
+Gaussian. `official` is what the code of Wang-ML-Lab/bayesian-peft in that folder takes for as many draws of BLoB.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from bayespeft.fitting.assemble import assemble, choose_method
 from bayespeft.guides.gaussian import GaussianGuide
 from bayespeft.likelihoods.label_tokens import LabelTokens
 from bayespeft.prediction.predictor import Predictor
+from paper_repro.efficiency.official import OfficialStep
 from paper_repro.efficiency.step import LABELS, PeftStep, network, random_batch
 from paper_repro.efficiency.timing import medians
 from paper_repro.results import append
@@ -34,6 +36,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--official", type=Path, help="a folder with the official code of BLoB")
+    parser.add_argument("--rank", type=int, default=8, help="of the package's adapters and peft's")
     parser.add_argument("--last", type=int, help="adapt the last so many blocks only")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="of the network's weights")
     args = parser.parse_args()
@@ -44,7 +48,12 @@ def main() -> None:
     for size in args.sizes.split(","):
         n, length = map(int, size.split("x"))
         ids, labels, rows = random_batch(n, length, args.device)
-        peft = PeftStep(base, ids, labels, targets, causal=causal, bf16=False)
+        peft = PeftStep(base, ids, labels, targets, causal=causal, bf16=False, rank=args.rank)
+        official = (
+            OfficialStep(args.official, base, ids, labels, targets, causal=causal, bf16=False, rank=args.rank)
+            if args.official
+            else None
+        )
         # peft makes its factors float32, which would cost it casts.
         peft.model.to(base.dtype)
 
@@ -58,6 +67,7 @@ def main() -> None:
 
         for name in args.methods.split(","):
             method = choose_method(name, None, TrainConfig(batch_size=n))
+            method = method.replace(adapter=method.adapter.replace(r=args.rank))
             with assemble(base, rows, method, likelihood=likelihood, targets=where) as made:
                 problem = made.problem
                 predictor = Predictor(problem)
@@ -73,6 +83,8 @@ def main() -> None:
                     "auto": lambda predict=predict: predict("auto"),
                     "folded": lambda predict=predict: predict(args.draws),
                 }
+                if official is not None:
+                    runs["official"] = lambda official=official: official.predict(args.draws)
                 if isinstance(problem.joint_guide.latent, GaussianGuide):
                     # One forward pass and a backward pass for each output say what all draws of this network would.
                     runs["linearised"] = lambda predictor=predictor, data=problem.examples, n=n: predictor.linearised(
@@ -87,6 +99,7 @@ def main() -> None:
                 length=length,
                 draws=args.draws,
                 last=args.last,
+                **({"rank": args.rank} if args.rank != 8 else {}),
                 dtype=args.dtype,
                 repeats=args.repeats,
                 passes_ms=round(1000 * found["passes"], 2),
@@ -96,6 +109,14 @@ def main() -> None:
                 to_one_pass=round(found["auto"] / found["pass"], 2),
                 ratio=round(found["auto"] / found["passes"], 3),
                 folded_ratio=round(found["folded"] / found["passes"], 3),
+                **(
+                    {
+                        "official_ms": round(1000 * found["official"], 2),
+                        "against_official": round(found["auto"] / found["official"], 3),
+                    }
+                    if "official" in found
+                    else {}
+                ),
                 **(
                     {
                         "linearised_ms": round(1000 * found["linearised"], 2),

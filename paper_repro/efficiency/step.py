@@ -1,11 +1,12 @@
 """The cost of one training step against peft's LoRA on the same layers, interleaved in one process.
 
     python -m paper_repro.efficiency.step minilm --batch 16 --length 64
-    python -m paper_repro.efficiency.step smollm2 --batch 8 --length 64 [--device cuda --precision bf16]
+    python -m paper_repro.efficiency.step smollm2 --batch 8 --length 64 [--device cuda --precision bf16] [--official FOLDER]
 
 Steps alternate, so that drift of the machine's speed cancels in the ratios of the medians. All take the same batch of random
 tokens and do forward, backward, clipping and AdamW. peft's LoRA is well written: of a language model only the last position's
-logits; `as_run` computes all of them, as scripts do. Instead of a name, a folder with a network of that shape serves.
+logits; `as_run` computes all of them, as scripts do. `official` is a step of the code of Wang-ML-Lab/bayesian-peft in that
+folder. Instead of a name, a folder with a network of that shape serves.
 """
 
 from __future__ import annotations
@@ -43,11 +44,14 @@ class PeftStep:
         causal: a language model, of which label tokens are read at the last position.
         bf16: autocast to it.
         inplace: peft may change `base` itself, for one that is too large for two.
+        rank: r of the LoRA.
     """
 
-    def __init__(self, base, ids, labels, targets, *, causal: bool, bf16: bool, inplace: bool = False) -> None:
+    def __init__(
+        self, base, ids, labels, targets, *, causal: bool, bf16: bool, inplace: bool = False, rank: int = 8
+    ) -> None:
         kind = {"task_type": "CAUSAL_LM"} if causal else {"task_type": "SEQ_CLS", "modules_to_save": ["classifier"]}
-        config = LoraConfig(r=8, lora_alpha=16, target_modules=targets, **kind)
+        config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, **kind)
         self.model = get_peft_model(base if inplace else copy.deepcopy(base), config).eval()
         self.ids, self.labels, self.causal, self.bf16 = ids, labels, causal, bf16
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
@@ -108,6 +112,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--length", type=int, default=64)
     parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--official", type=Path, help="a folder with the official code of BLoB")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="float32", choices=["float32", "bf16"])
     args = parser.parse_args()
@@ -116,6 +121,11 @@ def main() -> None:
     ids, labels, rows = random_batch(args.batch, args.length, args.device)
     likelihood = LabelTokens(token_ids=LABELS) if causal else None
     peft_step = PeftStep(base, ids, labels, targets, causal=causal, bf16=args.precision == "bf16")
+    official = None
+    if args.official:
+        from paper_repro.efficiency.official import OfficialStep
+
+        official = OfficialStep(args.official, base, ids, labels, targets, causal=causal, bf16=args.precision == "bf16")
     for name in args.methods.split(","):
         method = choose_method(name, None, TrainConfig(batch_size=args.batch, precision=args.precision))
         with (
@@ -126,6 +136,8 @@ def main() -> None:
             runs: dict[str, Callable[[], object]] = {"peft": peft_step, "own": OwnStep(assembly.problem, batch)}
             if causal:
                 runs["as_run"] = lambda: peft_step(as_run=True)
+            if official is not None:
+                runs["official"] = official
             found = medians(runs, args.steps, args.device)
         append(
             "step",
@@ -140,6 +152,8 @@ def main() -> None:
             ratio=round(found["own"] / found["peft"], 3),
             **({"as_run_ms": round(1000 * found["as_run"], 2)} if causal else {}),
             **({"against_as_run": round(found["own"] / found["as_run"], 3)} if causal else {}),
+            **({"official_ms": round(1000 * found["official"], 2)} if official else {}),
+            **({"against_official": round(found["own"] / found["official"], 3)} if official else {}),
         )
 
 

@@ -67,7 +67,7 @@ class Trunk:
 
     def __init__(self, adapted: Adapted) -> None:
         self._adapted = adapted
-        self._blocks = _below(adapted.model, [p.layer.name for p in adapted.attachment.placements])
+        self._blocks = blocks_below(adapted.model, [p.layer.name for p in adapted.attachment.placements])
         self._batch: Batch | None = None
         self._output: Any = None
 
@@ -170,7 +170,7 @@ class Trunk:
                 for number, block in enumerate(self._blocks):
                     stack.callback(block.register_forward_pre_hook(first_copy(number), with_kwargs=True).remove)
             else:
-                stack.enter_context(_replaced(self._blocks, self._output))
+                stack.enter_context(replaced(self._blocks, self._output))
             stack.callback(self._blocks[-1].register_forward_hook(repeated).remove)
             return self._adapted.likelihood.logits(self._adapted.model, batch.repeat(draws))
 
@@ -198,7 +198,7 @@ def _changed(
 
 
 @contextmanager
-def _replaced(blocks: Sequence[nn.Module], output: Any) -> Iterator[None]:
+def replaced(blocks: Sequence[nn.Module], output: Any) -> Iterator[None]:
     """Have blocks give what is known already, without running them."""
     with forwards_as_they_were(blocks):
         for block in blocks:
@@ -206,7 +206,7 @@ def _replaced(blocks: Sequence[nn.Module], output: Any) -> Iterator[None]:
         yield
 
 
-def _below(model: nn.Module, layers: Sequence[str]) -> list[nn.Module]:
+def blocks_below(model: nn.Module, layers: Sequence[str]) -> list[nn.Module]:
     """Return the blocks below the first adapted layer: all of them where none has one; none where there is no one list."""
     if is_encoder_decoder(model):
         return []

@@ -28,6 +28,7 @@ from bayespeft.layers.factors import StackedFactor
 from bayespeft.prediction.jacobian import Jacobian, jacobians
 from bayespeft.prediction.predictor import Predictor
 from bayespeft.predictive.base import Prediction
+from bayespeft.training.kept_trunk import KeptTrunk
 from bayespeft.variational.adapted import Adapted
 from bayespeft.variational.kl import objective_kl
 from bayespeft.variational.noise import PLATED
@@ -66,6 +67,7 @@ class Problem(Adapted):
     def __post_init__(self) -> None:
         self._elbo = TraceMeanField_ELBO()
         self._nll, self._logits = torch.zeros(()), torch.zeros(0)
+        self._trunk = KeptTrunk(self, len(self.examples))
 
     @property
     def stacks(self) -> tuple[StackedFactor, ...]:
@@ -145,7 +147,7 @@ class Problem(Adapted):
     def logits(self, batch: Batch) -> Tensor:
         """Run the network as it is bound now; float32 logits."""
         with self.autocast():
-            logits = self.likelihood.logits(self.model, batch)
+            logits = self._trunk.logits(batch, lambda: self.likelihood.logits(self.model, batch))
         self.attachment.check_ran()
         return logits
 
@@ -233,7 +235,7 @@ class Problem(Adapted):
         assert batch.labels is not None
         self.attachment.bind(moments)
         with self.autocast():
-            mean, variance = self.likelihood.moments(self.model, batch)
+            mean, variance = self._trunk.logits(batch, lambda: self.likelihood.moments(self.model, batch))
         self.attachment.check_ran()
         if self.classes is not None and mean.shape[-1] != self.classes:
             raise GuideError(

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -66,25 +67,26 @@ class Noise:
     def take(self, n: int) -> Tensor:
         """Return the next n vectors: (n, size) float32, on the CPU."""
         while len(self._waiting) < n:
-            self._waiting.extend(self._more())
+            self._waiting.extend(self._more(n - len(self._waiting)))
         taken, self._waiting = self._waiting[:n], self._waiting[n:]
         return torch.stack(taken) if taken else torch.zeros(0, self.size)
 
-    def _more(self) -> list[Tensor]:
+    def _more(self, wanted: int) -> list[Tensor]:
         if self.size == 0:
             return [torch.zeros(0)]
         if self.kind == "sobol":
-            return self._points()
+            return self._points(wanted)
         draw = torch.randn(self.size, generator=self._generator)
         return [draw, -draw] if self.kind == "antithetic" else [draw]
 
-    def _points(self) -> list[Tensor]:
+    def _points(self, wanted: int) -> list[Tensor]:
         """Return the next points of the sequence, in blocks of doubling length, as the sequence is balanced there."""
         if self._engine is None or self.unit:
             from scipy.stats import qmc  # slow to import
 
             self._engine, self._taken = qmc.Sobol(self.size, scramble=True, rng=self._random), 0
-        block = self.unit or max(1, self._taken)
+        # A block costs what starting it costs: the first is as long as all that is wanted, or half as long at least.
+        block = self.unit or self._taken or 1 << (wanted.bit_length() - 1)
         # scipy warns wherever the total is no power of two; doubling blocks keep it one.
         points = np.atleast_2d(self._engine.random(block))
         self._taken += block
@@ -106,5 +108,11 @@ class Replicates:
 
     def of_size(self, outputs: int) -> Tensor:
         """Return (draws, outputs) float32, replicate after replicate."""
-        seeds = np.random.SeedSequence(self.seed).generate_state(REPLICATES)
-        return torch.cat([Noise("sobol", outputs, int(one)).take(max(self.draws // REPLICATES, 1)) for one in seeds])
+        return _normals(self.seed, self.draws, outputs)
+
+
+@lru_cache(maxsize=4)
+def _normals(seed: int, draws: int, outputs: int) -> Tensor:
+    """Return the normals of `Replicates`; batches and calls of one seed take the same, and scrambling costs more than a row."""
+    seeds = np.random.SeedSequence(seed).generate_state(REPLICATES)
+    return torch.cat([Noise("sobol", outputs, int(one)).take(max(draws // REPLICATES, 1)) for one in seeds])

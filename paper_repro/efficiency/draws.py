@@ -90,7 +90,7 @@ def main() -> None:
                     runs["linearised"] = lambda predictor=predictor, data=problem.examples, n=n: predictor.linearised(
                         data, 0, batch_size=n
                     )
-                found = medians(runs, args.repeats, args.device)
+                found = medians(runs, args.repeats, args.device, warm_up=3 if args.repeats > 4 else 1)
             append(
                 "draws_speed",
                 model=Path(args.model).name,

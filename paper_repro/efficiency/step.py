@@ -138,7 +138,7 @@ def main() -> None:
                 runs["as_run"] = lambda: peft_step(as_run=True)
             if official is not None:
                 runs["official"] = official
-            found = medians(runs, args.steps, args.device)
+            found = medians(runs, args.steps, args.device, warm_up=3 if args.steps > 4 else 1)
         append(
             "step",
             model=Path(args.model).name,

@@ -12,7 +12,8 @@ from bayespeft.adapters.core import Core
 from bayespeft.errors import ConfigError, DataError
 from bayespeft.guides.mean_field import MeanField
 from bayespeft.prediction.predictor import MOST, UNITS
-from bayespeft.prediction.sampling import Noise
+from bayespeft.prediction.sampling import Noise, Replicates
+from bayespeft.predictive.average import REPLICATES
 from tests.prediction.test_predictor import predictor
 from tests.training.helpers import problem
 
@@ -56,6 +57,28 @@ def test_another_seed_is_another_sequence():
 def test_antithetic_pairs_cancel_all_that_is_odd():
     noise = Noise("antithetic", 7, 0).take(10)
     assert float(noise.sum(0).abs().max()) == 0
+
+
+@given(st.integers(1, 9), st.integers(1, 40), st.integers(0, 3))
+def test_blocks_of_a_sobol_sequence_change_no_point(size, wanted, seed):
+    at_once, one_by_one = Noise("sobol", size, seed), Noise("sobol", size, seed)
+    assert torch.equal(at_once.take(wanted), torch.cat([one_by_one.take(1) for _ in range(wanted)]))
+
+
+def test_normals_of_one_seed_are_made_once(monkeypatch):
+    made = []
+    points = Noise._points
+    monkeypatch.setattr(Noise, "_points", lambda self, wanted: made.append(wanted) or points(self, wanted))
+    normals = Replicates(12345, 256)
+    found = normals.of_size(3)
+    assert found.shape == (256, 3)
+    assert made == [256 // REPLICATES] * REPLICATES
+    assert torch.equal(Replicates(12345, 256).of_size(3), found)
+    assert len(made) == REPLICATES, "the next batch, and the next call, take the same"
+    groups = found.reshape(REPLICATES, -1, 3)
+    assert not torch.equal(groups[0], groups[1])
+    for other in (Replicates(12346, 256).of_size(3), normals.of_size(4)[:, :3]):
+        assert not torch.equal(other, found)
 
 
 def test_replicates_of_a_sobol_sequence_are_scrambled_anew():

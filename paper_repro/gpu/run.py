@@ -1,6 +1,7 @@
 """All that is measured on a GPU, in so many minutes.
 
     python -m paper_repro.gpu.run --folder STATE --data-dir DATA --minutes 10 [--parts efficiency,large,equality,defaults]
+        [--official FOLDER]
     python -m paper_repro.gpu.run --folder STATE --data-dir DATA --minutes 4 --parts questions,papers   # more, to the same pool
     python -m paper_repro.gpu.run --folder STATE --data-dir DATA --scale smoke --device cpu             # a trial on a CPU
 
@@ -48,15 +49,17 @@ def efficiency(args: argparse.Namespace) -> Iterator[Job]:
         few = (*SMALL, "--steps", "2") if smoke else ()
         sizes = ("--sizes", "1x8", "--repeats", "2") if smoke else ("--repeats", "5")
         step, draws = "paper_repro.efficiency.step", "paper_repro.efficiency.draws"
+        official = ("--official", args.official) if args.official else ()
         text = (
             "--dtype",
             dtype,
             *(("--tokens", "3", "--repeats", "1") if smoke else ("--tokens", "12", "--repeats", "3")),
         )
-        yield _alone(draws, 22, smollm2, *device, "--dtype", dtype, *sizes)
-        yield _alone(step, 16, smollm2, *device, "--precision", precision, *(few or ("--batch", "8", "--steps", "12")))
-        yield _alone(draws, 10, minilm, *device, "--dtype", dtype, *sizes)
-        yield _alone(step, 9, minilm, *device, "--precision", precision, *(few or ("--steps", "20")))
+        many = few or ("--batch", "8", "--steps", "12")
+        yield _alone(draws, 22, smollm2, *device, "--dtype", dtype, *sizes, *official)
+        yield _alone(step, 16, smollm2, *device, "--precision", precision, *many, *official)
+        yield _alone(draws, 10, minilm, *device, "--dtype", dtype, *sizes, *official)
+        yield _alone(step, 9, minilm, *device, "--precision", precision, *(few or ("--steps", "20")), *official)
         # The top quarter of the blocks.
         yield _alone(draws, 12, smollm2, *device, "--dtype", dtype, "--last", "8", *sizes, "--methods", "melora")
         yield _alone(draws, 5, minilm, *device, "--dtype", dtype, "--last", "2", *sizes, "--methods", "melora")
@@ -208,6 +211,7 @@ def main() -> None:
     parser.add_argument(
         "--smollm2-shape", default="smollm2", help="a folder with a network of that shape, for what is timed"
     )
+    parser.add_argument("--official", help="a folder with the official code of BLoB, to be timed beside ours")
     parser.add_argument(
         "--shared-environment", nargs="*", default=[], help="NAME=VALUE for processes that share the GPU"
     )

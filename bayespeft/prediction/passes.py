@@ -133,11 +133,13 @@ class Passes:
             folded = {name: value[:some] for name, value in values.items()}
             self.adapted.attachment.bind(self.adapted.joint_guide.folded_weights(folded, rows))
 
-        shared = trunk.logits(batch, draws, bind) if values else None
-        if shared is None:
-            shared = prefix.logits(batch, first, draws, bind)
-        if shared is not None:
-            return shared
+        # What runs less goes first; where that can't be done, the other.
+        by_trunk = [lambda: trunk.logits(batch, draws, bind)] if values and trunk.part(batch, draws) < 1 else []
+        by_prefix = [lambda: prefix.logits(batch, first, draws, bind)]
+        prefers = not by_trunk or prefix.part(batch, first, draws) < trunk.part(batch, draws)
+        for shared in by_prefix + by_trunk if prefers else by_trunk + by_prefix:
+            if (logits := shared()) is not None:
+                return logits
         bind(draws, len(batch))
         return self.adapted.likelihood.logits(self.adapted.model, batch.repeat(draws))
 

@@ -55,6 +55,27 @@ class _Beginning:
         return cut
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be read of a batch.
+
+    Attributes:
+        ids: (n, T) tokens, padding behind them.
+        mask: (n, T).
+        shared: tokens that are read once for each draw.
+        read: what has been read already, if anything of use.
+        known: tokens of it that the rows begin with.
+        turned: padding was in front.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    shared: int
+    read: _Beginning | None
+    known: int
+    turned: bool
+
+
 class Prefix:
     """The beginning that prompts share, of a causal network that answers with label tokens; for draws that stay the same.
 
@@ -77,6 +98,14 @@ class Prefix:
         self._batch: Batch | None = None
         self._row = self._row_before = torch.zeros(0, dtype=torch.int64)
 
+    def part(self, batch: Batch, first: int, draws: int) -> float:
+        """Return which part of all tokens of some draws `logits` would read; 1 where all of them."""
+        plan = self._plan(batch, first, draws)
+        if plan is None:
+            return 1.0
+        rows, tokens = plan.ids.shape
+        return (plan.shared - plan.known + rows * (tokens - plan.shared)) / (rows * tokens)
+
     def logits(self, batch: Batch, first: int, draws: int, bind: Bind) -> Tensor | None:
         """Run draws on a batch, its common beginning at most once for each; None where that can't be done, or saves little.
 
@@ -86,6 +115,29 @@ class Prefix:
             draws: of this pass, at least 1.
             bind: binds weights to the adapters.
         """
+        plan = self._plan(batch, first, draws)
+        if plan is None:
+            return None
+        ids, mask, shared = plan.ids, plan.mask, plan.shared
+        proofs = self._known.setdefault(self._model, {})
+        try:
+            if plan.turned not in proofs:
+                proofs[plan.turned] = self._proved(batch, ids, mask, shared, min(draws, 2), bind)
+            if not proofs[plan.turned]:
+                return None
+            bind(draws, 1)
+            front = self._front(ids, mask, shared, draws, None if plan.read is None else (plan.read, plan.known))
+            if front is None:
+                return None
+            self._keep((first, draws), front)
+            return self._behind(ids, mask, front.first(shared), draws, bind)
+        except (MixedRowsError, torch.OutOfMemoryError):
+            self._read.clear()
+            proofs[plan.turned] = False
+            return None
+
+    def _plan(self, batch: Batch, first: int, draws: int) -> _Plan | None:
+        """Return what is to be read of a batch; None where all of it is."""
         inputs = batch.inputs
         if (
             not self._can
@@ -105,23 +157,7 @@ class Prefix:
             shared = known
         if len(batch) * shared * draws < least:
             return None
-        proofs = self._known.setdefault(self._model, {})
-        key = ids is not inputs["input_ids"]
-        try:
-            if key not in proofs:
-                proofs[key] = self._proved(batch, ids, mask, shared, min(draws, 2), bind)
-            if not proofs[key]:
-                return None
-            bind(draws, 1)
-            front = self._front(ids, mask, shared, draws, None if read is None else (read, known))
-            if front is None:
-                return None
-            self._keep((first, draws), front)
-            return self._behind(ids, mask, front.first(shared), draws, bind)
-        except (MixedRowsError, torch.OutOfMemoryError):
-            self._read.clear()
-            proofs[key] = False
-            return None
+        return _Plan(ids, mask, shared, read, known, ids is not inputs["input_ids"])
 
     def _known_beginning(self, ids: Tensor, shared: int, draws: tuple[int, int]) -> tuple[_Beginning | None, int]:
         """Return what these draws have read already, and how much of it the rows begin with."""

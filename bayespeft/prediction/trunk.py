@@ -71,6 +71,13 @@ class Trunk:
         self._batch: Batch | None = None
         self._output: Any = None
 
+    def part(self, batch: Batch, draws: int) -> float:
+        """Return which part of all blocks `logits` would run on some draws of a batch; 1 where all of them."""
+        if not self._blocks or (draws == 1 and batch is not self._batch):
+            return 1.0
+        below = len(self._blocks) / len(blocks_of(self._adapted.model))
+        return 1 - below + (0 if batch is self._batch else below / draws)
+
     def logits(self, batch: Batch, draws: int, bind: Bind) -> Tensor | None:
         """Run several draws on a batch, the trunk at most once; None where that can't be done, or saves nothing.
 

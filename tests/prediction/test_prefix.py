@@ -8,11 +8,12 @@ from torch import nn
 from transformers import MistralConfig, MistralForCausalLM
 
 import bayespeft
-from bayespeft import TrainConfig
+from bayespeft import Targets, TrainConfig
 from bayespeft.likelihoods.label_tokens import LabelTokens
 from bayespeft.networks.configuration import remembers_everything
 from bayespeft.prediction import prefix
 from bayespeft.prediction.prefix import Prefix
+from bayespeft.prediction.trunk import Trunk
 
 OPTIONS = {"train": TrainConfig(steps=5, lr=0.1, variational_lr=1.0, kl_weight=0.0), "progress": False}
 TEMPLATE = "the cat is fine the dog is very very fine the cat is fine " * 2 + "{question}\n{choices}\nAnswer:"
@@ -113,6 +114,22 @@ def test_a_beginning_that_differs_is_read_anew_and_one_that_differs_late_from_th
     found = posterior.predict(rows, **options)
     torch.testing.assert_close(found.log_probs, wanted.log_probs, atol=1e-5, rtol=1e-5)
     assert tokens_read(posterior, rows, **options) < 0.8 * whole(monkeypatch, posterior, rows, **options)
+
+
+@pytest.mark.parametrize(("template", "by_prefix"), [(TEMPLATE, True), ("{question}\n{choices}", False)])
+def test_of_prompt_and_trunk_what_runs_less_is_shared(monkeypatch, llama, tokenizer, questions, template, by_prefix):
+    posterior = bayespeft.fit(
+        llama, questions, "melora", tokenizer=tokenizer, targets=Targets(layers=(1, 1)),
+        likelihood=LabelTokens(template=template), **OPTIONS,
+    )  # fmt: skip
+    options = {"draws": 6, "seed": 3, "batch_size": 12}
+    with monkeypatch.context() as patch:
+        patch.setattr(Trunk, "logits", lambda *_: None)
+        wanted = alone(monkeypatch, posterior, questions, **options)
+        read_by_prefix = tokens_read(posterior, questions, **options)
+    found = posterior.predict(questions, **options)
+    torch.testing.assert_close(found.log_probs, wanted.log_probs, atol=1e-5, rtol=1e-5)
+    assert (tokens_read(posterior, questions, **options) == read_by_prefix) == by_prefix
 
 
 def test_prompts_that_share_nothing_are_read_whole(monkeypatch, llama, tokenizer, questions):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -69,6 +69,8 @@ def _official(folder: Path) -> Any:
     if not (folder / "modelwrappers" / "blob.py").is_file():
         raise SystemExit(f"{folder} is not the code of Wang-ML-Lab/bayesian-peft.")
     sys.path.insert(0, str(folder))
+    # It imports a debugger, which nothing that is run here calls.
+    sys.modules.setdefault("ipdb", ModuleType("ipdb"))
     try:
         return importlib.import_module("modelwrappers.blob").BLoB
     finally:

@@ -43,8 +43,6 @@ class KeptTrunk:
     def __init__(self, adapted: Adapted, count: int) -> None:
         self._model, self._count = adapted.model, count
         self._blocks = blocks_below(adapted.model, [p.layer.name for p in adapted.attachment.placements])
-        above = {id(p) for block in blocks_of(adapted.model)[len(self._blocks) :] for p in block.parameters()}
-        self._weights = [p for p in adapted.model.parameters() if id(p) not in above]
         self._rows: dict[int, tuple[dict[str, Tensor], list[Tensor]]] = {}
         self._structure: Any = None
         self._key: object = None
@@ -76,6 +74,12 @@ class KeptTrunk:
             return wanted
         return found
 
+    @property
+    def _weights(self) -> list[Tensor]:
+        """All weights that are not of blocks above the trunk."""
+        above = {id(p) for block in blocks_of(self._model)[len(self._blocks) :] for p in block.parameters()}
+        return [p for p in self._model.parameters() if id(p) not in above]
+
     def _off(self) -> None:
         self._on, self._rows = False, {}
 
@@ -97,8 +101,9 @@ class KeptTrunk:
 
     def _state(self) -> object:
         """Return what tells weights, and the precision that they are run in, from others."""
-        device = self._weights[0].device.type
-        versions = sum(weight._version for weight in self._weights if not weight.is_inference())
+        weights = self._weights
+        device = weights[0].device.type
+        versions = tuple((id(weight), 0 if weight.is_inference() else weight._version) for weight in weights)
         return versions, torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
 
     def _noted(self, batch: Batch, rows: list[int], run: Callable[[], T]) -> T:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
@@ -134,10 +134,11 @@ class Passes:
             self.adapted.attachment.bind(self.adapted.joint_guide.folded_weights(folded, rows))
 
         # What runs less goes first; where that can't be done, the other.
-        by_trunk = [lambda: trunk.logits(batch, draws, bind)] if values and trunk.part(batch, draws) < 1 else []
-        by_prefix = [lambda: prefix.logits(batch, first, draws, bind)]
-        prefers = not by_trunk or prefix.part(batch, first, draws) < trunk.part(batch, draws)
-        for shared in by_prefix + by_trunk if prefers else by_trunk + by_prefix:
+        ways: list[Callable[[], Tensor | None]] = [lambda: prefix.logits(batch, first, draws, bind)]
+        if values and (part := trunk.part(batch, draws)) < 1:
+            at = 1 if prefix.part(batch, first, draws) < part else 0
+            ways.insert(at, lambda: trunk.logits(batch, draws, bind))
+        for shared in ways:
             if (logits := shared()) is not None:
                 return logits
         bind(draws, len(batch))

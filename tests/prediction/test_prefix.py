@@ -126,6 +126,7 @@ def test_of_prompt_and_trunk_what_runs_less_is_shared(monkeypatch, llama, tokeni
     with monkeypatch.context() as patch:
         patch.setattr(Trunk, "logits", lambda *_: None)
         wanted = alone(monkeypatch, posterior, questions, **options)
+        posterior.predict(questions, **options)  # the proof reads rows of its own, once for each network
         read_by_prefix = tokens_read(posterior, questions, **options)
     found = posterior.predict(questions, **options)
     torch.testing.assert_close(found.log_probs, wanted.log_probs, atol=1e-5, rtol=1e-5)

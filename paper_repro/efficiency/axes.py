@@ -103,9 +103,11 @@ def plot(path: Path = PICTURE) -> None:
         for name, label in (("step", "a step / peft's"), ("draws", "draws / as many passes")):
             panel.plot([at for at, _ in points], [r[name] for _, r in points], "o-", label=label)
         panel.axhline(1, color="grey", linewidth=0.8)
-        panel.set(xscale="log", xlabel=axis, ylim=(0, None))
+        panel.set(xscale="log", xlabel=axis)
         panel.set_xticks([at for at, _ in points], [str(at) for at, _ in points], minor=False)
         panel.minorticks_off()
+    # All panels share one axis, which has room for each only once all are drawn.
+    figure.axes[0].set_ylim(0)
     figure.axes[0].legend()
     dates = sorted({r["date"] for points in records.values() for r in points.values()})
     figure.suptitle(f"Me-LoRA against peft's LoRA, one axis at a time; {' to '.join(dates[:: max(len(dates) - 1, 1)])}")

@@ -122,7 +122,7 @@ def questions(*methods: str) -> Experiment:
         methods=methods,
         tasks=("boolq_closed_book",),
         arguments="--model smollm2 --limit 200 --test-limit 60 --steps 20 --batch 4 --max-length 48 --draws 0,5",
-        trial="--tasks sst2 --batch 2 --draws 0,2 --max-length 8",
+        trial="--tasks sst2 --batch 2 --draws 0,2 --max-length 16",
         measures=(),
         section="questions",
     )

@@ -18,7 +18,7 @@ PAPER = Paper(
         ),
         Experiment(
             "intrinsic", "paper_repro.intrinsic_dimension.texts", "d90 of MiniLM on SST-2, Fastfood against a dense projection",
-            trial="--dimensions 10 --dense 10 --max-length 8", section="intrinsic texts",
+            trial="--dimensions 10 --dense 10", section="intrinsic texts",
         ),
     ),
     methods=("intrinsic", "intrinsic_bayes"),

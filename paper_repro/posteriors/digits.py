@@ -88,18 +88,19 @@ def draw(records: Sequence[Mapping[str, Any]]) -> Figure:
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     for axis, (title, colours) in zip(figure.subplots(1, 2, sharey=True), SHOWN.items(), strict=True):
         for name, colour in colours.items():
-            points = [(step, values) for step, values in over_seeds(records, name) if len(values) > 1]
+            points = over_seeds(records, name)
             if not points:
                 continue
-            steps = [step for step, _ in points]
-            means, sds = ([f(values) for _, values in points] for f in (statistics.mean, statistics.stdev))
+            steps, means = [step for step, _ in points], [statistics.mean(values) for _, values in points]
+            sds = [statistics.stdev(values) if len(values) > 1 else 0.0 for _, values in points]
             axis.plot(steps, means, color=colour, label=name)
             low, high = ([m + sign * s for m, s in zip(means, sds, strict=True)] for sign in (-1, 1))
             axis.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
         axis.set(title=title, xlabel="step", ylim=(0, None))
         axis.grid(color="#dddddd", linewidth=0.5)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(frameon=False, fontsize=9)
+        if axis.lines:
+            axis.legend(frameon=False, fontsize=9)
     figure.axes[0].set_ylabel("training NLL, nats")
     return figure
 

@@ -1,7 +1,7 @@
 """What a step and ten draws cost along one axis at a time, against peft's LoRA: batch, tokens, layers, rank, draws, size.
 
     python -m paper_repro.efficiency.axes [--axes batch,tokens,layers,rank,draws,size] [--repeats 3]
-    python -m paper_repro.efficiency.axes --plot                   # docs/efficiency/axes.png, from the newest records
+    python -m paper_repro.efficiency.axes --plot                   # axes.png, from the newest records
 
 A random BERT of six layers of width 128, so that all of it takes minutes: ratios within one process, medians, interleaved. All
 but the axis is as in `BASE`. `step` is a step of Me-LoRA over a step of peft's LoRA, `draws` its averaged prediction over as
@@ -35,7 +35,7 @@ AXES: dict[str, Sequence[int]] = {
     "draws": (1, 2, 4, 10, 32),
     "size": (64, 128, 256, 512),
 }
-PICTURE = Path(__file__).parents[2] / "docs" / "efficiency" / "axes.png"
+PICTURE = Path(__file__).parent / "axes.png"
 
 
 def ratios(at: dict[str, int], repeats: int) -> dict[str, float]:

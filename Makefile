@@ -55,7 +55,7 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS) Makefile | $(BIN)/python
 
 demo: $(VENV)/installed
 	@$(BIN)/bayespeft compare minilm newsgroups --methods mle,melora --limit 100 --test-limit 800 \
-	  --max-length 24 --out runs/demo --again
+	  --max-length 20 --out runs/demo --again
 
 test: $(VENV)/installed
 	@$(PYTEST)

@@ -114,11 +114,13 @@ class KeptTrunk:
             found = run()
         finally:
             handle.remove()
-        leaves: list[Any]
-        leaves, structure = tree_flatten(seen[0] if len(seen) == 1 else None)
+        made: list[Any]
+        made, form = tree_flatten(seen[0] if len(seen) == 1 else None)
         shape = _named(batch)[TOKENS].shape
-        alike = all(isinstance(leaf, Tensor) and leaf.dim() == 3 and leaf.shape[:2] == shape for leaf in leaves)
-        if not alike or (self._structure is not None and structure != self._structure):
+        # Blocks that give their attention weights, too, give None where nobody asked for these.
+        structure, leaves = (form, [leaf is None for leaf in made]), [leaf for leaf in made if leaf is not None]
+        of_tokens = all(isinstance(leaf, Tensor) and leaf.dim() == 3 and leaf.shape[:2] == shape for leaf in leaves)
+        if not leaves or not of_tokens or (self._structure is not None and structure != self._structure):
             self._off()
             return found
         self._structure = structure
@@ -145,7 +147,9 @@ class KeptTrunk:
             leaf = parts[0].new_zeros(*real.shape, parts[0].shape[-1])
             leaf[real] = torch.cat(parts)
             leaves.append(leaf)
-        return tree_unflatten(leaves, self._structure)
+        form, absent = self._structure
+        rest = iter(leaves)
+        return tree_unflatten([None if nothing else next(rest) for nothing in absent], form)
 
 
 def _real(batch: Batch) -> Tensor:

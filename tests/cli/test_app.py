@@ -118,7 +118,8 @@ def lines():
 def test_command_lines_of_the_documentation_name_commands_arguments_and_options_that_are_there(words):
     command = typer.main.get_command(app).commands[words[1]]
     with command.make_context(words[1], words[2:]) as context:
-        given = {name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}
+        sources = {name: context.get_parameter_source(name) for name in context.params}
+        given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
     assert len(given) >= len([word for word in words if word.startswith("--")])
     with pytest.raises(Exception, match="No such option"):
         command.make_context(words[1], [*words[2:], "--no-such-option"])

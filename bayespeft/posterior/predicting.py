@@ -65,8 +65,9 @@ class Predicting(Fitted):
                 mean NLL is below `tolerance`, which needs labels, and ends at 256 draws even where it is not yet: the
                 result's `nll_error` says how large it is. "decision" gives each example as many of 3, 5, 10, 16 or 32 draws as
                 its most probable class needs to be settled, needs no labels, and is for decisions: probabilities of few draws
-                are rough. An example is settled wrongly with a probability of at most 5 %, which near ties alone come close
-                to (`bayespeft.prediction.deciding`).
+                are rough. Where log-odds are nearly normal over draws, an example is settled wrongly with a probability of at
+                most 5 %, which near ties alone come close to (`bayespeft.prediction.deciding`, where what holds otherwise is
+                said, too).
             seed: of the draws.
             draws_per_pass: draws folded into the batch axis at once; "auto" goes by the device's memory.
             sampling: "plain", "antithetic" pairs, or a scrambled "sobol" sequence: the same error with fewer passes.

@@ -14,12 +14,13 @@ who wins has to be ahead of each, so that two classes in a tie, with all others 
 Maymin 1987, Annals of Statistics 15(1), "Is the selected population the best?"). An example is settled on another class than
 that of infinitely many draws with a probability of at most `LEVEL`, and near ties alone come close to it.
 
-It holds as far as log-odds are normal over draws, as those of a network are that is all but linear in its weights, plus a part
-that is quadratic in them: means of pairs are of that part alone, which is skewed, so that q is no quantile of Student's t for
-them, but one for units of an exponential law, where a quadratic part of two equal directions has them (chi-squared with two
-degrees of freedom); more directions are nearer to a normal law. With one direction alone near ties come to twice the level.
-Probabilities alone would not do, for they crowd at 0 and 1. Without such an assumption no fewer than five draws could settle
-anything at 5 %: the best bet on differences in [-1, 1] doubles its stake with each draw, and 2^4 < 1 / 0.05.
+It holds as far as log-odds are normal over draws, as those of a network are that is all but linear in its weights, plus a small
+part that is quadratic in them (a quarter as wide, where it was simulated): means of pairs are of that part alone, which is
+skewed, so that q is no quantile of Student's t for them, but one for units of an exponential law, where a quadratic part of two
+equal directions has them (chi-squared with two degrees of freedom); more directions are nearer to a normal law. With one
+direction alone near ties come to twice the level. Probabilities alone would not do, for they crowd at 0 and 1. Without such an
+assumption no fewer than five draws could settle anything at 5 %: the best bet on differences in [-1, 1] doubles its stake with
+each draw, and 2^4 < 1 / 0.05.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from bayespeft.predictive.average import Cost, Rows, refuse_broken
 from bayespeft.predictive.categorical import CategoricalAverage, Predictive, information_bias
 
 LEVEL = 0.05
-"""The largest probability that an example is settled on another class than infinitely many draws would give."""
+"""The largest probability that an example is settled on another class than infinitely many draws give, as far as above."""
 
 LOOKS, SHARES = (3, 5, 10, 16, 32), (0.52, 0.2, 0.14, 0.14, 0.0)
 """Draws after which examples are looked at, and shares of the level; nothing is tested at the last, which ends all."""

@@ -49,6 +49,11 @@ class KeptTrunk:
         self._proved = False
         self._on = bool(self._blocks)
 
+    @property
+    def learns(self) -> bool:
+        """Whether another batch may add to what is kept."""
+        return self._on and not (self._proved and len(self._rows) == self._count)
+
     def logits(self, batch: Batch, run: Callable[[], T]) -> T:
         """Return what `run()` gives, which runs the network on a batch once, without the trunk where that is known already."""
         if not self._on or not self._fits(batch):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import nullcontext
 from itertools import islice
@@ -124,13 +123,14 @@ def run(
         PeakMemory(problem.device) as memory,
         in_turn(problem, optimiser, total) as begin,
         postponed(checkpoint is not None) as interrupts,
+        problem.trunk_kept(),
     ):
         state = checkpoint.read() if checkpoint else None
         if checkpoint and state is not None:
             with usable(checkpoint.path):
                 check_state(state, joint_guide.state_dict(), optimiser, total, problem.attachment.merged is not None)
                 first = total if state["ended"] else state["done"]
-                deque(islice(batches, state["done"] * train.accumulate), maxlen=0)  # the order of the data, replayed
+                problem.replay(islice(batches, state["done"] * train.accumulate))
                 restore(problem, optimiser, state)
                 scheduler.load_state_dict(state["scheduler"])
                 steps.restore(state)

@@ -6,10 +6,10 @@ objective: E_q[mean NLL of the examples] + kl_weight * KL(q || prior) / N: with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import pyro
 import torch
@@ -33,6 +33,8 @@ from bayespeft.variational.adapted import Adapted
 from bayespeft.variational.kl import objective_kl
 from bayespeft.variational.noise import PLATED
 from bayespeft.variational.reported import PriorTerms, prior_terms
+
+T = TypeVar("T")
 
 
 class Restacking(Protocol):
@@ -67,7 +69,7 @@ class Problem(Adapted):
     def __post_init__(self) -> None:
         self._elbo = TraceMeanField_ELBO()
         self._nll, self._logits = torch.zeros(()), torch.zeros(0)
-        self._trunk = KeptTrunk(self, len(self.examples))
+        self._trunk: KeptTrunk | None = None
 
     @property
     def stacks(self) -> tuple[StackedFactor, ...]:
@@ -147,9 +149,33 @@ class Problem(Adapted):
     def logits(self, batch: Batch) -> Tensor:
         """Run the network as it is bound now; float32 logits."""
         with self.autocast():
-            logits = self._trunk.logits(batch, lambda: self.likelihood.logits(self.model, batch))
+            logits = self._above_trunk(batch, lambda: self.likelihood.logits(self.model, batch))
         self.attachment.check_ran()
         return logits
+
+    def _above_trunk(self, batch: Batch, run: Callable[[], T]) -> T:
+        return run() if self._trunk is None else self._trunk.logits(batch, run)
+
+    @contextmanager
+    def trunk_kept(self) -> Iterator[None]:
+        """Run what lies below the first adapted layer once for each example inside the block, which keeps its output.
+
+        It is for a loop that knows the order of its batches: one that is taken up again has to `replay` them.
+        """
+        self._trunk = KeptTrunk(self, len(self.examples))
+        try:
+            yield
+        finally:
+            self._trunk = None
+
+    @torch.no_grad()
+    def replay(self, batches: Iterable[Batch]) -> None:
+        """Pass over batches that a run had behind it, and keep of them what it kept, so that it goes on bit by bit."""
+        for batch in batches:
+            if self._trunk is not None and self._trunk.learns:
+                moved = batch.to(self.device)
+                self.attachment.bind(self.joint_guide.folded_weights({}, len(moved)))
+                self.logits(moved)
 
     def _sample(self, sites: Mapping[str, Distribution], size: int, weight: float, plate: Any) -> dict[str, Tensor]:
         """Sample every stack; the same statement serves model and guide."""
@@ -235,7 +261,7 @@ class Problem(Adapted):
         assert batch.labels is not None
         self.attachment.bind(moments)
         with self.autocast():
-            mean, variance = self._trunk.logits(batch, lambda: self.likelihood.moments(self.model, batch))
+            mean, variance = self._above_trunk(batch, lambda: self.likelihood.moments(self.model, batch))
         self.attachment.check_ran()
         if self.classes is not None and mean.shape[-1] != self.classes:
             raise GuideError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -14,6 +16,7 @@ from bayespeft.data.source import source_of
 from bayespeft.fitting.assemble import assemble, choose_method
 from bayespeft.training import kept_trunk
 from bayespeft.training.kept_trunk import KeptTrunk
+from bayespeft.training.steps import Steps
 
 STEPS = {"train": TrainConfig(steps=12, batch_size=5, lr=1e-2), "progress": False}
 TOP = Targets(layers=(1, 1))
@@ -60,9 +63,8 @@ def problem(bert, sentences, tokenizer):
     method = choose_method("melora", None, TrainConfig(batch_size=4))
     with assemble(bert, source_of(sentences), method, tokenizer=tokenizer, targets=TOP) as made:
         made.problem.model.eval().requires_grad_(False)
-        # Assembling has run it.
-        made.problem._trunk = KeptTrunk(made.problem, len(made.problem.examples))
-        yield made.problem
+        with made.problem.trunk_kept():
+            yield made.problem
 
 
 def outputs(problem, batch):
@@ -159,6 +161,45 @@ def test_outputs_that_differ_switch_it_off(problem, monkeypatch):
 
 def test_adapters_in_every_block_leave_nothing_to_keep(bert, sentences, tokenizer, monkeypatch):
     method = choose_method("melora", None, TrainConfig(batch_size=4))
-    with assemble(bert, source_of(sentences), method, tokenizer=tokenizer) as made:
+    with assemble(bert, source_of(sentences), method, tokenizer=tokenizer) as made, made.problem.trunk_kept():
         for _ in range(2):
             assert run_by_the_problem(made.problem, monkeypatch) == len(sentences)
+
+
+@pytest.mark.parametrize("killed", [3, 11], ids=["in the first epoch", "in the third"])
+@pytest.mark.parametrize("method", ["melora", "vbll"])
+def test_a_run_that_is_taken_up_again_goes_on_bit_by_bit(
+    method, killed, bert, tokenizer, sentences, tmp_path, monkeypatch
+):
+    """Outputs of a row differ in their last bits with the batch that it was run in: the same ones are kept again."""
+    targets = None if method == "vbll" else TOP
+    options = {"tokenizer": tokenizer, "targets": targets, **STEPS}
+    wanted = bayespeft.fit(bert, sentences, method, **options).joint_guide.state_dict()
+    after = Steps.after
+
+    def kill(self):
+        after(self)
+        if self.done == killed:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Steps, "after", kill)
+        with pytest.raises(KeyboardInterrupt):
+            bayespeft.fit(bert, sentences, method, checkpoint=tmp_path, checkpoint_every=2, **options)
+    found = bayespeft.fit(bert, sentences, method, checkpoint=tmp_path, checkpoint_every=2, **options)
+    assert all(torch.equal(found.joint_guide.state_dict()[name], value) for name, value in wanted.items())
+
+
+def test_nothing_is_kept_behind_a_fit(bert, sentences, tokenizer, monkeypatch):
+    made, initialise = [], KeptTrunk.__init__
+
+    def noted(self, *args):
+        initialise(self, *args)
+        made.append(weakref.ref(self))
+
+    monkeypatch.setattr(KeptTrunk, "__init__", noted)
+    posterior = bayespeft.fit(bert, sentences, "melora", tokenizer=tokenizer, targets=TOP, **STEPS)
+    gc.collect()
+    assert posterior.history.steps == 12
+    assert len(made) == 1
+    assert made[0]() is None

@@ -99,13 +99,14 @@ class Experiment:
     section: str = ""
 
     def calls(self, more: str = "", *, trial: bool = False) -> Iterator[list[str]]:
-        """Yield the arguments of each call; `more` come last, so that they win.
+        """Yield the arguments of each call; `more` win over the experiment's own, and a trial's own over `more`.
 
         Args:
             more: as on a command line.
             trial: take `trial` in the place of `arguments`, and one task.
         """
-        last = [*shlex.split((self.trial or "") if trial else self.arguments), *shlex.split(more)]
+        parts = (more, self.trial or "") if trial else (self.arguments, more)
+        last = [word for part in parts for word in shlex.split(part)]
         if not self.methods:
             yield last
             return

@@ -21,6 +21,7 @@ from torch import Tensor
 from bayespeft import Method, Posterior, Targets, registry
 from bayespeft.layers.heads import find_head
 from bayespeft.layers.targets import find_layers
+from bayespeft.pretrained.load import TaskKind
 from bayespeft.pretrained.load import load as load_model
 from paper_repro.posteriors.common import arguments, fitted, metrics, pending, test_rows
 from paper_repro.results import append
@@ -46,9 +47,9 @@ def main() -> None:
     run_all(args, EXPERIMENT, [at_budget(name, shapes, args.rank) for name in args.methods.split(",")])
 
 
-def layers(model: str, targets: Targets = EVERYWHERE) -> Shapes:
+def layers(model: str, targets: Targets = EVERYWHERE, task: TaskKind = "classification") -> Shapes:
     """Return the shapes (m, n) of the linear layers of a network that are adapted."""
-    network, _ = load_model(model, "classification", 2)
+    network, _ = load_model(model, task)
     layers = find_layers(network, targets, taken=[head.name for head in find_head(network)])
     return [(layer.out_features, layer.in_features) for layer in layers]
 

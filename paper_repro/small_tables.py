@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 
+from paper_repro.generation.tables import written
 from paper_repro.intrinsic_dimension import dimension
 from paper_repro.posteriors import digits as variants
 from paper_repro.posteriors.variants import METHODS as VARIANTS
@@ -209,6 +210,24 @@ def cumulative_rank() -> str:
     )
 
 
+def e2e() -> str:
+    """Perplexity and BLEU of texts from data, by rank."""
+    return by_case(
+        "e2e",
+        ("rank", "method"),
+        {
+            "perplexity": (1, 3, "perplexity a token"),
+            "bleu": (100, 1, "BLEU-4, %"),
+            "trainable": (1, 0, "trained numbers"),
+            "train_seconds": (1, 0, "fit, s"),
+            "refresh_seconds": (1, 0, "of these factors, s"),
+            "unfinished": (1, 0, "texts without an end"),
+        },
+        "SmolLM2, every linear layer, {steps} steps of {batch} of {limit} training rows; {test_rows} meaning representations "
+        "that training did not see, with {references} references. {machine}, {date}; `paper_repro/rosa_subspace/e2e.py`.",
+    )
+
+
 BLOB = tuple(name for name in VARIANTS if name.startswith("blob"))
 MELORA = tuple(name for name in VARIANTS if name.startswith("melora"))
 SECTIONS: dict[str, Callable[[], str]] = {
@@ -219,6 +238,8 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "results: intrinsic texts": texts,
     "results: weight covariance": weight_covariance,
     "results: cumulative rank": cumulative_rank,
+    "results: e2e": e2e,
+    "results: written of rosa_sparse": functools.partial(written, ("mle", "rosa_sparse", "rosa_subspace")),
     "results: digits of blob": functools.partial(digits_variants, ("mle", *BLOB)),
     "results: digits of melora": functools.partial(digits_variants, ("mle", *MELORA)),
     "results: digits of rosa_subspace": functools.partial(digits_variants, ("mle", *variants.ROSA)),

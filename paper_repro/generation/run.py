@@ -1,7 +1,7 @@
 """Does the uncertainty of a written answer predict that it is wrong? SmolLM2 on ViGGO or GSM8k.
 
-    python -m paper_repro.generation.run --data-dir DATA [--task viggo|gsm8k] [--methods mle,melora] [--seeds 0]
-        [--steps 100] [--test 60] [--draws 8] [--device cuda]
+    python -m paper_repro.generation.run --data-dir DATA [--tasks viggo,gsm8k] [--methods mle,melora] [--seeds 0]
+        [--steps 100] [--test-limit 60] [--draws 8] [--device cuda]
 
 Each method writes greedily, by draws together (8) or, for a point, alone; then the AUROC of "the answer is wrong" by
 - length: minus the length-normalised log-probability of the answer (of the average over draws, or of the point);
@@ -14,23 +14,26 @@ when the number behind "####" is. A combination that is in the results is not ru
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from scipy.stats import rankdata
 
-import bayespeft
 from bayespeft import registry
 from bayespeft.config import TrainConfig
 from bayespeft.data.load import load as load_rows
 from bayespeft.generation.result import Generation
-from bayespeft.pretrained.load import load as load_model
+from paper_repro.generation.writer import fitted
+from paper_repro.posteriors.common import Rows, arguments
 from paper_repro.results import append, read
 
+Rule = Callable[[str, str], bool]
 ATTRIBUTE = re.compile(r"(\w+)\[([^\]]*)\]")
 
 
@@ -69,10 +72,27 @@ def same_number(written: str, expected: str) -> bool:
     return number(written) is not None and number(written) == number(expected)
 
 
-# How rows are turned, when an answer is right, and how many tokens it may have.
+@dataclass(frozen=True)
+class Written:
+    """A task whose answers are texts.
+
+    Attributes:
+        turned: what the network reads and writes of a row.
+        rules: when an answer is right, by name.
+        tokens: that an answer may have.
+        steps, test: optimiser steps and test rows, unless the command says otherwise: sized for a CPU.
+    """
+
+    turned: Callable[[Mapping[str, Any]], dict[str, Any]]
+    rules: Mapping[str, Rule]
+    tokens: int
+    steps: int
+    test: int
+
+
 TASKS = {
-    "viggo": (viggo, {"meaning": same_meaning, "act": same_act}, 80),
-    "gsm8k": (gsm8k, {"answer": same_number}, 200),
+    "viggo": Written(viggo, {"meaning": same_meaning, "act": same_act}, tokens=80, steps=100, test=60),
+    "gsm8k": Written(gsm8k, {"answer": same_number}, tokens=160, steps=20, test=24),
 }
 
 
@@ -85,7 +105,7 @@ def auroc(scores: torch.Tensor, wrong: torch.Tensor) -> float | None:
     return round((float(ranks[wrong].sum()) - n_wrong * (n_wrong + 1) / 2) / (n_wrong * n_right), 4)
 
 
-def errors(rule: Callable[[str, str], bool], written: Generation, expected: list[str]) -> dict[str, float | None]:
+def errors(rule: Rule, written: Generation, expected: list[str]) -> dict[str, float | None]:
     """Return the share of right answers, and the AUROC of "wrong" by each score."""
     assert written.texts is not None
     wrong = torch.tensor([not rule(text, target) for text, target in zip(written.texts, expected, strict=True)])
@@ -100,69 +120,62 @@ def errors(rule: Callable[[str, str], bool], written: Generation, expected: list
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--data-dir")
-    parser.add_argument("--task", default="viggo", choices=sorted(TASKS))
-    parser.add_argument("--model", default="smollm2")
+    parser = arguments(__doc__)
+    parser.set_defaults(model="smollm2", limit=None, test_limit=None)
+    parser.add_argument("--tasks", default="viggo", help=f"some of {', '.join(TASKS)}")
     parser.add_argument("--methods", default="mle,melora")
     parser.add_argument("--seeds", default="0")
-    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--limit", type=int, help="training rows; all by default")
-    parser.add_argument("--test", type=int, default=60, help="test rows; 0 for all")
     parser.add_argument("--draws", type=int, default=8)
     parser.add_argument("--max-new-tokens", type=int)
     parser.add_argument("--lr", type=float, help="each method's own by default")
     parser.add_argument("--targets", default="all-linear", help="layers, as for fit")
-    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
-    turned, rules, tokens = TASKS[args.task]
-    own = {} if args.lr is None else {"lr": args.lr}
-    config = TrainConfig(steps=args.steps, batch_size=args.batch, **own)
-    for seed in map(int, args.seeds.split(",")):
-        train = [
-            turned(row) for row in load_rows(args.task, "train", data_dir=args.data_dir, limit=args.limit, seed=seed)
-        ]
-        test = [
-            turned(row) for row in load_rows(args.task, "test", data_dir=args.data_dir, limit=args.test or None, seed=0)
-        ]
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    for seed, name in itertools.product(map(int, args.seeds.split(",")), args.tasks.split(",")):
+        task = TASKS[name]
+        train, test = (
+            [task.turned(row) for row in load_rows(name, split, data_dir=args.data_dir, limit=limit, seed=chosen)]
+            for split, limit, chosen in (("train", args.limit, seed), ("test", args.test_limit or task.test, 0))
+        )
         for method in args.methods.split(","):
             key = {
-                "task": args.task, "model": args.model, "method": method, "seed": seed, "steps": args.steps,
+                "task": name, "model": args.model, "method": method, "seed": seed, "steps": args.steps or task.steps,
                 "batch": args.batch, "lr": args.lr, "train_rows": len(train), "test_rows": len(test),
                 "draws": args.draws if registry.get("methods", method).guide.stochastic else 0,
             }  # fmt: skip
-            if any(all(record.get(k) == v for k, v in key.items()) for record in read("generation")):
-                continue
-            # A fresh network each, so that no method meets what another left.
-            model, tokenizer = load_model(args.model, "causal")
-            posterior = bayespeft.fit(
-                model, train, method, likelihood="language_modelling", tokenizer=tokenizer, targets=args.targets,
-                train=config, seed=seed, device=args.device,
-            )  # fmt: skip
-            begin = time.perf_counter()
-            written = posterior.generate(
-                [row["source"] for row in test], draws=args.draws, max_new_tokens=args.max_new_tokens or tokens
-            )
-            seconds = time.perf_counter() - begin
-            assert written.texts is not None
-            append(
-                "generation",
-                **key,
-                right={name: errors(rule, written, [row["target"] for row in test]) for name, rule in rules.items()},
-                tokens=int(written.lengths.sum()),
-                unfinished=int((~written.ended).sum()),
-                test_perplexity=round(
-                    math.exp(posterior.report(test, args.draws, batch_size=4).nll_per_token.value), 4
-                ),
-                train_seconds=round(posterior.history.seconds, 1),
-                write_seconds=round(seconds, 1),
-                trainable=posterior.joint_guide.trainable(),
-                targets=args.targets,
-                examples=[
-                    [row["target"].strip(), text.strip()] for row, text in zip(test[:3], written.texts[:3], strict=True)
-                ],
-            )
+            if not any(all(record.get(k) == v for k, v in key.items()) for record in read("generation")):
+                append("generation", **key, **measured(args, task, key, train, test))
+
+
+def measured(
+    args: argparse.Namespace, task: Written, key: Mapping[str, Any], train: Rows, test: Rows
+) -> dict[str, Any]:
+    """Fit a method, let it write, and return what of it was right, perplexity and seconds."""
+    own = {} if args.lr is None else {"lr": args.lr}
+    settings = TrainConfig(steps=key["steps"], batch_size=args.batch, **own)
+    posterior = fitted(args, train, key["method"], key, settings, targets=args.targets)
+    start = time.perf_counter()
+    written = posterior.generate(
+        [row["source"] for row in test], draws=args.draws, max_new_tokens=args.max_new_tokens or task.tokens
+    )
+    seconds = time.perf_counter() - start
+    assert written.texts is not None
+    right = {name: errors(rule, written, [row["target"] for row in test]) for name, rule in task.rules.items()}
+    return {
+        "right": right,
+        "tokens": int(written.lengths.sum()),
+        "unfinished": int((~written.ended).sum()),
+        "test_perplexity": round(math.exp(posterior.report(test, args.draws, batch_size=4).nll_per_token.value), 4),
+        "train_seconds": round(posterior.history.seconds, 1),
+        "write_seconds": round(seconds, 1),
+        "trainable": posterior.joint_guide.trainable(),
+        "targets": args.targets,
+        "examples": [
+            [row["target"].strip(), text.strip()] for row, text in zip(test[:3], written.texts[:3], strict=True)
+        ],
+    }
 
 
 if __name__ == "__main__":

@@ -228,6 +228,24 @@ def e2e() -> str:
     )
 
 
+def backbone_memory() -> str:
+    """What methods add to the network that they sit on."""
+    return by_case(
+        "backbone_memory",
+        ("model", "method"),
+        {
+            "backbone": (1e-6, 2, "backbone, million numbers"),
+            "trainable": (1, 0, "trained numbers"),
+            "share": (100, 2, "of the backbone, %"),
+            "weights_bytes": (1e-6, 1, "backbone, MB"),
+            "trained_bytes": (1e-6, 1, "trained numbers, gradients and moments, MB"),
+            "peak_memory_bytes": (1e-6, 0, "process's peak, MB"),
+        },
+        "{steps} steps of 16 texts of 64 tokens; a trained number counts with its gradient and Adam's two moments; the peak is "
+        "that of a process with torch in it. {machine}, {date}; `paper_repro/melora/memory.py`.",
+    )
+
+
 BLOB = tuple(name for name in VARIANTS if name.startswith("blob"))
 MELORA = tuple(name for name in VARIANTS if name.startswith("melora"))
 SECTIONS: dict[str, Callable[[], str]] = {
@@ -239,6 +257,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "results: weight covariance": weight_covariance,
     "results: cumulative rank": cumulative_rank,
     "results: e2e": e2e,
+    "results: backbone memory": backbone_memory,
     "results: written of rosa_sparse": functools.partial(written, ("mle", "rosa_sparse", "rosa_subspace")),
     "results: digits of blob": functools.partial(digits_variants, ("mle", *BLOB)),
     "results: digits of melora": functools.partial(digits_variants, ("mle", *MELORA)),

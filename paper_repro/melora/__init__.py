@@ -43,6 +43,10 @@ PAPER = Paper(
             methods=VARIANTS, section="variants of melora",
         ),
         Experiment(
+            "backbone_memory", "paper_repro.melora.memory", "parameters and memory with the backbone, beside BLoB's and LoRA's",
+            data=False, measures=(), trial="--model {folder}/network --steps 1 --here", section="backbone memory",
+        ),
+        Experiment(
             "kl_noise", "paper_repro.melora.kl_noise", "the KL by its formula against the same KL by draws", data=False,
             measures=("relative_error",), trial="--steps 3 --draws 8", section="kl noise",
         ),

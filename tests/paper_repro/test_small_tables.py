@@ -7,9 +7,13 @@ import json
 import pytest
 import torch
 
+from bayespeft.pretrained.base import quiet
+from bayespeft.testing import networks
+
 pytest.importorskip("paper_repro.tables", reason="the measurements are only in the repository")
 from paper_repro import results, small_tables
 from paper_repro.gpu import tables as gpu
+from paper_repro.melora import memory
 from paper_repro.posteriors import digits
 from paper_repro.subspace.cumulative import ranks
 
@@ -84,3 +88,17 @@ def test_ranks_are_those_of_a_matrix_of_known_singular_values():
     assert ranks(left @ values.diag()) == (1, 3)
     values[1] = 2.0
     assert ranks(left @ values.diag()) == (2, 3)
+
+
+def test_memory_is_that_of_the_trained_numbers_and_of_the_backbone(tmp_path):
+    bert = networks.bert()
+    with quiet():
+        bert.save_pretrained(tmp_path)
+        networks.tokenizer().save_pretrained(tmp_path)
+    found = memory.measured(str(tmp_path), "melora", 1, 0)
+    assert found["backbone"] == sum(p.numel() for p in bert.parameters())
+    assert found["weights_bytes"] == 4 * found["backbone"]
+    # Two blocks, query and value of 16 x 16: r (m + n), and the core's means and standard deviations; the head of 2 x 16 + 2.
+    assert found["trainable"] == 4 * (8 * 32 + 2 * 64) + 34
+    assert found["trained_bytes"] == 16 * found["trainable"]
+    assert found["peak_memory_bytes"] > found["weights_bytes"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from paper_repro import full_size, small_tables
 from paper_repro.expected import ranges
+from paper_repro.generation import held as written
 from paper_repro.gpu.tables import questions
 from paper_repro.held import compared, held, judged
 from paper_repro.intrinsic_dimension import dimension
@@ -91,6 +92,12 @@ def index() -> str:
                 for task, one in found.items()
             )
             lines.append(f"| {title} | {claim.says} | {claim.stated or '-'} | {ours or '-'} | {judged(claim, found)} |")
+    for name, claim, (ours, judgement) in (
+        ("rosa_subspace", "E2E: a lower perplexity than LoRA's at the same budget", written.e2e()),
+        ("rosa_sparse", "ViGGO and GSM8k: more exact answers than LoRA's", written.answers()),
+    ):
+        stated = PAPERS[name].claims[0].stated
+        lines.append(f"| {PAPERS[name].title}, `{name}/` | {claim} | {stated} | {ours} | {judgement} |")
     lines += [
         f"| {INTRINSIC.title}, `{INTRINSIC.name}/` | few numbers, projected at random, reach nine tenths of full training | "
         f"{INTRINSIC.stated[0]} | {dimension.said(found)} of {dimension.full(found):,} on {name} | {dimension.held(found)} |"

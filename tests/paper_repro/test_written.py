@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("paper_repro.tables", reason="the measurements are only in the repository")
 from paper_repro import results, small_tables
-from paper_repro.generation import run
+from paper_repro.generation import held, run
 from paper_repro.generation.tables import written
 from paper_repro.rosa_subspace import e2e
 
@@ -63,3 +63,41 @@ def test_tables_have_a_line_for_each_case(tmp_path, monkeypatch):
     results.FILE.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     assert written(["mle"]).splitlines()[4:] == ["| GSM8k | answer | 12 | 8 | `mle` | 1 | 50.0 | 2.000 | 9 | 7,000 |"]
     assert small_tables.e2e().endswith("| 2 | `mle` | 1 | 1.500 | 50.0 | 7000 | 9 | 0 | 1 |")
+
+
+def test_perplexities_are_compared_on_the_seeds_that_both_have():
+    records = [
+        {"rank": rank, "seed": seed, "method": method, "perplexity": value}
+        for rank, seed, method, value in [
+            (2, 0, "a", 4.0), (2, 0, "b", 5.0), (2, 1, "a", 6.0), (8, 0, "a", 4.0), (8, 0, "b", 4.05), (4, 0, "b", 1.0),
+        ]
+    ]  # fmt: skip
+    found = held.perplexities(records, "a", "b")
+    assert found == {2: (4.0, 5.0), 8: (4.0, 4.05)}
+    assert held.lower(found) == "in part (1 of 2 ranks)"
+    assert held.lower({2: (4.0, 5.0)}) == "yes"
+    assert held.lower(held.perplexities(records, "b", "a")) == "no"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [((3, 60), (2, 60), "not told apart"), ((0, 24), (0, 24), "not told apart"), ((40, 60), (20, 60), "yes"),
+     ((20, 60), (40, 60), "no"), ((57, 100), (43, 100), "not told apart"), ((58, 100), (43, 100), "yes")],
+)  # fmt: skip
+def test_shares_differ_by_more_than_two_standard_errors(ours, theirs, said):
+    """With 100 answers each and half of them right, a standard error is sqrt(0.5 * 0.5 * 2 / 100), 7.07 %."""
+    assert held.more(ours, theirs) == said
+
+
+def test_right_answers_are_added_up_over_seeds():
+    record = {
+        "task": "viggo",
+        "method": "mle",
+        "steps": 3,
+        "batch": 4,
+        "test_rows": 60,
+        "right": {"act": {"accuracy": 0.05}},
+    }
+    other = {**record, "seed": 1, "right": {"act": {"accuracy": 0.1}}}
+    assert held.shares([{**record, "seed": 0}, other, other], "viggo", "act", "mle") == (9, 120)
+    assert held.shares([{**record, "seed": 0}], "gsm8k", "act", "mle") == (0, 0)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.hooks import RemovableHandle
@@ -60,7 +61,9 @@ class _Hook:
         self.ran = False
 
     def __call__(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
-        self.fired += 1
+        # A graph that counted its runs would be compiled anew for each of them.
+        if not torch.compiler.is_compiling():
+            self.fired += 1
         self.ran = True
         if self.weights is None:
             return output

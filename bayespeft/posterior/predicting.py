@@ -18,7 +18,7 @@ from bayespeft.likelihoods.inputs import as_examples
 from bayespeft.posterior import account
 from bayespeft.posterior.fitted import Fitted
 from bayespeft.posterior.remedies import remedies
-from bayespeft.prediction.agreement import linear_enough
+from bayespeft.prediction.agreement import linearised_as_near
 from bayespeft.prediction.sampling import UNITS, Sampling
 from bayespeft.prediction.temperature import as_weighed, fit_temperature, warn_of_bounds
 from bayespeft.prediction.uneven import settled_for
@@ -75,7 +75,9 @@ class Predicting(Fitted):
             prediction: "sampled", or "linearised": one pass and K backward passes (K - 1 of few classes) in place of a pass for
                 each draw, for Gaussian posteriors; `draws`, `draws_per_pass` and `sampling` then mean nothing. "auto":
                 linearised where that is cheaper and, by many draws of 32 of the rows, as near to the posterior's prediction
-                as `draws` draws are, else sampled; `backward_passes` of the result tells which. None: as the method says.
+                as `draws` draws are, else sampled; `backward_passes` of the result tells which. Of more than two classes one
+                backward pass is tried first, that of one direction of each example, in which case covariances of all
+                examples have the shape that they have in 32 others. None: as the method says.
             batch_size: examples per pass.
             keep_draws: also return each draw's log-probabilities, or its means where labels are quantities.
             shared: each process of torch's process group runs a share of the batches; all of them call this with the same
@@ -108,18 +110,18 @@ class Predicting(Fitted):
             raise ConfigError(f"prediction={prediction!r}: 'sampled', 'linearised' or 'auto'.")
         with self._predictor() as predictor:
             examples = settled_for(self.model, self.likelihood, examples, self.device)
-            if prediction == "auto":
-                # Where the number of draws is found by drawing, or each process has rows of its own, there is one way.
-                known = 0 if shared or isinstance(draws, str) else predictor.check(draws, sampling, tolerance) or 0
-                enough = known > 0 and linear_enough(predictor, examples, known, seed, batch_size)
-                prediction = "linearised" if enough else "sampled"
+            found: Prediction | None = None
+            # Where the number of draws is found by drawing, or each process has rows of its own, there is one way.
+            if prediction == "auto" and not shared and not isinstance(draws, str):
+                known = predictor.check(draws, sampling, tolerance) or 0
+                found = linearised_as_near(predictor, examples, known, seed, batch_size, keep_draws)
             # The mean is the mean, whichever way its neighbourhood is averaged.
             if prediction == "linearised" and draws != 0:
                 if shared:
                     raise ConfigError("shared: a linearised prediction is made whole in each process: leave it out.")
                 predictor.check(draws, sampling, tolerance)
-                found: Prediction = predictor.linearised(examples, seed, batch_size, keep_draws)
-            else:
+                found = predictor.linearised(examples, seed, batch_size, keep_draws)
+            if found is None:
                 predictor = replace(predictor, shared=shared)
                 found = predictor.run(
                     examples, draws, seed, draws_per_pass, batch_size, keep_draws, sampling, tolerance
@@ -128,7 +130,9 @@ class Predicting(Fitted):
 
     def _making(self, found: Prediction, sampling: Sampling, seed: int) -> Making:
         """Return how a prediction was made; a seed of no draws, or of all members of an ensemble, decides nothing."""
-        way = "linearised" if found.backward_passes else sampling if found.draws else "mean"
+        way: str = "linearised" if found.backward_passes else sampling if found.draws else "mean"
+        if found.backward_passes == 1 < (self.classes or 1) - 1:
+            way = "linearised, one direction"
         decided = found.draws > 0 and found.draws != self.joint_guide.latent.members
         return Making(self._digest(), self.temperature, way, seed if decided else None)
 

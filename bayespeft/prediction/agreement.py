@@ -24,28 +24,44 @@ ROWS, DRAWS = 32, 64
 BACKWARD = 1.1
 
 
-def linear_enough(predictor: Predictor, examples: Examples, draws: int, seed: int, batch_size: int) -> bool:
-    """Say whether a linearised prediction of these examples is at once cheaper than draws, and as near to the truth.
+def linearised_as_near(
+    predictor: Predictor, examples: Examples, draws: int, seed: int, batch_size: int, keep_draws: bool = False
+) -> Prediction | None:
+    """Return a linearised prediction of these examples that is at once cheaper than draws, and as near to the truth.
+
+    The first of these that is: with covariances of one shape, one backward pass; with each example's own. None: neither is.
 
     Args:
         predictor: of a posterior.
         examples: to be predicted.
         draws: that would be taken instead.
-        seed: of the draws of the rows that are looked at.
+        seed: of the draws of the rows that are looked at, and of logits.
         batch_size: examples per pass.
+        keep_draws: also return what each draw of the logits says.
     """
-    adapted = predictor.adapted
-    linear_cost = 1 + BACKWARD * predictor.backward_passes
-    saved = len(examples) * (draws - linear_cost) - ROWS * (DRAWS + linear_cost)
-    if not isinstance(adapted.joint_guide.latent, GaussianGuide) or not adapted.likelihood.linearises or saved <= 0:
-        return False
-    some = examples.subset(torch.linspace(0, len(examples) - 1, ROWS).round().long())
-    if some is None:  # somebody's loader: its rows come as they come
-        return False
-    linear = predictor.linearised(some, seed, batch_size)
+    adapted, whole = predictor.adapted, predictor.backward_passes
+    if not isinstance(adapted.joint_guide.latent, GaussianGuide) or not adapted.likelihood.linearises:
+        return None
+    look = ROWS * (DRAWS + 1 + BACKWARD * (1 + whole))
+    # Two classes have one difference, and words of a text have covariances that nobody has asked to be alike.
+    shaped = adapted.likelihood.by_differences and not adapted.likelihood.token_labels and whole > 1
+    worthwhile = [
+        passes
+        for passes in ((1, whole) if shaped else (whole,))
+        if len(examples) * (draws - 1 - BACKWARD * passes) > look
+    ]
+    rows = torch.linspace(0, len(examples) - 1, 2 * ROWS).round().long()
+    # A shape is that of other rows than those that judge it.
+    some, others = (examples.subset(rows[half::2]) if worthwhile else None for half in range(2))
+    if some is None or others is None:  # somebody's loader: its rows come as they come
+        return None
     drawn = predictor.run(some, DRAWS, seed, batch_size=batch_size, keep_draws=True, sampling="antithetic")
-    compared = _compared(linear, drawn)
-    return bool(compared) and all(as_near(said, each, draws) for said, each in compared)
+    for passes in worthwhile:
+        shape = predictor.common_shape(others, seed, batch_size) if passes < whole else None
+        compared = _compared(predictor.linearised(some, seed, batch_size, keep_draws=True, shape=shape), drawn)
+        if compared and all(as_near(said, each, draws) for said, each in compared):
+            return predictor.linearised(examples, seed, batch_size, keep_draws, shape=shape)
+    return None
 
 
 def as_near(linear: Tensor, drawn: Tensor, draws: int) -> bool:

@@ -8,9 +8,8 @@ that is most of the time and the memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,16 +20,14 @@ from bayespeft.data.examples import Examples
 from bayespeft.gaussians.outer import FeatureJacobian, OuterCurvature, OuterJacobian, StackJacobian
 from bayespeft.layers.once import NotOnceError, Once
 from bayespeft.likelihoods.base import Likelihood
+from bayespeft.prediction.derivatives import derivatives, outputs_at_once
 from bayespeft.prediction.folding import fitting
 from bayespeft.prediction.output_layer import OutputLayer, calls, last_factors, output_layer, unless_identity
 from bayespeft.utils.memory import free_memory
 from bayespeft.variational.adapted import Adapted
 
-# Outputs that one backward pass differentiates: a pass of a small network costs what starting it costs, so that several at once
-# cost no more; of a large one, of more than half of `SMALL` numbers, it is the arithmetic, and only the memory would grow.
-AT_ONCE, SMALL = 64, 4_000_000
-# Numbers of the vectors that choose these outputs.
-CHOICES = 1 << 22
+# Chooses directions (rows, K) float64 among outputs (rows, K).
+Along = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +43,8 @@ class Jacobian:
         likelihood: what the logits say of the labels.
         ends: no further positions of these rows follow.
         passes: numbers that were differentiated, a backward pass each.
+        along: (rows, K) float64, on the CPU: of each example only this combination of its outputs was differentiated, so that
+            `by_stack` has one output; None: all were.
     """
 
     logits: Tensor
@@ -55,6 +54,7 @@ class Jacobian:
     likelihood: Likelihood
     ends: bool = True
     passes: int = 0
+    along: Tensor | None = None
 
     def log_likelihood(self) -> Tensor:
         """Return log p(label | logits), (rows,) float64, nats, multiplied by what the likelihood weighs each row with.
@@ -107,7 +107,12 @@ def _along(weights: Tensor, like: Tensor) -> Tensor:
 
 
 def jacobians(
-    adapted: Adapted, examples: Examples, batch_size: int, separate: bool = False, differences: bool = False
+    adapted: Adapted,
+    examples: Examples,
+    batch_size: int,
+    separate: bool = False,
+    differences: bool = False,
+    along: Along | None = None,
 ) -> Iterator[Jacobian]:
     """Differentiate the outputs of all examples, batch by batch or, where that wouldn't fit into memory, in parts of one.
 
@@ -120,9 +125,11 @@ def jacobians(
         separate: what is made of the Jacobians goes stack by stack, so that those of output layers may come as factors.
         differences: differentiate what each output has more than the last, a backward pass less; or, if that is as cheap, the
             outputs.
+        along: differentiate one combination of each example's outputs instead: which, for outputs (rows, K).
     """
-    once: frozenset[str] | None = None if separate else frozenset()
+    once: frozenset[str] | None = None if separate and along is None else frozenset()
     mean, classes = adapted.joint_guide.latent.mean(), adapted.classes or 1
+    classes = 1 if along else classes
     features = classes
     for batch in examples.batches(batch_size):
         if once is None:
@@ -134,7 +141,7 @@ def jacobians(
         bytes_each = torch.float32.itemsize * (numbers * (2 + 6 * features) + of_heads * (2 + 6 * classes))
         rows = fitting(len(batch), bytes_each, free_memory(adapted.device))
         for part in batch.parts(rows):
-            yield from jacobian(adapted, part, bytes_each * len(part), once, differences)
+            yield from jacobian(adapted, part, bytes_each * len(part), once, differences, along)
 
 
 def _met_once(adapted: Adapted, batch: Batch, classes: int) -> tuple[frozenset[str], int]:
@@ -189,7 +196,12 @@ def _bound(
 
 
 def jacobian(
-    adapted: Adapted, batch: Batch, bytes_each: int, once: frozenset[str] = frozenset(), differences: bool = False
+    adapted: Adapted,
+    batch: Batch,
+    bytes_each: int,
+    once: frozenset[str] = frozenset(),
+    differences: bool = False,
+    along: Along | None = None,
 ) -> Iterator[Jacobian]:
     """Differentiate the outputs of a batch: one forward pass, and a backward pass for each output, or for several at once.
 
@@ -201,7 +213,7 @@ def jacobian(
         bytes_each: what K outputs of each take; where an example has K at each of several positions, the Jacobian comes for as
             many positions at a time as fit.
         once: stacks whose Jacobian is wanted in factors; where this batch shows that they have none, it is dense.
-        differences: as for `jacobians`.
+        differences, along: as for `jacobians`.
     """
     moved = batch.to(adapted.device)
     with torch.enable_grad():
@@ -209,12 +221,19 @@ def jacobian(
             leaves, weights, logits, last = _bound(adapted, moved, once)
         except NotOnceError:
             leaves, weights, logits, last = _bound(adapted, moved, frozenset())
-    at_once = min(AT_ONCE, SMALL // max(sum(value.numel() for value in adapted.model.parameters()), 1))
+    at_once = outputs_at_once(adapted.model)
     if last is not None:
         with torch.enable_grad():
             by_feature = _by_features(last, leaves, weights, at_once)
         passes = last.features.shape[1] if last.features.requires_grad else 0
         yield Jacobian(logits.detach(), by_feature, moved.labels, moved, adapted.likelihood, passes=passes)
+        adapted.attachment.bind({})
+        return
+    if along is not None:
+        chosen = along(logits.detach())
+        with torch.enable_grad():
+            by_stack = derivatives((logits * chosen.to(logits)).sum(-1, keepdim=True), leaves, None, True)
+        yield Jacobian(logits.detach(), dict(by_stack), moved.labels, moved, adapted.likelihood, passes=1, along=chosen)
         adapted.attachment.bind({})
         return
     counted = adapted.likelihood.counted(moved)
@@ -228,7 +247,7 @@ def jacobian(
             part = logits[:, some] if spread else logits
             moving = part - part[..., -1:] if differences else part
             used = _used(moving.shape[1:], None if counted is None else counted[:, some].any(0), differences)
-            by_stack = _by_stack(moving.flatten(1), leaves, used, ends, at_once)
+            by_stack = derivatives(moving.flatten(1), leaves, used, ends, at_once)
         labels = moved.labels[:, some] if spread and moved.labels is not None else moved.labels
         found: dict[str, StackJacobian] = {
             name: OuterJacobian(unless_identity(value), weights[name].right, weights[name].value.shape)
@@ -247,7 +266,7 @@ def _by_features(
     """Return the derivatives of outputs W x + b by all stacks: those of x (rows, n) by all but W and b, and W."""
     others = {name: leaf for name, leaf in leaves.items() if name not in last.names}
     if others and last.features.requires_grad:
-        by_stack = _by_stack(last.features, others, None, True, at_once)
+        by_stack = derivatives(last.features, others, None, True, at_once)
     else:
         count = last.features.shape[1]
         by_stack = {name: leaf.new_zeros(len(leaf), count, *leaf.shape[1:]) for name, leaf in others.items()}
@@ -277,45 +296,3 @@ def _used(shape: torch.Size, counted: Tensor | None, differences: bool) -> list[
     if differences:
         used[..., -1] = False
     return used.flatten().tolist()
-
-
-def _by_stack(
-    outputs: Tensor, leaves: dict[str, Tensor], used: list[bool] | None, last: bool, at_once: int = 1
-) -> dict[str, Tensor]:
-    """Return the derivatives of outputs (rows, M) by the leaves, (rows, M, ...) by stack.
-
-    Args:
-        outputs: with their graph.
-        leaves: stack -> (rows, ...).
-        used: which of the M to differentiate; the others are 0. None: all.
-        last: the graph is not needed any more.
-        at_once: outputs that one backward pass differentiates, at most.
-    """
-    rows, count = outputs.shape
-    make = outputs.new_empty if used is None else outputs.new_zeros
-    by_stack = {name: make(rows, count, *leaf.shape[1:]) for name, leaf in leaves.items()}
-    wanted = [k for k in range(count) if used is None or used[k]]
-    at_once = min(at_once, CHOICES // outputs.numel())
-    while wanted:
-        some, wanted = wanted[: max(at_once, 1)], wanted[max(at_once, 1) :]
-        options: dict[str, Any] = {"retain_graph": not last or bool(wanted) or at_once > 1, "allow_unused": True}
-        try:
-            if at_once > 1:
-                choices = torch.zeros(len(some), 1, count, device=outputs.device, dtype=outputs.dtype)
-                choices[range(len(some)), :, some] = 1
-                options.update(grad_outputs=choices.expand(-1, rows, -1), is_grads_batched=True)
-                gradients = torch.autograd.grad(outputs, list(leaves.values()), **options)
-            else:
-                gradients = torch.autograd.grad(outputs[:, some[0]].sum(), list(leaves.values()), **options)
-        except RuntimeError:
-            if at_once <= 1:
-                raise
-            # The network has an operation that knows of no several passes at once.
-            at_once, wanted = 1, some + wanted
-            continue
-        for found, gradient in zip(by_stack.values(), gradients, strict=True):
-            if gradient is None:  # these outputs do not depend on the factor
-                found[:, some] = 0
-            else:
-                found[:, some] = gradient.movedim(0, 1) if at_once > 1 else gradient.unsqueeze(1)
-    return by_stack

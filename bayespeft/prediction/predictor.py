@@ -15,20 +15,20 @@ from itertools import pairwise
 from typing import Literal, SupportsIndex, get_args
 
 import torch
-from torch import Tensor
 
 from bayespeft.adapters.attach import frozen, mode
 from bayespeft.data.columns import missing_labels
 from bayespeft.data.examples import Examples
 from bayespeft.errors import ConfigError
 from bayespeft.guides.gaussian import GaussianGuide
+from bayespeft.prediction.common_shape import CommonShape
 from bayespeft.prediction.deciding import LOOKS, DecidingAverage, Mirrored, Undecided
 from bayespeft.prediction.folding import Folding
-from bayespeft.prediction.jacobian import jacobians
+from bayespeft.prediction.output_law import by_differences, output_laws
 from bayespeft.prediction.passes import Passes
 from bayespeft.prediction.rounds import SameRounds
 from bayespeft.prediction.sampling import Noise, Replicates, Sampling
-from bayespeft.predictive.average import Cost, Groups, refuse_broken
+from bayespeft.predictive.average import Cost, Groups
 from bayespeft.predictive.base import Prediction
 from bayespeft.predictive.categorical import CategoricalAverage
 from bayespeft.utils.memory import PeakMemory
@@ -40,8 +40,6 @@ from bayespeft.variational.adapted import Adapted
 ROUND, MOST, UNITS = 8, 256, 8
 # Draws of a Gaussian over K logits cost no pass of the network.
 LOGIT_DRAWS = 256
-# So many outputs are differentiated by their differences, at most.
-FEW = 8
 
 
 @dataclass(frozen=True)
@@ -155,21 +153,19 @@ class Predictor:
         return average.result(Cost(average.draws, spent, cost.seconds, peak_memory_bytes=cost.peak_memory_bytes))
 
     @property
-    def _differences(self) -> bool:
-        """Whether derivatives are taken of differences of outputs.
-
-        Of many outputs one less is no gain, and an output layer's own derivatives are the shorter without.
-        """
-        return self.adapted.likelihood.by_differences and (self.adapted.classes or 1) <= FEW
-
-    @property
     def backward_passes(self) -> int:
         """The most backward passes that a linearised prediction takes of one position of a batch."""
-        return (self.adapted.classes or 1) - self._differences
+        return (self.adapted.classes or 1) - by_differences(self.adapted)
 
     @torch.inference_mode(False)
     def linearised(
-        self, examples: Examples, seed: int, batch_size: int = 32, keep_draws: bool = False, draws: int = LOGIT_DRAWS
+        self,
+        examples: Examples,
+        seed: int,
+        batch_size: int = 32,
+        keep_draws: bool = False,
+        draws: int = LOGIT_DRAWS,
+        shape: CommonShape | None = None,
     ) -> Prediction:
         """Predict with the network linearised in the latents around their mean: outputs ~ N(f, J Sigma J^T).
 
@@ -183,6 +179,7 @@ class Predictor:
             batch_size: examples per pass.
             keep_draws: also return the log-probabilities of each draw of the logits, where logits are drawn.
             draws: of the logits.
+            shape: of covariances of logits; one backward pass then tells an example's from others.
 
         Raises:
             ConfigError: the posterior is no Gaussian. FitError: an output is not a number.
@@ -194,27 +191,19 @@ class Predictor:
                 "prediction='sampled'."
             )
         average = self.adapted.likelihood.gaussian_average(len(examples), keep_draws, Replicates(seed, draws))
+        most = 0
         with self._measured(seed) as cost, frozen(self.adapted.model):
-            parts: list[tuple[Tensor, Tensor]] = []
-            most = passes = 0
-            for local in jacobians(self.adapted, examples, batch_size, latent.separate, self._differences):
-                passes += local.passes
-                with torch.no_grad():
-                    mean = (local.logits.double() / self.temperature).cpu()
-                    covariance = latent.output_covariance(local.by_position()).double().cpu() / self.temperature**2
-                    covariance = covariance.reshape(*mean.shape, mean.shape[-1])
-                    # This is checked beforehand, because a covariance that is not finite has no eigenvalues.
-                    broken = ~torch.isfinite(mean + covariance.sum(-1)).flatten(1).all(-1)
-                    refuse_broken(broken, local.batch.index.cpu())
-                    parts.append((mean, covariance))
-                    if local.ends:
-                        means, covariances = (
-                            torch.cat(some, 1) if some[1:] else some[0] for some in zip(*parts, strict=True)
-                        )
-                        average.add(means, covariances, self._passes.rows(local.batch, mean.shape[-1]))
-                        parts.clear()
-                        most, passes = max(most, passes), 0
+            for law in output_laws(self.adapted, examples, batch_size, self.temperature, shape):
+                average.add(law.mean, law.covariance, self._passes.rows(law.batch, law.mean.shape[-1]))
+                most = max(most, law.passes)
         return average.result(most, cost.seconds, cost.peak_memory_bytes)
+
+    @torch.inference_mode(False)
+    def common_shape(self, examples: Examples, seed: int, batch_size: int = 32) -> CommonShape:
+        """Return the shape that covariances of these examples' logits have; arguments as `linearised`."""
+        with self._measured(seed), frozen(self.adapted.model):
+            laws = output_laws(self.adapted, examples, batch_size, self.temperature)
+            return CommonShape.of(torch.cat([law.covariance for law in laws]))
 
     def check(self, draws: int | str, sampling: str, tolerance: float) -> int | None:
         """Return the number of draws; None for "auto".

@@ -15,7 +15,7 @@ class Making:
     Attributes:
         posterior: a digest of what was averaged over: q, the base network, and what its output means.
         temperature: divides the logits.
-        sampling: "plain", "antithetic" or "sobol"; "linearised"; "mean" where nothing is drawn.
+        sampling: "plain", "antithetic" or "sobol"; "linearised", or "linearised, one direction"; "mean" where nothing is drawn.
         seed: of the draws; None where all seeds make the same.
     """
 

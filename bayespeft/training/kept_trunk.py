@@ -1,12 +1,12 @@
 """What lies below the first adapted layer gives the same for an example in every epoch: it is run once, and its output is kept.
 
-Of each example the last block of the trunk's output at its real tokens is kept, on the network's device, beside the tokens it
-was made of. A batch whose examples are all known, with these very tokens, is run from there on: the trunk's blocks give what is
+Of each example the last block of the trunk's output at its real tokens is kept, where there is room, beside the tokens it was
+made of. A batch whose examples are all known, with these very tokens, is run from there on: the trunk's blocks give what is
 kept, and zeros at padding. That the outputs are those of running everything is shown on the first batch of which that holds.
 
 Nothing is kept where the trunk would not give the same again (dropout, weights of its own that are trained), somebody watches
-its modules, or all examples would take more than a quarter of the free memory; and all is forgotten where a weight that is not
-above the trunk changes, or an example comes with other tokens.
+its modules, or all examples would take more than a quarter of what is free, in memory and on disk; and all is forgotten where a
+weight that is not above the trunk changes, or an example comes with other tokens.
 """
 
 from __future__ import annotations
@@ -23,11 +23,8 @@ from bayespeft.data.batch import Batch
 from bayespeft.data.columns import MASK, TOKENS
 from bayespeft.likelihoods.label_tokens import OFFERED
 from bayespeft.prediction.trunk import blocks_below, replaced, same_outputs
-from bayespeft.utils.memory import free_memory
+from bayespeft.training.kept_outputs import KeptOutputs, room_for
 from bayespeft.variational.adapted import Adapted
-
-# What is kept fills no more than this part of the free memory.
-KEPT = 0.25
 
 T = TypeVar("T")
 
@@ -43,7 +40,9 @@ class KeptTrunk:
     def __init__(self, adapted: Adapted, count: int) -> None:
         self._model, self._count = adapted.model, count
         self._blocks = blocks_below(adapted.model, [p.layer.name for p in adapted.attachment.placements])
-        self._rows: dict[int, tuple[dict[str, Tensor], list[Tensor]]] = {}
+        # What each example was made of, and what the trunk gave for it.
+        self._rows: dict[int, dict[str, Tensor]] = {}
+        self._outputs: KeptOutputs | None = None
         self._structure: Any = None
         self._key: object = None
         self._proved = False
@@ -60,7 +59,8 @@ class KeptTrunk:
             return run()
         key = self._state()
         if key != self._key:
-            self._rows, self._key = {}, key
+            self._forget()
+            self._key = key
         rows = batch.index.tolist()
         if any(row not in self._rows for row in rows):
             return self._noted(batch, rows, run)
@@ -86,7 +86,11 @@ class KeptTrunk:
         return [p for p in self._model.parameters() if id(p) not in above]
 
     def _off(self) -> None:
-        self._on, self._rows = False, {}
+        self._on = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self._rows, self._outputs = {}, None
 
     def _fits(self, batch: Batch) -> bool:
         """Return whether the trunk would do the same with a batch's examples whenever they come, and nobody sees it."""
@@ -130,11 +134,17 @@ class KeptTrunk:
             return found
         self._structure = structure
         real = _real(batch)
-        for place, row in enumerate(rows):
-            inputs = {name: value[place][real[place]].clone() for name, value in _named(batch).items()}
-            self._rows[row] = inputs, [leaf[place][real[place]].detach().clone() for leaf in leaves]
-        each = sum(leaf.nbytes for row in rows for leaf in self._rows[row][1]) / len(rows)
-        if each * self._count >= KEPT * free_memory(real.device):
+        if self._outputs is None:
+            each = sum(leaf[real].nbytes for leaf in leaves) / len(rows)
+            self._outputs = room_for(each * self._count, real.device)
+        try:
+            for place, row in enumerate(rows):
+                if self._outputs is not None:
+                    self._outputs.keep(row, [leaf[place][real[place]].detach() for leaf in leaves])
+                    self._rows[row] = {name: value[place][real[place]].clone() for name, value in _named(batch).items()}
+        except OSError:  # the disk is full
+            self._outputs = None
+        if self._outputs is None:
             self._off()
         return found
 
@@ -142,15 +152,17 @@ class KeptTrunk:
         """Return what the trunk gives for a batch whose rows are known; None where one of them was another example."""
         real = _real(batch)
         known = [self._rows[row] for row in rows]
-        if [len(found[0][TOKENS]) for found in known] != real.sum(1).tolist():
+        if [len(found[TOKENS]) for found in known] != real.sum(1).tolist():
             return None
         for name, value in _named(batch).items():
-            if not torch.equal(torch.cat([found[0][name] for found in known]), value[real]):
+            if not torch.equal(torch.cat([found[name] for found in known]), value[real]):
                 return None
+        assert self._outputs is not None
         leaves = []
-        for parts in zip(*(found[1] for found in known), strict=True):
-            leaf = parts[0].new_zeros(*real.shape, parts[0].shape[-1])
-            leaf[real] = torch.cat(parts)
+        for parts in zip(*(self._outputs.of(row) for row in rows), strict=True):
+            kept = torch.cat(parts).to(real.device)
+            leaf = kept.new_zeros(*real.shape, kept.shape[-1])
+            leaf[real] = kept
             leaves.append(leaf)
         form, absent = self._structure
         rest = iter(leaves)

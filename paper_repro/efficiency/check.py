@@ -19,7 +19,14 @@ from paper_repro.results import read
 FIGURES = {
     "step": ("ratio", "against_as_run", "against_official"),
     "large_step": ("ratio", "peak_bytes"),
-    "draws_speed": ("ratio", "folded_ratio", "to_one_pass", "linearised_passes", "against_official"),
+    "draws_speed": (
+        "ratio",
+        "folded_ratio",
+        "to_one_pass",
+        "linearised_passes",
+        "direction_passes",
+        "against_official",
+    ),
     "generation_speed": ("against_plain", "token_against_plain", "against_sequential"),
     "report": ("peak_memory_bytes",),
     "decisions": ("draws",),

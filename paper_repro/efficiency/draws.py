@@ -6,7 +6,8 @@
 A pass of peft's LoRA is well written: of a language model only the last position's logits. Both end with averaged
 probabilities on the CPU. `auto` folds as many draws into a pass as the package decides, `folded` all of them. Instead of a
 name, a folder with a network of that shape serves. `linearised` is the prediction by Jacobians, where the posterior is a
-Gaussian. `official` is what the code of Wang-ML-Lab/bayesian-peft in that folder takes for as many draws of BLoB.
+Gaussian, `direction` the one by one backward pass for more than two outputs. `official` is what the code of
+Wang-ML-Lab/bayesian-peft in that folder takes for as many draws of BLoB.
 """
 
 from __future__ import annotations
@@ -90,6 +91,12 @@ def main() -> None:
                     runs["linearised"] = lambda predictor=predictor, data=problem.examples, n=n: predictor.linearised(
                         data, 0, batch_size=n
                     )
+                    if predictor.backward_passes > 1:
+                        # Covariances of all examples have one shape, which was found before.
+                        shape = predictor.common_shape(problem.examples, 0, batch_size=n)
+                        runs["direction"] = lambda predictor=predictor, data=problem.examples, n=n, shape=shape: (
+                            predictor.linearised(data, 0, batch_size=n, shape=shape)
+                        )
                 found = medians(runs, args.repeats, args.device, warm_up=3 if args.repeats > 4 else 1)
             append(
                 "draws_speed",
@@ -123,6 +130,14 @@ def main() -> None:
                         "linearised_passes": round(found["linearised"] / found["pass"], 2),
                     }
                     if "linearised" in found
+                    else {}
+                ),
+                **(
+                    {
+                        "direction_ms": round(1000 * found["direction"], 2),
+                        "direction_passes": round(found["direction"] / found["pass"], 2),
+                    }
+                    if "direction" in found
                     else {}
                 ),
             )

@@ -64,16 +64,17 @@ def draws() -> str:
     lines = [
         "| model | batch | method | layers | precision | one pass of peft, ms | draws | as many passes of peft, ms | "
         "as the package folds, ms | all folded, ms | as it folds / as many passes | all folded / as many passes | "
-        "as it folds / one pass | linearised / one pass | as it folds / official BLoB | "
-        "machine, date |",
-        "|" + "---|" * 16,
+        "as it folds / one pass | linearised / one pass | linearised, one direction / one pass | "
+        "as it folds / official BLoB | machine, date |",
+        "|" + "---|" * 17,
     ]
     for r in records:
         layers = f"last {r['last']}" if r["last"] else "all"
         lines.append(
             f"| {r['model']} | {r['batch']} x {r['length']} | `{r['method']}` | {layers} | {r['dtype']} | {r['pass_ms']} | "
             f"{r['draws']} | {r['passes_ms']} | {r['auto_ms']} | {r['folded_ms']} | {r['ratio']} | {r['folded_ratio']} | "
-            f"{r['to_one_pass']} | {r.get('linearised_passes', '-')} | {r.get('against_official', '-')} | {_where(r)} |"
+            f"{r['to_one_pass']} | {r.get('linearised_passes', '-')} | {r.get('direction_passes', '-')} | "
+            f"{r.get('against_official', '-')} | {_where(r)} |"
         )
     return "\n".join(lines)
 

@@ -8,12 +8,14 @@ The truth is the average over many plain draws. Errors are root mean squares ove
 from __future__ import annotations
 
 import math
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 
 from bayespeft import Posterior, registry
 from bayespeft.guides.gaussian import GaussianGuide
+from bayespeft.likelihoods.inputs import as_examples
+from bayespeft.prediction.agreement import ROWS
 from bayespeft.prediction.sampling import Sampling
 from bayespeft.predictive.categorical import Predictive
 from paper_repro.posteriors.common import arguments, fitted, metrics, test_rows
@@ -58,6 +60,7 @@ def main() -> None:
             curves=curves,
             seconds_per_draw=round(truth.seconds / args.truth, 3),
             linearised=linearised(posterior, rows, truth),
+            direction=one_direction(posterior, rows, truth),
         )
 
 
@@ -91,7 +94,25 @@ def linearised(posterior: Posterior, rows, truth: Predictive) -> dict[str, float
     """Return how far the linearised prediction is from the sampled truth, and what it takes."""
     if not isinstance(posterior.joint_guide.latent, GaussianGuide):
         return None
-    found = posterior.predict(rows, prediction="linearised")
+    return beside(posterior.predict(rows, prediction="linearised"), truth)
+
+
+def one_direction(posterior: Posterior, rows, truth: Predictive) -> dict[str, float] | None:
+    """Return the same of one backward pass for several classes: the first rows, which give the shape, are counted, too."""
+    if not isinstance(posterior.joint_guide.latent, GaussianGuide):
+        return None
+    with posterior._predictor() as predictor:
+        if predictor.backward_passes == 1:
+            return None
+        source = posterior._source(rows)
+        examples = as_examples(source, posterior.likelihood, posterior.tokenizer, posterior.model)
+        some = examples.subset(torch.arange(ROWS))
+        assert some is not None
+        return beside(predictor.linearised(examples, 0, shape=predictor.common_shape(some, 0)), truth)
+
+
+def beside(found: Any, truth: Predictive) -> dict[str, float]:
+    """Return figures of a linearised prediction, and of the truth."""
     return {
         **metrics(found.log_probs, found.labels),
         "probability_error": round(float((found.probs - truth.probs).square().mean().sqrt()), 5),

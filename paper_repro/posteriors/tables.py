@@ -126,11 +126,13 @@ def draws() -> str:
             for kind, curve in r["curves"].items():
                 c = curve[k]
                 lines.append(f"| {k} | {kind} | {c['nll']:.4f} | {c['nll_error']:.4f} | {c['probability_error']:.4f} |")
-        if r["linearised"]:
-            c = r["linearised"]
+        for name, of in (("linearised", "Linearised"), ("direction", "Linearised along one direction of each example")):
+            c = r.get(name)
+            if not c:
+                continue
             lines += [
                 "",
-                f"Linearised: {c['forward_passes']} forward and {c['backward_passes']} backward passes, {c['seconds']} s "
+                f"{of}: {c['forward_passes']} forward and {c['backward_passes']} backward passes, {c['seconds']} s "
                 f"(a draw takes {r['seconds_per_draw']} s): NLL {c['nll']:.4f}, ECE {100 * c['ece']:.1f} %, error of "
                 f"probabilities {c['probability_error']:.4f}, mutual information {c['mutual_information']:.4f} (sampled "
                 f"{c['truth_mutual_information']:.4f}).",

@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 
 from bayespeft.adapters.attach import Attachment, Placement, frozen, mode, recomputing
 from bayespeft.adapters.core import Core
@@ -148,3 +149,27 @@ def test_recomputing_keeps_a_blocks_own_forward(llama):
     with recomputing(llama):
         assert block.forward is not own
     assert vars(block)["forward"] is own
+
+
+def test_a_compiled_network_is_one_graph_for_all_draws(llama):
+    """Hooks that are on when a network is compiled are in its graph, without a break, and take the weights that are bound."""
+    ids = torch.randint(4, 60, (2, 5), generator=torch.Generator().manual_seed(0))
+    layer = all_layers(llama)["model.layers.0.self_attn.q_proj"]
+    counter = CompileCounter()
+    compiled = torch.compile(lambda x: llama(x).logits, backend=counter, fullgraph=True)
+    found = []
+    torch._dynamo.reset()
+    with (
+        Attachment([Placement(layer, Core(r=2))]) as attachment,
+        mode(llama),
+        frozen(llama),
+        torch.compiler.set_stance("default"),
+    ):
+        for seed in range(3):
+            values = random_values(Core(r=2), layer, seed)
+            attachment.bind({layer.name: {name: Shared(value) for name, value in values.items()}})
+            found.append(compiled(ids))
+            attachment.check_ran()
+            torch.testing.assert_close(found[-1], llama(ids).logits)
+    assert counter.frame_count == 1
+    assert not torch.allclose(found[0], found[1])

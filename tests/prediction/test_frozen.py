@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 
 import bayespeft
 from bayespeft import TrainConfig
@@ -120,3 +121,14 @@ def test_what_it_refuses(mlp, xy):
     ensemble = bayespeft.fit(mlp, xy, "ensemble", targets="all-linear", **OPTIONS)
     with pytest.raises(ConfigError, match="mean of the weights"):
         ensemble.freeze(draws=0)
+
+
+def test_it_is_compiled_whole(bert, sentences, tokenizer):
+    frozen = bayespeft.fit(bert, sentences, "melora", tokenizer=tokenizer, **OPTIONS).freeze(draws=4)
+    inputs = encoded(tokenizer, sentences)
+    counter = CompileCounter()
+    torch._dynamo.reset()
+    compiled = torch.compile(frozen, backend=counter, fullgraph=True)
+    for _ in range(2):
+        torch.testing.assert_close(compiled(**inputs), frozen(**inputs))
+    assert counter.frame_count == 1

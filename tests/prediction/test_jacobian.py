@@ -1,4 +1,4 @@
-"""Derivatives of several outputs by one backward pass are those of one output by one."""
+"""Jacobians of output layers come in factors, and those make the dense ones."""
 
 from __future__ import annotations
 
@@ -20,65 +20,9 @@ from bayespeft.guides.variational_last_layer import VariationalLastLayer
 from bayespeft.methods.laplace_lora import METHOD
 from bayespeft.methods.vbll import METHOD as VBLL
 from bayespeft.prediction import jacobian as module
-from bayespeft.prediction.jacobian import _by_stack, jacobians
+from bayespeft.prediction.jacobian import jacobians
 from tests.guides.test_variational_last_layer import spread_out
 from tests.training.helpers import problem
-
-ROWS, OUTPUTS = 3, 150
-
-
-def outputs(leaves: dict[str, Tensor]) -> Tensor:
-    generator = torch.Generator().manual_seed(1)
-    inner, outer = (torch.randn(n, m, generator=generator) for n, m in ((8, 5), (OUTPUTS, 8)))
-    hidden = torch.tanh((inner @ leaves["a"].unsqueeze(-1)).squeeze(-1))
-    return hidden @ outer.T
-
-
-@pytest.fixture
-def leaves() -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return {name: torch.randn(ROWS, 5, generator=generator).requires_grad_() for name in ("a", "unused")}
-
-
-@pytest.mark.parametrize("used", [None, [k % 3 == 0 for k in range(OUTPUTS)]], ids=["all", "some"])
-def test_several_outputs_at_once_have_the_derivatives_of_each(leaves, used):
-    one = _by_stack(outputs(leaves), leaves, used, True)
-    many = _by_stack(outputs(leaves), leaves, used, True, at_once=64)
-    assert one["a"].shape == (ROWS, OUTPUTS, 5)
-    for name, expected in one.items():
-        torch.testing.assert_close(many[name], expected)
-    assert one["a"][:, 1].any() == (used is None)
-    assert not many["unused"].any()
-
-
-def test_the_graph_is_kept_where_more_outputs_follow(leaves):
-    logits = outputs(leaves)
-    first = _by_stack(logits, leaves, None, False, at_once=64)
-    torch.testing.assert_close(_by_stack(logits, leaves, None, True)["a"], first["a"])
-
-
-class Alone(torch.autograd.Function):
-    """The identity, whose derivative looks at its values, as no pass of several outputs lets it."""
-
-    passes = 0
-
-    @staticmethod
-    def forward(ctx, x):
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx, gradient):
-        if float(gradient.sum()) > -1e9:
-            Alone.passes += 1
-        return gradient
-
-
-def test_a_network_that_knows_of_one_pass_at_a_time_gets_one_at_a_time(leaves):
-    expected = _by_stack(outputs(leaves), leaves, None, True)
-    found = _by_stack(Alone.apply(outputs(leaves)), leaves, None, True, at_once=64)
-    assert Alone.passes == OUTPUTS
-    torch.testing.assert_close(found["a"], expected["a"])
-
 
 # Guides whose stacks are separate, over a head.
 SEPARATE = {
@@ -176,7 +120,7 @@ def test_with_more_classes_than_features_the_features_are_differentiated(many, t
             roots, shorter = expected.roots(), found.roots()
             for stack, value in expected.by_stack.items():
                 scale = float(value.abs().max())
-                torch.testing.assert_close(found.by_stack[stack].dense(), value, atol=2e-6 * scale, rtol=1e-5)
+                torch.testing.assert_close(found.by_stack[stack].dense(), value, atol=1e-5 * scale, rtol=1e-5)
                 if stack not in heads:
                     assert shorter[stack].shape[1] == 16 < roots[stack].shape[1] == 20
                     own, wanted = (
@@ -230,7 +174,7 @@ def test_an_adapted_output_layer_is_as_good_as_a_fresh_one(kind, adapter, target
             own = found.by_stack[name]
             own = own if isinstance(own, Tensor) else own.dense()
             scale = max(float(value.abs().max()), 1.0)
-            torch.testing.assert_close(own, value, atol=2e-6 * scale, rtol=1e-5)
+            torch.testing.assert_close(own, value, atol=1e-5 * scale, rtol=1e-5)
             wanted = torch.einsum("nc...,nc...->...", roots[name], roots[name])
             curvature = shorter[name]
             diagonal = (

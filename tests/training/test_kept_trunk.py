@@ -14,7 +14,7 @@ import bayespeft
 from bayespeft import Targets, TrainConfig
 from bayespeft.data.source import source_of
 from bayespeft.fitting.assemble import assemble, choose_method
-from bayespeft.training import kept_trunk
+from bayespeft.training import kept_outputs, kept_trunk
 from bayespeft.training.kept_trunk import KeptTrunk
 from bayespeft.training.steps import Steps
 
@@ -146,8 +146,25 @@ def test_nothing_is_kept_where_it_would_not_be_the_same_or_be_seen(problem, monk
     assert run_by_the_problem(problem, monkeypatch) < len(problem.examples)
 
 
+def test_what_memory_has_no_room_for_is_kept_on_disk(problem, monkeypatch):
+    monkeypatch.setattr(kept_outputs, "free_memory", lambda _: 1000)
+    assert run_by_the_problem(problem, monkeypatch) == len(problem.examples)
+    epoch(problem)
+    assert run_by_the_problem(problem, monkeypatch) == 0
+
+
+def test_a_disk_that_is_full_all_at_once_keeps_nothing(problem, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kept_outputs, "free_memory", lambda _: 1000)
+    monkeypatch.setattr(kept_outputs.OnDisk, "keep", full)
+    for _ in range(2):
+        assert run_by_the_problem(problem, monkeypatch) == len(problem.examples)
+
+
 def test_without_room_nothing_is_kept(problem, monkeypatch):
-    monkeypatch.setattr(kept_trunk, "free_memory", lambda _: 1000)
+    monkeypatch.setattr(kept_trunk, "room_for", lambda *_: None)
     for _ in range(2):
         assert run_by_the_problem(problem, monkeypatch) == len(problem.examples)
 

@@ -65,7 +65,7 @@ class OnDisk(KeptOutputs):
         """Write an example's tensors behind the others; as the base."""
         place = self._file.seek(0, os.SEEK_END)
         for tensor in tensors:
-            self._file.write(tensor.cpu().contiguous().view(torch.uint8).numpy())
+            self._file.write(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
         self._places[row] = place, [(tensor.shape, tensor.dtype) for tensor in tensors]
 
     def of(self, row: int) -> list[Tensor]:

@@ -1,6 +1,6 @@
 """What a step is counted to cost against what it takes, on random weights; and the projection for large networks.
 
-    python -m paper_repro.efficiency.plan [--sizes 10,30,100,300] [--project 7,70,405] [--batch 1 --length 64]
+    python -m paper_repro.efficiency.plan [--sizes 10,30,100,300,1000] [--project 7,70,405] [--batch 1 --length 64]
 
 A step's CPU seconds should be its operations over one rate, whatever the size: `gflop_per_second` of each size says how nearly.
 Activations are what autograd holds in a real step. The projection is per example of 512 tokens in bf16; weights and optimiser
@@ -30,6 +30,7 @@ SMALL = {
     30: (448, 1200, 10, 7, 7, 8000),
     100: (768, 2048, 12, 12, 12, 16000),
     300: (1024, 2816, 22, 16, 16, 16000),
+    1000: (2048, 5632, 22, 32, 4, 32000),
 }
 LARGE = {
     7: (4096, 11008, 32, 32, 32, 32000),
@@ -59,7 +60,7 @@ def held(step: OwnStep) -> int:
 def main() -> None:
     """Measure small networks, count large ones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", default="10,30,100,300", help="millions of numbers, measured")
+    parser.add_argument("--sizes", default="10,30,100,300,1000", help="millions of numbers, measured")
     parser.add_argument("--project", default="7,70,405", help="billions of numbers, counted")
     parser.add_argument("--method", default="melora")
     parser.add_argument("--batch", type=int, default=1)

@@ -1,4 +1,4 @@
-"""BLoB and Me-LoRA with one thing changed at a time: noise, weight of the KL, optimisers, prior, rank.
+"""BLoB and Me-LoRA with one thing changed at a time: noise, weight of the KL, optimisers, prior, rank, blocks.
 
     python -m paper_repro.posteriors.variants --data-dir DATA [--methods blob,blob_batch] [--tasks sst2] [--seeds 0,1]
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 
-from bayespeft import Method, registry
+from bayespeft import Method, Targets, registry
 from bayespeft.priors.randomised import Randomised
 from paper_repro.posteriors.common import arguments, fitted, pending
 from paper_repro.posteriors.run import measured
@@ -49,6 +49,8 @@ METHODS = {
         _changed(MELORA, "kl_10", train={"kl_weight": 10.0}),
         _changed(MELORA, "rank_4", adapter=MELORA.adapter.replace(r=4, alpha=8)),
         _changed(MELORA, "rank_32", adapter=MELORA.adapter.replace(r=32, alpha=64)),
+        # The top third of MiniLM's blocks, whose draws share what lies below.
+        _changed(MELORA, "last_2", targets=Targets(layers=(-2, -1))),
         _changed(MELORA, "prior_0.2", latent_prior=NORMAL(scale=0.2)),
         _changed(MELORA, "prior_1", latent_prior=NORMAL(scale=1.0)),
         _changed(MELORA, "randomised", latent_prior=Randomised(scale=0.2, width=1.0)),

@@ -113,7 +113,8 @@ class TrainConfig(Config):
             length, None means `SPAN`.
         average: the power g of averaging over the path: what is kept is the mean of all iterates, step t weighed by about
             t^g (Shamir and Zhang 2013, arXiv 1212.1824, section 4). 0: the last iterate.
-        calibrate: with steps="auto", divide logits by the temperature under which the held-out rows are the most probable.
+        calibrate: with steps="auto", divide logits by the temperature under which the held-out rows are the most probable,
+            brought nearer to 1 where the fit has more rows than those that they judged (`bayespeft.prediction.temperature`).
         batch_size: examples per optimiser step and micro-batch (a `DataLoader` brings its own).
         accumulate: micro-batches per optimiser step; the loss does not depend on it.
         lr: peak learning rate of adapter factors: point factors and variational means.

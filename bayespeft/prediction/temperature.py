@@ -20,6 +20,7 @@ from bayespeft.utils.warned import warn
 LOWEST, HIGHEST = 0.05, 20.0
 # Where predictions are too many to keep, the NLL is kept at these temperatures.
 GRID = tuple(float(t) for t in np.geomspace(0.25, 8.0, 31))
+ONE = min(range(len(GRID)), key=lambda i: abs(GRID[i] - 1))
 # The standard deviation of ln T from task to task, which is what is known of a temperature before any row is seen.
 KNOWN = 0.5
 
@@ -114,3 +115,21 @@ def best_temperature(nlls: Sequence[float], rows: int) -> float:
     curvature = left - 2 * middle + right
     shift = 0.5 * (left - right) / curvature if curvature > 0 else 0.0
     return float(GRID[at] * (GRID[1] / GRID[0]) ** shift)
+
+
+def of_all_rows(temperature: float, share: float, held: float, own: float) -> float:
+    """Return the temperature of a fit to all rows, from that of fits to some of them, which the others judged.
+
+    With fewer rows to learn from, maximum likelihood is the more sure of itself where it is wrong, and a prior that weighs as
+    much holds a posterior further back: how far ln T is from 0 falls with the number of rows, to first order as one over it.
+    A fit that knows its own rows by heart is no less sure of itself for having more of them: there nothing falls. In between
+    it is the relative overfitting that tells, as in the .632+ bootstrap (Efron and Tibshirani 1997, JASA 92, 548).
+
+    Args:
+        temperature: of the fits to some rows.
+        share: of all rows, how many those fits had.
+        held: NLL of the rows held out at that temperature, nats per example.
+        own: NLL of its own rows, of the fit to all at temperature 1, nats per example.
+    """
+    falls = min(own / held, 1 - share) if held > 0 else 0.0
+    return float(temperature ** (1 - falls))

@@ -14,8 +14,10 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+import torch
+
 from bayespeft.data.examples import Examples
-from bayespeft.prediction.temperature import best_temperature
+from bayespeft.prediction.temperature import ONE, best_temperature, of_all_rows
 from bayespeft.training.history import Ended, History
 from bayespeft.training.horizon import FIRST_LOOK, Reason, looks, margin, resolved, upper_bound
 from bayespeft.training.lookout import NOISE, CurveLookout, calibrates, curve, validator
@@ -79,7 +81,7 @@ class Tried:
             beaten_by=beaten_by,
         )
         history = once(fold, title, validate=validator(fold, held), lookout=lookout)
-        self.curves.append({r.step: curve(r) for r in history.records if r.validation})
+        self.curves.append({r.step: curve(r.validation) for r in history.records if r.validation})
         self.noises.append({r.step: r.validation.get(NOISE, 0.0) for r in history.records if r.validation})
         self.sizes.append(len(held))
         best = lookout.see(history).best
@@ -172,11 +174,23 @@ def cross_fitted(problem: Problem, pairs: Sequence[tuple[Examples, Examples]], o
         held_out=rows,
         folds=len(pairs),
         curve=tuple((step / per_epoch, nll) for step, nll in zip(chosen.steps, nlls, strict=True)),
-        temperature=best_temperature(chosen.nlls(taken), rows) if calibrates(problem) else None,
+        temperature=_temperature(problem, chosen, taken) if calibrates(problem) else None,
         search_steps=steps,
         kl_weight=train.kl_weight,
     )
     return replace(history, ended=ended)
+
+
+def _temperature(problem: Problem, chosen: Tried, taken: int) -> float:
+    """Return the temperature of the fit to all rows, as it now stands; as many of its rows are asked as were held out."""
+    nlls, rows, among = chosen.nlls(taken), sum(chosen.sizes), len(problem.examples)
+    some = (
+        problem.examples
+        if rows == among
+        else problem.examples.subset(torch.linspace(0, among - 1, rows).round().long())
+    )
+    own = curve(validator(problem, some or problem.examples)())[ONE]
+    return of_all_rows(best_temperature(nlls, rows), 1 - chosen.sizes[0] / among, min(nlls), own)
 
 
 def under_each_weight(problem: Problem) -> list[Problem]:

@@ -172,8 +172,8 @@ def _kept(
         steps=verdict.best,
         held_out=len(held),
         folds=1,
-        curve=tuple((record.epoch, min(curve(record))) for record in seen),
-        temperature=best_temperature(curve(best), len(held)) if calibrates(problem) else None,
+        curve=tuple((record.epoch, min(curve(record.validation or {}))) for record in seen),
+        temperature=best_temperature(curve(best.validation or {}), len(held)) if calibrates(problem) else None,
         search_steps=sum(other.steps for i, (_, other, _) in enumerate(found) if i != at),
         kl_weight=fitted.train.kl_weight,
     )

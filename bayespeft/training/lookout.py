@@ -9,7 +9,7 @@ from bayespeft.data.examples import Examples
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.prediction.predictor import Predictor
 from bayespeft.prediction.temperature import GRID, as_weighed, tempered_nlls
-from bayespeft.training.history import History, Record
+from bayespeft.training.history import History
 from bayespeft.training.horizon import Verdict, judge, judge_training, margin
 from bayespeft.training.noise import at_best_noise, at_own_noise, learns_noise, nll_unit
 from bayespeft.training.problem import Problem
@@ -69,7 +69,9 @@ class CurveLookout:
         return min(self._nlls(history))
 
     def _nlls(self, history: History) -> list[float]:
-        return [(min(curve(record)) - self.unit) / self.labels for record in history.records if record.validation]
+        return [
+            (min(curve(record.validation)) - self.unit) / self.labels for record in history.records if record.validation
+        ]
 
 
 def calibrates(problem: Problem) -> bool:
@@ -77,9 +79,8 @@ def calibrates(problem: Problem) -> bool:
     return problem.train.calibrate and problem.likelihood.tempers
 
 
-def curve(record: Record) -> tuple[float, ...]:
-    """Return the held-out NLL of a record at each temperature of the grid, or at 1 alone where none is fitted."""
-    found: Mapping[str, float] = record.validation or {}
+def curve(found: Mapping[str, float]) -> tuple[float, ...]:
+    """Return the NLL that a `validator` found at each temperature of the grid, or at 1 alone where none is fitted."""
     tempered = [value for name, value in found.items() if name.startswith(TEMPERED)]
     return tuple(tempered) or (found["nll"],)
 

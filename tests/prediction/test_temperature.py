@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import bayespeft
 from bayespeft import TrainConfig
 from bayespeft.errors import ConfigError, DataError
-from bayespeft.prediction.temperature import GRID, HIGHEST, LOWEST, fit_temperature
+from bayespeft.prediction.temperature import GRID, HIGHEST, LOWEST, ONE, best_temperature, fit_temperature, of_all_rows
 from tests.report.predictions import drawn
 
 OPTIONS = {"targets": "all-linear", "train": TrainConfig(steps=60, lr=1e-2), "progress": False}
@@ -174,10 +174,63 @@ def test_without_unseen_data_there_is_none(mlp, xy):
         posterior.with_temperature((xy[0],))
 
 
+def logistic(x: torch.Tensor, y: torch.Tensor, ridge: float) -> torch.Tensor:
+    """Return the weights of a ridge logistic regression, by Newton's method; y is 0 or 1."""
+    w = torch.zeros(x.shape[1], dtype=x.dtype)
+    for _ in range(30):
+        p = torch.sigmoid(x @ w)
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + ridge * torch.eye(len(w), dtype=x.dtype)
+        w = w - torch.linalg.solve(hessian, x.T @ (p - y) + ridge * w)
+    return w
+
+
+def test_a_fit_to_all_rows_is_nearer_to_its_temperature_than_folds_are():
+    """Logistic regressions: temperatures of three folds are too high, and cost new rows more, by two standard errors."""
+    generator = torch.Generator().manual_seed(0)
+
+    def rows(n: int, truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = torch.randn(n, len(truth), generator=generator, dtype=torch.float64)
+        return x, torch.bernoulli(torch.sigmoid(x @ truth), generator=generator)
+
+    def curve(x: torch.Tensor, y: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        logits = (x @ w)[None] / torch.tensor(GRID, dtype=x.dtype)[:, None]
+        targets = y.expand(len(GRID), -1)
+        losses = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        return losses.mean(1)
+
+    errors, costs = [], []
+    for _ in range(60):
+        truth = torch.randn(15, generator=generator, dtype=torch.float64) / 2
+        x, y = rows(150, truth)
+        fold = torch.arange(150) % 3
+        parts = [(fold != k, fold == k) for k in range(3)]
+        held = sum(curve(x[out], y[out], logistic(x[rest], y[rest], 0.01)) for rest, out in parts) / 3
+        fit = logistic(x, y, 0.01)
+        new = curve(*rows(5000, truth), fit)
+        best = GRID[int(new.argmin())]
+        alone = best_temperature(held.tolist(), 150)
+        temperatures = alone, of_all_rows(alone, 2 / 3, float(held.min()), float(curve(x, y, fit)[ONE]))
+        errors.append([math.log(t / best) for t in temperatures])
+        costs.append([float(new[min(range(len(GRID)), key=lambda i: abs(GRID[i] - t))]) for t in temperatures])
+    alone, both = torch.tensor(errors).T
+    cost = torch.tensor(costs)[:, 0] - torch.tensor(costs)[:, 1]
+    assert alone.mean() > 2 * alone.std() / 60**0.5
+    assert both.mean().abs() < 2 * both.std() / 60**0.5
+    assert cost.mean() > 2 * cost.std() / 60**0.5
+
+
+def test_what_a_fit_knows_by_heart_says_nothing_of_its_temperature():
+    assert of_all_rows(2.0, 2 / 3, 0.5, 0.0) == 2
+    assert of_all_rows(2.0, 2 / 3, 0.5, 0.1) == pytest.approx(2**0.8)
+    assert of_all_rows(0.5, 2 / 3, 0.5, 0.4) == pytest.approx(0.5 ** (2 / 3))
+    assert of_all_rows(2.0, 0.9, 0.5, 0.4) == pytest.approx(2**0.9)
+    assert of_all_rows(2.0, 2 / 3, 0.0, 0.0) == 2
+
+
 def test_the_grid_is_even_in_the_logarithm_and_has_no_temperature_among_its_own():
     """Held-out rows choose among these, and 1 must be one that they can choose."""
     assert (GRID[0], GRID[-1]) == (0.25, 8.0)
-    assert any(abs(t - 1) < 1e-12 for t in GRID)
+    assert pytest.approx(1, abs=1e-12) == GRID[ONE]
     steps = [math.log(b / a) for a, b in itertools.pairwise(GRID)]
     assert max(steps) == pytest.approx(min(steps))
     assert max(steps) < 0.12

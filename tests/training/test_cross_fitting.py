@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +16,7 @@ from bayespeft.priors.fan_in import FanIn
 from bayespeft.training import cross_fitting as module
 from bayespeft.training import held_out
 from bayespeft.training.cross_fitting import choose
+from bayespeft.training.lookout import DRAWS
 from tests.training.points import FREE, OPTIONS, points
 
 SETTINGS = FREE.replace(most_steps=200, kl_weights=(0.1,), kl_pace=0.0, kl_warmup=0.0)
@@ -90,6 +91,24 @@ def test_of_validation_data_the_better_state_is_kept(mlp):
     assert chosen.history.ended.kl_weight == 0.1
     assert chosen.history.ended.search_steps == other.history.steps
     assert chosen.temperature == alone.temperature
+
+
+def test_the_temperature_is_that_of_a_fit_to_all_rows(mlp, monkeypatch):
+    seen, real = [], module.of_all_rows
+
+    def spied(*args):
+        seen.append(args)
+        return real(*args)
+
+    monkeypatch.setattr(module, "of_all_rows", spied)
+    data = points(60, 0.4)
+    posterior = bayespeft.fit(mlp, data, "melora", train=SETTINGS.replace(most_steps=60), **OPTIONS)
+    ((temperature, share, held, own),) = seen
+    assert share == pytest.approx(2 / 3)
+    assert held == pytest.approx(min(nll for _, nll in posterior.history.ended.curve), rel=0.1)
+    prediction = replace(posterior, temperature=1.0).predict(data, draws=DRAWS, keep_draws=True)
+    assert own == pytest.approx(prediction.tempered_nll(1.0), abs=1e-5)
+    assert posterior.temperature == real(temperature, share, held, own) != temperature
 
 
 def test_another_weight_must_be_better_by_a_standard_error():

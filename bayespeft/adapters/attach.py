@@ -139,6 +139,17 @@ class Attachment:
             hook.weights = weights.get(name)
             hook.ran = False
 
+    @contextmanager
+    def unbound(self) -> Iterator[None]:
+        """Have every layer pass the network's own output inside the block, and what it passed before behind it."""
+        before = [(hook, hook.weights, hook.ran) for hook in self._hooks.values()]
+        try:
+            self.bind({})
+            yield
+        finally:
+            for hook, weights, ran in before:
+                hook.weights, hook.ran = weights, ran
+
     def check_ran(self) -> None:
         """Check that a forward pass since the last `bind` met the adapters.
 
@@ -171,6 +182,12 @@ def check_unadapted(model: nn.Module) -> None:
         hook = next((hook for hook in module._forward_hooks.values() if isinstance(hook, _Hook)), None)
         if hook is not None:
             raise AttachError(f"layer '{name}' carries an adapter already: {_remedy(*hook.place)}")
+
+
+def is_watched(module: nn.Module) -> bool:
+    """Whether somebody else than an adapter sees what a module is given, or gives."""
+    hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+    return any(not isinstance(hook, _Hook) for hook in hooks)
 
 
 def _remedy(process: int, thread: int, name: str) -> str:

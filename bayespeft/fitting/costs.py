@@ -4,8 +4,9 @@ A step is run with tensors that have shapes and no storage (torch's FakeTensorMo
 network's own code: multiplications and additions as torch's FlopCounterMode counts them (matrix products and attention), and as
 activations every tensor that autograd keeps for the backward pass, each storage once, but for parameters. It is the step of a
 point: noise of the weights comes on top, r x r numbers for each example and layer with r x r cores, and so do a fresh head and
-the priors' terms, a few times as many numbers as are trained, whatever the batch.
-No mask is given, as what follows from its values can't be known: with padding, attention may keep more than is counted.
+the priors' terms, a few times as many numbers as are trained, whatever the batch. The last block is counted whole, although a
+fit that reads one position runs little of it at the others. No mask is given, as what follows from its values can't be known:
+with padding, attention may keep more than is counted.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from bayespeft.layers.once import NotOnceError, Once
 from bayespeft.likelihoods.base import Likelihood
 from bayespeft.prediction.derivatives import derivatives, outputs_at_once
 from bayespeft.prediction.folding import fitting
+from bayespeft.prediction.last_block import LastBlock
 from bayespeft.prediction.output_layer import OutputLayer, calls, last_factors, output_layer, unless_identity
 from bayespeft.utils.memory import free_memory
 from bayespeft.variational.adapted import Adapted
@@ -187,8 +188,11 @@ def _bound(
         else:
             leaf = own.expand(rows, *own.shape).clone()
         leaves[name] = leaf.requires_grad_()
-    adapted.attachment.bind(adapted.joint_guide.example_weights(leaves, weights))
-    with calls({name: layer for name, layer in last_factors(adapted).items() if name in once}) as called:
+    with (
+        LastBlock(adapted).at_what_is_read(moved),
+        calls({name: layer for name, layer in last_factors(adapted).items() if name in once}) as called,
+    ):
+        adapted.attachment.bind(adapted.joint_guide.example_weights(leaves, weights))
         logits = adapted.likelihood.logits(adapted.model, moved)
     adapted.check_outputs(logits)
     logits = adapted.likelihood.among(logits, moved)

@@ -15,6 +15,7 @@ from bayespeft.data.batch import Batch
 from bayespeft.data.columns import TOKENS
 from bayespeft.errors import ConfigError
 from bayespeft.prediction.folding import Folding
+from bayespeft.prediction.last_block import LastBlock
 from bayespeft.prediction.prefix import Prefix
 from bayespeft.prediction.rounds import SameRounds
 from bayespeft.prediction.trunk import Trunk
@@ -134,15 +135,20 @@ class Passes:
             self.adapted.attachment.bind(self.adapted.joint_guide.folded_weights(folded, rows))
 
         # What runs less goes first; where that can't be done, the other.
+        def from_trunk() -> Tensor | None:
+            with LastBlock(self.adapted).at_what_is_read(batch):
+                return trunk.logits(batch, draws, bind)
+
         ways: list[Callable[[], Tensor | None]] = [lambda: prefix.logits(batch, first, draws, bind)]
         if values and (part := trunk.part(batch, draws)) < 1:
             at = 1 if prefix.part(batch, first, draws) < part else 0
-            ways.insert(at, lambda: trunk.logits(batch, draws, bind))
+            ways.insert(at, from_trunk)
         for shared in ways:
             if (logits := shared()) is not None:
                 return logits
-        bind(draws, len(batch))
-        return self.adapted.likelihood.logits(self.adapted.model, batch.repeat(draws))
+        with LastBlock(self.adapted).at_what_is_read(batch):
+            bind(draws, len(batch))
+            return self.adapted.likelihood.logits(self.adapted.model, batch.repeat(draws))
 
     def rows(self, batch: Batch, outputs: int) -> Rows:
         """Return the examples of a batch, with their labels on the CPU, checked: a loader's can't be checked beforehand."""

@@ -26,6 +26,7 @@ from bayespeft.errors import FitError, GuideError
 from bayespeft.guides.base import Values
 from bayespeft.layers.factors import StackedFactor
 from bayespeft.prediction.jacobian import Jacobian, jacobians
+from bayespeft.prediction.last_block import LastBlock
 from bayespeft.prediction.predictor import Predictor
 from bayespeft.predictive.base import Prediction
 from bayespeft.training.kept_trunk import KeptTrunk
@@ -148,7 +149,7 @@ class Problem(Adapted):
 
     def logits(self, batch: Batch) -> Tensor:
         """Run the network as it is bound now; float32 logits."""
-        with self.autocast():
+        with self.autocast(), LastBlock(self).at_what_is_read(batch):
             logits = self._above_trunk(batch, lambda: self.likelihood.logits(self.model, batch))
         self.attachment.check_ran()
         return logits

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from paper_repro.generation.tables import written
 from paper_repro.intrinsic_dimension import dimension
 from paper_repro.posteriors import digits as variants
-from paper_repro.posteriors.variants import METHODS as VARIANTS
+from paper_repro.posteriors.variants import ANYWHERE as VARIANTS
 from paper_repro.results import read
 from paper_repro.text import spread
 

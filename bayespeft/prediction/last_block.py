@@ -1,6 +1,6 @@
 """Where outputs are read from one position, the last block's maps of single tokens are run there, and not at all others.
 
-A classifier reads what the last block gives for the first token, a language model that answers what it gives for the last one.
+A classifier may read what the last block gives for the first token, a language model that answers the one for the last token.
 Attention of the last block needs all tokens; what comes behind it (its output layer, the block's two or three wide layers) maps
 each token by itself. Layers whose input is cut to the one position give one vector, and adding it to all positions is right
 where it counts. Which position is read, and which layers may be cut, is found on two rows, once for each network: all other
@@ -10,7 +10,7 @@ which a row has padding at that position are run as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -18,17 +18,16 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from bayespeft.adapters.attach import blocks_of, is_watched
 from bayespeft.data.batch import Batch
 from bayespeft.data.columns import MASK, TOKENS
 from bayespeft.layers.layer import all_layers
+from bayespeft.layers.one_position import FIRST, LAST, changed_elsewhere, cut, noted, of_tokens
+from bayespeft.likelihoods.label_tokens import LabelTokens
 from bayespeft.networks.configuration import is_encoder_decoder
 from bayespeft.prediction.trunk import same_outputs
 from bayespeft.variational.adapted import Adapted
-
-FIRST, LAST = 0, -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class LastBlock:
             plan = self._plan(batch)
             if plan is not None and _is_real(batch, plan.position):
                 for module in plan.cut:
-                    stack.callback(_cut(module, plan.position))
+                    stack.callback(cut(module, plan.position))
             yield
 
     def _plan(self, batch: Batch) -> _Plan | None:
@@ -93,23 +92,23 @@ class LastBlock:
     def _found(self, batch: Batch) -> _Plan | None:
         """Find position and layers on two rows."""
         assert self._block is not None
-        calls: list[tuple[tuple[Any, ...], dict[str, Any], Any]] = []
-        with _hooked(self._block, lambda _, args, kwargs, output: calls.append((args, kwargs, output))):
+        with noted(self._block) as calls:
             wanted = self._logits(batch)
         assert isinstance(batch.inputs, Mapping)
-        if len(calls) != 1 or _hidden(calls[0][2]).shape[:2] != batch.inputs[TOKENS].shape:
+        if len(calls) != 1 or of_tokens(calls[0][2]).shape[:2] != batch.inputs[TOKENS].shape:
             return None
-        for position in (FIRST, LAST):
-            with _hooked(self._block, lambda _, __, ___, output, p=position: _changed_elsewhere(output, p)):
+        # A network's own head may look for the last token by its number, which two rows do not tell.
+        for position in (FIRST, LAST) if isinstance(self._adapted.likelihood, LabelTokens) else (FIRST,):
+            with changed_elsewhere(self._block, position):
                 alone = same_outputs(self._logits(batch), wanted)
             if alone:
                 args, kwargs, output = calls[0]
-                cut = self._may_be_cut(args, kwargs, _hidden(output), position)
+                layers = self._may_be_cut(args, kwargs, of_tokens(output), position)
                 with ExitStack() as stack:
-                    for module in cut:
-                        stack.callback(_cut(module, position))
+                    for module in layers:
+                        stack.callback(cut(module, position))
                     proved = same_outputs(self._logits(batch), wanted)
-                return _Plan(position, cut) if proved and cut else None
+                return _Plan(position, layers) if proved and layers else None
         return None
 
     def _may_be_cut(
@@ -119,9 +118,9 @@ class LastBlock:
         assert self._block is not None
         found = []
         for layer in all_layers(self._block).values():
-            remove = _cut(layer.module, position)
+            remove = cut(layer.module, position)
             try:
-                given = _hidden(self._block(*args, **kwargs))
+                given = of_tokens(self._block(*args, **kwargs))
                 if given.shape == wanted.shape and same_outputs(given[:, position], wanted[:, position]):
                     found.append(layer.module)
             except Exception:  # attention wants as many queries, keys and values as tokens
@@ -147,36 +146,3 @@ def _is_real(batch: Batch, position: int) -> bool:
     assert isinstance(batch.inputs, Mapping)
     mask = batch.inputs.get(MASK)
     return mask is None or (mask.dim() == 2 and bool(mask[:, position].all()))
-
-
-def _cut(module: nn.Module, position: int) -> Callable[[], None]:
-    """Cut what a layer is given, (n, T, d), to one position from now on; return what ends that."""
-
-    def hook(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        x = args[0]
-        return (x[:, :1] if position == FIRST else x[:, -1:], *args[1:])
-
-    return module.register_forward_pre_hook(hook).remove
-
-
-@contextmanager
-def _hooked(module: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
-    handle = module.register_forward_hook(hook, with_kwargs=True)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _hidden(output: Any) -> Tensor:
-    """Return the first tensor of what a block gives: that of its tokens."""
-    return next(leaf for leaf in tree_flatten(output)[0] if isinstance(leaf, Tensor))
-
-
-def _changed_elsewhere(output: Any, position: int) -> Any:
-    """Return what a block gives with other numbers at all positions but one."""
-    leaves, structure = tree_flatten(output)
-    hidden = _hidden(output)
-    other = -2 * hidden.roll(1, 1)
-    other[:, position] = hidden[:, position]
-    return tree_unflatten([other if leaf is hidden else leaf for leaf in leaves], structure)

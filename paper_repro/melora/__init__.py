@@ -39,8 +39,8 @@ PAPER = Paper(
         ),
         Experiment(
             "variants", "paper_repro.posteriors.variants",
-            "noise, weight of the KL, rank and prior, one changed at a time",
-            methods=VARIANTS, section="variants of melora",
+            "noise, weight of the KL, rank, prior and blocks, one changed at a time",
+            methods=(*VARIANTS, "melora_last_2"), section="variants of melora",
         ),
         Experiment(
             "backbone_memory", "paper_repro.melora.memory", "parameters and memory with the backbone, beside BLoB's and LoRA's",

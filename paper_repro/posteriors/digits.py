@@ -24,7 +24,7 @@ from bayespeft import Method, Posterior, registry
 from bayespeft.report.view import plots
 from paper_repro.defaults.networks import network, rows
 from paper_repro.posteriors.common import metrics
-from paper_repro.posteriors.variants import METHODS as VARIANTS
+from paper_repro.posteriors.variants import ANYWHERE as VARIANTS
 from paper_repro.results import append, read
 from paper_repro.subspace.ablation import CHANGES
 

@@ -56,6 +56,8 @@ METHODS = {
         _changed(MELORA, "randomised", latent_prior=Randomised(scale=0.2, width=1.0)),
     )
 }
+# Those that a network without blocks takes, too.
+ANYWHERE = {name: method for name, method in METHODS.items() if method.targets == Targets()}
 
 
 def main() -> None:

@@ -92,7 +92,7 @@ class Written:
 
 TASKS = {
     "viggo": Written(viggo, {"meaning": same_meaning, "act": same_act}, tokens=80, steps=100, test=60),
-    "gsm8k": Written(gsm8k, {"answer": same_number}, tokens=160, steps=20, test=24),
+    "gsm8k": Written(gsm8k, {"answer": same_number}, tokens=120, steps=10, test=16),
 }
 
 

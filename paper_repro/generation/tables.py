@@ -53,20 +53,26 @@ def written(methods: Sequence[str]) -> str:
     newest = max((r for _, records in groups for r in records), key=lambda r: r["date"])
     lines = [
         "SmolLM2, every linear layer, each method at its own rank and rate, greedy texts: ViGGO's meaning (function and "
-        "attributes, exactly) or act (the function) of a sentence, GSM8k's answer (the number). Mean ± standard deviation "
-        f"over seeds. {newest['machine']}, {newest['date']}; `paper_repro/generation/run.py`.",
+        "attributes, exactly) or act (the function) of a sentence, GSM8k's answer (the number); cut are those that reached "
+        f"the most tokens. Mean ± standard deviation over seeds. {newest['machine']}, {newest['date']}; `paper_repro/generation/run.py`.",
         "",
-        "| task | right is the | examples trained on | test rows | method | seeds | right, % | perplexity | fit, s | trained |",
-        "|" + "---|" * 10,
+        "| task | right is the | examples trained on | test rows | method | seeds | right, % | cut | "
+        "perplexity | fit, s | trained |",
+        "|" + "---|" * 11,
     ]
     for (task, rule, _, seen, rows, method, _), records in groups:
-        right, perplexity, seconds = (
+        right, cut, perplexity, seconds = (
             spread([r[name] for r in records], factor, digits)
-            for name, factor, digits in (("accuracy", 100, 1), ("test_perplexity", 1, 3), ("train_seconds", 1, 0))
+            for name, factor, digits in (
+                ("accuracy", 100, 1),
+                ("unfinished", 1, 0),
+                ("test_perplexity", 1, 3),
+                ("train_seconds", 1, 0),
+            )
         )
         lines.append(
-            f"| {TASKS[task]} | {rule} | {seen} | {rows} | `{method}` | {len(records)} | {right} | {perplexity} | {seconds} | "
-            f"{records[0]['trainable']:,} |"
+            f"| {TASKS[task]} | {rule} | {seen} | {rows} | `{method}` | {len(records)} | {right} | {cut} | {perplexity} | "
+            f"{seconds} | {records[0]['trainable']:,} |"
         )
     return "\n".join(lines)
 

@@ -52,7 +52,7 @@ def test_tables_have_a_line_for_each_case(tmp_path, monkeypatch):
     assert written(["mle"]) == small_tables.e2e() == "not measured yet"
     answers = {
         **COMMON, "experiment": "generation", "task": "gsm8k", "model": "smollm2", "steps": 3, "batch": 4, "test_rows": 8,
-        "method": "mle", "draws": 0, "test_perplexity": 2.0, "right": {"answer": {"accuracy": 0.25}},
+        "method": "mle", "draws": 0, "unfinished": 3, "test_perplexity": 2.0, "right": {"answer": {"accuracy": 0.25}},
     }  # fmt: skip
     texts = {
         **COMMON, "experiment": "e2e", "rank": 2, "method": "mle", "perplexity": 1.5, "bleu": 0.5, "refresh_seconds": 0,
@@ -61,7 +61,9 @@ def test_tables_have_a_line_for_each_case(tmp_path, monkeypatch):
     # Of a seed that was measured twice the newest counts, and what is not asked for is not shown.
     lines = [answers, {**answers, "right": {"answer": {"accuracy": 0.5}}}, {**answers, "method": "melora"}, texts]
     results.FILE.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    assert written(["mle"]).splitlines()[4:] == ["| GSM8k | answer | 12 | 8 | `mle` | 1 | 50.0 | 2.000 | 9 | 7,000 |"]
+    assert written(["mle"]).splitlines()[4:] == [
+        "| GSM8k | answer | 12 | 8 | `mle` | 1 | 50.0 | 3 | 2.000 | 9 | 7,000 |"
+    ]
     assert small_tables.e2e().endswith("| 2 | `mle` | 1 | 1.500 | 50.0 | 7000 | 9 | 0 | 1 |")
 
 

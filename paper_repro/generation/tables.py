@@ -54,10 +54,11 @@ def written(methods: Sequence[str]) -> str:
     lines = [
         "SmolLM2, every linear layer, each method at its own rank and rate, greedy texts: ViGGO's meaning (function and "
         "attributes, exactly) or act (the function) of a sentence, GSM8k's answer (the number); cut are those that reached "
-        f"the most tokens. Mean ± standard deviation over seeds. {newest['machine']}, {newest['date']}; `paper_repro/generation/run.py`.",
+        f"the most tokens. Mean ± standard deviation over seeds. {newest['machine']}, {newest['date']}; "
+        "`paper_repro/generation/run.py`.",
         "",
-        "| task | right is the | examples trained on | test rows | method | seeds | right, % | cut | "
-        "perplexity | fit, s | trained |",
+        "| task | right is the | examples trained on | test rows | method | seeds | right, % | cut | perplexity | fit, s "
+        "| trained |",
         "|" + "---|" * 11,
     ]
     for (task, rule, _, seen, rows, method, _), records in groups:

@@ -55,7 +55,7 @@ def main() -> None:
             by_draws[str(draws)] = metrics(found.log_probs, found.labels)
             if found.draws == 0 and draws:
                 break  # a point predicts the same however often it is asked
-        if posterior.method.prediction == "linearised":
+        if posterior.method.predicts == "linearised":
             found = posterior.predict(rows)
             by_draws["linearised"] = metrics(found.log_probs, found.labels)
         append(

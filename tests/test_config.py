@@ -44,7 +44,7 @@ def test_what_the_user_set_wins_even_if_it_equals_the_default(user, method):
 def test_plugins_are_read_by_kind():
     assert Adapter.model_validate({"kind": "core", "r": 3}) == Core(r=3)
     assert Prior.model_validate({"kind": "normal", "scale": 0.5}).scale == 0.5
-    assert Core(r=3).model_dump() == {"kind": "core", "r": 3, "alpha": 16.0}
+    assert Core(r=3).model_dump() == {"kind": "core", "r": 3, "alpha": 16.0, "anchored": False}
     with pytest.raises(ConfigError, match=r"adapter: .*Did you mean 'core'"):
         METHOD.replace(adapter="cores")
 

@@ -59,6 +59,11 @@ class Adapter(Plugin, ABC):
         """Whether what training differentiates is the output; False where the method takes a part of it as a constant."""
         return True
 
+    @property
+    def anchors(self) -> frozenset[str]:
+        """The factors whose starts are drawn and whose priors are centered there: nothing else tells where that is."""
+        return frozenset()
+
     def blank(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         """Return tensors as `factors` does, of any values where it `decomposes`: what was fitted before takes their place."""
         return self.factors(layer, generator)

@@ -7,6 +7,7 @@ B's first gradient is LoRA's; C = 0 and B = 0 together would be a dead start.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -23,15 +24,28 @@ _LEAST = 1e-3
 
 
 class Core(LowRank):
-    """Low-rank adaptation with a latent r x r core; settings as `LowRank`."""
+    """Low-rank adaptation with a latent r x r core; settings as `LowRank`.
+
+    Attributes:
+        anchored: the prior of A is centered at its start, not at zero. Priors of A and of B that are both centered at zero
+            penalise the nuclear norm of B A, under which directions of little gain stay at zero; and as long as nothing is
+            learned, the prior alone moves A, to zero.
+    """
+
+    anchored: bool = False
+
+    @property
+    def anchors(self) -> frozenset[str]:
+        """A, where it is anchored."""
+        return frozenset({"A"}) if self.anchored else frozenset()
 
     def factors(self, layer: Layer, generator: torch.Generator) -> dict[str, Factor]:
         """A (r, n) as LoRA's; B = 0 (m, r); C (r, r) starts, and has its prior centered, at the identity."""
         eye = torch.eye(self.r)
-        return {
-            **low_rank_points(self.r, layer, generator),
-            "C": Factor(eye, "latent", center=eye),
-        }
+        points = low_rank_points(self.r, layer, generator)
+        if self.anchored:
+            points["A"] = replace(points["A"], center=points["A"].init)
+        return {**points, "C": Factor(eye, "latent", center=eye)}
 
     def apply(self, factors: Mapping[str, Weight], x: Tensor, y: Tensor, layer: Layer) -> Tensor:
         """Return y + s B C A x."""

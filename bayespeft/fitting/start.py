@@ -137,6 +137,7 @@ def started_at(stacks: Sequence[StackedFactor], start: Posterior, begun: Begun) 
         )
 
     centers = {key: value for key, value in start.joint_guide.centers().items() if key[0] not in begun}
+    centers |= {(layer, factor): own[factor] for layer, (adapter, own) in begun.items() for factor in adapter.anchors}
 
     def of(found: Mapping[tuple[str, str], Tensor], stack: StackedFactor, own: Tensor) -> Tensor:
         return torch.stack([found.get((layer, stack.factor), own[row]) for row, layer in enumerate(stack.owners)])

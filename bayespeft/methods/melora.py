@@ -14,13 +14,13 @@ METHOD = Method(
     reference="Me-LoRA, ICLR 2025 submission (withdrawn)",
     summary="mean-field posterior over the r x r core C in W0 + s B C A",
     deviations=(
-        "A, B and a fresh head get a normal prior (MAP), since an unregularised B absorbs the scale of C and with it the "
-        "KL; prior standard deviations are divided by the root of the number of inputs (fan_in), where the paper draws one, "
-        f"0.2 + U(0, 1), anew each step; {WARMED_UP}; held-out rows decide the number of steps, whether the prior "
-        "weighs 1, 0.1 or 0.01, and a temperature; the path is averaged; standard deviations are exp(.), not G^2; each "
-        "example has its own draw of C. The paper's own settings: melora_paper"
+        "A, B and a fresh head get a normal prior (MAP), that of A around its start, since an unregularised B absorbs the "
+        "scale of C and with it the KL; prior standard deviations are divided by the root of the number of inputs (fan_in), "
+        f"where the paper draws one, 0.2 + U(0, 1), anew each step; {WARMED_UP}; held-out rows decide the number of steps, "
+        "whether the prior weighs 1, 0.1 or 0.01, and a temperature; the path is averaged; standard deviations are exp(.), "
+        "not G^2; each example has its own draw of C. The paper's own settings: melora_paper"
     ),
-    adapter=Core(r=8, alpha=16),
+    adapter=Core(r=8, alpha=16, anchored=True),
     # Near the prior's width: from 0.05, a few hundred steps leave the spread far from where the ELBO wants it.
     guide=MeanField(noise="example", init_std=(0.2, 0.2), std="exp"),
     latent_prior=FanIn(scale=1.0),

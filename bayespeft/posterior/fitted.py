@@ -41,7 +41,7 @@ MERGED, CENTER = "merged/", "center/"
 
 def centers_are_saved(placements: Iterable[Placement]) -> bool:
     """Whether a file says where priors are centered: the base alone can't tell it, or only by decomposing each layer."""
-    return any(p.adapter.decomposes or p.adapter.merge_interval(1) is not None for p in placements)
+    return any(p.adapter.decomposes or p.adapter.anchors or p.adapter.merge_interval(1) is not None for p in placements)
 
 
 @checked_methods

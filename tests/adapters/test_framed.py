@@ -121,9 +121,12 @@ def test_what_a_start_lacks_is_found_in_the_weight(mlp, xy):
     assert not any(stack.init.any() for stack in start_stacks(placements, method, torch.Generator(), start))
 
 
-@pytest.mark.parametrize(("decomposes", "interval"), [(False, None), (True, None), (False, 3)])
-def test_a_file_holds_centers_that_the_base_can_not_tell(decomposes, interval):
-    adapter = SimpleNamespace(decomposes=decomposes, merge_interval=lambda steps: interval)
-    other = SimpleNamespace(decomposes=False, merge_interval=lambda steps: None)
+@pytest.mark.parametrize(
+    ("decomposes", "interval", "anchors"),
+    [(False, None, ()), (True, None, ()), (False, 3, ()), (False, None, ("A",))],
+)
+def test_a_file_holds_centers_that_the_base_can_not_tell(decomposes, interval, anchors):
+    adapter = SimpleNamespace(decomposes=decomposes, anchors=frozenset(anchors), merge_interval=lambda steps: interval)
+    other = SimpleNamespace(decomposes=False, anchors=frozenset(), merge_interval=lambda steps: None)
     placements = [SimpleNamespace(adapter=other), SimpleNamespace(adapter=adapter)]
-    assert centers_are_saved(placements) == (decomposes or interval is not None)
+    assert centers_are_saved(placements) == (decomposes or interval is not None or bool(anchors))

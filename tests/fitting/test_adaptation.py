@@ -146,7 +146,9 @@ def test_linearised_predictions_while_training_are_those_of_the_posterior(bert, 
         with torch.no_grad():
             found = adaptation.predict(sentences, draws=draws)
     posterior = adaptation.posterior()
-    assert torch.equal(found.log_probs, posterior.predict(sentences, draws=draws).log_probs)
+    # The last block of a network that no loop watches runs at one position, in another order of additions.
+    again = posterior.predict(sentences, draws=draws).log_probs
+    torch.testing.assert_close(found.log_probs, again, atol=1e-6, rtol=0)
     sampled = posterior.predict(sentences, draws=3, prediction="sampled").log_probs
     assert not torch.allclose(found.log_probs, sampled, atol=1e-3)
 

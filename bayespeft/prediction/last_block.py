@@ -4,8 +4,8 @@ A classifier may read what the last block gives for the first token, a language 
 Attention of the last block needs all tokens; what comes behind it (its output layer, the block's two or three wide layers) maps
 each token by itself. Layers whose input is cut to the one position give one vector, and adding it to all positions is right
 where it counts. Which position is read, and which layers may be cut, is found on two rows, once for each network: all other
-positions of the block's output are changed, and then each layer is cut in turn; the outputs are to stay the same. Batches in
-which a row has padding at that position are run as they are.
+positions of the block's output are changed, and then each layer is cut in turn; the outputs are to stay the same, and not to
+where the position itself is changed. Batches in which a row has padding at that position are run as they are.
 """
 
 from __future__ import annotations
@@ -101,7 +101,10 @@ class LastBlock:
         for position in (FIRST, LAST) if isinstance(self._adapted.likelihood, LabelTokens) else (FIRST,):
             with changed_elsewhere(self._block, position):
                 alone = same_outputs(self._logits(batch), wanted)
-            if alone:
+            # Outputs that no position changes, as those of a head of zeros, do not tell what a trained head will read.
+            with changed_elsewhere(self._block, LAST if position == FIRST else FIRST):
+                read = not same_outputs(self._logits(batch), wanted)
+            if alone and read:
                 args, kwargs, output = calls[0]
                 layers = self._may_be_cut(args, kwargs, of_tokens(output), position)
                 with ExitStack() as stack:

@@ -156,6 +156,17 @@ def test_where_all_tokens_are_read_all_are_run(bert, monkeypatch):
         assert seen[-1] == TOKENS
 
 
+def test_a_head_that_reads_nothing_yet_does_not_tell_what_it_will_read(bert, monkeypatch):
+    model = Mean(bert)
+    nn.init.zeros_(model.head.weight)
+    with problem(model, rows()) as p:
+        Predictor(p).run(p.examples, 1, 0)
+        nn.init.normal_(model.head.weight)
+        seen = tokens_of_the_last_map(model, monkeypatch)
+        Predictor(p).run(p.examples, 3, 0)
+        assert seen[-1] == TOKENS
+
+
 @pytest.mark.parametrize("why", ["watched", "dropout", "recomputed", "not the same"])
 def test_it_is_run_whole_where_that_is_seen_or_not_proved(bert, why, monkeypatch):
     block = bert.bert.encoder.layer[-1]

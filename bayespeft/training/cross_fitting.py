@@ -184,12 +184,8 @@ def cross_fitted(problem: Problem, pairs: Sequence[tuple[Examples, Examples]], o
 def _temperature(problem: Problem, chosen: Tried, taken: int) -> float:
     """Return the temperature of the fit to all rows, as it now stands; as many of its rows are asked as were held out."""
     nlls, rows, among = chosen.nlls(taken), sum(chosen.sizes), len(problem.examples)
-    some = (
-        problem.examples
-        if rows == among
-        else problem.examples.subset(torch.linspace(0, among - 1, rows).round().long())
-    )
-    own = curve(validator(problem, some or problem.examples)())[ONE]
+    some = problem.examples.subset(torch.linspace(0, among - 1, rows).round().long()) or problem.examples
+    own = curve(validator(problem, some)())[ONE]
     return of_all_rows(best_temperature(nlls, rows), 1 - chosen.sizes[0] / among, min(nlls), own)
 
 
